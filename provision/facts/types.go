@@ -1,0 +1,140 @@
+// Package facts finds out what hosts are: one read-only script per host, over one exec, answered by one JSON document, parsed
+// into an immutable Host. It changes nothing anywhere and decides nothing: whether a fact is good is preflight's business,
+// what follows from it is plan's.
+package facts
+
+import (
+	"time"
+
+	"github.com/hybridctl/hybridctl/provision/host"
+	"github.com/hybridctl/hybridctl/provision/platform"
+)
+
+// Host is what one host is, as observed once at the start of a run. Err tells why it could not be observed; then every other
+// field but Name is zero.
+type Host struct {
+	Name string // the inventory's
+	Err  error  // connection or script failure, for the user
+
+	Hostname  string
+	MachineID string // /etc/machine-id
+	BootID    string // /proc/sys/kernel/random/boot_id
+	OS        OS
+
+	Arch         platform.Arch // from UnameMachine; zero when that is no supported architecture
+	UnameMachine string        // `uname -m`
+	UserlandBits int           // `getconf LONG_BIT`, or the ELF class of /bin/sh
+	Kernel       string        // `uname -r`
+	PageSize     int           // bytes
+	CPUs         int
+	CPUModel     string
+	CPUFeatures  []string // /proc/cpuinfo flags or Features
+
+	MemoryBytes int64            // MemTotal of /proc/meminfo
+	SwapBytes   int64            // active swap
+	DiskFree    map[string]int64 // bytes free for root, by directory asked about (the nearest existing parent is measured)
+
+	CgroupVersion     int      // 1 or 2
+	CgroupControllers []string // those the root of v2 offers
+
+	Modules  map[string]Module // by name asked about; names with underscores
+	Sysctls  map[string]string // those that hybridctl sets; absent = the key does not exist
+	Tools    map[string]string // tool → path, for those asked about; "" = missing
+	IPTables string            // nft, legacy or none: the back end that can add a chain, or as `iptables --version` says
+	Binfmt   []Binfmt          // registered handlers
+
+	ClockOffset time.Duration // host minus here, corrected for half the round trip
+	RoundTrip   time.Duration // of the script: an upper bound of the offset's error is half of it
+
+	Ports     []int    // TCP ports that something listens on
+	Addresses []string // IP addresses of the host, without prefix length
+	LoginUser string   // who the script ran for
+	Root      bool     // whether the script ran as root
+
+	Kubelet    Installed
+	Containerd Installed
+	Units      map[string]string // systemd's ActiveState by unit, for those asked about and those in markers
+
+	Images  []string // names in containerd's k8s.io namespace; nil when containerd does not answer
+	Kubeadm Kubeadm
+
+	Markers map[string]Marker // by the step's short name
+}
+
+// OS is from /etc/os-release.
+type OS struct {
+	ID, VersionID, PrettyName string
+	IDLike                    []string
+}
+
+// Module says how the kernel has a module.
+type Module string
+
+// The ways.
+const (
+	ModuleLoaded    Module = "loaded"
+	ModuleBuiltin   Module = "builtin"
+	ModuleAvailable Module = "available" // modprobe would find it
+	ModuleMissing   Module = "missing"
+)
+
+// Binfmt is a handler of /proc/sys/fs/binfmt_misc.
+type Binfmt struct {
+	Name        string
+	Enabled     bool
+	Interpreter string
+	ELFMachine  uint16 // from the magic when it is an ELF header, else 0
+}
+
+// Installed tells of a program that may be there.
+type Installed struct {
+	Path    string // "" = not there
+	Running bool
+	Ours    bool // one of the files of a marker of ours
+}
+
+// Kubeadm tells what kubeadm left on the host.
+type Kubeadm struct {
+	KubeletConf bool   // /etc/kubernetes/kubelet.conf exists: the host is a node of some cluster
+	AdminConf   bool   // /etc/kubernetes/admin.conf exists: it is a control plane
+	CACertHash  string // "sha256:<hex>" of /etc/kubernetes/pki/ca.crt's public key, kubeadm's discovery form; "" = none
+	Server      string // the API server in kubelet.conf, https://host:port
+	Etcd        bool   // /var/lib/etcd is not empty
+}
+
+// Marker is a step's marker with what its files, units, modules and sysctls look like now.
+type Marker struct {
+	host.Marker
+	Drift []string // one sentence for each thing that is no longer as the step left it; empty = in place
+}
+
+// Cluster is what the API server told of the cluster. Observed is false when there is none yet or it could not be asked.
+type Cluster struct {
+	Observed bool
+	Err      error // why it could not be asked, although the bootstrap host is initialised
+	Version  string
+	Nodes    []Node
+	CNI      CNIState
+}
+
+// CNIState tells whether the pod network's objects are as wanted.
+type CNIState struct {
+	InPlace bool
+	Differs []string // "kind/namespace/name: missing" or "…: differs", sorted
+}
+
+// Node is a Kubernetes Node.
+type Node struct {
+	Name           string
+	Ready          bool
+	Unschedulable  bool
+	Arch           string // status.nodeInfo.architecture
+	ArchLabel      string // kubernetes.io/arch
+	KubeletVersion string
+	MachineID      string
+	InternalIPs    []string
+	PodCIDR        string
+	Labels         map[string]string
+	Taints         []string // key[=value]:Effect
+	ControlPlane   bool
+}

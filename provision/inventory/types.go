@@ -1,0 +1,188 @@
+// Package inventory owns the user's YAML document: its versioned types, strict decoding, defaults and validation.
+// Load gives one immutable Cluster; every problem is reported at once with file, line, column and field path.
+// It opens no connection and looks at nothing but the document and the files it names.
+package inventory
+
+import "github.com/hybridctl/hybridctl/provision/platform"
+
+// APIVersion and Kind identify the document.
+const (
+	APIVersion = "hybridctl.dev/v1alpha1"
+	Kind       = "Cluster"
+)
+
+// Role is what a host is for.
+type Role string
+
+// The roles, in Kubernetes' own words.
+const (
+	ControlPlane Role = "control-plane"
+	Worker       Role = "worker"
+)
+
+// Cluster is the whole document.
+type Cluster struct {
+	APIVersion string   `yaml:"apiVersion" json:"apiVersion"`
+	Kind       string   `yaml:"kind" json:"kind"`
+	Metadata   Metadata `yaml:"metadata" json:"metadata"`
+	Spec       Spec     `yaml:"spec" json:"spec"`
+
+	// Path is the absolute path of the file the document was read from; relative paths in it start at its folder.
+	Path string `yaml:"-" json:"-"`
+}
+
+// Metadata names the cluster; the name is also the name of its state directory.
+type Metadata struct {
+	Name string `yaml:"name" json:"name"`
+}
+
+// Spec is what the user wants.
+type Spec struct {
+	Kubernetes Kubernetes `yaml:"kubernetes" json:"kubernetes"`
+	Bundle     string     `yaml:"bundle" json:"bundle"` // directory; Load makes it absolute
+	CNI        CNI        `yaml:"cni,omitempty" json:"cni,omitempty"`
+	SSH        SSH        `yaml:"ssh,omitempty" json:"ssh,omitempty"`
+	Preflight  Preflight  `yaml:"preflight,omitempty" json:"preflight,omitempty"`
+	Timeouts   Timeouts   `yaml:"timeouts,omitempty" json:"timeouts,omitempty"`
+	Hosts      []Host     `yaml:"hosts" json:"hosts"`
+}
+
+// Kubernetes is what kubeadm is told.
+type Kubernetes struct {
+	Version     string `yaml:"version" json:"version"`                       // with the v: v1.36.3
+	Endpoint    string `yaml:"endpoint,omitempty" json:"endpoint,omitempty"` // host:port of the API; default: the bootstrap host's address and 6443
+	PodCIDR     string `yaml:"podCIDR,omitempty" json:"podCIDR,omitempty"`
+	ServiceCIDR string `yaml:"serviceCIDR,omitempty" json:"serviceCIDR,omitempty"`
+	DNSDomain   string `yaml:"dnsDomain,omitempty" json:"dnsDomain,omitempty"` // default cluster.local
+
+	// EncryptionAlgorithm is kubeadm's: RSA-2048, RSA-3072, RSA-4096, ECDSA-P256, ECDSA-P384.
+	EncryptionAlgorithm string `yaml:"encryptionAlgorithm,omitempty" json:"encryptionAlgorithm,omitempty"`
+
+	APIServer         Component `yaml:"apiServer,omitempty" json:"apiServer,omitempty"`
+	ControllerManager Component `yaml:"controllerManager,omitempty" json:"controllerManager,omitempty"`
+	Scheduler         Component `yaml:"scheduler,omitempty" json:"scheduler,omitempty"`
+	Etcd              Component `yaml:"etcd,omitempty" json:"etcd,omitempty"`
+
+	// Kubelet and KubeProxy are fragments of KubeletConfiguration and KubeProxyConfiguration, without apiVersion and kind.
+	Kubelet   map[string]any `yaml:"kubelet,omitempty" json:"kubelet,omitempty"`
+	KubeProxy map[string]any `yaml:"kubeProxy,omitempty" json:"kubeProxy,omitempty"`
+
+	// Patches is a directory of kubeadm patches (target[suffix][+patchtype].extension), used on every host.
+	Patches string `yaml:"patches,omitempty" json:"patches,omitempty"`
+
+	// Timeouts are kubeadm's own (ClusterConfiguration v1beta4 `timeouts`), as Go durations.
+	Timeouts KubeadmTimeouts `yaml:"timeouts,omitempty" json:"timeouts,omitempty"`
+
+	// IgnorePreflightErrors are names of kubeadm's own checks, for instance NumCPU; a host may add to them.
+	IgnorePreflightErrors []string `yaml:"ignorePreflightErrors,omitempty" json:"ignorePreflightErrors,omitempty"`
+}
+
+// Component holds the settings of one control plane component.
+type Component struct {
+	ExtraArgs []NameValue `yaml:"extraArgs,omitempty" json:"extraArgs,omitempty"`
+	ExtraEnvs []NameValue `yaml:"extraEnvs,omitempty" json:"extraEnvs,omitempty"`
+}
+
+// NameValue is a name with a value; for an argument the name has no leading dashes. A name may stand more than once.
+type NameValue struct {
+	Name  string `yaml:"name" json:"name"`
+	Value string `yaml:"value" json:"value"`
+}
+
+// KubeadmTimeouts mirror kubeadm v1beta4's Timeouts; the zero value leaves kubeadm's default.
+type KubeadmTimeouts struct {
+	ControlPlaneComponentHealthCheck Duration `yaml:"controlPlaneComponentHealthCheck,omitempty" json:"controlPlaneComponentHealthCheck,omitempty"`
+	KubeletHealthCheck               Duration `yaml:"kubeletHealthCheck,omitempty" json:"kubeletHealthCheck,omitempty"`
+	KubernetesAPICall                Duration `yaml:"kubernetesAPICall,omitempty" json:"kubernetesAPICall,omitempty"`
+	EtcdAPICall                      Duration `yaml:"etcdAPICall,omitempty" json:"etcdAPICall,omitempty"`
+	TLSBootstrap                     Duration `yaml:"tlsBootstrap,omitempty" json:"tlsBootstrap,omitempty"`
+	Discovery                        Duration `yaml:"discovery,omitempty" json:"discovery,omitempty"`
+}
+
+// The CNI providers.
+const (
+	CNIFlannel  = "flannel"
+	CNIManifest = "manifest"
+)
+
+// CNI says which pod network is installed.
+type CNI struct {
+	Provider string `yaml:"provider,omitempty" json:"provider,omitempty"` // flannel (default) or manifest
+	Path     string `yaml:"path,omitempty" json:"path,omitempty"`         // with manifest: the file; Load makes it absolute
+}
+
+// SSH says how hosts are reached; a host may override.
+type SSH struct {
+	User          string   `yaml:"user,omitempty" json:"user,omitempty"`                   // default: ~/.ssh/config, then root
+	Port          int      `yaml:"port,omitempty" json:"port,omitempty"`                   // default: ~/.ssh/config, then 22
+	IdentityFiles []string `yaml:"identityFiles,omitempty" json:"identityFiles,omitempty"` // ~ is the user's home; Load makes them absolute
+	HostKeys      string   `yaml:"hostKeys,omitempty" json:"hostKeys,omitempty"`           // accept-new (default) or strict
+	Jump          string   `yaml:"jump,omitempty" json:"jump,omitempty"`                   // like Host.Jump, for every host
+
+	ConnectTimeout   Duration `yaml:"connectTimeout,omitempty" json:"connectTimeout,omitempty"`     // dial and handshake, default 15s
+	CommandTimeout   Duration `yaml:"commandTimeout,omitempty" json:"commandTimeout,omitempty"`     // an ordinary remote command, default 2m; kubeadm has Timeouts.Step
+	KeepAlive        Duration `yaml:"keepAlive,omitempty" json:"keepAlive,omitempty"`               // interval, default 15s
+	SudoPasswordFile string   `yaml:"sudoPasswordFile,omitempty" json:"sudoPasswordFile,omitempty"` // first line is the password
+	SudoPasswordEnv  string   `yaml:"sudoPasswordEnv,omitempty" json:"sudoPasswordEnv,omitempty"`   // name of an environment variable
+}
+
+// The host key policies.
+const (
+	HostKeysAcceptNew = "accept-new"
+	HostKeysStrict    = "strict"
+)
+
+// Preflight names the checks whose failure does not stop a run.
+type Preflight struct {
+	Ignore []string `yaml:"ignore,omitempty" json:"ignore,omitempty"`
+}
+
+// Timeouts bound what hybridctl waits for.
+type Timeouts struct {
+	Step  Duration `yaml:"step,omitempty" json:"step,omitempty"`   // one step on one host (kubeadm init, join, image import), default 15m
+	Ready Duration `yaml:"ready,omitempty" json:"ready,omitempty"` // all nodes Ready and stable after the last join, default 10m
+}
+
+// Host is one machine reached over SSH.
+type Host struct {
+	Name    string        `yaml:"name" json:"name"` // also the node's name
+	Address string        `yaml:"address" json:"address"`
+	Port    int           `yaml:"port,omitempty" json:"port,omitempty"`
+	Role    Role          `yaml:"role,omitempty" json:"role,omitempty"` // default worker
+	Arch    platform.Arch `yaml:"arch,omitempty" json:"arch,omitempty"` // optional; checked against the host
+
+	User             string   `yaml:"user,omitempty" json:"user,omitempty"`
+	IdentityFiles    []string `yaml:"identityFiles,omitempty" json:"identityFiles,omitempty"`
+	HostKey          string   `yaml:"hostKey,omitempty" json:"hostKey,omitempty"` // pins the key: "ssh-ed25519 AAAA…" or "SHA256:…"
+	Jump             string   `yaml:"jump,omitempty" json:"jump,omitempty"`       // another host's name, or [user@]address[:port]; a comma separates hops
+	SudoPasswordFile string   `yaml:"sudoPasswordFile,omitempty" json:"sudoPasswordFile,omitempty"`
+	SudoPasswordEnv  string   `yaml:"sudoPasswordEnv,omitempty" json:"sudoPasswordEnv,omitempty"`
+
+	NodeIP                string            `yaml:"nodeIP,omitempty" json:"nodeIP,omitempty"` // default: Address when it is an IP
+	Labels                map[string]string `yaml:"labels,omitempty" json:"labels,omitempty"`
+	Taints                []string          `yaml:"taints,omitempty" json:"taints,omitempty"` // key[=value]:Effect
+	KubeletExtraArgs      []NameValue       `yaml:"kubeletExtraArgs,omitempty" json:"kubeletExtraArgs,omitempty"`
+	IgnorePreflightErrors []string          `yaml:"ignorePreflightErrors,omitempty" json:"ignorePreflightErrors,omitempty"` // kubeadm's own checks
+	Preflight             Preflight         `yaml:"preflight,omitempty" json:"preflight,omitempty"`
+}
+
+// Bootstrap returns the bootstrap host: the first control-plane host, where kubeadm init runs.
+// Validation guarantees that there is one.
+func (c *Cluster) Bootstrap() Host {
+	for _, h := range c.Spec.Hosts {
+		if h.Role == ControlPlane {
+			return h
+		}
+	}
+	return Host{}
+}
+
+// Host returns the host of that name.
+func (c *Cluster) Host(name string) (Host, bool) {
+	for _, h := range c.Spec.Hosts {
+		if h.Name == name {
+			return h, true
+		}
+	}
+	return Host{}, false
+}

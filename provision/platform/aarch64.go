@@ -1,0 +1,10 @@
+package platform
+
+import "debug/elf"
+
+var profileARM64 = Profile{
+	Arch:        ARM64,
+	Spellings:   []string{"arm64", "aarch64", "arm64v8", "armv8"},
+	ELFMachine:  uint16(elf.EM_AARCH64),
+	UserlandBit: 64,
+}

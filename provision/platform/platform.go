@@ -1,0 +1,63 @@
+// Package platform owns what differs between architectures and operating systems: the type Arch, its
+// spellings, and the Profile that tells other packages, as data, how hosts of that architecture differ.
+// It refuses to know anything else: no I/O, no imports from this module.
+package platform
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Arch is a CPU architecture in the spelling of GOARCH and of the node label kubernetes.io/arch.
+// The zero value means "not known".
+type Arch string
+
+// The architectures hybridctl supports.
+const (
+	AMD64 Arch = "amd64"
+	ARM64 Arch = "arm64"
+)
+
+// All lists the supported architectures in a stable order.
+func All() []Arch { return []Arch{AMD64, ARM64} }
+
+// Parse turns any usual spelling ("aarch64", "x86_64", "arm64", …) into an Arch.
+// The error is for the user: it names the spelling and what is supported.
+func Parse(s string) (Arch, error) {
+	for _, p := range profiles {
+		for _, spelling := range p.Spellings {
+			if strings.EqualFold(s, spelling) {
+				return p.Arch, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("unknown architecture %q (supported: %s, %s)", s, AMD64, ARM64)
+}
+
+// String returns the GOARCH spelling, or "unknown".
+func (a Arch) String() string {
+	if a == "" {
+		return "unknown"
+	}
+	return string(a)
+}
+
+// Profile is what differs between architectures, as data.
+type Profile struct {
+	Arch        Arch
+	Spellings   []string // every accepted spelling; the first is GOARCH, the second what `uname -m` prints
+	ELFMachine  uint16   // e_machine of the architecture's executables (ELF specification)
+	UserlandBit int      // word size a userland must have, `getconf LONG_BIT`
+}
+
+// ProfileFor returns the profile of a known architecture; it panics on an unknown one, which Parse never returns.
+func ProfileFor(a Arch) Profile {
+	for _, p := range profiles {
+		if p.Arch == a {
+			return p
+		}
+	}
+	panic("platform: no profile for " + string(a))
+}
+
+var profiles = []Profile{profileAMD64, profileARM64}
