@@ -115,6 +115,9 @@ type Cluster struct {
 	Version  string
 	Nodes    []Node
 	CNI      CNIState
+
+	// NodeInPlace tells of each of the inventory's hosts whether its node has the labels and taints the inventory gives it.
+	NodeInPlace map[string]bool
 }
 
 // CNIState tells whether the pod network's objects are as wanted.

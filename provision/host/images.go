@@ -1,0 +1,46 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/hybridctl/hybridctl/provision/remote"
+)
+
+// ctr is our own containerd's client; the distribution's may be of another version.
+const ctr = "/usr/local/bin/ctr"
+
+// ImportImages streams a tar of an OCI layout, which write produces, into containerd's k8s.io namespace. Nothing is kept on the
+// host's disk but what containerd stores; containerd verifies every digest, and an import that breaks off leaves no image.
+func (h *Host) ImportImages(ctx context.Context, write func(io.Writer) error) error {
+	r, w := io.Pipe()
+	written := make(chan error, 1)
+	go func() { // the command reads while we write
+		err := write(w)
+		w.CloseWithError(err)
+		written <- err
+	}()
+	_, err := h.runner.Run(ctx, remote.Command{
+		Argv:  []string{ctr, "-n", "k8s.io", "images", "import", "--local", "--digests=false", "-"},
+		Stdin: r, Sudo: true,
+	})
+	r.CloseWithError(errors.New("the import has ended")) // unblocks the writer when the command ended early
+	if werr := <-written; werr != nil && err == nil {
+		err = werr
+	}
+	if err != nil {
+		return fmt.Errorf("import images: %w", err)
+	}
+	return nil
+}
+
+// Images lists the names of the images in the k8s.io namespace.
+func (h *Host) Images(ctx context.Context) ([]string, error) {
+	out, err := h.runner.Run(ctx, remote.Command{Argv: []string{ctr, "-n", "k8s.io", "images", "ls", "-q"}, Sudo: true})
+	if err != nil {
+		return nil, fmt.Errorf("list images: %w", err)
+	}
+	return lines(out.Stdout), nil
+}

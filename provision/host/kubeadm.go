@@ -1,0 +1,64 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// The verbs of Kubeadm.
+const (
+	KubeadmInit = "init"
+	KubeadmJoin = "join"
+)
+
+// AdminConf is the admin kubeconfig that kubeadm init leaves.
+const AdminConf = "/etc/kubernetes/admin.conf"
+
+// Kubeadm runs kubeadm init or join with this configuration, to its end even when the connection is lost; called again it waits for
+// the run that is under way. The configuration holds a token and stays on a tmpfs while kubeadm runs. The marker "done" is written by
+// the run itself. What an earlier attempt of ours left half done is reset first.
+func (h *Host) Kubeadm(ctx context.Context, verb, digest string, config []byte) error {
+	_, err := h.script(ctx, "kubeadm", bytes.NewReader(config), verb, verb, digest)
+	return err
+}
+
+// SharedPKI returns, as a tar, the certificates and keys that all control planes share. It is a secret.
+func (h *Host) SharedPKI(ctx context.Context) ([]byte, error) {
+	out, err := h.script(ctx, "pki-pack", nil)
+	if err != nil {
+		return nil, fmt.Errorf("read the shared certificates: %w", err)
+	}
+	return out.Stdout, nil
+}
+
+// PlaceSharedPKI hands SharedPKI's tar to a host that is to become a further control plane.
+func (h *Host) PlaceSharedPKI(ctx context.Context, tar io.Reader) error {
+	if _, err := h.script(ctx, "pki-unpack", tar); err != nil {
+		return fmt.Errorf("place the shared certificates: %w", err)
+	}
+	return nil
+}
+
+// Reset takes away what kubeadm, the kubelet, pods and the pod network left, with the markers of init and join.
+func (h *Host) Reset(ctx context.Context) error {
+	if _, err := h.script(ctx, "reset", nil); err != nil {
+		return fmt.Errorf("reset: %w", err)
+	}
+	return nil
+}
+
+// Remove takes away what a step put there: its units, the files of its marker and those given, and whole directories.
+func (h *Host) Remove(ctx context.Context, step string, units, files, directories []string) error {
+	_, err := h.script(ctx, "remove", nil, step, strings.Join(units, " "), strings.Join(files, " "), strings.Join(directories, " "))
+	if err != nil {
+		return fmt.Errorf("remove %s: %w", step, err)
+	}
+	return nil
+}
+
+func lines(b []byte) []string {
+	return strings.Fields(string(b))
+}

@@ -1,0 +1,141 @@
+package plan
+
+import (
+	"fmt"
+	"sort"
+
+	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/facts"
+	"github.com/hybridctl/hybridctl/provision/inventory"
+)
+
+// Input is everything a plan is made of.
+type Input struct {
+	Cluster     *inventory.Cluster
+	Bundle      *bundle.Manifest
+	Hosts       []facts.Host      // one for each host of the inventory, in any order
+	API         facts.Cluster     // what the API server told, if there is one
+	Patches     map[string][]byte // kubeadm patches by file name
+	CNIManifest []byte            // with the CNI provider "manifest": the file
+}
+
+// ClusterID returns the ID of a cluster step.
+func ClusterID(k Kind) ID { return ID("cluster/" + string(k)) }
+
+// HostID returns the ID of a host's step.
+func HostID(host string, k Kind) ID { return ID(host + "/" + string(k)) }
+
+// Build makes the plan. The error is for the user: the bundle lacks something that the inventory asks for.
+func Build(in Input) (Plan, error) {
+	b, err := newBuilder(in)
+	if err != nil {
+		return Plan{}, err
+	}
+	p := Plan{Cluster: in.Cluster.Metadata.Name}
+	bootstrap := in.Cluster.Bootstrap()
+	previous := HostID(bootstrap.Name, Init) // control planes join one at a time
+	for _, h := range b.hosts() {
+		p.Steps = append(p.Steps, b.hostSteps(h)...)
+		if h.Name == bootstrap.Name {
+			p.Steps = append(p.Steps, b.initStep(h), b.cniStep(), b.nodeStep(h, Init))
+			continue
+		}
+		after := HostID(bootstrap.Name, Init)
+		if h.Role == inventory.ControlPlane {
+			after, previous = previous, HostID(h.Name, Join)
+		}
+		p.Steps = append(p.Steps, b.joinStep(h, after), b.nodeStep(h, Join))
+	}
+	p.Notes = b.notes()
+	return p, nil
+}
+
+// hosts returns the inventory's hosts, the bootstrap host first.
+func (b *builder) hosts() []inventory.Host {
+	hosts := append([]inventory.Host(nil), b.in.Cluster.Spec.Hosts...)
+	first := b.in.Cluster.Bootstrap().Name
+	sort.SliceStable(hosts, func(i, j int) bool { return hosts[i].Name == first && hosts[j].Name != first })
+	return hosts
+}
+
+// builder holds what is looked up often while a plan is made.
+type builder struct {
+	in    Input
+	facts map[string]facts.Host
+	nodes map[string]facts.Node
+	files map[fileKey]FilesInputs // hosts of one architecture share them
+	hash  map[fileKey]string
+}
+
+type fileKey struct {
+	kind Kind
+	arch string
+}
+
+func newBuilder(in Input) (*builder, error) {
+	b := &builder{in: in, facts: map[string]facts.Host{}, nodes: map[string]facts.Node{}, files: map[fileKey]FilesInputs{}, hash: map[fileKey]string{}}
+	for _, h := range in.Hosts {
+		b.facts[h.Name] = h
+	}
+	for _, n := range in.API.Nodes {
+		b.nodes[n.Name] = n
+	}
+	for _, component := range b.components() {
+		if _, ok := imageOf(in.Bundle, component); !ok {
+			return nil, fmt.Errorf("the bundle has no image for %s", component)
+		}
+	}
+	return b, nil
+}
+
+func (b *builder) hostSteps(h inventory.Host) []Step {
+	steps := []Step{
+		b.filesStep(h, OS),
+		b.filesStep(h, Runtime, OS),
+		b.filesStep(h, Kubernetes, OS),
+		b.imagesStep(h),
+	}
+	return steps
+}
+
+// filesStep plans a step that puts files on the host.
+func (b *builder) filesStep(h inventory.Host, k Kind, after ...Kind) Step {
+	f := b.facts[h.Name]
+	key := fileKey{k, string(f.Arch)}
+	inputs, ok := b.files[key]
+	if !ok {
+		inputs = b.filesFor(k, f.Arch)
+		b.files[key], b.hash[key] = inputs, Digest(inputs)
+	}
+	s := Step{ID: HostID(h.Name, k), Kind: k, Host: h.Name, Inputs: inputs, Digest: b.hash[key]}
+	for _, a := range after {
+		s.DependsOn = append(s.DependsOn, HostID(h.Name, a))
+	}
+	b.judge(&s, f)
+	if s.Action != Unchanged {
+		s.Details = fileDetails(inputs)
+	}
+	return s
+}
+
+// judge compares a step with the marker its last run left on the host.
+func (b *builder) judge(s *Step, f facts.Host) {
+	m, marked := f.Markers[string(s.Kind)]
+	switch {
+	case f.Err != nil:
+		s.Action, s.Reason = Unknown, "the host was not reached"
+	case !marked:
+		s.Action, s.Reason = Create, "not done on this host"
+	case m.State != "done":
+		s.Action, s.Reason = Create, "an earlier run did not finish it"
+	case m.Digest != s.Digest:
+		s.Action, s.Reason = Update, "the inventory or the bundle asks for something else"
+	case len(m.Drift) > 0:
+		s.Action, s.Reason = Update, m.Drift[0]
+		if len(m.Drift) > 1 {
+			s.Reason += fmt.Sprintf(" (and %d more)", len(m.Drift)-1)
+		}
+	default:
+		s.Action, s.Reason = Unchanged, "in place"
+	}
+}

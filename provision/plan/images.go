@@ -1,0 +1,84 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/inventory"
+)
+
+// controlPlaneOnly are the components whose images a worker never runs.
+var controlPlaneOnly = map[string]bool{
+	"kube-apiserver": true, "kube-controller-manager": true, "kube-scheduler": true, "etcd": true,
+}
+
+// components lists the image components the cluster needs.
+func (b *builder) components() []string {
+	c := []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "etcd", "coredns", "pause"}
+	if b.in.Cluster.Spec.CNI.Provider == inventory.CNIFlannel {
+		c = append(c, "flannel", "flannel-cni-plugin")
+	}
+	return c
+}
+
+func (b *builder) imagesStep(h inventory.Host) Step {
+	f := b.facts[h.Name]
+	in := ImagesInputs{}
+	for _, i := range b.in.Bundle.Images {
+		if h.Role != inventory.ControlPlane && controlPlaneOnly[i.Component] {
+			continue
+		}
+		if m, ok := i.Manifests[f.Arch]; ok {
+			in.Images = append(in.Images, Image{Ref: i.Ref, Manifest: m})
+		}
+	}
+	s := Step{ID: HostID(h.Name, Images), Kind: Images, Host: h.Name, DependsOn: []ID{HostID(h.Name, Runtime)}, Inputs: in, Digest: Digest(in)}
+	b.judge(&s, f)
+	missing := missingImages(in.Images, f.Images)
+	if s.Action == Unchanged && f.Images != nil && len(missing) > 0 {
+		s.Action, s.Reason = Update, fmt.Sprintf("%d of %d images are gone from containerd", len(missing), len(in.Images))
+	}
+	if s.Action != Unchanged {
+		s.Details = []string{fmt.Sprintf("%d images, %d of them there already", len(in.Images), len(in.Images)-len(missing))}
+	}
+	return s
+}
+
+func missingImages(want []Image, have []string) []Image {
+	there := map[string]bool{}
+	for _, ref := range have {
+		there[ref] = true
+	}
+	var out []Image
+	for _, i := range want {
+		if !there[i.Ref] {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+func imageOf(m *bundle.Manifest, component string) (bundle.Image, bool) {
+	for _, i := range m.Images {
+		if i.Component == component {
+			return i, true
+		}
+	}
+	return bundle.Image{}, false
+}
+
+// split parts "repository/name:tag" as kubeadm wants it: where the image is, and its tag.
+func split(ref string) (repository, tag string) {
+	slash, colon := strings.LastIndex(ref, "/"), strings.LastIndex(ref, ":")
+	if colon < slash {
+		colon = len(ref)
+	}
+	if colon < len(ref) {
+		tag = ref[colon+1:]
+	}
+	if slash < 0 {
+		return "", tag
+	}
+	return ref[:slash], tag
+}

@@ -1,0 +1,83 @@
+package plan
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+
+	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/render"
+)
+
+// FilesInputs are those of the steps os, runtime and kubernetes.
+type FilesInputs struct {
+	Version  string   `json:"version,omitempty"`
+	Binaries []Binary `json:"binaries,omitempty"`
+	Texts    []Text   `json:"texts,omitempty"`
+	Modules  []string `json:"modules,omitempty"`
+	Sysctls  []Sysctl `json:"sysctls,omitempty"`
+	Units    []string `json:"units,omitempty"`  // enabled and running
+	Enable   []string `json:"enable,omitempty"` // enabled
+}
+
+// Binary is a file from the bundle.
+type Binary struct {
+	Path   string        `json:"path"` // on the host
+	SHA256 string        `json:"sha256"`
+	Source bundle.Binary `json:"-"`
+}
+
+// Text is a rendered file.
+type Text struct {
+	Path   string `json:"path"`
+	Mode   string `json:"mode"`
+	SHA256 string `json:"sha256"`
+	Body   []byte `json:"-"`
+}
+
+// Sysctl is a kernel setting.
+type Sysctl struct {
+	Name     string `json:"name"`
+	Value    string `json:"value"`
+	Optional bool   `json:"optional,omitempty"` // some kernels lack it
+}
+
+func text(path string, body []byte) Text {
+	sum := sha256.Sum256(body)
+	return Text{Path: path, Mode: "0644", SHA256: hex.EncodeToString(sum[:]), Body: body}
+}
+
+// ImagesInputs are the images of the host's architecture that its containerd is to have.
+type ImagesInputs struct {
+	Images []Image `json:"images"`
+}
+
+// Image is one image.
+type Image struct {
+	Ref      string `json:"ref"`
+	Manifest string `json:"manifest"` // digest of the architecture's manifest
+}
+
+// InitInputs are kubeadm init's: the configuration without its token.
+type InitInputs struct {
+	ConfigDigest string             `json:"configDigest"`
+	Config       render.KubeadmInit `json:"-"`
+}
+
+// JoinInputs are kubeadm join's: the configuration without token and CA hashes.
+type JoinInputs struct {
+	ConfigDigest string             `json:"configDigest"`
+	Config       render.KubeadmJoin `json:"-"`
+}
+
+// NodeInputs are the labels and taints that the inventory gives a node.
+type NodeInputs struct {
+	Labels map[string]string `json:"labels,omitempty"`
+	Taints []string          `json:"taints,omitempty"`
+}
+
+// CNIInputs is the pod network.
+type CNIInputs struct {
+	Provider       string `json:"provider"`
+	ManifestDigest string `json:"manifestDigest"`
+	Manifest       []byte `json:"-"`
+}

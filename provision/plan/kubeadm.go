@@ -1,0 +1,281 @@
+package plan
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"sort"
+	"strings"
+
+	"github.com/hybridctl/hybridctl/provision/host"
+	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/render"
+)
+
+// apiPort is the port that the API server binds; kubeadm's default.
+const apiPort = 6443
+
+// controlPlaneTaint keeps ordinary pods off a control plane, as kubeadm does by default.
+var controlPlaneTaint = render.Taint{Key: "node-role.kubernetes.io/control-plane", Effect: "NoSchedule"}
+
+func (b *builder) initStep(h inventory.Host) Step {
+	config := b.initConfig(h)
+	in := InitInputs{ConfigDigest: Digest(config), Config: config}
+	s := Step{ID: HostID(h.Name, Init), Kind: Init, Host: h.Name, Inputs: in, Digest: Digest(in),
+		DependsOn: []ID{HostID(h.Name, Kubernetes), HostID(h.Name, Images)}}
+	b.judgeMember(&s, h)
+	if s.Action == Create {
+		s.Details = []string{fmt.Sprintf("kubeadm init %s, endpoint %s, pods %s, services %s", config.Version, config.Endpoint, config.PodCIDR, config.ServiceCIDR)}
+	}
+	return s
+}
+
+func (b *builder) joinStep(h inventory.Host, after ID) Step {
+	config := b.joinConfig(h)
+	in := JoinInputs{ConfigDigest: Digest(config), Config: config}
+	s := Step{ID: HostID(h.Name, Join), Kind: Join, Host: h.Name, Inputs: in, Digest: Digest(in),
+		DependsOn: []ID{HostID(h.Name, Kubernetes), HostID(h.Name, Images), after}}
+	b.judgeMember(&s, h)
+	if s.Action == Create {
+		s.Details = []string{fmt.Sprintf("kubeadm join %s as %s", config.Endpoint, h.Role)}
+	}
+	return s
+}
+
+// judgeMember says whether the host is a member of the cluster already. Settings that changed since are not a reason to touch a
+// running member: notes tells them.
+func (b *builder) judgeMember(s *Step, h inventory.Host) {
+	f := b.facts[h.Name]
+	m, marked := f.Markers[string(s.Kind)]
+	node, listed := b.nodes[h.Name]
+	switch {
+	case f.Err != nil:
+		s.Action, s.Reason = Unknown, "the host was not reached"
+	case marked && m.State != host.MarkerDone:
+		s.Action, s.Reason = Create, "an earlier run did not finish it"
+	case marked && !f.Kubeadm.KubeletConf:
+		s.Action, s.Reason = Create, "the host was reset since it was a node"
+	case b.in.API.Observed && !listed && f.Kubeadm.KubeletConf && marked:
+		s.Action, s.Reason = Create, "the API server no longer has its node"
+	case marked && len(m.Drift) > 0:
+		s.Action, s.Reason = Update, m.Drift[0]
+	case marked:
+		s.Action, s.Reason = Unchanged, "is a node"
+	case listed && f.Kubeadm.KubeletConf && node.MachineID == f.MachineID:
+		s.Action, s.Reason = Unchanged, "is a node, although hybridctl left no marker"
+	default:
+		s.Action, s.Reason = Create, "is no node yet"
+	}
+}
+
+func (b *builder) initConfig(h inventory.Host) render.KubeadmInit {
+	k := b.in.Cluster.Spec.Kubernetes
+	api, _ := imageOf(b.in.Bundle, "kube-apiserver")
+	dns, _ := imageOf(b.in.Bundle, "coredns")
+	etcd, _ := imageOf(b.in.Bundle, "etcd")
+	c := render.KubeadmInit{
+		TokenTTL: "20m0s", TokenDescription: TokenDescription,
+		NodeIP: NodeIP(h), BindPort: apiPort, Registration: b.registration(h), Timeouts: kubeadmTimeouts(k.Timeouts), Patches: b.patches(),
+		Version: k.Version, ClusterName: b.in.Cluster.Metadata.Name, Endpoint: k.Endpoint, EncryptionAlgorithm: k.EncryptionAlgorithm,
+		PodCIDR: k.PodCIDR, ServiceCIDR: k.ServiceCIDR, DNSDomain: k.DNSDomain, CertSANs: b.certSANs(h),
+		Etcd: component(k.Etcd), APIServer: component(k.APIServer), ControllerManager: component(k.ControllerManager), Scheduler: component(k.Scheduler),
+		Kubelet: k.Kubelet, KubeProxy: k.KubeProxy,
+	}
+	c.ImageRepository, _ = split(api.Ref)
+	c.DNSRepository, c.DNSTag = split(dns.Ref)
+	c.EtcdRepository, c.EtcdTag = split(etcd.Ref)
+	return c
+}
+
+func (b *builder) joinConfig(h inventory.Host) render.KubeadmJoin {
+	k := b.in.Cluster.Spec.Kubernetes
+	return render.KubeadmJoin{Endpoint: k.Endpoint, ControlPlane: h.Role == inventory.ControlPlane, NodeIP: NodeIP(h), BindPort: apiPort,
+		Registration: b.registration(h), Timeouts: kubeadmTimeouts(k.Timeouts), Patches: b.patches()}
+}
+
+// TokenDescription marks the bootstrap tokens that hybridctl makes, so that leftovers can be told from others'.
+const TokenDescription = "made by hybridctl for one run"
+
+// registration is how the node registers: its taints are there before the first pod can land.
+func (b *builder) registration(h inventory.Host) render.Registration {
+	r := render.Registration{Name: h.Name, CRISocket: host.CRISocket}
+	if h.Role == inventory.ControlPlane {
+		r.Taints = append(r.Taints, controlPlaneTaint)
+	}
+	for _, t := range h.Taints {
+		r.Taints = append(r.Taints, taint(t))
+	}
+	if ip := NodeIP(h); ip != "" {
+		r.KubeletExtraArgs = append(r.KubeletExtraArgs, render.NameValue{Name: "node-ip", Value: ip})
+	}
+	r.KubeletExtraArgs = append(r.KubeletExtraArgs, nameValues(h.KubeletExtraArgs)...)
+	r.IgnorePreflightErrors = append(append([]string(nil), b.in.Cluster.Spec.Kubernetes.IgnorePreflightErrors...), h.IgnorePreflightErrors...)
+	return r
+}
+
+// NodeIP returns the address the node is known by: the inventory's nodeIP, else its address when that is one; "" lets the kubelet choose.
+func NodeIP(h inventory.Host) string {
+	if h.NodeIP != "" {
+		return h.NodeIP
+	}
+	if _, err := netip.ParseAddr(h.Address); err == nil {
+		return h.Address
+	}
+	return ""
+}
+
+// certSANs are the names the API server's certificate is good for, beside those kubeadm puts there itself.
+func (b *builder) certSANs(h inventory.Host) []string {
+	names := map[string]bool{h.Address: true}
+	if endpoint, _, err := net.SplitHostPort(b.in.Cluster.Spec.Kubernetes.Endpoint); err == nil {
+		names[endpoint] = true
+	}
+	for _, x := range b.in.Cluster.Spec.Hosts {
+		if x.Role == inventory.ControlPlane {
+			names[x.Address] = true
+		}
+	}
+	out := make([]string, 0, len(names))
+	for n := range names {
+		out = append(out, n)
+	}
+	sort.Strings(out)
+	return out
+}
+
+func (b *builder) patches() string {
+	if len(b.in.Patches) == 0 {
+		return ""
+	}
+	return PatchesDir
+}
+
+func (b *builder) nodeStep(h inventory.Host, member Kind) Step {
+	in := NodeInputs{Labels: h.Labels, Taints: h.Taints}
+	s := Step{ID: HostID(h.Name, Node), Kind: Node, Host: h.Name, DependsOn: []ID{HostID(h.Name, member)}, Inputs: in, Digest: Digest(in)}
+	_, listed := b.nodes[h.Name]
+	switch {
+	case b.in.API.Observed && listed && b.in.API.NodeInPlace[h.Name]:
+		s.Action, s.Reason = Unchanged, "in place"
+	case b.in.API.Observed && listed:
+		s.Action, s.Reason = Update, "labels or taints differ from the inventory"
+	case b.in.API.Observed || b.in.API.Err == nil:
+		s.Action, s.Reason = Create, "no node yet"
+	default:
+		s.Action, s.Reason = Unknown, "the API server did not answer"
+	}
+	if s.Action == Update || s.Action == Create {
+		for _, k := range sorted(in.Labels) {
+			s.Details = append(s.Details, "label "+k+"="+in.Labels[k])
+		}
+		for _, t := range in.Taints {
+			s.Details = append(s.Details, "taint "+t)
+		}
+	}
+	return s
+}
+
+func (b *builder) cniStep() Step {
+	manifest := CNIManifest(b.in)
+	in := CNIInputs{Provider: b.in.Cluster.Spec.CNI.Provider, ManifestDigest: Digest(manifest), Manifest: manifest}
+	s := Step{ID: ClusterID(CNI), Kind: CNI, DependsOn: []ID{HostID(b.in.Cluster.Bootstrap().Name, Init)}, Inputs: in, Digest: Digest(in)}
+	switch {
+	case b.in.API.Observed && b.in.API.CNI.InPlace:
+		s.Action, s.Reason = Unchanged, "in place"
+	case b.in.API.Observed:
+		s.Action, s.Reason, s.Details = Update, "objects differ from what is wanted", b.in.API.CNI.Differs
+	case b.in.API.Err == nil:
+		s.Action, s.Reason = Create, "no cluster yet"
+	default:
+		s.Action, s.Reason = Unknown, "the API server did not answer"
+	}
+	return s
+}
+
+// CNIManifest returns the pod network's objects.
+func CNIManifest(in Input) []byte {
+	if in.Cluster.Spec.CNI.Provider != inventory.CNIFlannel {
+		return in.CNIManifest
+	}
+	image, _ := imageOf(in.Bundle, "flannel")
+	plugin, _ := imageOf(in.Bundle, "flannel-cni-plugin")
+	cidr := in.Cluster.Spec.Kubernetes.PodCIDR
+	return render.FlannelManifest(render.Flannel{PodCIDR: cidr, Image: image.Ref, PluginImage: plugin.Ref, ConfigDigest: Digest(cidr)[7:19]})
+}
+
+// notes tells what the user should know beside the steps.
+func (b *builder) notes() []string {
+	var out []string
+	for _, h := range b.in.Cluster.Spec.Hosts {
+		f := b.facts[h.Name]
+		if f.Err != nil {
+			out = append(out, fmt.Sprintf("%s was not reached: %v", h.Name, f.Err))
+		}
+		for _, k := range []Kind{Init, Join} {
+			if m, ok := f.Markers[string(k)]; ok && m.State == host.MarkerDone && m.Digest != b.memberDigest(h, k) {
+				out = append(out, fmt.Sprintf("%s: the inventory's kubeadm settings changed after kubeadm %s; a running node is not changed by them", h.Name, k))
+			}
+		}
+	}
+	for _, n := range b.in.API.Nodes {
+		if _, ok := b.in.Cluster.Host(n.Name); !ok {
+			out = append(out, fmt.Sprintf("the node %s is in the cluster but not in the inventory; it is left as it is", n.Name))
+		}
+	}
+	return out
+}
+
+func (b *builder) memberDigest(h inventory.Host, k Kind) string {
+	if k == Init {
+		return Digest(InitInputs{ConfigDigest: Digest(b.initConfig(h))})
+	}
+	return Digest(JoinInputs{ConfigDigest: Digest(b.joinConfig(h))})
+}
+
+func kubeadmTimeouts(t inventory.KubeadmTimeouts) []render.NameValue {
+	var out []render.NameValue
+	for _, x := range []struct {
+		name  string
+		value inventory.Duration
+	}{
+		{"controlPlaneComponentHealthCheck", t.ControlPlaneComponentHealthCheck},
+		{"kubeletHealthCheck", t.KubeletHealthCheck},
+		{"kubernetesAPICall", t.KubernetesAPICall},
+		{"etcdAPICall", t.EtcdAPICall},
+		{"tlsBootstrap", t.TLSBootstrap},
+		{"discovery", t.Discovery},
+	} {
+		if x.value != 0 {
+			out = append(out, render.NameValue{Name: x.name, Value: x.value.String()})
+		}
+	}
+	return out
+}
+
+func component(c inventory.Component) render.Component {
+	return render.Component{ExtraArgs: nameValues(c.ExtraArgs), ExtraEnvs: nameValues(c.ExtraEnvs)}
+}
+
+func nameValues(in []inventory.NameValue) []render.NameValue {
+	var out []render.NameValue
+	for _, x := range in {
+		out = append(out, render.NameValue(x))
+	}
+	return out
+}
+
+// taint reads key[=value]:Effect, which the inventory's validation has checked.
+func taint(s string) render.Taint {
+	rest, effect, _ := strings.Cut(s, ":")
+	key, value, _ := strings.Cut(rest, "=")
+	return render.Taint{Key: key, Value: value, Effect: effect}
+}
+
+func sorted(m map[string]string) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}

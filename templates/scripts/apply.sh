@@ -1,0 +1,142 @@
+#!/bin/sh
+# apply.sh STAGING: makes one step true on this host. Standard input says what, a directive a line:
+#
+#	step NAME                      the marker's name
+#	digest DIGEST                  of the step's inputs
+#	binary SHA256 MODE PATH        from the staging directory unless the path has those bytes already
+#	text SHA256 MODE PATH BASE64   a small file, whole
+#	module NAME                    loaded now (at boot by the file among the texts)
+#	sysctl NAME VALUE              set now
+#	sysctl-try NAME VALUE          set now where this kernel has it
+#	unit NAME                      enabled and running; restarted when a file of the step changed
+#	unit-enable NAME               enabled; restarted when running and a file changed
+#	end                            nothing is done without it: the input came whole
+#
+# Files land by rename, after their sha256 was checked. Prints "changed PATH" and "restarted UNIT" lines; writes the marker last.
+set -eu
+staging=$1
+markers=/var/lib/hybridctl/steps
+umask 022
+mkdir -p /run/hybridctl "$markers"
+in=$(mktemp /run/hybridctl/apply.XXXXXX)
+trap 'rm -f "$in"' EXIT
+cat >"$in"
+[ "$(tail -n 1 "$in")" = end ] || { echo "apply: the input was cut off; nothing was done" >&2; exit 70; }
+
+step='' digest='' changed='' units='' enables=''
+files='' rest=''
+
+digest_of() { sha256sum "$1" | cut -d' ' -f1; }
+
+# land SHA MODE SOURCE PATH: SOURCE becomes PATH by rename within PATH's own directory
+land() {
+	mkdir -p "$(dirname "$4")"
+	t="$(dirname "$4")/.hybridctl.$(basename "$4")"
+	rm -f "$t"
+	ln "$3" "$t" 2>/dev/null || cp "$3" "$t"
+	chown 0:0 "$t"
+	chmod "$2" "$t"
+	mv -f "$t" "$4"
+	echo "changed $4"
+	changed=y
+}
+
+own() { # own SHA PATH: for the marker
+	files="$files$1 $2
+"
+}
+
+while read -r word a b c d; do
+	case $word in
+	step)
+		step=$a
+		printf 'state started\n' >"$markers/$step.new"
+		mv -f "$markers/$step.new" "$markers/$step"
+		;;
+	digest) digest=$a ;;
+	binary)
+		if [ -f "$c" ] && [ ! -L "$c" ] && [ "$(digest_of "$c")" = "$a" ]; then
+			[ "$(stat -c %a "$c")" = "${b#0}" ] || { chmod "$b" "$c"; echo "changed $c"; }
+		else
+			if [ ! -f "$staging/$a.ok" ]; then
+				[ "$(digest_of "$staging/$a")" = "$a" ] || {
+					rm -f "$staging/$a"
+					echo "apply: $c: the upload is damaged (sha256 differs); it was removed, run again" >&2
+					exit 71
+				}
+				mv "$staging/$a" "$staging/$a.ok"
+			fi
+			land "$a" "$b" "$staging/$a.ok" "$c"
+		fi
+		own "$a" "$c"
+		;;
+	text)
+		if [ -f "$c" ] && [ ! -L "$c" ] && [ "$(digest_of "$c")" = "$a" ]; then
+			[ "$(stat -c %a "$c")" = "${b#0}" ] || { chmod "$b" "$c"; echo "changed $c"; }
+		else
+			t=$(mktemp /run/hybridctl/text.XXXXXX)
+			printf %s "$d" | base64 -d >"$t"
+			[ "$(digest_of "$t")" = "$a" ] || { rm -f "$t"; echo "apply: $c: the text came damaged" >&2; exit 71; }
+			land "$a" "$b" "$t" "$c"
+			rm -f "$t"
+		fi
+		own "$a" "$c"
+		;;
+	module)
+		modprobe "$a"
+		rest="${rest}module $a
+"
+		;;
+	sysctl | sysctl-try)
+		f=/proc/sys/$(echo "$a" | tr . /)
+		if [ -e "$f" ]; then
+			[ "$(cat "$f")" = "$b" ] || printf '%s\n' "$b" >"$f"
+			rest="${rest}sysctl $a $b
+"
+		elif [ "$word" = sysctl ]; then
+			echo "apply: this kernel has no setting $a" >&2
+			exit 72
+		fi
+		;;
+	unit) units="$units $a" ;;
+	unit-enable) enables="$enables $a" ;;
+	end) ;;
+	*)
+		echo "apply: unknown directive $word" >&2
+		exit 70
+		;;
+	esac
+done <"$in"
+
+[ -z "$units$enables" ] || [ -z "$changed" ] || systemctl daemon-reload
+for u in $units; do
+	systemctl is-enabled -q "$u" 2>/dev/null || systemctl enable -q "$u"
+	if ! systemctl is-active -q "$u"; then
+		systemctl reset-failed "$u" 2>/dev/null || true
+		systemctl start "$u"
+		echo "restarted $u"
+	elif [ -n "$changed" ]; then
+		systemctl restart "$u"
+		echo "restarted $u"
+	fi
+	rest="${rest}unit $u
+"
+done
+for u in $enables; do
+	systemctl is-enabled -q "$u" 2>/dev/null || systemctl enable -q "$u"
+	if [ -n "$changed" ] && systemctl is-active -q "$u"; then
+		systemctl restart "$u"
+		echo "restarted $u"
+	fi
+done
+
+m=$markers/$step.new
+printf 'state done\ndigest %s\n' "$digest" >"$m"
+printf %s "$files" | while read -r sha path; do
+	# %.9Y is the time of the last change with nanoseconds
+	stat -c "file $sha %s %a %.9Y $path" "$path" | sed 's/^\(file [^ ]* [^ ]* [^ ]* [0-9]*\)\.\([0-9]*\) /\1\2 /'
+done >>"$m"
+printf %s "$rest" >>"$m"
+sync -f "$m" 2>/dev/null || true
+mv -f "$m" "$markers/$step"
+rm -rf "$staging"

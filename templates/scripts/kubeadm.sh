@@ -1,0 +1,74 @@
+#!/bin/sh
+# kubeadm.sh VERB STEP DIGEST: runs "kubeadm VERB" (init or join) to its end, whatever happens to this connection.
+#
+# Standard input is the kubeadm configuration, which holds a token: it lives on a tmpfs, readable by root alone, and is removed
+# when kubeadm ends. kubeadm runs as a oneshot unit of systemd: when the connection goes, it goes on; a second call of this script
+# waits for it. The finished marker is written by the unit itself, so that no kubeadm run is ever done twice.
+set -eu
+verb=$1 step=$2 digest=$3
+marker=/var/lib/hybridctl/steps/$step
+run=/run/hybridctl
+log=/var/lib/hybridctl/kubeadm-$verb.log
+unit=hybridctl-kubeadm.service
+umask 077
+mkdir -p $run
+[ "$(stat -f -c %T $run)" = tmpfs ] || { echo "kubeadm: /run is not a tmpfs; the token would reach the disk" >&2; exit 73; }
+
+busy() { case $(systemctl show -p ActiveState --value $unit) in activating | active | reloading) true ;; *) false ;; esac }
+finished() { grep -qs '^state done$' "$marker"; }
+
+if busy; then
+	cat >/dev/null
+	systemctl start $unit || true
+	finished && exit 0
+else
+	cat >$run/kubeadm.yaml
+fi
+[ -s $run/kubeadm.yaml ] || { echo "kubeadm: no configuration came" >&2; exit 70; }
+
+# What an interrupted or failed attempt left is ours to clear: the marker says that hybridctl began it.
+if grep -qs '^state started$' "$marker" && [ -e /etc/kubernetes ]; then
+	/usr/local/bin/kubeadm reset -f --cri-socket unix:///run/containerd/containerd.sock >"$log.reset" 2>&1 || true
+	rm -rf /etc/kubernetes/manifests /etc/kubernetes/*.conf /var/lib/etcd
+fi
+mkdir -p /var/lib/hybridctl/steps
+printf 'state started\n' >"$marker.new"
+chmod 644 "$marker.new"
+mv -f "$marker.new" "$marker"
+if [ -d $run/pki ]; then # the shared certificates of a further control plane
+	mkdir -p /etc/kubernetes
+	rm -rf /etc/kubernetes/pki
+	mv $run/pki /etc/kubernetes/pki
+fi
+
+flags=''
+[ "$verb" != init ] || flags='--skip-token-print --skip-certificate-key-print'
+cat >$run/kubeadm.sh <<X
+#!/bin/sh
+grep -qs '^state done\$' $marker && exit 0
+trap 'rm -f $run/kubeadm.yaml' EXIT
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+/usr/local/bin/kubeadm $verb --config $run/kubeadm.yaml $flags || exit
+printf 'state done\ndigest %s\nunit kubelet.service\n' '$digest' >$marker.new
+chmod 644 $marker.new
+sync -f $marker.new 2>/dev/null
+mv -f $marker.new $marker
+X
+cat >/run/systemd/system/$unit <<X
+[Unit]
+Description=kubeadm $verb, started by hybridctl
+[Service]
+Type=oneshot
+ExecStart=/bin/sh $run/kubeadm.sh
+StandardOutput=truncate:$log
+StandardError=append:$log
+TimeoutStartSec=infinity
+KillMode=mixed
+X
+systemctl daemon-reload
+systemctl reset-failed $unit 2>/dev/null || true
+systemctl start $unit || true
+finished && { rm -f /run/systemd/system/$unit $run/kubeadm.sh; systemctl daemon-reload; exit 0; }
+echo "kubeadm $verb failed; the whole output is in $log on the host:" >&2
+grep -v '^$' "$log" | tail -n 25 >&2
+exit 75

@@ -1,0 +1,5 @@
+#!/bin/sh
+# pki-pack.sh: the certificates and keys that all control planes share, as a tar on standard output.
+set -eu
+cd /etc/kubernetes/pki
+exec tar -cf - ca.crt ca.key sa.key sa.pub front-proxy-ca.crt front-proxy-ca.key etcd/ca.crt etcd/ca.key
