@@ -1,0 +1,131 @@
+package report
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Style is how a piece of text stands out on a terminal with colours.
+type Style int
+
+// The styles.
+const (
+	Normal Style = iota
+	Good
+	Notice
+	Bad
+	Faint
+	Strong
+)
+
+// Paint puts text into the style's terminal codes; without color it returns the text as it is.
+func Paint(text string, s Style, color bool) string {
+	code := ""
+	switch s {
+	case Good:
+		code = "32"
+	case Notice:
+		code = "33"
+	case Bad:
+		code = "31"
+	case Faint:
+		code = "2"
+	case Strong:
+		code = "1"
+	}
+	if !color || code == "" || text == "" {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+// Style returns how an action stands out.
+func (a Action) Style() Style {
+	switch a {
+	case Created, Configured, Deleted:
+		return Good
+	case Skipped:
+		return Notice
+	case Failed:
+		return Bad
+	default:
+		return Normal
+	}
+}
+
+// Style returns how a check's outcome stands out.
+func (s Status) Style() Style {
+	switch s {
+	case Pass:
+		return Good
+	case Warn, Ignored:
+		return Notice
+	case Fail:
+		return Bad
+	default:
+		return Normal
+	}
+}
+
+// OneLine makes text that came from elsewhere (a host's stderr, an error of several lines) safe to print on one line:
+// line breaks become "; ", terminal codes go, other control characters become spaces.
+func OneLine(s string) string {
+	s = strings.Join(nonEmptyLines(terminalCode.ReplaceAllString(s, "")), "; ")
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == unicode.ReplacementChar {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+// terminalCode is a control sequence, or an operating system command such as a window title (ECMA-48).
+var terminalCode = regexp.MustCompile("\x1b\\[[0-?]*[ -/]*[@-~]|\x1b\\][^\x07\x1b]*(\x07|\x1b\\\\)?")
+
+func nonEmptyLines(s string) []string {
+	var lines []string
+	for line := range strings.Lines(s) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// Bytes writes a number of bytes for people, in powers of ten.
+func Bytes(n int64) string {
+	const unit = 1000
+	if n < unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, prefix := float64(n)/unit, 0
+	for f >= unit-0.5 && prefix < len("kMGTPE")-1 {
+		f /= unit
+		prefix++
+	}
+	format := "%.0f %cB"
+	if f < 9.95 {
+		format = "%.1f %cB"
+	}
+	return fmt.Sprintf(format, f, "kMGTPE"[prefix])
+}
+
+// Elapsed writes a duration for people: whole seconds, minutes beyond that.
+func Elapsed(d time.Duration) string {
+	s := int64(max(d, 0) / time.Second)
+	if s < 60 {
+		return fmt.Sprintf("%ds", s)
+	}
+	return fmt.Sprintf("%dm%02ds", s/60, s%60)
+}
+
+// Count writes a number with its noun, in the plural where needed.
+func Count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
