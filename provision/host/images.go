@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/remote"
 )
@@ -36,11 +37,22 @@ func (h *Host) ImportImages(ctx context.Context, write func(io.Writer) error) er
 	return nil
 }
 
-// Images lists the names of the images in the k8s.io namespace.
-func (h *Host) Images(ctx context.Context) ([]string, error) {
-	out, err := h.runner.Run(ctx, remote.Command{Argv: []string{ctr, "-n", "k8s.io", "images", "ls", "-q"}, Sudo: true})
+// Images returns the images in the k8s.io namespace: the digest each name points to.
+func (h *Host) Images(ctx context.Context) (map[string]string, error) {
+	out, err := h.runner.Run(ctx, remote.Command{Argv: []string{ctr, "-n", "k8s.io", "images", "ls"}, Sudo: true})
 	if err != nil {
 		return nil, fmt.Errorf("list images: %w", err)
 	}
-	return lines(out.Stdout), nil
+	return parseImages(out.Stdout), nil
+}
+
+// parseImages reads ctr's table: REF TYPE DIGEST SIZE PLATFORMS LABELS.
+func parseImages(table []byte) map[string]string {
+	images := map[string]string{}
+	for _, line := range strings.Split(string(table), "\n") {
+		if f := strings.Fields(line); len(f) > 2 && strings.HasPrefix(f[2], "sha256:") {
+			images[f[0]] = f[2]
+		}
+	}
+	return images
 }

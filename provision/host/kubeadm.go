@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/hybridctl/hybridctl/provision/remote"
 )
 
 // The verbs of Kubeadm.
@@ -59,6 +61,10 @@ func (h *Host) Remove(ctx context.Context, step string, units, files, directorie
 	return nil
 }
 
-func lines(b []byte) []string {
-	return strings.Fields(string(b))
+// StartUnit starts a unit that should run and does not.
+func (h *Host) StartUnit(ctx context.Context, unit string) error {
+	if _, err := h.runner.Run(ctx, remote.Command{Argv: []string{"systemctl", "start", unit}, Sudo: true}); err != nil {
+		return fmt.Errorf("start %s: %w", unit, err)
+	}
+	return nil
 }

@@ -1,0 +1,59 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/stack"
+)
+
+// Destroy takes the cluster away, in reverse order; hosts end as clean as before. A host that does not answer is reported and stays
+// in the state: running Destroy again finishes it.
+func Destroy(ctx context.Context, o Options) (Result, error) {
+	o = o.withDefaults()
+	r := Result{Cluster: o.Cluster.Metadata.Name}
+	store, err := openStore(o.StateDir)
+	if err != nil {
+		return r, err
+	}
+	defer store.Close()
+	s, err := open(o)
+	if err != nil {
+		return r, err
+	}
+	defer s.close()
+
+	reading, cancel := o.stoppable(ctx)
+	defer cancel()
+	if r.Plan, err = s.surveyForDestroy(reading); err != nil {
+		return r, err
+	}
+	if o.Ask != nil && len(r.Plan.Steps) > 0 && !o.Ask(r.Plan) {
+		return r, ErrDeclined
+	}
+	var failed error
+	r.Changes, failed = stack.Destroy(ctx, store, r.Plan, s.steps(), stack.Options{Parallel: o.Parallel, Progress: o.Progress, Stop: o.Stop})
+	r.Hosts = s.hostResults(r.Changes, "destroy")
+	if errors.Is(failed, context.Canceled) {
+		return r, failed
+	}
+	if err := partial(failed, r.Hosts); err != nil {
+		return r, err
+	}
+	// The cluster is gone, and with it the worth of its credentials and of the keys its hosts had.
+	for _, name := range []string{kubeconfigFile, "known_hosts"} {
+		if err := os.Remove(filepath.Join(o.StateDir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+// surveyForDestroy finds out what is there to take away. No preflight check stops a destroy, and no bundle is needed.
+func (s *session) surveyForDestroy(ctx context.Context) (plan.Plan, error) {
+	hosts := s.gather(ctx)
+	return plan.Removal(s.Cluster, hosts), ctx.Err()
+}

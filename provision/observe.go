@@ -1,0 +1,135 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/hybridctl/hybridctl/provision/facts"
+	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/preflight"
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+// survey learns everything a plan is made of, and makes it. The checks are those that did not pass. ErrPreflight: one of them stops
+// the run.
+func (s *session) survey(ctx context.Context) (plan.Plan, []report.Check, error) {
+	if err := s.openBundle(); err != nil {
+		return plan.Plan{}, nil, err
+	}
+	in, err := s.files()
+	if err != nil {
+		return plan.Plan{}, nil, err
+	}
+	in.Hosts = s.gather(ctx)
+	if err := ctx.Err(); err != nil {
+		return plan.Plan{}, nil, err
+	}
+	checks := preflight.Run(s.Cluster, in.Hosts, in.Bundle)
+	if blocking := preflight.Blocking(checks); len(blocking) > 0 {
+		return plan.Plan{}, checks, ErrPreflight
+	}
+	in.API = s.observeAPI(ctx, in)
+	p, err := plan.Build(in)
+	if err != nil {
+		return plan.Plan{}, checks, fmt.Errorf("%w: %w", ErrBundle, err)
+	}
+	return p, checks, nil
+}
+
+// files reads the files that the inventory names.
+func (s *session) files() (plan.Input, error) {
+	in := plan.Input{Cluster: s.Cluster, Bundle: &s.bundle.Manifest}
+	if s.Cluster.Spec.CNI.Provider == inventory.CNIManifest {
+		b, err := os.ReadFile(s.Cluster.Spec.CNI.Path)
+		if err != nil {
+			return in, fmt.Errorf("spec.cni.path: %w", err)
+		}
+		in.CNIManifest = b
+	}
+	dir := s.Cluster.Spec.Kubernetes.Patches
+	if dir == "" {
+		return in, nil
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return in, fmt.Errorf("spec.kubernetes.patches: %w", err)
+	}
+	in.Patches = map[string][]byte{}
+	for _, e := range entries {
+		if !e.Type().IsRegular() {
+			continue
+		}
+		if in.Patches[e.Name()], err = os.ReadFile(filepath.Join(dir, e.Name())); err != nil {
+			return in, fmt.Errorf("spec.kubernetes.patches: %w", err)
+		}
+	}
+	return in, nil
+}
+
+// observeAPI asks the API server what there is, when the bootstrap host is initialised.
+func (s *session) observeAPI(ctx context.Context, in plan.Input) facts.Cluster {
+	boot := s.facts[s.Cluster.Bootstrap().Name]
+	if boot.Err == nil && !initialised(boot) {
+		return facts.Cluster{} // a kubeconfig in the state is of a cluster that is gone
+	}
+	if err := s.loadKubeconfig(ctx); err != nil {
+		return facts.Cluster{Err: err}
+	}
+	api, err := s.kube(ctx)
+	if err != nil {
+		return facts.Cluster{Err: err}
+	}
+	nodes, err := api.Nodes(ctx)
+	if err != nil {
+		return facts.Cluster{Err: err}
+	}
+	out := facts.Cluster{Observed: true, NodeInPlace: map[string]bool{}}
+	for _, n := range nodes {
+		out.Nodes = append(out.Nodes, factsNode(n))
+		if h, ok := s.Cluster.Host(n.Name); ok {
+			out.NodeInPlace[n.Name] = kube.NodeInPlace(n, h.Labels, h.Taints)
+		}
+	}
+	out.CNI, err = observeCNI(ctx, api, plan.CNIManifest(in))
+	if err != nil {
+		return facts.Cluster{Err: err}
+	}
+	return out
+}
+
+func observeCNI(ctx context.Context, api *kube.Client, manifest []byte) (facts.CNIState, error) {
+	changes, err := api.Diff(ctx, manifest)
+	if err != nil {
+		return facts.CNIState{}, err
+	}
+	state := facts.CNIState{InPlace: true}
+	for _, c := range changes {
+		if c.Action != report.Unchanged {
+			state.InPlace = false
+			state.Differs = append(state.Differs, c.String())
+		}
+	}
+	return state, nil
+}
+
+func factsNode(n kube.Node) facts.Node {
+	return facts.Node{Name: n.Name, Ready: n.Ready, Unschedulable: n.Unschedulable, Arch: n.Arch, ArchLabel: n.ArchLabel,
+		KubeletVersion: n.KubeletVersion, MachineID: n.MachineID, InternalIPs: n.InternalIPs, PodCIDR: n.PodCIDR,
+		Labels: n.Labels, Taints: n.Taints, ControlPlane: n.ControlPlane}
+}
+
+// unreached returns an error that names the hosts that did not answer, or nil.
+func (s *session) unreached() error {
+	var errs []error
+	for _, h := range s.Cluster.Spec.Hosts {
+		if err := s.facts[h.Name].Err; err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", h.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,68 @@
+package provision
+
+import (
+	"context"
+	"io"
+	"path/filepath"
+	"time"
+
+	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+// Options are what every verb needs. The zero value of each field works, but for Cluster.
+type Options struct {
+	Cluster  *inventory.Cluster
+	StateDir string      // default: .hybridctl/<cluster name> beside the inventory
+	Progress report.Sink // default: report.Discard
+	Stderr   io.Writer   // for questions: passphrases, sudo passwords; nil = never ask
+
+	// Parallel bounds how many hosts are worked on at once; 0 = 256.
+	Parallel int
+
+	// Ask is called with the plan when there is something to do; nil = do not ask. False ends with ErrDeclined.
+	Ask func(plan.Plan) bool
+	// Prompt asks the user for a secret (without echo); nil = never ask.
+	Prompt func(question string) (string, error)
+	// Stop is closed on the first ^C: running steps finish, no new ones start. The ctx's end is the second ^C.
+	Stop <-chan struct{}
+}
+
+// defaultParallel is how many hosts are worked on at once: steps wait for hosts rather than compute here.
+const defaultParallel = 256
+
+func (o Options) withDefaults() Options {
+	if o.StateDir == "" {
+		o.StateDir = filepath.Join(filepath.Dir(o.Cluster.Path), ".hybridctl", o.Cluster.Metadata.Name)
+	}
+	if o.Progress == nil {
+		o.Progress = report.Discard
+	}
+	if o.Parallel == 0 {
+		o.Parallel = defaultParallel
+	}
+	if o.Stop == nil {
+		o.Stop = make(chan struct{})
+	}
+	return o
+}
+
+// stoppable returns a context that ends on the first ^C: for the reading parts of a run, where there is nothing to finish.
+func (o Options) stoppable(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() { // ends with the context
+		select {
+		case <-o.Stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
+// event sends a piece of progress.
+func (o Options) event(e report.Event) {
+	e.Time = time.Now()
+	o.Progress.Event(e)
+}

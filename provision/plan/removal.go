@@ -1,0 +1,53 @@
+package plan
+
+import (
+	"github.com/hybridctl/hybridctl/provision/facts"
+	"github.com/hybridctl/hybridctl/provision/inventory"
+)
+
+// Removal is the plan of a destroy: the steps that are there to be undone, which are those that left a marker on their host, and every
+// step of a host that was not reached, so that it is reported and not forgotten. It needs no bundle: a step's marker names its files.
+// DependsOn is the order in which the steps were made; they are undone in reverse.
+func Removal(c *inventory.Cluster, hosts []facts.Host) Plan {
+	p := Plan{Cluster: c.Metadata.Name}
+	byName := map[string]facts.Host{}
+	for _, f := range hosts {
+		byName[f.Name] = f
+	}
+	r := remover{there: map[ID]bool{}}
+	first := c.Bootstrap().Name
+	r.host(&p, byName[first], Init, "")
+	for _, h := range c.Spec.Hosts {
+		if h.Name != first {
+			r.host(&p, byName[h.Name], Join, HostID(first, Init))
+		}
+	}
+	return p
+}
+
+type remover struct{ there map[ID]bool }
+
+func (r remover) host(p *Plan, f facts.Host, member Kind, after ID) {
+	r.step(p, f, OS)
+	r.step(p, f, Runtime, HostID(f.Name, OS))
+	r.step(p, f, Kubernetes, HostID(f.Name, OS))
+	r.step(p, f, Images, HostID(f.Name, Runtime))
+	r.step(p, f, member, HostID(f.Name, Kubernetes), HostID(f.Name, Runtime), HostID(f.Name, Images), after)
+}
+
+func (r remover) step(p *Plan, f facts.Host, k Kind, after ...ID) {
+	s := Step{ID: HostID(f.Name, k), Kind: k, Host: f.Name, Action: Unchanged, Reason: "left its marker on the host"}
+	if f.Err != nil {
+		s.Action, s.Reason = Unknown, "the host was not reached"
+	} else if _, marked := f.Markers[string(k)]; !marked {
+		return
+	}
+	for _, id := range after {
+		if r.there[id] {
+			s.DependsOn = append(s.DependsOn, id)
+		}
+	}
+	s.Digest = Digest(s.ID)
+	r.there[s.ID] = true
+	p.Steps = append(p.Steps, s)
+}

@@ -1,0 +1,85 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+// stableFor is how long nodes and their DaemonSet pods must stay Ready to be believed.
+const stableFor = 10 * time.Second
+
+// waitReady waits until every node that this run brought up or found is Ready, its DaemonSet pods are Ready and stable, and the
+// cluster's DNS answers. A run that changed nothing and finds every node Ready does not wait for the window.
+func (s *session) waitReady(ctx context.Context, r *Result) error {
+	names := s.members(r.Changes)
+	if len(names) == 0 {
+		return nil
+	}
+	window := stableFor
+	if r.Plan.Changes() == 0 {
+		window = 0
+	}
+	limit := s.Cluster.Spec.Timeouts.Ready.Std()
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not ready after %s (spec.timeouts.ready)", limit))
+	defer cancel()
+	tell := func(message string) {
+		s.event(report.Event{Kind: report.Progress, Step: "ready", Message: message})
+	}
+	s.event(report.Event{Kind: report.Started, Step: "ready"})
+	err := s.ready(ctx, names, window, tell)
+	e := report.Event{Kind: report.Done, Step: "ready", Action: report.Unchanged}
+	if err != nil {
+		e.Action, e.Err = report.Failed, err
+		r.Changes = append(r.Changes, report.Change{Step: "cluster/ready", Kind: "ready", Action: report.Failed, Error: err.Error()})
+	}
+	s.event(e)
+	return err
+}
+
+func (s *session) ready(ctx context.Context, names []string, window time.Duration, tell func(string)) error {
+	if err := s.api.WaitNodesReady(ctx, names, window, tell); err != nil {
+		return err
+	}
+	if err := s.api.WaitDaemonSets(ctx, names, window, tell); err != nil {
+		return err
+	}
+	if window == 0 {
+		return nil
+	}
+	tell("waiting for the cluster's DNS")
+	if err := s.api.WaitDeployment(ctx, "kube-system", "coredns"); err != nil {
+		return err
+	}
+	return s.api.CheckDNS(ctx, kube.DialFunc(s.tunnel), s.Cluster.Spec.Kubernetes.DNSDomain)
+}
+
+// members are the nodes that are in the cluster now: hosts whose init or join did not fail in this run.
+func (s *session) members(changes []report.Change) []string {
+	var out []string
+	for _, c := range changes {
+		if (c.Kind == "init" || c.Kind == "join") && c.Error == "" && c.Action != report.Skipped && c.Action != report.Failed {
+			if s.facts[c.Host].Err == nil {
+				out = append(out, c.Host)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// merge adds the cluster to the user's kubeconfig.
+func (s *session) merge(path string) error {
+	if path == "" {
+		return nil
+	}
+	if s.config == nil {
+		return errors.New("there is no kubeconfig to merge")
+	}
+	return kube.MergeKubeconfig(path, s.config)
+}

@@ -1,0 +1,194 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/facts"
+	"github.com/hybridctl/hybridctl/provision/host"
+	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/preflight"
+	"github.com/hybridctl/hybridctl/provision/remote"
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+// session is what one run knows: the hosts it is connected to, what they are, and the way to the API server.
+type session struct {
+	Options
+	dialer *remote.Dialer
+	bundle *bundle.Bundle
+
+	mu      sync.Mutex
+	runners map[string]remote.Runner
+	facts   map[string]facts.Host
+	api     *kube.Client
+	config  []byte // admin kubeconfig
+}
+
+// kubeconfigFile is the admin kubeconfig's name in the state directory.
+const kubeconfigFile = "kubeconfig"
+
+// open starts a session: nothing is connected yet.
+func open(o Options) (*session, error) {
+	dialer, err := newDialer(o)
+	if err != nil {
+		return nil, err
+	}
+	return &session{Options: o, dialer: dialer, runners: map[string]remote.Runner{}, facts: map[string]facts.Host{}}, nil
+}
+
+// close ends every connection.
+func (s *session) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.runners {
+		_ = r.Close() // the run is over: nothing can be lost
+	}
+	_ = s.dialer.Close()
+}
+
+// openBundle opens the bundle; every way it can be wrong is an ErrBundle.
+func (s *session) openBundle() error {
+	b, err := bundle.Open(s.Cluster.Spec.Bundle)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrBundle, err)
+	}
+	s.bundle = b
+	return nil
+}
+
+// gather connects to every host and learns what it is: one connection and one command each.
+func (s *session) gather(ctx context.Context) []facts.Host {
+	targets := make([]facts.Target, len(s.Cluster.Spec.Hosts))
+	for i, h := range s.Cluster.Spec.Hosts {
+		targets[i] = facts.Target{Name: h.Name, Dial: func(ctx context.Context) (remote.Runner, error) { return s.dial(ctx, h) }}
+	}
+	hosts := facts.Gather(ctx, targets, preflight.Ask(s.Cluster), s.Parallel, func(h facts.Host) {
+		e := report.Event{Kind: report.Done, Host: h.Name, Step: "facts", Action: report.Unchanged}
+		if h.Err != nil {
+			e.Action, e.Err = report.Failed, h.Err
+		}
+		s.event(e)
+	})
+	for _, h := range hosts {
+		s.facts[h.Name] = h
+	}
+	return hosts
+}
+
+// dial connects to a host and remembers the connection for the rest of the run.
+func (s *session) dial(ctx context.Context, h inventory.Host) (remote.Runner, error) {
+	s.event(report.Event{Kind: report.Started, Host: h.Name, Step: "facts"})
+	r, err := s.dialer.Dial(ctx, hostConfig(s.Cluster, h))
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.runners[h.Name] = r
+	return r, nil
+}
+
+// host returns a connected host. A host that could not be reached when the run began is tried once more: it may be back, and the
+// error is then of now.
+func (s *session) host(name string) (*host.Host, error) {
+	s.mu.Lock()
+	r, ok := s.runners[name]
+	s.mu.Unlock()
+	if ok {
+		return host.New(r), nil
+	}
+	if f := s.facts[name]; f.Err != nil {
+		return nil, f.Err
+	}
+	return nil, fmt.Errorf("%s is not connected", name)
+}
+
+// loadKubeconfig takes the kubeconfig from the state directory, else from the bootstrap host when that is initialised.
+func (s *session) loadKubeconfig(ctx context.Context) error {
+	b, err := os.ReadFile(filepath.Join(s.StateDir, kubeconfigFile))
+	if err == nil {
+		return s.useKubeconfig(b)
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	for _, h := range s.controlPlanes() {
+		if !s.facts[h.Name].Kubeadm.AdminConf || !initialised(s.facts[h.Name]) {
+			continue
+		}
+		c, err := s.host(h.Name)
+		if err != nil {
+			continue
+		}
+		if b, err = c.ReadFile(ctx, host.AdminConf); err != nil {
+			return fmt.Errorf("%s: %w", h.Name, err)
+		}
+		return s.useKubeconfig(b)
+	}
+	return nil
+}
+
+// initialised tells whether a host is a finished control plane of ours.
+func initialised(f facts.Host) bool {
+	for _, k := range []plan.Kind{plan.Init, plan.Join} {
+		if m, ok := f.Markers[string(k)]; ok && m.State == host.MarkerDone {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *session) controlPlanes() []inventory.Host {
+	var out []inventory.Host
+	for _, h := range s.Cluster.Spec.Hosts {
+		if h.Role == inventory.ControlPlane {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+// useKubeconfig makes the API client.
+func (s *session) useKubeconfig(b []byte) error {
+	named, err := kube.RenameContext(b, s.Cluster.Metadata.Name)
+	if err != nil {
+		return err
+	}
+	c, err := kube.New(named, kube.Options{Dial: s.tunnel, UserAgent: "hybridctl"})
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.api, s.config = c, named
+	return nil
+}
+
+// saveKubeconfig keeps the kubeconfig in the state directory.
+func (s *session) saveKubeconfig() (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	path := filepath.Join(s.StateDir, kubeconfigFile)
+	if s.config == nil {
+		return "", nil
+	}
+	return path, kube.WriteKubeconfig(path, s.config)
+}
+
+// kube returns the API client.
+func (s *session) kube(context.Context) (*kube.Client, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.api == nil {
+		return nil, errors.New("the cluster is not initialised yet")
+	}
+	return s.api, nil
+}

@@ -1,0 +1,145 @@
+package steps
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/facts"
+	"github.com/hybridctl/hybridctl/provision/host"
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+// Env is what steps work with.
+type Env struct {
+	// Host returns the connected host; the error tells why it was not reached.
+	Host func(name string) (*host.Host, error)
+	// Facts returns what this run observed of the host.
+	Facts func(name string) facts.Host
+	// Kube returns the API client, once the cluster is initialised. It waits for nothing.
+	Kube func(ctx context.Context) (*kube.Client, error)
+	// Initialised is given the admin kubeconfig, a secret, as soon as the bootstrap host has it.
+	Initialised func(kubeconfig []byte) error
+	// Bootstrap is the bootstrap host's name.
+	Bootstrap string
+
+	Bundle   *bundle.Bundle
+	Progress report.Sink
+	Timeout  time.Duration // of one Apply or Undo
+}
+
+// Steps carries out every kind of step. Close it when the run ends.
+type Steps struct {
+	env   Env
+	token tokenSource
+}
+
+var _ Executor = (*Steps)(nil)
+
+// New returns an executor.
+func New(env Env) *Steps { return &Steps{env: env} }
+
+// Close deletes the join token that was made for this run, if one was.
+func (x *Steps) Close(ctx context.Context) error { return x.token.revoke(ctx) }
+
+// Check implements Executor: the plan was made from this run's facts, and says what is in place.
+func (x *Steps) Check(_ context.Context, s plan.Step) (report.Action, error) {
+	switch s.Action {
+	case plan.Unchanged:
+		return report.Unchanged, nil
+	case plan.Create:
+		return report.Created, nil
+	default:
+		return report.Configured, nil
+	}
+}
+
+// Apply implements Executor.
+func (x *Steps) Apply(ctx context.Context, s plan.Step) (report.Change, error) {
+	return x.carryOut(ctx, s, appliers, func(c *report.Change) {
+		if c.Action == "" {
+			c.Action, _ = x.Check(ctx, s)
+		}
+	})
+}
+
+// Undo implements Executor.
+func (x *Steps) Undo(ctx context.Context, s plan.Step) (report.Change, error) {
+	return x.carryOut(ctx, s, undoers, func(c *report.Change) { c.Action = report.Deleted })
+}
+
+// action carries out one kind of step: it returns what it did, in a few words. h is nil for cluster steps.
+type action func(x *Steps, ctx context.Context, s plan.Step, h *host.Host) (detail string, err error)
+
+// The tables of what is done for each kind.
+var (
+	appliers = map[plan.Kind]action{
+		plan.OS:         (*Steps).applyFiles,
+		plan.Runtime:    (*Steps).applyFiles,
+		plan.Kubernetes: (*Steps).applyFiles,
+		plan.Images:     (*Steps).applyImages,
+		plan.Init:       (*Steps).applyInit,
+		plan.Join:       (*Steps).applyJoin,
+		plan.Node:       (*Steps).applyNode,
+		plan.CNI:        (*Steps).applyCNI,
+	}
+	undoers = map[plan.Kind]action{
+		plan.OS:         (*Steps).undoFiles,
+		plan.Runtime:    (*Steps).undoFiles,
+		plan.Kubernetes: (*Steps).undoFiles,
+		plan.Images:     nothing, // containerd's store goes with the runtime
+		plan.Init:       (*Steps).undoMember,
+		plan.Join:       (*Steps).undoMember,
+		plan.Node:       nothing, // the cluster goes as a whole
+		plan.CNI:        nothing,
+	}
+)
+
+func nothing(*Steps, context.Context, plan.Step, *host.Host) (string, error) { return "", nil }
+
+func (x *Steps) carryOut(ctx context.Context, s plan.Step, table map[plan.Kind]action, finish func(*report.Change)) (report.Change, error) {
+	c := report.Change{Host: s.Host, Step: string(s.ID), Kind: string(s.Kind)}
+	do, ok := table[s.Kind]
+	if !ok {
+		return c, fmt.Errorf("no way to carry out a step of kind %q", s.Kind) // a plan newer than this code
+	}
+	if x.env.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, x.env.Timeout, fmt.Errorf("not done after %s (spec.timeouts.step)", x.env.Timeout))
+		defer cancel()
+	}
+	var h *host.Host
+	if s.Host != "" && s.Kind != plan.Node { // a node is a matter of the API alone
+		var err error
+		if h, err = x.env.Host(s.Host); err != nil {
+			return c, err
+		}
+	}
+	start := time.Now()
+	detail, err := do(x, ctx, s, h)
+	c.Duration, c.Detail = time.Since(start), detail
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.DeadlineExceeded) {
+			err = fmt.Errorf("%w: %w", cause, err)
+		}
+		return c, err
+	}
+	finish(&c)
+	return c, nil
+}
+
+// progress sends upload progress of a step.
+func (x *Steps) progress(s plan.Step) func(sent, total int64) {
+	return func(sent, total int64) {
+		x.env.Progress.Event(report.Event{Time: time.Now(), Kind: report.Progress, Host: s.Host, Step: string(s.Kind), Bytes: sent, Total: total})
+	}
+}
+
+// say sends a word of progress.
+func (x *Steps) say(s plan.Step, message string) {
+	x.env.Progress.Event(report.Event{Time: time.Now(), Kind: report.Progress, Host: s.Host, Step: string(s.Kind), Message: message})
+}

@@ -1,0 +1,154 @@
+package steps
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hybridctl/hybridctl/provision/host"
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/render"
+)
+
+func (x *Steps) applyInit(ctx context.Context, s plan.Step, h *host.Host) (string, error) {
+	in, ok := s.Inputs.(plan.InitInputs)
+	if !ok {
+		return "", fmt.Errorf("inputs of kind %T", s.Inputs)
+	}
+	if s.Action == plan.Update {
+		return "kubelet started", h.StartUnit(ctx, "kubelet.service")
+	}
+	if err := x.clear(ctx, s, h); err != nil {
+		return "", err
+	}
+	token, err := kube.NewToken()
+	if err != nil {
+		return "", err
+	}
+	config := in.Config
+	config.Token = token.Reveal()
+	x.say(s, "kubeadm init")
+	if err := h.Kubeadm(ctx, host.KubeadmInit, s.Digest, render.KubeadmInitConfig(config)); err != nil {
+		return "", err
+	}
+	kubeconfig, err := h.ReadFile(ctx, host.AdminConf)
+	if err != nil {
+		return "", err
+	}
+	if err := x.env.Initialised(kubeconfig); err != nil {
+		return "", err
+	}
+	api, err := x.env.Kube(ctx)
+	if err != nil {
+		return "", err
+	}
+	x.say(s, "waiting for the API server")
+	if err := api.WaitAPI(ctx); err != nil {
+		return "", err
+	}
+	return "initialised", api.DeleteTokens(ctx, plan.TokenDescription)
+}
+
+func (x *Steps) applyJoin(ctx context.Context, s plan.Step, h *host.Host) (string, error) {
+	in, ok := s.Inputs.(plan.JoinInputs)
+	if !ok {
+		return "", fmt.Errorf("inputs of kind %T", s.Inputs)
+	}
+	if s.Action == plan.Update {
+		return "kubelet started", h.StartUnit(ctx, "kubelet.service")
+	}
+	if err := x.clear(ctx, s, h); err != nil {
+		return "", err
+	}
+	api, err := x.env.Kube(ctx)
+	if err != nil {
+		return "", err
+	}
+	token, err := x.token.get(ctx, api)
+	if err != nil {
+		return "", err
+	}
+	config := in.Config
+	config.Token = token.Reveal()
+	if config.CACertHashes, err = api.CAHashes(); err != nil {
+		return "", err
+	}
+	if config.ControlPlane {
+		if err := x.sharePKI(ctx, h); err != nil {
+			return "", err
+		}
+	}
+	x.say(s, "kubeadm join")
+	if err := h.Kubeadm(ctx, host.KubeadmJoin, s.Digest, render.KubeadmJoinConfig(config)); err != nil {
+		return "", err
+	}
+	return "joined", nil
+}
+
+// clear resets a host that was a member once and is no longer: kubeadm refuses to run over what an earlier membership left. What an
+// interrupted attempt left, the kubeadm script clears itself.
+func (x *Steps) clear(ctx context.Context, s plan.Step, h *host.Host) error {
+	m, marked := x.env.Facts(s.Host).Markers[string(s.Kind)]
+	if !marked || m.State != host.MarkerDone {
+		return nil
+	}
+	x.say(s, "clearing up the earlier membership")
+	return h.Reset(ctx)
+}
+
+// sharePKI takes the shared certificates from the bootstrap host to a further control plane, through this process's memory only.
+func (x *Steps) sharePKI(ctx context.Context, h *host.Host) error {
+	first, err := x.env.Host(x.env.Bootstrap)
+	if err != nil {
+		return err
+	}
+	tar, err := first.SharedPKI(ctx)
+	if err != nil {
+		return err
+	}
+	return h.PlaceSharedPKI(ctx, bytes.NewReader(tar))
+}
+
+func (x *Steps) undoMember(ctx context.Context, s plan.Step, h *host.Host) (string, error) {
+	return "", h.Reset(ctx)
+}
+
+// tokenTTL outlives the joins of one run; the token is deleted when the run ends.
+const tokenTTL = 30 * time.Minute
+
+// tokenSource makes one join token for a run, when the first join needs it.
+type tokenSource struct {
+	mu    sync.Mutex
+	api   *kube.Client
+	token kube.Token
+	born  time.Time
+}
+
+func (t *tokenSource) get(ctx context.Context, api *kube.Client) (kube.Token, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.api != nil && time.Since(t.born) < tokenTTL/2 {
+		return t.token, nil
+	}
+	if err := api.WaitAPI(ctx); err != nil {
+		return kube.Token{}, err
+	}
+	token, err := api.CreateToken(ctx, tokenTTL, plan.TokenDescription)
+	if err != nil {
+		return kube.Token{}, fmt.Errorf("make a join token: %w", err)
+	}
+	t.api, t.token, t.born = api, token, time.Now()
+	return token, nil
+}
+
+func (t *tokenSource) revoke(ctx context.Context) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.api == nil {
+		return nil
+	}
+	return t.api.DeleteTokens(ctx, plan.TokenDescription)
+}

@@ -1,0 +1,138 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hybridctl/hybridctl/provision/facts"
+	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/report"
+	"github.com/hybridctl/hybridctl/provision/stack"
+	"github.com/hybridctl/hybridctl/provision/steps"
+)
+
+// UpOptions are Up's own.
+type UpOptions struct {
+	Options
+	MergeKubeconfig string // path of a kubeconfig to merge into; "" = do not
+}
+
+// Up makes the cluster what the inventory says.
+// Errors: ErrPreflight, ErrPartial, ErrDeclined, ErrLocked, ErrBundle, context.Canceled, or others for the user.
+func Up(ctx context.Context, o UpOptions) (Result, error) {
+	o.Options = o.withDefaults()
+	r := Result{Cluster: o.Cluster.Metadata.Name}
+	store, err := openStore(o.StateDir)
+	if err != nil {
+		return r, err
+	}
+	defer store.Close()
+	s, err := open(o.Options)
+	if err != nil {
+		return r, err
+	}
+	defer s.close()
+
+	reading, cancel := o.stoppable(ctx)
+	defer cancel()
+	if r.Plan, r.Checks, err = s.survey(reading); err != nil {
+		return r, err
+	}
+	if err := s.confirm(r.Plan); err != nil {
+		return r, err
+	}
+	var failed error
+	if r.Plan.Changes() == 0 && store.InSync(r.Plan) {
+		r.Changes = unchanged(r.Plan)
+	} else if r.Changes, failed = s.carryOut(ctx, store, r.Plan); errors.Is(failed, context.Canceled) {
+		r.Hosts = s.hostResults(r.Changes, "up")
+		return r, failed
+	}
+	if s.api != nil {
+		if r.Kubeconfig, err = s.saveKubeconfig(); err != nil {
+			return r, err
+		}
+		failed = errors.Join(failed, s.waitReady(reading, &r))
+		if err := s.merge(o.MergeKubeconfig); err != nil {
+			return r, err
+		}
+	}
+	r.Hosts = s.hostResults(r.Changes, "up")
+	return r, partial(failed, r.Hosts)
+}
+
+// openStore opens and locks the state; a second run is an ErrLocked that names the holder.
+func openStore(dir string) (*stack.Store, error) {
+	store, err := stack.OpenStore(dir)
+	if errors.Is(err, stack.ErrLocked) {
+		return nil, fmt.Errorf("%w: %w", ErrLocked, err)
+	}
+	return store, err
+}
+
+// confirm shows the plan and asks, when there is something to do and somebody to ask.
+func (s *session) confirm(p plan.Plan) error {
+	if s.Ask == nil || p.Changes() == 0 || s.Ask(p) {
+		return nil
+	}
+	return ErrDeclined
+}
+
+// carryOut runs the plan through the engine.
+func (s *session) carryOut(ctx context.Context, store *stack.Store, p plan.Plan) ([]report.Change, error) {
+	x := s.steps()
+	changes, err := stack.Up(ctx, store, p, x, stack.Options{Parallel: s.Parallel, Progress: s.Progress, Stop: s.Stop})
+	return changes, errors.Join(err, s.closeSteps(ctx, x))
+}
+
+// closeSteps deletes the run's join token, also after an interrupt: it must not stay good.
+func (s *session) closeSteps(ctx context.Context, x *steps.Steps) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+	defer cancel()
+	if err := x.Close(ctx); err != nil {
+		return fmt.Errorf("the join token could not be deleted; it ends by itself within the hour: %w", err)
+	}
+	return nil
+}
+
+// steps returns the executor of this session.
+func (s *session) steps() *steps.Steps {
+	return steps.New(steps.Env{
+		Host:        s.host,
+		Facts:       func(name string) facts.Host { return s.facts[name] },
+		Kube:        s.kube,
+		Initialised: s.useKubeconfig,
+		Bootstrap:   s.Cluster.Bootstrap().Name,
+		Bundle:      s.bundle,
+		Progress:    s.Progress,
+		Timeout:     s.Cluster.Spec.Timeouts.Step.Std(),
+	})
+}
+
+// unchanged is the result of a run that had nothing to do.
+func unchanged(p plan.Plan) []report.Change {
+	out := make([]report.Change, len(p.Steps))
+	for i, st := range p.Steps {
+		out[i] = report.Change{Host: st.Host, Step: string(st.ID), Kind: string(st.Kind), Action: report.Unchanged}
+	}
+	return out
+}
+
+// partial makes the error of a run some hosts of which failed.
+func partial(err error, hosts []HostResult) error {
+	failed := 0
+	for _, h := range hosts {
+		if h.Error != "" {
+			failed++
+		}
+	}
+	switch {
+	case failed > 0:
+		return fmt.Errorf("%w: %d of %d hosts failed", ErrPartial, failed, len(hosts))
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrPartial, err)
+	}
+	return nil
+}
