@@ -22,49 +22,52 @@ const (
 
 // Cluster is the whole document.
 type Cluster struct {
-	APIVersion string   `yaml:"apiVersion" json:"apiVersion"`
-	Kind       string   `yaml:"kind" json:"kind"`
-	Metadata   Metadata `yaml:"metadata" json:"metadata"`
-	Spec       Spec     `yaml:"spec" json:"spec"`
+	APIVersion string   `yaml:"apiVersion" json:"apiVersion"` // version of the document's format
+	Kind       string   `yaml:"kind" json:"kind"`             // what the document describes
+	Metadata   Metadata `yaml:"metadata" json:"metadata"`     // the cluster's name
+	Spec       Spec     `yaml:"spec" json:"spec"`             // what the cluster is to be
 
 	// Path is the absolute path of the file the document was read from; relative paths in it start at its folder.
 	Path string `yaml:"-" json:"-"`
+
+	doc *document
 }
 
 // Metadata names the cluster; the name is also the name of its state directory.
 type Metadata struct {
-	Name string `yaml:"name" json:"name"`
+	Name string `yaml:"name" json:"name"` // small letters, digits, - and .
 }
 
 // Spec is what the user wants.
 type Spec struct {
-	Kubernetes Kubernetes `yaml:"kubernetes" json:"kubernetes"`
-	Bundle     string     `yaml:"bundle" json:"bundle"` // directory; Load makes it absolute
-	CNI        CNI        `yaml:"cni,omitempty" json:"cni,omitempty"`
-	SSH        SSH        `yaml:"ssh,omitempty" json:"ssh,omitempty"`
-	Preflight  Preflight  `yaml:"preflight,omitempty" json:"preflight,omitempty"`
-	Timeouts   Timeouts   `yaml:"timeouts,omitempty" json:"timeouts,omitempty"`
-	Hosts      []Host     `yaml:"hosts" json:"hosts"`
+	Kubernetes Kubernetes `yaml:"kubernetes" json:"kubernetes"`                   // what kubeadm is told
+	Bundle     string     `yaml:"bundle" json:"bundle"`                           // directory with the binaries and images of every architecture
+	CNI        CNI        `yaml:"cni,omitempty" json:"cni,omitempty"`             // the pod network
+	SSH        SSH        `yaml:"ssh,omitempty" json:"ssh,omitempty"`             // how hosts are reached
+	Preflight  Preflight  `yaml:"preflight,omitempty" json:"preflight,omitempty"` // checks before anything is written, for all hosts
+	Timeouts   Timeouts   `yaml:"timeouts,omitempty" json:"timeouts,omitempty"`   // how long hybridctl waits
+	Hosts      []Host     `yaml:"hosts" json:"hosts"`                             // all hosts; the first control-plane host is the bootstrap host
 }
 
 // Kubernetes is what kubeadm is told.
 type Kubernetes struct {
-	Version     string `yaml:"version" json:"version"`                       // with the v: v1.36.3
-	Endpoint    string `yaml:"endpoint,omitempty" json:"endpoint,omitempty"` // host:port of the API; default: the bootstrap host's address and 6443
-	PodCIDR     string `yaml:"podCIDR,omitempty" json:"podCIDR,omitempty"`
-	ServiceCIDR string `yaml:"serviceCIDR,omitempty" json:"serviceCIDR,omitempty"`
-	DNSDomain   string `yaml:"dnsDomain,omitempty" json:"dnsDomain,omitempty"` // default cluster.local
+	Version     string `yaml:"version" json:"version"`                             // with the v: v1.36.3
+	Endpoint    string `yaml:"endpoint,omitempty" json:"endpoint,omitempty"`       // host:port of the API; default: the bootstrap host's address and 6443
+	PodCIDR     string `yaml:"podCIDR,omitempty" json:"podCIDR,omitempty"`         // IPv4; default 10.244.0.0/16; each node takes a /24 of it
+	ServiceCIDR string `yaml:"serviceCIDR,omitempty" json:"serviceCIDR,omitempty"` // IPv4; default 10.96.0.0/12
+	DNSDomain   string `yaml:"dnsDomain,omitempty" json:"dnsDomain,omitempty"`     // default cluster.local
 
 	// EncryptionAlgorithm is kubeadm's: RSA-2048, RSA-3072, RSA-4096, ECDSA-P256, ECDSA-P384.
 	EncryptionAlgorithm string `yaml:"encryptionAlgorithm,omitempty" json:"encryptionAlgorithm,omitempty"`
 
-	APIServer         Component `yaml:"apiServer,omitempty" json:"apiServer,omitempty"`
-	ControllerManager Component `yaml:"controllerManager,omitempty" json:"controllerManager,omitempty"`
-	Scheduler         Component `yaml:"scheduler,omitempty" json:"scheduler,omitempty"`
-	Etcd              Component `yaml:"etcd,omitempty" json:"etcd,omitempty"`
+	APIServer         Component `yaml:"apiServer,omitempty" json:"apiServer,omitempty"`                 // settings of kube-apiserver
+	ControllerManager Component `yaml:"controllerManager,omitempty" json:"controllerManager,omitempty"` // settings of kube-controller-manager
+	Scheduler         Component `yaml:"scheduler,omitempty" json:"scheduler,omitempty"`                 // settings of kube-scheduler
+	Etcd              Component `yaml:"etcd,omitempty" json:"etcd,omitempty"`                           // settings of etcd
 
-	// Kubelet and KubeProxy are fragments of KubeletConfiguration and KubeProxyConfiguration, without apiVersion and kind.
-	Kubelet   map[string]any `yaml:"kubelet,omitempty" json:"kubelet,omitempty"`
+	// Kubelet is a fragment of KubeletConfiguration, without apiVersion and kind.
+	Kubelet map[string]any `yaml:"kubelet,omitempty" json:"kubelet,omitempty"`
+	// KubeProxy is a fragment of KubeProxyConfiguration, without apiVersion and kind.
 	KubeProxy map[string]any `yaml:"kubeProxy,omitempty" json:"kubeProxy,omitempty"`
 
 	// Patches is a directory of kubeadm patches (target[suffix][+patchtype].extension), used on every host.
@@ -79,24 +82,24 @@ type Kubernetes struct {
 
 // Component holds the settings of one control plane component.
 type Component struct {
-	ExtraArgs []NameValue `yaml:"extraArgs,omitempty" json:"extraArgs,omitempty"`
-	ExtraEnvs []NameValue `yaml:"extraEnvs,omitempty" json:"extraEnvs,omitempty"`
+	ExtraArgs []NameValue `yaml:"extraArgs,omitempty" json:"extraArgs,omitempty"` // command line arguments; they override kubeadm's
+	ExtraEnvs []NameValue `yaml:"extraEnvs,omitempty" json:"extraEnvs,omitempty"` // environment variables
 }
 
 // NameValue is a name with a value; for an argument the name has no leading dashes. A name may stand more than once.
 type NameValue struct {
-	Name  string `yaml:"name" json:"name"`
-	Value string `yaml:"value" json:"value"`
+	Name  string `yaml:"name" json:"name"`   // without leading dashes
+	Value string `yaml:"value" json:"value"` // text: numbers and truth values in quotes
 }
 
 // KubeadmTimeouts mirror kubeadm v1beta4's Timeouts; the zero value leaves kubeadm's default.
 type KubeadmTimeouts struct {
-	ControlPlaneComponentHealthCheck Duration `yaml:"controlPlaneComponentHealthCheck,omitempty" json:"controlPlaneComponentHealthCheck,omitempty"`
-	KubeletHealthCheck               Duration `yaml:"kubeletHealthCheck,omitempty" json:"kubeletHealthCheck,omitempty"`
-	KubernetesAPICall                Duration `yaml:"kubernetesAPICall,omitempty" json:"kubernetesAPICall,omitempty"`
-	EtcdAPICall                      Duration `yaml:"etcdAPICall,omitempty" json:"etcdAPICall,omitempty"`
-	TLSBootstrap                     Duration `yaml:"tlsBootstrap,omitempty" json:"tlsBootstrap,omitempty"`
-	Discovery                        Duration `yaml:"discovery,omitempty" json:"discovery,omitempty"`
+	ControlPlaneComponentHealthCheck Duration `yaml:"controlPlaneComponentHealthCheck,omitempty" json:"controlPlaneComponentHealthCheck,omitempty"` // until a control plane component is healthy; kubeadm's default 4m
+	KubeletHealthCheck               Duration `yaml:"kubeletHealthCheck,omitempty" json:"kubeletHealthCheck,omitempty"`                             // until the kubelet is healthy; kubeadm's default 4m
+	KubernetesAPICall                Duration `yaml:"kubernetesAPICall,omitempty" json:"kubernetesAPICall,omitempty"`                               // for a call of the API server; kubeadm's default 1m
+	EtcdAPICall                      Duration `yaml:"etcdAPICall,omitempty" json:"etcdAPICall,omitempty"`                                           // for a call of etcd; kubeadm's default 2m
+	TLSBootstrap                     Duration `yaml:"tlsBootstrap,omitempty" json:"tlsBootstrap,omitempty"`                                         // until the kubelet has its certificate; kubeadm's default 5m
+	Discovery                        Duration `yaml:"discovery,omitempty" json:"discovery,omitempty"`                                               // until a joining host knows the cluster; kubeadm's default 5m
 }
 
 // The CNI providers.
@@ -134,7 +137,7 @@ const (
 
 // Preflight names the checks whose failure does not stop a run.
 type Preflight struct {
-	Ignore []string `yaml:"ignore,omitempty" json:"ignore,omitempty"`
+	Ignore []string `yaml:"ignore,omitempty" json:"ignore,omitempty"` // names of checks, as "hybridctl preflight" prints them
 }
 
 // Timeouts bound what hybridctl waits for.
@@ -145,25 +148,25 @@ type Timeouts struct {
 
 // Host is one machine reached over SSH.
 type Host struct {
-	Name    string        `yaml:"name" json:"name"` // also the node's name
-	Address string        `yaml:"address" json:"address"`
-	Port    int           `yaml:"port,omitempty" json:"port,omitempty"`
+	Name    string        `yaml:"name" json:"name"`                     // also the node's name
+	Address string        `yaml:"address" json:"address"`               // IPv4 address or name, where SSH goes
+	Port    int           `yaml:"port,omitempty" json:"port,omitempty"` // instead of spec.ssh.port
 	Role    Role          `yaml:"role,omitempty" json:"role,omitempty"` // default worker
 	Arch    platform.Arch `yaml:"arch,omitempty" json:"arch,omitempty"` // optional; checked against the host
 
-	User             string   `yaml:"user,omitempty" json:"user,omitempty"`
-	IdentityFiles    []string `yaml:"identityFiles,omitempty" json:"identityFiles,omitempty"`
-	HostKey          string   `yaml:"hostKey,omitempty" json:"hostKey,omitempty"` // pins the key: "ssh-ed25519 AAAA…" or "SHA256:…"
-	Jump             string   `yaml:"jump,omitempty" json:"jump,omitempty"`       // another host's name, or [user@]address[:port]; a comma separates hops
-	SudoPasswordFile string   `yaml:"sudoPasswordFile,omitempty" json:"sudoPasswordFile,omitempty"`
-	SudoPasswordEnv  string   `yaml:"sudoPasswordEnv,omitempty" json:"sudoPasswordEnv,omitempty"`
+	User             string   `yaml:"user,omitempty" json:"user,omitempty"`                         // instead of spec.ssh.user
+	IdentityFiles    []string `yaml:"identityFiles,omitempty" json:"identityFiles,omitempty"`       // instead of spec.ssh.identityFiles
+	HostKey          string   `yaml:"hostKey,omitempty" json:"hostKey,omitempty"`                   // pins the key: "ssh-ed25519 AAAA…" or "SHA256:…"
+	Jump             string   `yaml:"jump,omitempty" json:"jump,omitempty"`                         // another host's name, or [user@]address[:port]; a comma separates hops; none = directly
+	SudoPasswordFile string   `yaml:"sudoPasswordFile,omitempty" json:"sudoPasswordFile,omitempty"` // first line is the password
+	SudoPasswordEnv  string   `yaml:"sudoPasswordEnv,omitempty" json:"sudoPasswordEnv,omitempty"`   // name of an environment variable
 
-	NodeIP                string            `yaml:"nodeIP,omitempty" json:"nodeIP,omitempty"` // default: Address when it is an IP
-	Labels                map[string]string `yaml:"labels,omitempty" json:"labels,omitempty"`
-	Taints                []string          `yaml:"taints,omitempty" json:"taints,omitempty"` // key[=value]:Effect
-	KubeletExtraArgs      []NameValue       `yaml:"kubeletExtraArgs,omitempty" json:"kubeletExtraArgs,omitempty"`
+	NodeIP                string            `yaml:"nodeIP,omitempty" json:"nodeIP,omitempty"`                               // default: address, when it is an IP and no other host's
+	Labels                map[string]string `yaml:"labels,omitempty" json:"labels,omitempty"`                               // of the node
+	Taints                []string          `yaml:"taints,omitempty" json:"taints,omitempty"`                               // key[=value]:Effect
+	KubeletExtraArgs      []NameValue       `yaml:"kubeletExtraArgs,omitempty" json:"kubeletExtraArgs,omitempty"`           // of this host's kubelet
 	IgnorePreflightErrors []string          `yaml:"ignorePreflightErrors,omitempty" json:"ignorePreflightErrors,omitempty"` // kubeadm's own checks
-	Preflight             Preflight         `yaml:"preflight,omitempty" json:"preflight,omitempty"`
+	Preflight             Preflight         `yaml:"preflight,omitempty" json:"preflight,omitempty"`                         // for this host
 }
 
 // Bootstrap returns the bootstrap host: the first control-plane host, where kubeadm init runs.

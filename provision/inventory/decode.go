@@ -1,0 +1,245 @@
+package inventory
+
+import (
+	"encoding"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+const (
+	maxDepth    = 64     // of nesting; only kubelet and kubeProxy nest freely
+	maxExpanded = 100000 // values that come from aliases: a few lines of YAML can stand for billions
+)
+
+// decode fills a Cluster from the document, with no defaults, and notes where each field stands. It goes on after a problem.
+// The second result are the paths about which enough has been said: validation is silent on them.
+func decode(doc *document) (*Cluster, map[string]bool, []Problem) {
+	d := &decoder{doc: doc, bad: map[string]bool{}, open: map[*yaml.Node]bool{}, budget: count(doc.root) + maxExpanded}
+	c := &Cluster{}
+	d.value(doc.root, nil, "", reflect.ValueOf(c).Elem())
+	return c, d.bad, d.problems
+}
+
+// decoder walks nodes and Go values together. yaml.v3's own decoding neither names columns nor field paths, and it takes what
+// it can convert for what was meant.
+type decoder struct {
+	doc      *document
+	problems []Problem
+	bad      map[string]bool
+
+	open   map[*yaml.Node]bool // the nodes around the present one, to notice an alias that contains itself
+	budget int                 // how many values may still be looked at
+}
+
+// count counts the nodes that are in the file, not those that aliases stand for.
+func count(n *yaml.Node) int {
+	sum := 1
+	for _, child := range n.Content {
+		sum += count(child)
+	}
+	return sum
+}
+
+func (d *decoder) fail(n *yaml.Node, path, message, hint string) {
+	d.bad[path] = true
+	d.problems = append(d.problems, d.doc.problem(nodePosition(n), path, message, hint))
+}
+
+// value decodes n, whose key is key (nil for list items), into v.
+func (d *decoder) value(n, key *yaml.Node, path string, v reflect.Value) {
+	n, done := d.enter(n, path)
+	if n == nil {
+		return
+	}
+	defer done()
+	d.note(n, key, path)
+	if isNull(n) {
+		d.fail(d.at(n, key), path, "has no value", "give it one, or take the line out")
+		return
+	}
+	if text, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+		d.text(n, path, text)
+		return
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		d.structure(n, key, path, v)
+	case reflect.Slice:
+		d.list(n, path, v)
+	case reflect.Map:
+		d.mapping(n, path, v)
+	case reflect.Interface:
+		d.free(n, path, v)
+	default:
+		d.scalar(n, path, v)
+	}
+}
+
+// enter follows an alias and counts. A nil node means that the problem has been told.
+func (d *decoder) enter(n *yaml.Node, path string) (*yaml.Node, func()) {
+	alias := n
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	d.budget--
+	switch {
+	case d.open[n]:
+		d.fail(alias, path, "the alias *"+printable(alias.Value)+" stands inside its own anchor", "")
+	case len(d.open) >= maxDepth:
+		d.fail(alias, path, "is nested too deeply", "")
+	case d.budget == 0:
+		d.fail(alias, "", fmt.Sprintf("the aliases stand for more than %d values", maxExpanded), "")
+	case d.budget > 0:
+		d.open[n] = true
+		return n, func() { delete(d.open, n) }
+	}
+	return nil, nil
+}
+
+// at is where a value is reported: collections at their key, because their own first character may be lines below.
+func (d *decoder) at(n, key *yaml.Node) *yaml.Node {
+	if key != nil && (n.Kind != yaml.ScalarNode || isNull(n)) {
+		return key
+	}
+	return n
+}
+
+func (d *decoder) note(n, key *yaml.Node, path string) {
+	d.doc.positions[path] = nodePosition(d.at(n, key))
+}
+
+func (d *decoder) structure(n, key *yaml.Node, path string, v reflect.Value) {
+	if n.Kind != yaml.MappingNode {
+		d.wrongType(n, path, v.Type())
+		return
+	}
+	fields := fieldsOf(v.Type())
+	settled := map[string]bool{} // given, or meant by a misspelt field, which is then not missing as well
+	for _, e := range d.entries(n, path) {
+		settled[e.name] = true
+		if i := slices.IndexFunc(fields, func(f structField) bool { return f.name == e.name }); i >= 0 {
+			d.value(e.value, e.key, field(path, e.name), v.Field(fields[i].index))
+			continue
+		}
+		known := fieldNames(fields)
+		meant := suggest(e.name, known)
+		settled[meant] = true
+		d.fail(e.key, field(path, e.name), "unknown field", unknownFieldHint(e.name, meant, known))
+	}
+	for _, f := range fields {
+		if f.required && !settled[f.name] {
+			d.fail(d.at(n, key), field(path, f.name), "is missing", missingHint(field(path, f.name)))
+		}
+	}
+}
+
+func (d *decoder) list(n *yaml.Node, path string, v reflect.Value) {
+	if n.Kind != yaml.SequenceNode {
+		d.wrongType(n, path, v.Type())
+		return
+	}
+	if len(n.Content) == 0 {
+		return
+	}
+	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
+	for i, item := range n.Content {
+		d.value(item, nil, fmt.Sprintf("%s[%d]", path, i), v.Index(i))
+	}
+}
+
+func (d *decoder) mapping(n *yaml.Node, path string, v reflect.Value) {
+	if n.Kind != yaml.MappingNode {
+		d.wrongType(n, path, v.Type())
+		return
+	}
+	entries := d.entries(n, path)
+	if len(entries) == 0 {
+		return
+	}
+	v.Set(reflect.MakeMap(v.Type()))
+	for _, e := range entries {
+		value := reflect.New(v.Type().Elem()).Elem()
+		d.value(e.value, e.key, field(path, e.name), value)
+		v.SetMapIndex(reflect.ValueOf(e.name), value)
+	}
+}
+
+type entry struct {
+	name       string
+	key, value *yaml.Node
+}
+
+// entries lists what a mapping holds: its own fields first, then those of merge keys (<<) that it does not have itself.
+func (d *decoder) entries(n *yaml.Node, path string) []entry {
+	var own []entry
+	var merges []*yaml.Node
+	seen := map[string]*yaml.Node{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		if key.Kind == yaml.AliasNode {
+			key = key.Alias
+		}
+		switch first := seen[key.Value]; {
+		case isMerge(key):
+			merges = append(merges, value)
+		case key.Kind != yaml.ScalarNode || isNull(key):
+			d.fail(n.Content[i], path, "a field's name is "+describe(key)+", not text", "")
+		case first != nil:
+			d.fail(key, field(path, key.Value), fmt.Sprintf("is given twice, first in line %d", first.Line), "keep one of them")
+		default:
+			seen[key.Value] = key
+			own = append(own, entry{key.Value, key, value})
+		}
+	}
+	for _, m := range merges {
+		own = append(own, d.merged(m, path, seen)...)
+	}
+	return own
+}
+
+// merged lists what a merge key brings; of several mappings the first that has a field wins.
+func (d *decoder) merged(n *yaml.Node, path string, seen map[string]*yaml.Node) []entry {
+	n, done := d.enter(n, path)
+	if n == nil {
+		return nil
+	}
+	defer done()
+	var all []entry
+	switch n.Kind {
+	case yaml.MappingNode:
+		d.budget -= min(len(n.Content)/2, max(d.budget-1, 0))
+		for _, e := range d.entries(n, path) {
+			if seen[e.name] == nil {
+				seen[e.name] = e.key
+				all = append(all, e)
+			}
+		}
+	case yaml.SequenceNode:
+		for _, m := range n.Content {
+			all = append(all, d.merged(m, path, seen)...)
+		}
+	default:
+		d.fail(n, path, "a merge key (<<) brings "+describe(n), "it takes a mapping, or a list of mappings")
+	}
+	return all
+}
+
+func missingHint(path string) string {
+	switch strings.TrimLeft(path[strings.LastIndexByte(path, ']')+1:], ".") {
+	case "apiVersion":
+		return "write apiVersion: " + APIVersion
+	case "kind":
+		return "write kind: " + Kind
+	case "spec.bundle":
+		return `the directory that "hybridctl bundle create" made`
+	case "spec.kubernetes.version":
+		return "for instance v1.36.3"
+	case "spec.hosts":
+		return "list at least one host, with role: " + string(ControlPlane)
+	}
+	return ""
+}

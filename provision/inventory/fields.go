@@ -1,0 +1,104 @@
+package inventory
+
+import (
+	"cmp"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// structField is one field of the document's types, as the user writes it.
+type structField struct {
+	name     string
+	index    int
+	required bool // no omitempty in its tag
+}
+
+// fieldsOf lists the fields of a struct type in the order of the source.
+func fieldsOf(t reflect.Type) []structField {
+	var fields []structField
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, options, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		if !f.IsExported() || name == "-" {
+			continue
+		}
+		fields = append(fields, structField{name: name, index: i, required: !strings.Contains(options, "omitempty")})
+	}
+	return fields
+}
+
+func fieldNames(fields []structField) []string {
+	var names []string
+	for _, f := range fields {
+		names = append(names, f.name)
+	}
+	return names
+}
+
+// unknownFieldHint says what may have been meant: a field nearly so named, one so named elsewhere, or what there is.
+func unknownFieldHint(name, meant string, known []string) string {
+	if meant != "" {
+		return "did you mean " + meant + "?"
+	}
+	var homes []string
+	walkFields(reflect.TypeFor[Cluster](), "", func(path, fieldName string) {
+		if fieldName == name {
+			homes = append(homes, path)
+		}
+	})
+	if len(homes) > 0 {
+		return "it belongs to " + strings.Join(homes, " or ")
+	}
+	return "known here: " + strings.Join(known, ", ")
+}
+
+// walkFields calls visit for every field of the document with the path of what it stands in: spec.hosts[].
+func walkFields(t reflect.Type, path string, visit func(path, name string)) {
+	switch t.Kind() {
+	case reflect.Slice:
+		walkFields(t.Elem(), path+"[]", visit)
+	case reflect.Struct:
+		for _, f := range fieldsOf(t) {
+			visit(cmp.Or(path, "the top"), f.name)
+			walkFields(t.Field(f.index).Type, field(path, f.name), visit)
+		}
+	}
+}
+
+// suggest returns the candidate that is nearest to what was written, or "" when none is near.
+func suggest(written string, candidates []string) string {
+	best, bestDistance := "", 1+max(1, len(written)/3)
+	for _, candidate := range candidates {
+		if strings.EqualFold(written, candidate) {
+			return candidate
+		}
+		if d := distance(strings.ToLower(written), strings.ToLower(candidate)); d < bestDistance {
+			best, bestDistance = candidate, d
+		}
+	}
+	return best
+}
+
+// distance counts the letters to insert, delete or change (Levenshtein).
+func distance(a, b string) int {
+	if len(a) > len(b)+8 { // too far in any case, and keeps nonsense cheap
+		return len(a)
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		previous := slices.Clone(row)
+		row[0] = i + 1
+		for j := range len(b) {
+			substitute := previous[j]
+			if a[i] != b[j] {
+				substitute++
+			}
+			row[j+1] = min(previous[j+1]+1, row[j]+1, substitute)
+		}
+	}
+	return row[len(b)]
+}

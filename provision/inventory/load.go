@@ -1,0 +1,84 @@
+package inventory
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Load reads an inventory: decoded strictly, with defaults, with absolute paths, validated.
+// The error is a *Problems with everything that is wrong with it.
+func Load(path string) (*Cluster, error) {
+	info, err := os.Stat(path)
+	if err == nil && info.IsDir() {
+		return nil, unreadable(path, "is a directory", "name the file in it", nil)
+	}
+	if err != nil {
+		return nil, cannotRead(path, err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, cannotRead(path, err)
+	}
+	return Parse(path, data)
+}
+
+// Parse does what Load does with bytes that were read from path.
+func Parse(path string, data []byte) (*Cluster, error) { return parse(path, data, os.UserHomeDir) }
+
+func parse(path string, data []byte, home func() (string, error)) (*Cluster, error) {
+	doc, problems := readDocument(path, data)
+	if len(problems) > 0 {
+		return nil, asError(problems)
+	}
+	if problems := checkHeader(doc); len(problems) > 0 {
+		return nil, asError(problems)
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, cannotRead(path, err)
+	}
+
+	c, bad, problems := decode(doc)
+	c.Path, c.doc = abs, doc
+	for _, problem := range resolvePaths(c, filepath.Dir(abs), home) {
+		problems = append(problems, problem)
+		bad[problem.Path] = true
+	}
+	Default(c)
+	problems = append(problems, validate(c, bad)...)
+	if err := asError(problems); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// checkHeader looks at apiVersion and kind first: with another document's fields every other message would mislead.
+func checkHeader(doc *document) []Problem {
+	var problems []Problem
+	for _, want := range []struct{ name, value string }{{"apiVersion", APIVersion}, {"kind", Kind}} {
+		value := lookup(doc.root, want.name)
+		if value == nil || !isText(value) || value.Value == want.value {
+			continue // decode says what is missing or of the wrong type
+		}
+		problems = append(problems, doc.problem(nodePosition(value), want.name,
+			printable(value.Value)+" is not known to this hybridctl", "write "+want.value))
+	}
+	return problems
+}
+
+func cannotRead(path string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return unreadable(path, "no such file", "name the inventory with -f FILE", err)
+	}
+	var pathError *fs.PathError
+	if errors.As(err, &pathError) {
+		return unreadable(path, "cannot be read: "+pathError.Err.Error(), "", err)
+	}
+	return unreadable(path, "cannot be read: "+err.Error(), "", err)
+}
+
+func unreadable(path, message, hint string, cause error) error {
+	return &Problems{List: []Problem{{File: path, Message: message, Hint: hint}}, cause: cause}
+}

@@ -1,0 +1,64 @@
+package inventory
+
+import (
+	"path/filepath"
+	"strings"
+)
+
+type pathField struct {
+	path  string
+	value *string
+}
+
+// pathFields lists every field that names a file or a directory.
+func pathFields(c *Cluster) []pathField {
+	s := &c.Spec
+	fields := []pathField{
+		{"spec.bundle", &s.Bundle},
+		{"spec.kubernetes.patches", &s.Kubernetes.Patches},
+		{"spec.cni.path", &s.CNI.Path},
+		{"spec.ssh.sudoPasswordFile", &s.SSH.SudoPasswordFile},
+	}
+	for i := range s.SSH.IdentityFiles {
+		fields = append(fields, pathField{item("spec.ssh.identityFiles", i), &s.SSH.IdentityFiles[i]})
+	}
+	for i := range s.Hosts {
+		h := &s.Hosts[i]
+		fields = append(fields, pathField{hostField(i, "sudoPasswordFile"), &h.SudoPasswordFile})
+		for j := range h.IdentityFiles {
+			fields = append(fields, pathField{item(hostField(i, "identityFiles"), j), &h.IdentityFiles[j]})
+		}
+	}
+	return fields
+}
+
+// resolvePaths makes every path absolute: ~ is the user's home, anything relative starts at dir, the inventory's folder.
+func resolvePaths(c *Cluster, dir string, home func() (string, error)) []Problem {
+	var problems []Problem
+	for _, f := range pathFields(c) {
+		path := *f.value
+		rest, tilde := strings.CutPrefix(path, "~")
+		switch {
+		case path == "" || filepath.IsAbs(path):
+		case tilde && rest != "" && rest[0] != '/':
+			problems = append(problems, c.ProblemAt(f.path, "~"+printable(rest)+" names another user's home", "write the path itself"))
+			continue
+		case tilde:
+			dir, err := home()
+			if err != nil {
+				problems = append(problems, c.ProblemAt(f.path, "your home directory is not known: "+err.Error(), "write the path itself"))
+				continue
+			}
+			path = filepath.Join(dir, rest)
+		case path[0] == '$':
+			problems = append(problems, c.ProblemAt(f.path, "environment variables are not expanded", "write ~/… or a path relative to this file"))
+			continue
+		default:
+			path = filepath.Join(dir, path)
+		}
+		if path != "" {
+			*f.value = filepath.Clean(path)
+		}
+	}
+	return problems
+}
