@@ -1,0 +1,136 @@
+package bundle
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+)
+
+// aside is a directory beside the one it will become. It has a fixed name and is locked while it is in use, so that what a killed
+// run left is cleared by the next one, and two runs at once do not meet.
+type aside struct {
+	path   string // where it is built
+	target string // what it becomes
+	old    string // where the one before goes for a moment
+	lock   *os.File
+	done   bool // committed: path may be another run's by now
+}
+
+// buildAside refuses a target that is something else than a bundle, and gives an empty directory beside it.
+func buildAside(dir string) (*aside, error) {
+	target, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	if real, err := filepath.EvalSymlinks(target); err == nil {
+		target = real // the link stays, what it points to is replaced
+	}
+	parent, base := filepath.Split(target)
+	a := &aside{path: filepath.Join(parent, "."+base+".new"), target: target, old: filepath.Join(parent, "."+base+".old")}
+	if err := os.MkdirAll(parent, 0o755); err != nil {
+		return nil, err
+	}
+	if err := a.acquire(); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(a.recover(), replaceable(target), empty(a.path)); err != nil {
+		return nil, errors.Join(err, a.discard())
+	}
+	return a, nil
+}
+
+// acquire makes and locks the directory. It looks again afterwards, as the run before may just have renamed it.
+func (a *aside) acquire() error {
+	if err := os.Mkdir(a.path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	lock, err := os.Open(a.path)
+	if err != nil {
+		return err
+	}
+	busy := fmt.Errorf("another run is making the bundle %s", a.target)
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return errors.Join(busy, lock.Close())
+	}
+	locked, errLocked := lock.Stat()
+	there, errThere := os.Stat(a.path)
+	if errLocked != nil || errThere != nil || !os.SameFile(locked, there) {
+		return errors.Join(busy, lock.Close())
+	}
+	a.lock = lock
+	return nil
+}
+
+// recover ends a replacement that was killed between its two renames.
+func (a *aside) recover() error {
+	if _, err := os.Stat(a.old); err != nil {
+		return nil
+	}
+	if _, err := os.Stat(a.target); errors.Is(err, fs.ErrNotExist) {
+		return os.Rename(a.old, a.target)
+	}
+	return os.RemoveAll(a.old)
+}
+
+// replaceable says why a directory must not be replaced.
+func replaceable(target string) error {
+	entries, err := os.ReadDir(target)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return sentencef(ErrNotBundle, "%s is in the way: %v", target, errors.Unwrap(err))
+	}
+	known := []string{ManifestFile, LayoutDir, "bin"}
+	for _, e := range entries {
+		if !slices.Contains(known, e.Name()) {
+			return sentencef(ErrNotBundle, "%s is not replaced: it holds %s, which is no part of a bundle", target, e.Name())
+		}
+	}
+	if len(entries) == 0 {
+		return nil
+	}
+	_, err = os.Stat(filepath.Join(target, ManifestFile))
+	if err != nil {
+		return sentencef(ErrNotBundle, "%s is not replaced: it is not a bundle, as it has no %s", target, ManifestFile)
+	}
+	return nil
+}
+
+// empty clears what a killed run left.
+func empty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+	}
+	return err
+}
+
+// commit puts the new directory in the place of the old one.
+func (a *aside) commit() error {
+	err := os.Rename(a.target, a.old)
+	had := err == nil
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Rename(a.path, a.target); err != nil {
+		if had {
+			err = errors.Join(err, os.Rename(a.old, a.target))
+		}
+		return err
+	}
+	a.done = true
+	return os.RemoveAll(a.old)
+}
+
+// discard removes what was not committed and gives up the lock.
+func (a *aside) discard() error {
+	if a.done {
+		return a.lock.Close()
+	}
+	return errors.Join(os.RemoveAll(a.path), a.lock.Close())
+}

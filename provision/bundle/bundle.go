@@ -1,0 +1,137 @@
+package bundle
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/hybridctl/hybridctl/provision/image"
+	"github.com/hybridctl/hybridctl/provision/platform"
+)
+
+// Bundle is an open bundle. It is safe for concurrent use.
+type Bundle struct {
+	Manifest Manifest
+	Dir      string
+
+	layout *image.Layout
+}
+
+// Open reads bundle.json and looks whether every file it leads to is there with the right size; Verify reads them all.
+// Errors: ErrNotBundle, ErrDamaged.
+func Open(dir string) (*Bundle, error) {
+	m, err := readManifest(dir)
+	if err != nil {
+		return nil, err
+	}
+	layout, err := image.OpenLayout(filepath.Join(dir, LayoutDir))
+	if err != nil {
+		return nil, sentencef(ErrDamaged, "bundle %s is damaged: %v", dir, err)
+	}
+	b := &Bundle{Manifest: m, Dir: dir, layout: layout}
+	if problems := b.look(); len(problems) > 0 {
+		return nil, sentencef(ErrDamaged, "bundle %s is damaged: %s", dir, some(problems))
+	}
+	return b, nil
+}
+
+// look finds files that are missing or have the wrong size.
+func (b *Bundle) look() []string {
+	var problems []string
+	for _, bin := range b.Manifest.Binaries {
+		info, err := os.Stat(b.path(bin))
+		switch {
+		case err != nil:
+			problems = append(problems, bin.Path+" is missing")
+		case info.Size() != bin.Size:
+			problems = append(problems, fmt.Sprintf("%s has %d bytes, not %d", bin.Path, info.Size(), bin.Size))
+		}
+	}
+	for _, i := range b.Manifest.Images {
+		for _, a := range i.Archs {
+			blobs, err := b.blobs(i, a)
+			if err != nil {
+				problems = append(problems, fmt.Sprintf("image %s for %s: %v", i.Ref, a, err))
+			}
+			for _, blob := range blobs {
+				if err := b.layout.Check(blob); err != nil {
+					problems = append(problems, fmt.Sprintf("image %s for %s: %v", i.Ref, a, err))
+				}
+			}
+		}
+	}
+	return problems
+}
+
+// some joins the first few of a list that may be long.
+func some(list []string) string {
+	const most = 5
+	if len(list) <= most {
+		return strings.Join(list, "; ")
+	}
+	return fmt.Sprintf("%s; and %d more (hybridctl bundle verify lists them all)", strings.Join(list[:most], "; "), len(list)-most)
+}
+
+func (b *Bundle) path(bin Binary) string { return filepath.Join(b.Dir, filepath.FromSlash(bin.Path)) }
+
+func (b *Bundle) blobs(i Image, a platform.Arch) ([]image.Blob, error) {
+	img, err := b.layout.Image(i.Manifests[a])
+	if err != nil {
+		return nil, err
+	}
+	return img.Blobs()
+}
+
+// Archs lists the architectures that the bundle holds anything for; Missing tells whether it is enough.
+func (b *Bundle) Archs() []platform.Arch {
+	var archs []platform.Arch
+	for _, bin := range b.Manifest.Binaries {
+		archs = append(archs, bin.Arch)
+	}
+	for _, i := range b.Manifest.Images {
+		archs = append(archs, i.Archs...)
+	}
+	slices.Sort(archs)
+	return slices.Compact(archs)
+}
+
+// Binaries returns the binaries of one architecture and of those components (of all when none is named), in the manifest's order.
+func (b *Bundle) Binaries(arch platform.Arch, components ...string) []Binary {
+	var found []Binary
+	for _, bin := range b.Manifest.Binaries {
+		if bin.Arch == arch && (len(components) == 0 || slices.Contains(components, bin.Component)) {
+			found = append(found, bin)
+		}
+	}
+	return found
+}
+
+// OpenBinary opens a binary's file. What is read is not verified here: whoever sends it compares sha256 at the far end.
+func (b *Bundle) OpenBinary(bin Binary) (io.ReadSeekCloser, error) {
+	f, err := os.Open(b.path(bin))
+	if err != nil {
+		return nil, sentencef(ErrDamaged, "bundle %s is damaged: %v", b.Dir, err)
+	}
+	return f, nil
+}
+
+// Image returns the image of a component.
+func (b *Bundle) Image(component string) (Image, bool) {
+	return b.image(func(i Image) bool { return component != "" && i.Component == component })
+}
+
+// ImageByRef returns the image of that full name.
+func (b *Bundle) ImageByRef(ref string) (Image, bool) {
+	return b.image(func(i Image) bool { return i.Ref == ref })
+}
+
+func (b *Bundle) image(is func(Image) bool) (Image, bool) {
+	n := slices.IndexFunc(b.Manifest.Images, is)
+	if n < 0 {
+		return Image{}, false
+	}
+	return b.Manifest.Images[n], true
+}

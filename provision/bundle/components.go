@@ -1,0 +1,74 @@
+package bundle
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/hybridctl/hybridctl/provision/platform"
+)
+
+// The components an image can belong to; "" is any other image.
+const (
+	KubeAPIServer         = "kube-apiserver"
+	KubeControllerManager = "kube-controller-manager"
+	KubeScheduler         = "kube-scheduler"
+	KubeProxy             = "kube-proxy"
+	Etcd                  = "etcd"
+	CoreDNS               = "coredns"
+	Pause                 = "pause"
+	Flannel               = "flannel"
+	FlannelCNIPlugin      = "flannel-cni-plugin"
+)
+
+// need is something every bundle must hold.
+type need struct{ component, name string }
+
+// neededBinaries is what a node cannot do without. The CNI plugins are those that the usual pod networks call.
+var neededBinaries = []need{
+	{Containerd, "containerd"}, {Containerd, "containerd-shim-runc-v2"}, {Containerd, "ctr"},
+	{Runc, "runc"},
+	{CNIPlugins, "bridge"}, {CNIPlugins, "host-local"}, {CNIPlugins, "loopback"}, {CNIPlugins, "portmap"},
+	{Kubernetes, "kubeadm"}, {Kubernetes, "kubectl"}, {Kubernetes, "kubelet"},
+}
+
+// kubeImages are released with Kubernetes. kubeadm composes their names itself: <repository>/<component>:<version>.
+var kubeImages = []string{KubeAPIServer, KubeControllerManager, KubeScheduler, KubeProxy}
+
+// neededImages are the images of every cluster; those of a pod network depend on the inventory.
+var neededImages = append(slices.Clone(kubeImages), Etcd, CoreDNS, Pause)
+
+var (
+	binaryComponents = []string{Containerd, Runc, CNIPlugins, Kubernetes}
+	imageComponents  = append(slices.Clone(neededImages), Flannel, FlannelCNIPlugin)
+)
+
+// Missing tells, a line each, what the bundle lacks for a cluster of that Kubernetes version with hosts of those architectures:
+// the binaries and images that every cluster needs, and the images of the further components. Nil means that it has everything.
+func (b *Bundle) Missing(version string, archs []platform.Arch, components ...string) []string {
+	var lacks []string
+	if version != b.Manifest.KubernetesVersion {
+		lacks = append(lacks, fmt.Sprintf("Kubernetes %s (it has %s)", version, b.Manifest.KubernetesVersion))
+	}
+	for _, n := range neededBinaries {
+		for _, a := range archs {
+			if !b.Manifest.hasBinary(n, a) {
+				lacks = append(lacks, fmt.Sprintf("the binary %s (%s) for %s", n.name, n.component, a))
+			}
+		}
+	}
+	for _, c := range append(slices.Clone(neededImages), components...) {
+		i, ok := b.Image(c)
+		for _, a := range archs {
+			if !ok || !slices.Contains(i.Archs, a) {
+				lacks = append(lacks, fmt.Sprintf("the image %s for %s", c, a))
+			}
+		}
+	}
+	return lacks
+}
+
+func (m Manifest) hasBinary(n need, a platform.Arch) bool {
+	return slices.ContainsFunc(m.Binaries, func(b Binary) bool {
+		return b.Component == n.component && b.Name == n.name && b.Arch == a
+	})
+}

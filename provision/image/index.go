@@ -1,0 +1,117 @@
+package image
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// OpenLayout reads the layout's table of contents.
+func OpenLayout(dir string) (*Layout, error) {
+	index, err := readLayout(dirFile(dir))
+	if err != nil {
+		return nil, err
+	}
+	return &Layout{dir: dir, index: *index}, nil
+}
+
+// Refs tells the digest that index.json gives for each reference.
+func (l *Layout) Refs() (map[string]string, error) {
+	refs := map[string]string{}
+	for _, d := range l.index.Manifests {
+		ref := d.Annotations[NameAnnotation]
+		if _, twice := refs[ref]; twice || ref == "" {
+			return nil, fmt.Errorf("index.json: entry %s has no name, or the name of another one", d.Digest)
+		}
+		refs[ref] = d.Digest.String()
+	}
+	return refs, nil
+}
+
+// Index opens every image of an index, which must be whole. The error joins all that is wrong; the images are those that are good.
+func (l *Layout) Index(digest string) ([]Image, error) {
+	hash, err := sha256Hash(digest)
+	if err != nil {
+		return nil, err
+	}
+	index, err := readIndex(l.blob, v1.Descriptor{Digest: hash})
+	if err != nil {
+		return nil, err
+	}
+	var images []Image
+	var problems []error
+	for _, d := range index.Manifests {
+		i, err := l.Image(d.Digest.String())
+		if err == nil {
+			err = claimHolds(d, i)
+		}
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		images = append(images, i)
+	}
+	return images, errors.Join(problems...)
+}
+
+// Image opens the image with that manifest.
+func (l *Layout) Image(digest string) (Image, error) {
+	hash, err := sha256Hash(digest)
+	if err != nil {
+		return Image{}, err
+	}
+	raw, err := opener(l.blob).document(v1.Descriptor{Digest: hash})
+	if err != nil {
+		return Image{}, err
+	}
+	m, err := v1.ParseManifest(bytes.NewReader(raw))
+	if err != nil {
+		return Image{}, fmt.Errorf("image manifest %s: %w", digest, err)
+	}
+	desc := v1.Descriptor{Digest: hash, MediaType: m.MediaType}
+	if m.MediaType == "" { // OCI leaves it to the descriptor; docker manifests always have it
+		desc.MediaType = types.OCIManifestSchema1
+	}
+	img, err := newStored(l.blob, desc)
+	if err != nil {
+		return Image{}, err
+	}
+	return newImage(img)
+}
+
+// blob opens a blob; it satisfies opener.
+func (l *Layout) blob(h v1.Hash) (io.ReadCloser, error) { return files(dirFile(l.dir)).blob(h) }
+
+// OpenBlob opens a blob of the layout.
+func (l *Layout) OpenBlob(digest string) (io.ReadCloser, error) {
+	h, err := sha256Hash(digest)
+	if err != nil {
+		return nil, err
+	}
+	return l.blob(h)
+}
+
+// Check tells what a look at the blob's file finds: that it is missing or has another size. It does not read it.
+func (l *Layout) Check(b Blob) error {
+	h, err := sha256Hash(b.Digest)
+	if err != nil {
+		return err
+	}
+	info, err := os.Stat(l.blobPath(h))
+	if errors.Is(err, fs.ErrNotExist) {
+		return absentBlob{h}
+	}
+	if err != nil {
+		return err
+	}
+	if info.Size() != b.Size {
+		return fmt.Errorf("blob %s has %d bytes, not %d", b.Digest, info.Size(), b.Size)
+	}
+	return nil
+}
