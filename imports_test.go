@@ -1,0 +1,235 @@
+package hybridctl_test
+
+import (
+	"encoding/json"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/hybridctl/hybridctl/"
+
+// mayImport is the architecture: which packages of this module each package may import directly. Arrows point right and down.
+// Changing it is fine when the design changes, in the same commit.
+var mayImport = map[string]string{
+	"cmd/hybridctl":               "cmd/hybridctl/cli",
+	"cmd/hybridctl/cli":           "cmd/hybridctl/progress provision provision/inventory provision/bundle provision/plan provision/report",
+	"cmd/hybridctl/progress":      "provision/report",
+	"cmd/probe":                   "",
+	"provision":                   "provision/... templates",
+	"provision/bundle":            "provision/platform provision/image",
+	"provision/conformance":       "provision/kube provision/host provision/inventory provision/platform provision/report",
+	"provision/facts":             "provision/host provision/inventory provision/platform provision/remote templates",
+	"provision/host":              "provision/remote templates",
+	"provision/image":             "provision/platform",
+	"provision/inventory":         "provision/platform",
+	"provision/kube":              "provision/report",
+	"provision/kube/kubetest":     "provision/kube",
+	"provision/plan":              "provision/inventory provision/facts provision/platform provision/bundle provision/render provision/host",
+	"provision/platform":          "",
+	"provision/preflight":         "provision/inventory provision/facts provision/platform provision/report provision/bundle",
+	"provision/remote":            "",
+	"provision/remote/remotetest": "provision/remote",
+	"provision/render":            "templates provision/platform",
+	"provision/report":            "",
+	"provision/stack":             "provision/plan provision/steps provision/report",
+	"provision/steps":             "provision/plan provision/host provision/kube provision/render provision/bundle provision/report provision/facts provision/inventory provision/platform",
+	"provision/workload":          "provision/image provision/platform provision/report",
+	"templates":                   "",
+}
+
+// outside says which packages may import a dependency directly; it stands for all packages of the dependency. A dependency that is
+// not here is an error: a new one is a decision.
+var outside = map[string]string{
+	"github.com/google/go-containerregistry": "provision/image",
+	"github.com/invopop/jsonschema":          "provision/inventory",
+	"github.com/kevinburke/ssh_config":       "provision/remote",
+	"github.com/opencontainers/go-digest":    "provision/image provision/bundle",
+	"github.com/opencontainers/image-spec":   "provision/image provision/bundle",
+	"github.com/pkg/sftp":                    "provision/remote provision/remote/remotetest",
+	"github.com/pulumi/pulumi/pkg/v3":        "provision/stack",
+	"github.com/pulumi/pulumi/sdk/v3":        "provision/stack",
+	"github.com/spf13/cobra":                 "cmd/hybridctl/cli",
+	"github.com/spf13/pflag":                 "cmd/hybridctl/cli",
+	"github.com/vbauerster/mpb/v8":           "cmd/hybridctl/progress",
+	"golang.org/x/crypto":                    "provision/remote provision/remote/remotetest",
+	"golang.org/x/sync":                      "provision provision/facts provision/bundle provision/image provision/steps",
+	"golang.org/x/term":                      "cmd/hybridctl/cli cmd/hybridctl/progress",
+	"gopkg.in/yaml.v3":                       "provision/inventory provision/bundle",
+	"k8s.io/api":                             "provision/kube provision/kube/kubetest",
+	"k8s.io/apimachinery":                    "provision/kube provision/kube/kubetest",
+	"k8s.io/client-go":                       "provision/kube provision/kube/kubetest",
+	"k8s.io/klog/v2":                         "provision/kube",
+	"sigs.k8s.io/yaml":                       "cmd/hybridctl/cli provision/report provision/kube provision/render provision/plan",
+}
+
+// pure are the packages that touch no network, no process, no file and no clock.
+const pure = "provision/plan provision/platform provision/preflight provision/render"
+
+// impure are the ways out: whole packages, or names of packages that have pure ones too.
+var (
+	impure      = regexp.MustCompile(`^(net/http|os|os/exec|syscall)$`)
+	impureNames = regexp.MustCompile(`^(net\.(Dial|Listen|Lookup|Resolve|Interface).*|time\.(Now|Since|Until|Sleep|After|NewTimer|NewTicker|Tick))$`)
+)
+
+// listed is what `go list -json` tells of a package, as far as it is needed here.
+type listed struct {
+	ImportPath string
+	Dir        string
+	GoFiles    []string
+	Imports    []string
+}
+
+// name is the package's path inside the module.
+func (p listed) name() string { return strings.TrimPrefix(p.ImportPath, module) }
+
+// packages lists the packages of the module that have code of their own: e2e and scripts are outside the table.
+func packages(t *testing.T) []listed {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Dir,GoFiles,Imports", "./cmd/...", "./provision/...", "./templates/...")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []listed
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p listed
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if len(p.GoFiles) > 0 {
+			all = append(all, p)
+		}
+	}
+	if len(all) < 10 {
+		t.Fatalf("only %d packages listed", len(all))
+	}
+	return all
+}
+
+func TestImports_HoldTheArchitecture(t *testing.T) {
+	for _, p := range packages(t) {
+		allowed, known := mayImport[p.name()]
+		if !known {
+			t.Errorf("%s is not in the table mayImport: a new package is a decision", p.name())
+			continue
+		}
+		for _, imported := range p.Imports {
+			name, own := strings.CutPrefix(imported, module)
+			switch {
+			case own && !covers(allowed, name):
+				t.Errorf("%s must not import %s (it may import: %s)", p.name(), name, allowed)
+			case !own && isOutside(imported):
+				checkOutside(t, p.name(), imported)
+			case covers(pure, p.name()) && impure.MatchString(imported):
+				t.Errorf("%s is pure and must not import %s", p.name(), imported)
+			}
+		}
+	}
+}
+
+func checkOutside(t *testing.T, name, imported string) {
+	t.Helper()
+	for dependency, allowed := range outside {
+		if imported != dependency && !strings.HasPrefix(imported, dependency+"/") {
+			continue
+		}
+		if !covers(allowed, name) {
+			t.Errorf("%s must not import %s (that is for: %s)", name, imported, allowed)
+		}
+		return
+	}
+	t.Errorf("%s imports %s, which is not in the table outside: a new dependency is a decision", name, imported)
+}
+
+// isOutside tells dependencies from the standard library, whose paths have no dot in their first element.
+func isOutside(path string) bool {
+	first, _, _ := strings.Cut(path, "/")
+	return strings.Contains(first, ".")
+}
+
+// covers says whether a list of packages has name; "x/..." stands for everything beneath x.
+func covers(list, name string) bool {
+	return slices.ContainsFunc(strings.Fields(list), func(entry string) bool {
+		beneath, all := strings.CutSuffix(entry, "...")
+		return entry == name || all && strings.HasPrefix(name, beneath)
+	})
+}
+
+// spelling finds names of architectures. Elsewhere than in package platform they are data that the package hands out.
+var spelling = regexp.MustCompile(`(?i)\b(amd64|arm64|x86_64|aarch64)\b`)
+
+// composers are the packages that may compose commands: host and facts for hosts, remote carries them out, kubetest runs a test's API.
+const composers = "provision/host provision/facts provision/remote provision/remote/remotetest provision/kube/kubetest"
+
+// TestCode_KeepsToItsPlace looks at string literals and at names of other packages; comments may name what they explain.
+func TestCode_KeepsToItsPlace(t *testing.T) {
+	for _, p := range packages(t) {
+		for _, file := range p.GoFiles {
+			inspect(t, filepath.Join(p.Dir, file), func(where, literal, name string) {
+				switch {
+				case p.name() != "provision/platform" && spelling.MatchString(literal):
+					t.Errorf("%s spells an architecture: %s", where, literal)
+				case p.name() != "provision/platform" && strings.HasPrefix(name, "platform.") && spelling.MatchString(name):
+					t.Errorf("%s names %s: ask the profile for what differs", where, name)
+				case covers(pure, p.name()) && impureNames.MatchString(name):
+					t.Errorf("%s: %s is pure and must not use %s", where, p.name(), name)
+				case !covers(composers, p.name()) && (name == "remote.Command" || strings.HasPrefix(name, "exec.Command")):
+					t.Errorf("%s composes a command: that is for %s", where, composers)
+				}
+			})
+		}
+	}
+}
+
+// inspect calls see with every string literal and every name of another package ("net.Dial") in a file.
+func inspect(t *testing.T, path string, see func(where, literal, name string)) {
+	t.Helper()
+	files := token.NewFileSet()
+	file, err := parser.ParseFile(files, path, nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.BasicLit:
+			if n.Kind == token.STRING {
+				see(files.Position(n.Pos()).String(), n.Value, "")
+			}
+		case *ast.SelectorExpr:
+			if x, ok := n.X.(*ast.Ident); ok {
+				see(files.Position(n.Pos()).String(), "", x.Name+"."+n.Sel.Name)
+			}
+		}
+		return true
+	})
+}
+
+func TestTemplates_AreTheSameForAllArchitectures(t *testing.T) {
+	err := filepath.WalkDir("templates", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || strings.HasSuffix(path, ".go") || strings.Contains(path, "testdata") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if found := spelling.Find(text); found != nil {
+			t.Errorf("%s spells %s: give it to the template as data", path, found)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
