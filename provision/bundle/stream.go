@@ -28,7 +28,8 @@ type member struct {
 // The host is to know each name as the manifest of its own architecture, not as the index of all: then nothing in its content
 // store points to blobs that were never sent, and the image ID it reports is the entry of the index for its platform.
 //
-// Every blob is verified while it is read; a damaged one ends the stream with ErrDamaged, in the middle of the archive.
+// What makes the archive an OCI layout comes last: one that is cut off, even between two files, where tar does not notice, is
+// nothing that could be imported. Every blob is verified while it is read; a damaged one ends the stream with ErrDamaged.
 func (b *Bundle) WriteImages(ctx context.Context, w io.Writer, arch platform.Arch, refs []string, skip map[string]bool) error {
 	members, err := b.members(arch, refs, skip)
 	if err != nil {
@@ -113,8 +114,7 @@ func (b *Bundle) members(arch platform.Arch, refs []string, skip map[string]bool
 	if err != nil {
 		return nil, err
 	}
-	head := []member{body("oci-layout", []byte(image.LayoutFile)), body("index.json", index)}
-	return append(head, blobs...), nil
+	return append(blobs, body("index.json", index), body("oci-layout", []byte(image.LayoutFile))), nil
 }
 
 func body(name string, content []byte) member {
