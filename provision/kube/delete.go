@@ -1,0 +1,55 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+// Delete removes the objects of the YAML documents, in reverse order, and does not wait until they are gone; what depends on
+// them follows in the background. Objects that are not there are Unchanged. It goes on after errors and returns all of them.
+func (c *Client) Delete(ctx context.Context, manifests []byte) ([]ObjectChange, error) {
+	objects, err := parseManifests(manifests)
+	if err != nil {
+		return nil, err
+	}
+	var changes []ObjectChange
+	var errs []error
+	started := time.Now()
+	for _, object := range slices.Backward(objects) {
+		action, err := c.deleteObject(ctx, object, started)
+		changes, errs = append(changes, changeOf(object, action)), append(errs, err)
+	}
+	return changes, errors.Join(errs...)
+}
+
+func (c *Client) deleteObject(ctx context.Context, object *unstructured.Unstructured, started time.Time) (report.Action, error) {
+	resource, err := c.resource(ctx, object, started)
+	if meta.IsNoMatchError(err) {
+		return report.Unchanged, nil
+	}
+	if err != nil {
+		return report.Failed, err
+	}
+	action, background := report.Deleted, metav1.DeletePropagationBackground
+	err = c.do(ctx, "delete "+changeOf(object, "").String(), func(ctx context.Context) error {
+		err := resource.Delete(ctx, object.GetName(), metav1.DeleteOptions{PropagationPolicy: &background})
+		if apierrors.IsNotFound(err) {
+			action = report.Unchanged
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		return report.Failed, err
+	}
+	return action, nil
+}

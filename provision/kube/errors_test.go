@@ -1,0 +1,112 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/hybridctl/hybridctl/provision/kube/kubetest"
+)
+
+func TestTransient(t *testing.T) {
+	nodes := schema.GroupResource{Resource: "nodes"}
+	tests := []struct {
+		name string
+		err  error
+		want bool
+	}{
+		{"nil", nil, false},
+		{"connection refused", fmt.Errorf("dial: %w", syscall.ECONNREFUSED), true},
+		{"connection reset", syscall.ECONNRESET, true},
+		{"broken off", io.ErrUnexpectedEOF, true},
+		{"neither way", &unreachableError{addr: "x"}, true},
+		{"429", apierrors.NewTooManyRequests("later", 1), true},
+		{"503", apierrors.NewServiceUnavailable("starting"), true},
+		{"504", apierrors.NewTimeoutError("slow", 1), true},
+		{"etcd leader changed", apierrors.NewInternalError(errors.New("etcdserver: leader changed")), true},
+		{"etcd unavailable", apierrors.NewInternalError(errors.New("rpc error: code = Unavailable desc = transport is closing")), true},
+		{"another internal error", apierrors.NewInternalError(errors.New("failed calling webhook")), false},
+		{"404", apierrors.NewNotFound(nodes, "a"), false},
+		{"409", apierrors.NewConflict(nodes, "a", errors.New("changed")), false},
+		{"422", apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "patch", nodes, "a", "bad", 0, true), false},
+		{"401", &failure{kind: ErrUnauthorized, text: "no"}, false},
+		{"interrupted", fmt.Errorf("x: %w", context.Canceled), false},
+		{"out of time", ended(context.DeadlineExceeded, syscall.ECONNREFUSED), false},
+	}
+	for _, tt := range tests {
+		if got := Transient(tt.err); got != tt.want {
+			t.Errorf("%s: Transient(%v) = %v", tt.name, tt.err, got)
+		}
+	}
+}
+
+func TestDo_RepeatsOnlyTransientErrors(t *testing.T) {
+	c := &Client{server: "a:1", requestTimeout: time.Minute, retryFor: time.Minute}
+	tries := 0
+	err := c.do(t.Context(), "try", func(context.Context) error {
+		if tries++; tries < 3 {
+			return syscall.ECONNREFUSED
+		}
+		return nil
+	})
+	if err != nil || tries != 3 {
+		t.Errorf("err = %v after %d tries, want success at the third", err, tries)
+	}
+	tries = 0
+	err = c.do(t.Context(), "try", func(context.Context) error {
+		tries++
+		return apierrors.NewBadRequest("nonsense")
+	})
+	if !errors.Is(err, ErrInvalid) || tries != 1 {
+		t.Errorf("err = %v after %d tries, want ErrInvalid at once", err, tries)
+	}
+}
+
+func TestDo_EndsWithItsContextAndSaysWhatWasInTheWay(t *testing.T) {
+	c := &Client{server: "a:1", requestTimeout: time.Minute, retryFor: time.Minute}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	err := c.do(ctx, "try", func(context.Context) error { return syscall.ECONNREFUSED })
+	if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "connection refused") {
+		t.Errorf("err = %v, want the deadline and the refusal", err)
+	}
+}
+
+func TestDo_BoundsOneRequest(t *testing.T) {
+	c := &Client{server: "a:1", requestTimeout: time.Millisecond, retryFor: time.Nanosecond}
+	err := c.do(t.Context(), "try", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+	if !errors.Is(err, ErrUnreachable) || errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("err = %v, want ErrUnreachable of a silent server", err)
+	}
+	if want := "try: the API server at a:1 did not answer a request within 1ms"; err.Error() != want {
+		t.Errorf("got  %s\nwant %s", err, want)
+	}
+}
+
+func TestUnauthorized(t *testing.T) {
+	server := kubetest.Shared(t)
+	kubeconfig, err := server.StrangerKubeconfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newClient(t, kubeconfig, Options{})
+	want := "the API server at " + server.Addr() + " does not accept the kubeconfig's credentials"
+	if _, err := c.Nodes(testContext(t)); !errors.Is(err, ErrUnauthorized) || err.Error() != "list the nodes: "+want {
+		t.Errorf("Nodes: %v", err)
+	}
+	if err := c.WaitAPI(testContext(t)); !errors.Is(err, ErrUnauthorized) {
+		t.Errorf("WaitAPI: %v", err)
+	}
+	if err := c.WaitNodesReady(testContext(t), []string{"a"}, WaitOptions{}); !errors.Is(err, ErrUnauthorized) {
+		t.Errorf("WaitNodesReady: %v", err)
+	}
+}

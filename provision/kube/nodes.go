@@ -1,0 +1,78 @@
+package kube
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+const controlPlaneLabel = "node-role.kubernetes.io/control-plane"
+
+// Node is what the API server tells of a Kubernetes Node.
+type Node struct {
+	Name           string
+	Ready          bool
+	Unschedulable  bool
+	Arch           string // status.nodeInfo.architecture
+	ArchLabel      string // kubernetes.io/arch
+	KubeletVersion string
+	MachineID      string
+	InternalIPs    []string
+	PodCIDR        string
+	Labels         map[string]string
+	Taints         []string // key[=value]:Effect
+	ControlPlane   bool
+	Applied        string // the annotation hybridctl.dev/applied: which labels and taints are ours
+}
+
+// Nodes lists all nodes, sorted by name.
+func (c *Client) Nodes(ctx context.Context) ([]Node, error) {
+	var nodes []Node
+	err := c.do(ctx, "list the nodes", func(ctx context.Context) error {
+		list, err := c.core.Nodes().List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		nodes = make([]Node, 0, len(list.Items))
+		for i := range list.Items {
+			nodes = append(nodes, nodeOf(&list.Items[i]))
+		}
+		return nil
+	})
+	slices.SortFunc(nodes, func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
+	return nodes, err
+}
+
+func nodeOf(n *corev1.Node) Node {
+	_, controlPlane := n.Labels[controlPlaneLabel]
+	node := Node{
+		Name: n.Name, Unschedulable: n.Spec.Unschedulable, PodCIDR: n.Spec.PodCIDR, Labels: n.Labels, ControlPlane: controlPlane,
+		Arch: n.Status.NodeInfo.Architecture, ArchLabel: n.Labels[corev1.LabelArchStable],
+		KubeletVersion: n.Status.NodeInfo.KubeletVersion, MachineID: n.Status.NodeInfo.MachineID,
+		Applied: n.Annotations[appliedAnnotation],
+	}
+	if ready := nodeReady(n); ready != nil {
+		node.Ready = ready.Status == corev1.ConditionTrue
+	}
+	for _, address := range n.Status.Addresses {
+		if address.Type == corev1.NodeInternalIP {
+			node.InternalIPs = append(node.InternalIPs, address.Address)
+		}
+	}
+	for _, taint := range n.Spec.Taints {
+		node.Taints = append(node.Taints, taint.ToString())
+	}
+	return node
+}
+
+func nodeReady(n *corev1.Node) *corev1.NodeCondition {
+	for i := range n.Status.Conditions {
+		if n.Status.Conditions[i].Type == corev1.NodeReady {
+			return &n.Status.Conditions[i]
+		}
+	}
+	return nil
+}
