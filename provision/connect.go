@@ -20,13 +20,10 @@ func newDialer(o Options) (*remote.Dialer, error) {
 	if err != nil {
 		home = "/nonexistent" // no home, no ~/.ssh
 	}
-	return remote.NewDialer(remote.Config{
-		KnownHosts:    []string{filepath.Join(home, ".ssh", "known_hosts")},
-		NewKnownHosts: filepath.Join(o.StateDir, "known_hosts"),
-		SSHConfig:     filepath.Join(home, ".ssh", "config"),
-		AgentSocket:   os.Getenv("SSH_AUTH_SOCK"),
-		Prompt:        o.Prompt,
-	})
+	c := remote.UserConfig(home)
+	c.ClusterKnownHosts = filepath.Join(o.StateDir, "known_hosts")
+	c.Prompt = o.Prompt
+	return remote.NewDialer(c)
 }
 
 // hostConfig says how a host of the inventory is reached.
@@ -35,7 +32,7 @@ func hostConfig(c *inventory.Cluster, h inventory.Host) remote.HostConfig {
 	r := remote.HostConfig{
 		Name: h.Name, Address: h.Address,
 		Port: first(h.Port, ssh.Port), User: first(h.User, ssh.User),
-		IdentityFiles: h.IdentityFiles, HostKey: h.HostKey, Strict: ssh.HostKeys == inventory.HostKeysStrict,
+		IdentityFiles: h.IdentityFiles, HostKey: h.HostKey, HostKeyPolicy: ssh.HostKeys,
 		ConnectTimeout: ssh.ConnectTimeout.Std(), CommandTimeout: ssh.CommandTimeout.Std(), KeepAlive: ssh.KeepAlive.Std(),
 		SudoPassword: sudoPassword(first(h.SudoPasswordFile, ssh.SudoPasswordFile), first(h.SudoPasswordEnv, ssh.SudoPasswordEnv)),
 	}
@@ -69,7 +66,7 @@ func hops(c *inventory.Cluster, jump, from string) []remote.HostConfig {
 
 // stranger is a jump host outside the inventory: [user@]address[:port].
 func stranger(c *inventory.Cluster, word string) remote.HostConfig {
-	r := remote.HostConfig{Name: word, IdentityFiles: c.Spec.SSH.IdentityFiles, Strict: c.Spec.SSH.HostKeys == inventory.HostKeysStrict,
+	r := remote.HostConfig{Name: word, IdentityFiles: c.Spec.SSH.IdentityFiles, HostKeyPolicy: c.Spec.SSH.HostKeys,
 		ConnectTimeout: c.Spec.SSH.ConnectTimeout.Std(), KeepAlive: c.Spec.SSH.KeepAlive.Std()}
 	user, address, found := strings.Cut(word, "@")
 	if !found {

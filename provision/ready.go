@@ -28,11 +28,8 @@ func (s *session) waitReady(ctx context.Context, r *Result) error {
 	limit := s.Cluster.Spec.Timeouts.Ready.Std()
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not ready after %s (spec.timeouts.ready)", limit))
 	defer cancel()
-	tell := func(message string) {
-		s.event(report.Event{Kind: report.Progress, Step: "ready", Message: message})
-	}
 	s.event(report.Event{Kind: report.Started, Step: "ready"})
-	err := s.ready(ctx, names, window, tell)
+	err := s.ready(ctx, names, window)
 	e := report.Event{Kind: report.Done, Step: "ready", Action: report.Unchanged}
 	if err != nil {
 		e.Action, e.Err = report.Failed, err
@@ -42,21 +39,26 @@ func (s *session) waitReady(ctx context.Context, r *Result) error {
 	return err
 }
 
-func (s *session) ready(ctx context.Context, names []string, window time.Duration, tell func(string)) error {
-	if err := s.api.WaitNodesReady(ctx, names, window, tell); err != nil {
+func (s *session) ready(ctx context.Context, names []string, window time.Duration) error {
+	o := kube.WaitOptions{Window: window, Progress: func(missing []kube.Missing) {
+		for _, m := range missing {
+			s.event(report.Event{Kind: report.Progress, Step: "ready", Message: m.String()})
+		}
+	}}
+	if err := s.api.WaitNodesReady(ctx, names, o); err != nil {
 		return err
 	}
-	if err := s.api.WaitDaemonSets(ctx, names, window, tell); err != nil {
+	if err := s.api.WaitDaemonSets(ctx, names, o); err != nil {
 		return err
 	}
 	if window == 0 {
 		return nil
 	}
-	tell("waiting for the cluster's DNS")
-	if err := s.api.WaitDeployment(ctx, "kube-system", "coredns"); err != nil {
+	o.Window = 0
+	if err := s.api.WaitDeployment(ctx, "kube-system", "coredns", o); err != nil {
 		return err
 	}
-	return s.api.CheckDNS(ctx, kube.DialFunc(s.tunnel), s.Cluster.Spec.Kubernetes.DNSDomain)
+	return s.api.CheckDNS(ctx, s.tunnel, s.Cluster.Spec.Kubernetes.DNSDomain)
 }
 
 // members are the nodes that are in the cluster now: hosts whose init or join did not fail in this run.
@@ -81,5 +83,5 @@ func (s *session) merge(path string) error {
 	if s.config == nil {
 		return errors.New("there is no kubeconfig to merge")
 	}
-	return kube.MergeKubeconfig(path, s.config)
+	return kube.MergeKubeconfig(path, s.config, s.Cluster.Metadata.Name)
 }

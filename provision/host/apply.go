@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -63,6 +64,18 @@ type Applied struct {
 // earlier upload broke off), one lands everything by rename after checking sha256, and writes the marker.
 func (h *Host) Apply(ctx context.Context, f Files, progress func(sent, total int64)) (Applied, error) {
 	staging := path.Join(UploadDir, f.Step)
+	a, err := h.apply(ctx, staging, f, progress)
+	var exit *remote.ExitError
+	if errors.As(err, &exit) && exit.Status == statusDamaged {
+		return h.apply(ctx, staging, f, progress) // an upload went on from bytes that were not ours; they are removed now
+	}
+	return a, err
+}
+
+// statusDamaged is apply.sh's exit status when an upload has another sha256.
+const statusDamaged = 71
+
+func (h *Host) apply(ctx context.Context, staging string, f Files, progress func(sent, total int64)) (Applied, error) {
 	sent, err := h.send(ctx, staging, f.Binaries, progress)
 	if err != nil {
 		return Applied{}, err

@@ -28,6 +28,9 @@ func Removal(c *inventory.Cluster, hosts []facts.Host) Plan {
 type remover struct{ there map[ID]bool }
 
 func (r remover) host(p *Plan, f facts.Host, member Kind, after ID) {
+	if f.Err != nil {
+		after = "" // a host that cannot be undone holds up nobody else
+	}
 	r.step(p, f, OS)
 	r.step(p, f, Runtime, HostID(f.Name, OS))
 	r.step(p, f, Kubernetes, HostID(f.Name, OS))

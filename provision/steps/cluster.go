@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/hybridctl/hybridctl/provision/host"
+	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
@@ -33,7 +34,7 @@ func (x *Steps) applyCNI(ctx context.Context, s plan.Step, _ *host.Host) (string
 	if err != nil {
 		return "", err
 	}
-	changes, err := api.Apply(ctx, in.Manifest)
+	changes, err := api.Apply(ctx, in.Manifest, kube.ApplyOptions{Force: true})
 	if err != nil {
 		return "", err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 
 	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/plan"
@@ -35,8 +36,12 @@ func (x *Steps) applyImages(ctx context.Context, s plan.Step, h *host.Host) (str
 			return "", err
 		}
 	}
-	sent, total := int64(0), x.env.Bundle.ImagesSize(arch, missing, blobs)
-	for _, batch := range x.batches(arch, missing, blobs) {
+	batches, total, err := x.batches(arch, missing, blobs)
+	if err != nil {
+		return "", err
+	}
+	var sent int64
+	for _, batch := range batches {
 		base := sent
 		err := h.ImportImages(ctx, func(w io.Writer) error {
 			counted := &counter{w: w, report: func(n int64) { x.progress(s)(min(base+n, total), total) }}
@@ -70,35 +75,27 @@ func (x *Steps) haveBlobs(arch platform.Arch, ref string, blobs map[string]bool)
 	return nil
 }
 
-// batches parts the images so that a batch is about batchBytes of bytes not sent before.
-func (x *Steps) batches(arch platform.Arch, refs []string, have map[string]bool) [][]string {
-	var out [][]string
+// batches parts the images so that a batch is about batchBytes of bytes not sent before; total is what all of them take.
+func (x *Steps) batches(arch platform.Arch, refs []string, have map[string]bool) (batches [][]string, total int64, err error) {
+	have = maps.Clone(have)
 	var batch []string
-	for _, ref := range refs {
+	for i, ref := range refs {
 		batch = append(batch, ref)
-		if x.env.Bundle.ImagesSize(arch, batch, have) >= batchBytes {
-			out, batch = append(out, batch), nil
-			have = x.after(arch, out, have)
+		size, err := x.env.Bundle.ImagesSize(arch, batch, have)
+		if err != nil {
+			return nil, 0, err
 		}
-	}
-	if len(batch) > 0 {
-		out = append(out, batch)
-	}
-	return out
-}
-
-// after returns what the host has once the batches are imported.
-func (x *Steps) after(arch platform.Arch, batches [][]string, have map[string]bool) map[string]bool {
-	out := map[string]bool{}
-	for d := range have {
-		out[d] = true
-	}
-	for _, b := range batches {
-		for _, ref := range b {
-			_ = x.haveBlobs(arch, ref, out) // an unreadable image shows when it is written
+		if size < batchBytes && i < len(refs)-1 {
+			continue
 		}
+		for _, ref := range batch {
+			if err := x.haveBlobs(arch, ref, have); err != nil {
+				return nil, 0, err
+			}
+		}
+		batches, batch, total = append(batches, batch), nil, total+size
 	}
-	return out
+	return batches, total, nil
 }
 
 type counter struct {

@@ -3,6 +3,7 @@ package steps
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -24,10 +25,7 @@ func (x *Steps) applyInit(ctx context.Context, s plan.Step, h *host.Host) (strin
 	if err := x.clear(ctx, s, h); err != nil {
 		return "", err
 	}
-	token, err := kube.NewToken()
-	if err != nil {
-		return "", err
-	}
+	token := kube.NewToken()
 	config := in.Config
 	config.Token = token.Reveal()
 	x.say(s, "kubeadm init")
@@ -49,7 +47,7 @@ func (x *Steps) applyInit(ctx context.Context, s plan.Step, h *host.Host) (strin
 	if err := api.WaitAPI(ctx); err != nil {
 		return "", err
 	}
-	return "initialised", api.DeleteTokens(ctx, plan.TokenDescription)
+	return "initialised", api.DeleteToken(ctx, token.ID)
 }
 
 func (x *Steps) applyJoin(ctx context.Context, s plan.Step, h *host.Host) (string, error) {
@@ -73,9 +71,7 @@ func (x *Steps) applyJoin(ctx context.Context, s plan.Step, h *host.Host) (strin
 	}
 	config := in.Config
 	config.Token = token.Reveal()
-	if config.CACertHashes, err = api.CAHashes(); err != nil {
-		return "", err
-	}
+	config.CACertHashes = api.CAHashes()
 	if config.ControlPlane {
 		if err := x.sharePKI(ctx, h); err != nil {
 			return "", err
@@ -119,19 +115,18 @@ func (x *Steps) undoMember(ctx context.Context, s plan.Step, h *host.Host) (stri
 // tokenTTL outlives the joins of one run; the token is deleted when the run ends.
 const tokenTTL = 30 * time.Minute
 
-// tokenSource makes one join token for a run, when the first join needs it.
+// tokenSource makes one join token for a run, when the first join needs it, and another when a long run has used half of its life.
 type tokenSource struct {
-	mu    sync.Mutex
-	api   *kube.Client
-	token kube.Token
-	born  time.Time
+	mu     sync.Mutex
+	api    *kube.Client
+	tokens []kube.Token
 }
 
 func (t *tokenSource) get(ctx context.Context, api *kube.Client) (kube.Token, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.api != nil && time.Since(t.born) < tokenTTL/2 {
-		return t.token, nil
+	if n := len(t.tokens); n > 0 && time.Until(t.tokens[n-1].Expires) > tokenTTL/2 {
+		return t.tokens[n-1], nil
 	}
 	if err := api.WaitAPI(ctx); err != nil {
 		return kube.Token{}, err
@@ -140,15 +135,17 @@ func (t *tokenSource) get(ctx context.Context, api *kube.Client) (kube.Token, er
 	if err != nil {
 		return kube.Token{}, fmt.Errorf("make a join token: %w", err)
 	}
-	t.api, t.token, t.born = api, token, time.Now()
+	t.api, t.tokens = api, append(t.tokens, token)
 	return token, nil
 }
 
 func (t *tokenSource) revoke(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.api == nil {
-		return nil
+	var errs []error
+	for _, token := range t.tokens {
+		errs = append(errs, t.api.DeleteToken(ctx, token.ID))
 	}
-	return t.api.DeleteTokens(ctx, plan.TokenDescription)
+	t.tokens = nil
+	return errors.Join(errs...)
 }

@@ -61,7 +61,7 @@ while read -r word a b c d; do
 			if [ ! -f "$staging/$a.ok" ]; then
 				[ "$(digest_of "$staging/$a")" = "$a" ] || {
 					rm -f "$staging/$a"
-					echo "apply: $c: the upload is damaged (sha256 differs); it was removed, run again" >&2
+					echo "apply: $c: the upload is damaged (sha256 differs); it was removed" >&2
 					exit 71
 				}
 				mv "$staging/$a" "$staging/$a.ok"
