@@ -1,0 +1,80 @@
+# shellcheck shell=bash
+# What every part of the lab shares: versions, places, progress, and artefacts keyed by their inputs.
+# shellcheck disable=SC2034 # the other files use them
+
+KUBERNETES=v1.36.3 # with etcd, CoreDNS and pause as its kubeadm's constants name them
+ETCD=3.6.8-0
+COREDNS=v1.14.2
+PAUSE=3.10.2
+FLANNEL=v0.28.4
+REPOSITORY=lab.test/kube # never resolved: every image comes from the bundle
+
+SUITE=trixie           # the machines' Debian
+UML_SUITE=bookworm     # User Mode Linux 6.1: later ones have no iptables that kube-proxy can use
+QEMU_SUITE=trixie-backports
+NEWER_SUITE=sid        # containerd, runc and the CNI plugins only: kubelet 1.36 wants containerd 2
+
+CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/hybridctl/lab
+RUN=$CACHE/run
+KEYS=$CACHE/keys
+REPO=$(cd "$LAB_HOME/../.." && pwd)
+
+say() { printf 'lab: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+
+# digest: the first half of the SHA-256 of standard input.
+digest() { sha256sum | cut -c1-32; }
+
+# files_digest PATH…: of the contents of files, or of whole folders.
+files_digest() { find "$@" -type f -print0 | sort -z | xargs -0 sha256sum | digest; }
+
+# artefact NAME FUNCTION [INPUT…]: makes $CACHE/NAME-<key> with FUNCTION (which gets the empty folder to fill as its argument)
+# unless it is there; the key is the digest of the function's text and of the inputs. `path NAME` is the finished folder.
+artefact() {
+  local name=$1 make=$2 key dir
+  shift 2
+  key=$({ declare -f "$make"; printf '%s\n' "$@"; } | digest | cut -c1-12)
+  dir=$CACHE/$name-$key
+  if [ ! -d "$dir" ]; then
+    rm -rf "$dir.part"
+    mkdir -p "$dir.part"
+    logged "$name" "$make" "$dir.part"
+    mv "$dir.part" "$dir"
+  fi
+  mkdir -p "$CACHE/current"
+  ln -sfn "../$name-$key" "$CACHE/current/$name"
+}
+
+path() { readlink -f "$CACHE/current/$1"; }
+# key NAME: what an artefact that is made from NAME gives as input.
+key() { basename "$(path "$1")"; }
+
+# logged NAME COMMAND…: runs it with its output in a file, a line of progress each minute, and the end of the file on failure.
+logged() {
+  local name=$1 log=$CACHE/logs/$1.log start=$SECONDS pid rc=0 next=60
+  shift
+  mkdir -p "$CACHE/logs"
+  say "$name …"
+  (set -euo pipefail; "$@") >"$log" 2>&1 </dev/null &
+  pid=$!
+  while kill -0 "$pid" 2>/dev/null; do
+    sleep 0.2
+    if [ $((SECONDS - start)) -ge "$next" ]; then
+      say "$name … ${next}s: $(tail -n 1 "$log" | cut -c1-100)"
+      next=$((next + 60))
+    fi
+  done
+  wait "$pid" || rc=$?
+  if [ "$rc" != 0 ]; then
+    tail -n 30 "$log" >&2
+    die "$name failed after $((SECONDS - start))s; all of its output is in $log"
+  fi
+  say "$name done in $((SECONDS - start))s"
+}
+
+# locked FILE: one builder at a time.
+locked() {
+  mkdir -p "$(dirname "$1")"
+  exec 9>"$1"
+  flock -n 9 || { say "another build is running, waiting for it"; flock 9; }
+}

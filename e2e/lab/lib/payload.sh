@@ -1,0 +1,117 @@
+# shellcheck shell=bash
+# What the bundle is made of: static executables from the Go module proxy, executables out of Debian's packages, images.
+
+ARCHES=(amd64 arm64)
+TOOLS=(echo pause cp iptables-wrapper flannel-cni)
+NEWER_PACKAGES=(containerd runc containernetworking-plugins)
+
+# go_build DIR ARCH OUT [PACKAGE [FLAG…]]
+go_build() {
+  local dir=$1 arch=$2 out=$3 package=${4:-.}
+  shift $(($# < 4 ? $# : 4))
+  echo "$package in $dir for $arch"
+  (cd "$dir" && CGO_ENABLED=0 GOOS=linux GOARCH=$arch GOARM64=v8.1 GOWORK='' nice -n 5 go build -mod=readonly -trimpath -buildvcs=false -o "$out" "$@" "$package")
+}
+
+make_kube() {
+  local out=$1 arch major minor x pkg=k8s.io/component-base/version
+  IFS=. read -r major minor _ <<<"${KUBERNETES#v}"
+  x="-s -w -X $pkg.gitVersion=$KUBERNETES -X $pkg.gitMajor=$major -X $pkg.gitMinor=$minor -X $pkg.gitTreeState=clean"
+  for arch in "${ARCHES[@]}"; do
+    go_build "$LAB_HOME/src/kube" "$arch" "$out/$arch/kube" . -tags=providerless,dockerless -ldflags "$x -X $pkg.gitCommit=lab -X k8s.io/client-go/pkg/version.gitVersion=$KUBERNETES"
+  done
+}
+
+make_coredns() {
+  local arch
+  for arch in "${ARCHES[@]}"; do go_build "$LAB_HOME/src/coredns" "$arch" "$1/$arch/coredns" . -ldflags '-s -w'; done
+}
+
+# make_flanneld: flannel's own main, without the back ends that need a cloud's library or cgo.
+make_flanneld() {
+  local out=$1 arch dir
+  dir=$(cd "$LAB_HOME/src/flanneld" && go mod download -json github.com/flannel-io/flannel | sed -n 's/.*"Dir": "\(.*\)",/\1/p')
+  mkdir "$out/src"
+  cp "$LAB_HOME"/src/flanneld/go.* "$out/src/"
+  sed -E '/pkg\/backend\/(tencentvpc|udp|ipsec)"/d' "$dir/main.go" >"$out/src/main.go"
+  for arch in "${ARCHES[@]}"; do
+    go_build "$out/src" "$arch" "$out/$arch/flanneld" . -ldflags "-s -w -X github.com/flannel-io/flannel/pkg/version.Version=$FLANNEL"
+  done
+  rm -rf "$out/src"
+}
+
+make_tools() {
+  local out=$1 arch tool
+  for arch in "${ARCHES[@]}"; do
+    for tool in "${TOOLS[@]}"; do go_build "$LAB_HOME/src/tools" "$arch" "$out/$arch/$tool" "./$tool" -ldflags '-s -w'; done
+  done
+  go_build "$LAB_HOME/src/tools" amd64 "$out/mkimages" ./mkimages
+}
+
+# make_runtime: containerd, runc and the CNI plugins as Debian builds them.
+make_runtime() {
+  local out=$1 arch root
+  for arch in "${ARCHES[@]}"; do
+    fetch_debs "$out/debs" "${NEWER_PACKAGES[@]/%/:$arch/$NEWER_SUITE}"
+    root=$out/root-$arch
+    mkdir -p "$root" "$out/$arch/cni"
+    for deb in "$out"/debs/*_"$arch".deb; do unpack "$deb" "$root" "${NO_DOCS[@]}"; done
+    mv "$root"/usr/bin/{containerd,containerd-shim-runc-v2,ctr} "$out/$arch/"
+    mv "$root/usr/sbin/runc" "$out/$arch/"
+    mv "$root"/usr/lib/cni/* "$out/$arch/cni/"
+    rm -rf "$root"
+  done
+  debs_versions "$out/debs" >"$out/versions"
+  rm -rf "$out/debs"
+}
+
+make_images() {
+  local out=$1 arch name args=()
+  for arch in "${ARCHES[@]}"; do
+    mkdir -p "$out/bin/$arch"
+    for name in kube coredns flanneld tools; do
+      cp -l "$(path $name)/$arch/"* "$out/bin/$arch/"
+    done
+    args+=("$arch=$out/bin/$arch=$(path "tree-$arch")/root")
+  done
+  "$(path tools)/mkimages" "$out/oci" "$REPOSITORY" "$KUBERNETES" "$ETCD" "$COREDNS" "$PAUSE" "$FLANNEL" "${args[@]}"
+  rm -rf "${out:?}/bin"
+}
+
+# debian_version PACKAGE: the upstream part of the version that make_runtime found, with a v.
+debian_version() { awk -v p="$1" '$1 == p { sub(/[+~-].*/, "", $2); print "v" $2; exit }' "$(path runtime)/versions"; }
+
+# make_inputs: bundle.yaml and everything it names, in one folder.
+make_inputs() {
+  local out=$1 arch component
+  for arch in "${ARCHES[@]}"; do
+    mkdir -p "$out/$arch"
+    cp -rl "$(path runtime)/$arch/"* "$out/$arch/"
+    ln "$(path kube)/$arch/kube" "$out/$arch/kube"
+  done
+  cp -rl "$(path images)/oci" "$out/oci"
+  {
+    printf '%s\n' 'apiVersion: hybridctl.dev/v1alpha1' 'kind: BundleSource' "kubernetesVersion: $KUBERNETES" 'binaries:'
+    for component in kubelet kubeadm kubectl; do # one executable, which goes by its name
+      source_binary kubernetes "$component" "$KUBERNETES" kube
+    done
+    for component in containerd containerd-shim-runc-v2 ctr; do
+      source_binary containerd "$component" "$(debian_version containerd)" "$component"
+    done
+    source_binary runc runc "$(debian_version runc)" runc
+    echo "  - {component: cni-plugins, version: $(debian_version containernetworking-plugins), directories: {amd64: amd64/cni, arm64: arm64/cni}}"
+    echo 'images:'
+    for component in kube-{apiserver,controller-manager,scheduler,proxy}; do source_image "$component" "$KUBERNETES"; done
+    source_image etcd "$ETCD"
+    source_image coredns "$COREDNS"
+    source_image pause "$PAUSE"
+    source_image flannel "$FLANNEL"
+    source_image flannel-cni-plugin "$FLANNEL"
+    echo "  - {ref: $REPOSITORY/echo:1, path: oci}"
+  } >"$out/bundle.yaml"
+}
+
+source_binary() { echo "  - {component: $1, name: $2, version: $3, files: {amd64: amd64/$4, arm64: arm64/$4}}"; }
+source_image() { echo "  - {component: $1, ref: $REPOSITORY/$1:$2, path: oci}"; }
+
+make_bundle() { "$REPO/bin/hybridctl" bundle create -f "$(path inputs)/bundle.yaml" -o "$1/bundle"; }

@@ -1,0 +1,178 @@
+# shellcheck shell=bash
+# Running machines: the private network, starting and stopping, and ways in.
+
+NETNS=hybridctl-lab
+MACHINES=(x86-1 x86-2 arm-1 arm-2)
+OPERATOR=10.99.0.1  # where hybridctl runs
+SIDE_DOOR=10.99.0.2 # the lab's own address in the same namespace: it reaches every machine directly
+
+# address NAME, arch NAME, user NAME: the lab's fixed facts.
+address() {
+  case $1 in
+  x86-[12]) echo "10.99.0.1${1#x86-}" ;;
+  arm-[12]) echo "10.99.0.2${1#arm-}" ;;
+  *) die "there is no machine \"$1\" (there are: ${MACHINES[*]})" ;;
+  esac
+}
+arch() { case $1 in x86-*) echo amd64 ;; *) echo arm64 ;; esac; }
+user() { case $1 in x86-2) echo debian ;; *) echo root ;; esac; } # x86-2 refuses root
+mac() { printf '52:54:00:99:00:%02x' "$(address "$1" | cut -d. -f4)"; }
+
+in_netns() { ip netns exec "$NETNS" "$@"; }
+
+# network: the namespace with one bridge. No route leaves it. Two addresses: the operator's has no route to arm-2, which must be
+# reached through another machine; the side door has one.
+network() {
+  [ "$(id -u)" = 0 ] || die "machines need root: taps, a network namespace"
+  [ -e "/run/netns/$NETNS" ] || ip netns add "$NETNS"
+  in_netns ip link set lo up
+  in_netns ip link show br0 >/dev/null 2>&1 && return
+  in_netns ip link add br0 type bridge forward_delay 0
+  in_netns ip address add "$OPERATOR/24" dev br0
+  in_netns ip address add "$SIDE_DOOR/24" dev br0
+  in_netns ip link set br0 up
+  in_netns ip route add unreachable "$(address arm-2)/32"
+  in_netns ip route add 10.99.0.0/24 dev br0 table 99
+  in_netns ip rule add from "$SIDE_DOOR" lookup 99
+}
+
+# tap NAME: with every offload off, or large transfers to User Mode Linux stall.
+tap() {
+  in_netns ip link show "tap-$1" >/dev/null 2>&1 || in_netns ip tuntap add dev "tap-$1" mode tap
+  in_netns ip link set "tap-$1" master br0 up
+  in_netns ethtool -K "tap-$1" tso off gso off gro off tx off >/dev/null 2>&1 || true
+}
+
+# process NAME: the process id when the machine runs. The start time guards against a number used again.
+process() {
+  local pid started
+  [ -s "$RUN/$1/pid" ] || return 1
+  read -r pid started <"$RUN/$1/pid"
+  [ "$(started "$pid")" = "$started" ] && echo "$pid"
+}
+started() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+
+# pristine NAME: a new disk with this machine's name, address and SSH host key.
+pristine() {
+  local name=$1 dir=$RUN/$1 id
+  id=$dir/identity
+  rm -rf "$dir/disk" "$id"
+  mkdir -p "$id"
+  cp --sparse=always --reflink=auto "$(path "disk-$(arch "$name")")/disk" "$dir/disk.new"
+  echo "$name" >"$id/hostname"
+  address "$name" >"$id/address"
+  printf '127.0.0.1 localhost\n::1 localhost\n%s %s\n' "$(address "$name")" "$name" >"$id/hosts"
+  install -m 600 "$KEYS/host-$name" "$id/key"
+  install -m 644 "$KEYS/host-$name.pub" "$id/key.pub"
+  {
+    echo "write $id/hostname /etc/hostname"
+    echo "write $id/hosts /etc/hosts"
+    echo "write $id/address /etc/lab/address"
+    echo "write $id/key /etc/ssh/ssh_host_ed25519_key"
+    echo "write $id/key.pub /etc/ssh/ssh_host_ed25519_key.pub"
+    if [ "$(user "$name")" != root ]; then
+      echo 'PermitRootLogin no' >"$id/sshd" # read before lab.conf, and the first word counts
+      echo "write $id/sshd /etc/ssh/sshd_config.d/10-no-root.conf"
+    fi
+  } >"$id/commands"
+  sed -n 's,^write [^ ]* ,rm ,p' "$id/commands" | debugfs -w -f - "$dir/disk.new" >/dev/null 2>&1
+  debugfs -w -f "$id/commands" "$dir/disk.new" >"$id/log" 2>&1
+  [ "$(debugfs -R 'cat /etc/hostname' "$dir/disk.new" 2>/dev/null)" = "$name" ] || die "$name: its disk was not written; see $id/log"
+  mv "$dir/disk.new" "$dir/disk"
+}
+
+start() {
+  local name=$1 dir=$RUN/$1 pid
+  ! process "$name" >/dev/null || return 0
+  mkdir -p "$dir"
+  [ -e "$dir/disk" ] || pristine "$name"
+  tap "$name"
+  rm -rf "$dir/uml"
+  "start_$(arch "$name")" "$name" 9>&- &
+  pid=$!
+  echo "$pid $(started "$pid")" >"$dir/pid"
+}
+
+# A machine is the leader of its own session: whatever helpers it has go with it.
+start_amd64() {
+  local name=$1 dir=$RUN/$1
+  # TMPDIR is where its memory is: a tmpfs. Its own address resolution must not change with a reboot, so the hardware address is fixed.
+  TMPDIR=/dev/shm exec setsid ip netns exec "$NETNS" "$(path uml)/linux" "mem=${LAB_X86_MEMORY:-3G}" "umid=$name" "uml_dir=$dir/uml/" \
+    "ubd0=$dir/disk" root=/dev/ubda rw rootfstype=ext4 "vec0:transport=tap,ifname=tap-$name,depth=128,gro=1,mac=$(mac "$name")" \
+    con=null con0=null,fd:1 ssl=null loglevel=4 systemd.show_status=0 </dev/null >"$dir/console" 2>&1
+}
+
+start_arm64() {
+  local name=$1 dir=$RUN/$1 kernel
+  kernel=$(path kernel)
+  # nokaslr with kpti=0: kernel randomisation alone forces page-table isolation on.
+  exec setsid ip netns exec "$NETNS" "$(path qemu)/qemu" -M virt,gic-version=3 -cpu neoverse-n1 -smp "${LAB_ARM_CPUS:-2}" -m "${LAB_ARM_MEMORY:-4G}" \
+    -accel tcg,thread=multi,tb-size=1024 -nodefaults -nographic -serial "file:$dir/console" \
+    -kernel "$kernel/vmlinuz" -initrd "$kernel/initramfs.cpio" \
+    -append "console=ttyAMA0 quiet loglevel=4 nokaslr kpti=0 mitigations=off audit=0 psi=0 rodata=off net.ifnames=0 systemd.show_status=0" \
+    -drive "if=none,id=disk,file=$dir/disk,format=raw,cache=unsafe,aio=threads" -device virtio-blk-device,drive=disk \
+    -netdev "tap,id=net,ifname=tap-$name,script=no,downscript=no" -device "virtio-net-device,netdev=net,mac=$(mac "$name")" \
+    -device virtio-rng-device </dev/null >"$dir/qemu.log" 2>&1
+}
+
+# remote NAME [COMMAND…]: as the user who may log in.
+remote() {
+  local name=$1
+  shift
+  in_netns ssh -F none -b "$SIDE_DOOR" -i "$KEYS/id" -o IdentitiesOnly=yes -o UserKnownHostsFile="$KEYS/known_hosts" -o GlobalKnownHostsFile=/dev/null \
+    -o StrictHostKeyChecking=yes -o LogLevel=ERROR -o ConnectTimeout="${SSH_TIMEOUT:-30}" -o ServerAliveInterval=15 \
+    "$(user "$name")@$(address "$name")" "$@"
+}
+
+# as_root NAME COMMAND…: the same as root, with the password where sudo wants one.
+as_root() {
+  local name=$1
+  shift
+  if [ "$(user "$name")" = root ]; then
+    remote "$name" "$@"
+  else
+    { cat "$KEYS/sudo-password"; [ -t 0 ] || cat; } | remote "$name" "sudo -S -p '' -- sh -c $(printf '%q' "$*")"
+  fi
+}
+
+wait_up() {
+  local name=$1 begin=$SECONDS
+  until SSH_TIMEOUT=5 timeout 20 "$LAB_HOME/lab" ssh "$name" true </dev/null 2>/dev/null; do
+    process "$name" >/dev/null || die "$name ended; see $RUN/$name/console"
+    [ $((SECONDS - begin)) -lt "${LAB_BOOT_LIMIT:-300}" ] || die "$name does not answer after $((SECONDS - begin))s; see $RUN/$name/console"
+    sleep 1
+  done
+  say "$name answers after $((SECONDS - begin))s"
+}
+
+# cut NAME: power off, as pulling the plug does.
+cut_power() {
+  local pid
+  pid=$(process "$1") || return 0
+  kill -KILL -- "-$pid" 2>/dev/null || kill -KILL "$pid" 2>/dev/null || true
+  while process "$1" >/dev/null; do sleep 0.1; done
+  rm -f "$RUN/$1/pid"
+}
+
+stop() {
+  local name=$1 tries=0 pid
+  pid=$(process "$name") || return 0
+  kill -CONT -- "-$pid" 2>/dev/null || true
+  SSH_TIMEOUT=5 timeout 20 "$LAB_HOME/lab" root "$name" 'sync; (sleep 0.5; systemctl poweroff -ff) >/dev/null 2>&1 &' </dev/null >/dev/null 2>&1 || true
+  while process "$name" >/dev/null && [ $tries -lt 150 ]; do
+    sleep 0.1
+    tries=$((tries + 1))
+  done
+  cut_power "$name"
+}
+
+status() {
+  local name pid disk
+  printf '%-6s %-11s %-6s %-7s %-8s %s\n' NAME ADDRESS ARCH USER PROCESS DISK
+  for name in "${MACHINES[@]}"; do
+    pid=$(process "$name") || pid=-
+    disk=pristine
+    [ ! -e "$RUN/$name/disk" ] || disk="$(du -sh "$RUN/$name/disk" | cut -f1) $RUN/$name/disk"
+    printf '%-6s %-11s %-6s %-7s %-8s %s\n' "$name" "$(address "$name")" "$(arch "$name")" "$(user "$name")" "$pid" "$disk"
+  done
+}

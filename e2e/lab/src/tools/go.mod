@@ -1,0 +1,3 @@
+module hybridctl.dev/lab/tools
+
+go 1.26.0
