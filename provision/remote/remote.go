@@ -13,11 +13,13 @@ type Runner interface {
 	// Name returns the host's name, for messages.
 	Name() string
 
-	// Run runs one command in one session and waits for it. A non-zero exit is an *ExitError.
+	// Run runs one command in one session, under LC_ALL=C, and waits for it and for Stdin's last read. A non-zero exit is an
+	// *ExitError. When ctx has no deadline, the host's command timeout holds. When ctx ends, Run signals the command, closes the
+	// session and returns at once; a command under sudo may then still be running on the host. It is never run a second time.
 	Run(ctx context.Context, cmd Command) (Output, error)
 
 	// Put streams a file to Path over SFTP as the login user. When Path exists and is shorter than Size, it goes on from there.
-	// It neither verifies nor renames: the caller stages, verifies and lands (package host).
+	// When Path is longer, it starts anew. It neither verifies nor renames: the caller stages, verifies and lands (package host).
 	Put(ctx context.Context, p Put) error
 
 	// DialContext opens a connection from the host to addr (a direct-tcpip channel): the API server behind a firewall.
@@ -51,8 +53,8 @@ type Output struct {
 type Put struct {
 	Open     func() (io.ReadSeekCloser, error)
 	Size     int64
-	Path     string // absolute, in a directory the login user may write
-	Progress func(sent int64)
+	Path     string           // absolute, in a directory the login user may write
+	Progress func(sent int64) // bytes of the file sent so far, those of an earlier try included; may be nil
 }
 
 // Stats counts what a connection cost.

@@ -1,0 +1,121 @@
+package remote
+
+import (
+	"fmt"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// login is one attempt to be let in: the keys to show, and for the error what was shown and what the server would take.
+type login struct {
+	signers []ssh.Signer
+	tried   []string
+	methods []string // what the server offers
+}
+
+// login collects the keys for ep in the order they are shown: the files asked for (by the agent's hand where it has them), the
+// agent's other keys, the user's usual files. hold stops the login's clock while the user types a passphrase.
+func (k *keyring) login(ep *endpoint, hold func() func()) *login {
+	l := &login{}
+	agentKeys, err := k.agent()
+	if err != nil {
+		l.tried = append(l.tried, fmt.Sprintf("agent (%v)", err))
+	}
+	shown := map[string]bool{}
+	show := func(s ssh.Signer, what string) {
+		id := string(s.PublicKey().Marshal())
+		if shown[id] {
+			return
+		}
+		shown[id] = true
+		l.signers = append(l.signers, s)
+		l.tried = append(l.tried, what+" ("+ssh.FingerprintSHA256(s.PublicKey())+")")
+	}
+	files := func(paths []string, optional bool) {
+		for _, path := range paths {
+			s, cert, err := k.signer(path, agentKeys, hold)
+			if err != nil {
+				if !optional || !missing(err) {
+					l.tried = append(l.tried, fmt.Sprintf("key %s (%v)", path, cause(err)))
+				}
+				continue
+			}
+			if cert != nil {
+				show(cert, "certificate "+path+"-cert.pub")
+			}
+			show(s, "key "+path)
+		}
+	}
+	files(ep.identities, false)
+	if !ep.noAgent {
+		for _, s := range agentKeys {
+			show(s, "agent key")
+		}
+	}
+	files(ep.fallbacks, true)
+	return l
+}
+
+// signer returns the key in path, and its certificate.
+func (k *keyring) signer(path string, agentKeys []ssh.Signer, hold func() func()) (s, cert ssh.Signer, err error) {
+	f := k.file(path)
+	if f.err != nil {
+		return nil, nil, f.err
+	}
+	s = f.signer
+	if s == nil && f.public != nil {
+		for _, a := range agentKeys {
+			if same(a.PublicKey(), f.public) {
+				s = a
+			}
+		}
+	}
+	switch {
+	case s != nil:
+	case f.text == nil:
+		return nil, nil, fmt.Errorf("a public key, and the agent does not have its private half")
+	case k.prompt == nil:
+		return nil, nil, fmt.Errorf("needs a passphrase and nobody can be asked")
+	case f.public != nil:
+		s = &lockedSigner{file: f, ring: k, hold: hold}
+	default: // an old PEM file without its .pub: only the passphrase tells what key it is
+		if s, err = k.open(f, hold); err != nil {
+			return nil, nil, err
+		}
+	}
+	if c := f.certificate(); c != nil {
+		if cert, err = ssh.NewCertSigner(c, s); err != nil {
+			k.log.Warn("certificate left out", "file", path+"-cert.pub", "error", err)
+			cert = nil
+		}
+	}
+	return s, cert, nil
+}
+
+// method is the way in: public keys only.
+func (l *login) method() []ssh.AuthMethod {
+	if len(l.signers) == 0 {
+		return nil
+	}
+	return []ssh.AuthMethod{ssh.PublicKeys(l.signers...)}
+}
+
+// note keeps what the server would take, for the error.
+func (l *login) note(ctx *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
+	l.methods = ctx.AllowedMethods
+	return nil, nil
+}
+
+// refused says who was refused where, what was tried and what the server takes.
+func (l *login) refused(ep *endpoint, cause error) error {
+	tried := "there was no key to try"
+	if len(l.tried) > 0 {
+		tried = "tried " + strings.Join(l.tried, ", ")
+	}
+	takes := ""
+	if len(l.methods) > 0 {
+		takes = "; the server takes " + strings.Join(l.methods, ", ")
+	}
+	return faultf(ErrAuth, cause, "%s does not let user %s in: %s%s", ep.addr(), ep.user, tried, takes)
+}

@@ -1,0 +1,159 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// Conn is a connected host. It implements Runner.
+type Conn struct {
+	name    string
+	link    *link
+	dialer  *Dialer
+	log     *slog.Logger
+	timeout time.Duration // of a Run without a deadline
+	sudo    sudoPassword
+
+	sessions, sftps atomic.Int64
+	sent            atomic.Int64
+
+	uploads uploads
+
+	closeOnce sync.Once
+	closing   chan struct{}
+}
+
+var _ Runner = (*Conn)(nil)
+
+// Name returns the host's name.
+func (c *Conn) Name() string { return c.name }
+
+// Stats returns what the connection has cost so far.
+func (c *Conn) Stats() Stats {
+	return Stats{Connections: 1, Sessions: int(c.sessions.Load()), SFTP: int(c.sftps.Load()), BytesSent: c.sent.Load()}
+}
+
+// Close ends what runs here with ErrClosed, and the connection when nobody else shares it.
+func (c *Conn) Close() error {
+	c.closeOnce.Do(func() {
+		close(c.closing)
+		c.dialer.release(c.link)
+	})
+	return nil
+}
+
+// Done is closed when the connection has ended, whoever ended it.
+func (c *Conn) Done() <-chan struct{} { return c.link.done }
+
+// lost is the error of whatever was under way when the connection ended. Sessions end a moment before their connection does:
+// it waits that moment, to tell one from the other.
+func (c *Conn) lost(what string) error {
+	select {
+	case <-c.closing:
+	case <-c.link.done:
+	case <-time.After(100 * time.Millisecond):
+	}
+	select {
+	case <-c.closing:
+		return faultf(ErrClosed, nil, "%s: the connection was closed", what)
+	case <-c.link.done:
+		return faultf(ErrClosed, c.link.cause, "%s: connection lost: %v", what, c.link.cause).passing()
+	default:
+		return faultf(ErrClosed, nil, "%s: the session ended without an answer", what).passing()
+	}
+}
+
+// ended is the error of what stopped because ctx ended. It always is ctx.Err, whatever else the cause says.
+func ended(ctx context.Context, what string) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if errors.Is(cause, err) {
+		return fmt.Errorf("%s: %w", what, cause)
+	}
+	return fmt.Errorf("%s: %w: %w", what, err, cause)
+}
+
+// open opens a session. It waits for a free slot: servers bound the sessions of a connection.
+func (c *Conn) open(ctx context.Context, what string) (s *ssh.Session, giveBack func(), err error) {
+	for {
+		if err := c.link.slots.take(ctx, c.link.done); err != nil {
+			if errors.Is(err, ErrClosed) {
+				return nil, nil, c.lost(what)
+			}
+			return nil, nil, ended(ctx, what)
+		}
+		s, err := within(ctx, c.link.done, c.link.client.NewSession, func(s *ssh.Session) { s.Close() })
+		var refused *ssh.OpenChannelError
+		switch {
+		case err == nil:
+			return s, c.link.slots.give, nil
+		case errors.As(err, &refused):
+			if c.link.slots.refused(int(c.uploads.open.Load())) {
+				continue
+			}
+			return nil, nil, fmt.Errorf("%s: the server refuses the session: %s (MaxSessions?)", what, refused.Message)
+		case ctx.Err() != nil:
+			c.link.slots.give()
+			return nil, nil, ended(ctx, what)
+		}
+		c.link.slots.give()
+		return nil, nil, c.lost(what)
+	}
+}
+
+// within waits for f no longer than ctx and the connection last; what f returns too late is dropped.
+func within[T any](ctx context.Context, done <-chan struct{}, f func() (T, error), drop func(T)) (T, error) {
+	type result struct {
+		v   T
+		err error
+	}
+	results := make(chan result, 1)
+	go func() {
+		v, err := f()
+		results <- result{v, err}
+	}()
+	late := func() {
+		if r := <-results; r.err == nil {
+			drop(r.v)
+		}
+	}
+	var zero T
+	select {
+	case r := <-results:
+		return r.v, r.err
+	case <-ctx.Done():
+		go late()
+		return zero, context.Cause(ctx)
+	case <-done:
+		go late()
+		return zero, ErrClosed
+	}
+}
+
+// DialContext opens a connection from the host to addr. Only TCP: network is "tcp", "tcp4" or "tcp6".
+func (c *Conn) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	what := "tunnel to " + addr
+	conn, err := within(ctx, c.link.done, func() (net.Conn, error) { return c.link.client.Dial(network, addr) },
+		func(conn net.Conn) { conn.Close() })
+	var open *ssh.OpenChannelError
+	switch {
+	case err == nil:
+		return conn, nil
+	case errors.As(err, &open) && open.Reason == ssh.Prohibited:
+		return nil, fmt.Errorf("host %s: %w", c.name, forbidden(addr, open))
+	case errors.As(err, &open):
+		return nil, connectFailure(addr+" seen from "+c.name, open.Message, open)
+	case ctx.Err() != nil:
+		return nil, ended(ctx, what)
+	case c.link.isDone():
+		return nil, c.lost(what)
+	}
+	return nil, fmt.Errorf("%s: %w", what, err)
+}

@@ -1,0 +1,127 @@
+package remote
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// The kinds of failure. Every error of this package wraps at most one of them; its text is one sentence for the user.
+var (
+	// ErrUnreachable: the host, or a jump host before it, does not answer. Mostly transient: see Transient. Tell the user.
+	ErrUnreachable = errors.New("host unreachable")
+	// ErrProtocol: something answers, but it does not speak SSH, or none of our algorithms. Tell the user; do not retry.
+	ErrProtocol = errors.New("no usable SSH server")
+	// ErrHostKeyChanged: the host shows another key than the known or pinned one. Stop; never retry, never go round it.
+	ErrHostKeyChanged = errors.New("host key changed")
+	// ErrHostKeyUnknown: no key of the host is known and the policy is strict. The user adds or pins the key.
+	ErrHostKeyUnknown = errors.New("host key unknown")
+	// ErrAuth: the host takes none of our keys for this user. The user mends keys or user name; do not retry.
+	ErrAuth = errors.New("authentication refused")
+	// ErrSudoPassword: sudo wants a password, and there is none or it is wrong. Do not retry: accounts get locked.
+	ErrSudoPassword = errors.New("sudo password")
+	// ErrSudoMissing: the host has no sudo. The user logs in as root or installs it.
+	ErrSudoMissing = errors.New("sudo is not installed")
+	// ErrSudoDenied: sudo does not let the login user become root. The user mends the host's sudoers.
+	ErrSudoDenied = errors.New("sudo refused")
+	// ErrSudoTTY: sudo insists on a terminal (requiretty). The user takes that line out of the host's sudoers.
+	ErrSudoTTY = errors.New("sudo wants a terminal")
+	// ErrClosed: the connection ended before the answer; the command may or may not have run. Look before running it again.
+	ErrClosed = errors.New("connection lost")
+	// ErrForwarding: the server forbids tunnels. The user allows TCP forwarding there.
+	ErrForwarding = errors.New("forwarding forbidden")
+	// ErrNoSpace: the disk of the host is full. The user makes room; Put then goes on from where it stopped.
+	ErrNoSpace = errors.New("no space left on device")
+)
+
+// fault is an error of a kind, with a sentence of its own.
+type fault struct {
+	kind      error
+	text      string
+	cause     error
+	transient bool
+}
+
+func (f *fault) Error() string { return f.text }
+
+func (f *fault) Unwrap() []error {
+	if f.cause == nil {
+		return []error{f.kind}
+	}
+	return []error{f.kind, f.cause}
+}
+
+func faultf(kind, cause error, format string, args ...any) *fault {
+	return &fault{kind: kind, cause: cause, text: fmt.Sprintf(format, args...)}
+}
+
+// passing marks the fault as one that may be gone on the next try.
+func (f *fault) passing() *fault {
+	f.transient = true
+	return f
+}
+
+// Transient reports whether the same call may succeed later without anybody mending anything: the host is booting, the network
+// is away, the connection was cut. Dial may be retried on it; Run only where running twice does no harm.
+func Transient(err error) bool {
+	var f *fault
+	return errors.As(err, &f) && f.transient
+}
+
+// JumpError is a failure of a jump host: every host behind it fails alike.
+type JumpError struct {
+	Host string // the jump host's name or address
+	Err  error
+}
+
+func (e *JumpError) Error() string { return "jump host " + e.Host + ": " + e.Err.Error() }
+
+func (e *JumpError) Unwrap() error { return e.Err }
+
+// jumpError names the hop nearest to the cause, not every hop behind it.
+func jumpError(ep *endpoint, err error) error {
+	var j *JumpError
+	if errors.As(err, &j) {
+		return err
+	}
+	return &JumpError{Host: ep.name, Err: err}
+}
+
+// ExitError is a command that ended with a status other than zero. The caller decides by Status; the text is for people.
+type ExitError struct {
+	Command string // short, with secrets redacted
+	Status  int    // 128+n when a signal ended it
+	Signal  string // without SIG: KILL; empty when it exited by itself
+	Stderr  string // the last 64 KiB, with secrets redacted
+}
+
+func (e *ExitError) Error() string {
+	var b strings.Builder
+	b.WriteString(e.Command)
+	if e.Signal != "" {
+		fmt.Fprintf(&b, ": ended by signal %s", e.Signal)
+	} else {
+		fmt.Fprintf(&b, ": exit status %d", e.Status)
+	}
+	if line := lastLine(e.Stderr); line != "" {
+		b.WriteString(": ")
+		b.WriteString(line)
+	}
+	return b.String()
+}
+
+// lastLine returns the last line that is not blank, shortened.
+func lastLine(s string) string {
+	s = strings.TrimSpace(s)
+	if i := strings.LastIndexByte(s, '\n'); i >= 0 {
+		s = s[i+1:]
+	}
+	return shorten(strings.TrimSpace(s), 300)
+}
+
+func shorten(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
+}

@@ -1,0 +1,143 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// handshakes connects l and logs in. More than one try is made only when a pinned fingerprint may belong to another of the
+// host's keys than the one it showed.
+func (d *Dialer) handshakes(ctx context.Context, l *link) error {
+	var first error
+	for _, algorithms := range d.known.algorithms(l.ep) {
+		err := d.handshake(ctx, l, algorithms)
+		if err == nil {
+			return nil
+		}
+		var none *ssh.AlgorithmNegotiationError
+		if first == nil || errors.As(first, &none) {
+			first = err
+		}
+		if !errors.Is(err, ErrHostKeyChanged) && !errors.As(err, &none) {
+			return err
+		}
+	}
+	return first
+}
+
+func (d *Dialer) handshake(ctx context.Context, l *link, algorithms []string) error {
+	ep := l.ep
+	ctx, watch := startClock(ctx, ep.timeout)
+	defer watch.stop()
+
+	raw, err := l.netDial(ctx)
+	if err != nil {
+		return dialFailure(ctx, l, err)
+	}
+	conn := &recordingConn{Conn: raw}
+	defer context.AfterFunc(ctx, func() { raw.Close() })()
+
+	attempt := attempt{login: d.keys.login(ep, watch.hold)}
+	config := &ssh.ClientConfig{
+		User:              ep.user,
+		Auth:              attempt.login.method(),
+		AuthCallback:      attempt.login.note,
+		HostKeyAlgorithms: algorithms,
+		HostKeyCallback: func(_ string, remote net.Addr, key ssh.PublicKey) error {
+			return attempt.check(d.known, ep, remote, key)
+		},
+	}
+	c, chans, reqs, err := ssh.NewClientConn(conn, ep.addr(), config)
+	if err != nil {
+		raw.Close()
+		return attempt.failure(ctx, l, conn.head(), err)
+	}
+	if attempt.isNew {
+		if err := d.known.add(ep.addr(), attempt.key); err != nil {
+			c.Close()
+			return err
+		}
+		d.log.Info("host key accepted", "host", ep.name, "addr", ep.addr(), "key", ssh.FingerprintSHA256(attempt.key))
+	}
+	l.client = ssh.NewClient(c, chans, reqs)
+	return nil
+}
+
+// attempt is what is known about a handshake while it goes on. The host key is checked again on every later key exchange,
+// on another goroutine: the lock.
+type attempt struct {
+	login *login
+
+	mu     sync.Mutex
+	key    ssh.PublicKey // the host's, once it is let pass
+	isNew  bool
+	keyErr error
+}
+
+func (a *attempt) check(known *knownHosts, ep *endpoint, remote net.Addr, key ssh.PublicKey) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.key != nil {
+		if !same(a.key, key) {
+			return faultf(ErrHostKeyChanged, nil, "the host key of %s changed within the connection", ep.addr())
+		}
+		return nil
+	}
+	a.isNew, a.keyErr = known.check(ep, remote, key)
+	if a.keyErr == nil {
+		a.key = key
+	}
+	return a.keyErr
+}
+
+var errClock = errors.New("timeout")
+
+// clock ends a context when a dial takes too long. It stands still while the user types a passphrase.
+type clock struct {
+	timeout time.Duration
+	timer   *time.Timer
+	cancel  context.CancelCauseFunc
+}
+
+func startClock(ctx context.Context, timeout time.Duration) (context.Context, *clock) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	return ctx, &clock{timeout, time.AfterFunc(timeout, func() { cancel(errClock) }), cancel}
+}
+
+func (c *clock) hold() (release func()) {
+	c.timer.Stop()
+	return func() { c.timer.Reset(c.timeout) }
+}
+
+func (c *clock) stop() {
+	c.timer.Stop()
+	c.cancel(nil)
+}
+
+// recordingConn keeps the first bytes that the other side says, to tell in an error what it is if not an SSH server.
+type recordingConn struct {
+	net.Conn
+	mu    sync.Mutex
+	first []byte
+}
+
+func (c *recordingConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.mu.Lock()
+	if room := 64 - len(c.first); room > 0 {
+		c.first = append(c.first, p[:min(n, room)]...)
+	}
+	c.mu.Unlock()
+	return n, err
+}
+
+func (c *recordingConn) head() []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.first
+}

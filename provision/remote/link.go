@@ -1,0 +1,171 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// link is one SSH connection, shared by whoever needs that host: Conns to it, and links through it.
+type link struct {
+	dialer *Dialer
+	ep     *endpoint
+	parent *link // the hop before, with a reference of ours
+	client *ssh.Client
+	slots  *slots
+
+	ready chan struct{} // closed when the dial has ended; then err is set or client is
+	err   error
+	refs  int // guarded by dialer.mu
+
+	once  sync.Once
+	done  chan struct{} // closed when the connection has ended; then cause is set
+	cause error
+}
+
+func newLink(d *Dialer, ep *endpoint) *link {
+	return &link{dialer: d, ep: ep, slots: newSlots(maxSessions), ready: make(chan struct{}), done: make(chan struct{})}
+}
+
+// netDial makes the byte stream: a TCP connection, or a tunnel through the hop before.
+func (l *link) netDial(ctx context.Context) (net.Conn, error) {
+	if l.parent == nil {
+		return l.dialer.netDial(ctx, "tcp", l.ep.addr())
+	}
+	return l.parent.client.DialContext(ctx, "tcp", l.ep.addr())
+}
+
+// start watches over the connection: two goroutines, for its end and for its silence.
+func (l *link) start() {
+	go func() {
+		err := l.client.Wait()
+		if err == nil || wasCut(err) {
+			err = errors.New("the host closed the connection")
+		}
+		l.fail(err)
+	}()
+	if l.ep.keepAlive > 0 {
+		go l.keepAlive(l.ep.keepAlive)
+	}
+}
+
+// fail ends the link; the first cause stays. Everything that waits on it is told before the socket is closed, which can take
+// its time on a dead hop.
+func (l *link) fail(cause error) {
+	l.once.Do(func() {
+		l.cause = cause
+		l.dialer.forget(l)
+		close(l.done)
+		l.client.Close()
+	})
+}
+
+// forget makes the next Dial connect anew.
+func (d *Dialer) forget(l *link) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.links[l.ep.key()] == l {
+		delete(d.links, l.ep.key())
+	}
+}
+
+func (l *link) isDone() bool {
+	select {
+	case <-l.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// silence is how many intervals a host may leave the keep-alive question unanswered.
+const silence = 3
+
+// keepAlive asks the host at intervals whether it is there. The question is ssh's own; any answer will do.
+func (l *link) keepAlive(interval time.Duration) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	answer := make(chan error, 1)
+	asked, missed := false, 0
+	for {
+		select {
+		case <-l.done:
+			return
+		case err := <-answer:
+			if err != nil {
+				return // the connection has ended, and client.Wait tells
+			}
+			asked, missed = false, 0
+		case <-tick.C:
+			if !asked {
+				asked = true
+				go func() {
+					_, _, err := l.client.SendRequest("keepalive@openssh.com", true, nil)
+					answer <- err
+				}()
+			}
+			if missed++; missed > silence {
+				l.fail(fmt.Errorf("the host gave no sign of life for %v", silence*interval))
+				return
+			}
+		}
+	}
+}
+
+// maxSessions is what sshd allows on one connection unless told otherwise (MaxSessions).
+const maxSessions = 10
+
+// slots bounds the sessions on a connection to what the server allows.
+type slots struct {
+	mu          sync.Mutex
+	limit, used int
+	freed       chan struct{} // closed and made anew whenever a slot comes back
+}
+
+func newSlots(limit int) *slots { return &slots{limit: limit, freed: make(chan struct{})} }
+
+func (s *slots) take(ctx context.Context, done <-chan struct{}) error {
+	for {
+		s.mu.Lock()
+		if s.used < s.limit {
+			s.used++
+			s.mu.Unlock()
+			return nil
+		}
+		freed := s.freed
+		s.mu.Unlock()
+		select {
+		case <-freed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-done:
+			return ErrClosed
+		}
+	}
+}
+
+func (s *slots) give() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.used--
+	close(s.freed)
+	s.freed = make(chan struct{})
+}
+
+// refused gives back a slot that the server would not fill and lowers the limit to what it does allow. False: it allows none
+// beside what is open for good, so that waiting is no use.
+func (s *slots) refused(permanent int) bool {
+	s.give()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.used <= permanent {
+		return false
+	}
+	s.limit = min(s.limit, s.used)
+	return true
+}

@@ -1,0 +1,83 @@
+package remote
+
+import (
+	"errors"
+	"strings"
+)
+
+// Quote spells words for a POSIX shell (and for fish) so that it reads them back exactly. Words must not contain NUL.
+func Quote(words ...string) string {
+	var b strings.Builder
+	for i, w := range words {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		quoteWord(&b, w)
+	}
+	return b.String()
+}
+
+func quoteWord(b *strings.Builder, w string) {
+	if w != "" && strings.IndexFunc(w, needsQuote) < 0 {
+		b.WriteString(w)
+		return
+	}
+	b.WriteByte('\'')
+	for i := range len(w) {
+		switch c := w[i]; c {
+		case '\'', '\\': // fish reads a backslash inside single quotes, sh does not: outside they agree
+			b.WriteString(`'\`)
+			b.WriteByte(c)
+			b.WriteByte('\'')
+		default:
+			b.WriteByte(c)
+		}
+	}
+	b.WriteByte('\'')
+}
+
+func needsQuote(r rune) bool {
+	switch {
+	case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9':
+		return false
+	}
+	return !strings.ContainsRune("@%+:,./_-", r)
+}
+
+// split reads back what Quote spelled. It understands no more of the shell's language than that, and `NAME=value`.
+func split(line string) ([]string, error) {
+	var words []string
+	var w strings.Builder
+	inWord := false
+	for i := 0; i < len(line); i++ {
+		switch c := line[i]; {
+		case c == ' ':
+			if inWord {
+				words = append(words, w.String())
+				w.Reset()
+				inWord = false
+			}
+		case c == '\'':
+			end := strings.IndexByte(line[i+1:], '\'')
+			if end < 0 {
+				return nil, errors.New("quote without end")
+			}
+			w.WriteString(line[i+1 : i+1+end])
+			i += end + 1
+			inWord = true
+		case c == '\\' && i+1 < len(line):
+			i++
+			w.WriteByte(line[i])
+			inWord = true
+		case c == '=' || !needsQuote(rune(c)):
+			w.WriteByte(c)
+			inWord = true
+		default:
+			return nil, errors.New("not a plain command line")
+		}
+	}
+	if inWord {
+		words = append(words, w.String())
+	}
+	return words, nil
+}

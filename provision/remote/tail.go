@@ -1,0 +1,66 @@
+package remote
+
+import (
+	"sync"
+)
+
+// stderrTail is how much of a command's stderr is kept.
+const stderrTail = 64 << 10
+
+// tail keeps the last bytes written to it.
+type tail struct {
+	max int
+	buf []byte
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	n := len(p)
+	if len(p) > t.max {
+		p = p[len(p)-t.max:]
+	}
+	t.buf = append(t.buf, p...)
+	// Cut off only when twice the size has come together, so that small writes cost no copy each.
+	if len(t.buf) > 2*t.max {
+		t.buf = append(t.buf[:0], t.buf[len(t.buf)-t.max:]...)
+	}
+	return n, nil
+}
+
+func (t *tail) bytes() []byte {
+	if len(t.buf) > t.max {
+		return t.buf[len(t.buf)-t.max:]
+	}
+	return t.buf
+}
+
+// gate passes writes on until it is shut: what a session still prints after Run has returned must not reach the caller's
+// writer. A failing writer is told once; the rest is swallowed, so that the command is not stuck on a full pipe meanwhile.
+type gate struct {
+	mu     sync.Mutex
+	to     interface{ Write([]byte) (int, error) }
+	shut   bool
+	failed chan error // room for one
+}
+
+func newGate(to interface{ Write([]byte) (int, error) }) *gate {
+	return &gate{to: to, failed: make(chan error, 1)}
+}
+
+func (g *gate) Write(p []byte) (int, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.shut {
+		return len(p), nil
+	}
+	if _, err := g.to.Write(p); err != nil {
+		g.shut = true
+		g.failed <- err
+	}
+	return len(p), nil
+}
+
+func (g *gate) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.shut = true
+}
