@@ -13,6 +13,7 @@ type fleet struct {
 	hosts  []*hostState // the inventory's first, in its order
 	byName map[string]*hostState
 	start  time.Time
+	single bool // the inventory named no hosts: one thing is at work, and needs no summary
 }
 
 // hostState is one host, or the cluster.
@@ -32,7 +33,7 @@ type activity struct {
 }
 
 func newFleet(hosts []string, start time.Time) *fleet {
-	f := &fleet{byName: map[string]*hostState{}, start: start}
+	f := &fleet{byName: map[string]*hostState{}, start: start, single: len(hosts) == 0}
 	for _, name := range hosts {
 		f.host(name)
 	}
@@ -148,6 +149,9 @@ func (a activity) state(now time.Time) string {
 
 // summary is the last row: "500 hosts: 12 at work, 487 quiet, 1 failed  1m05s".
 func (f *fleet) summary(now time.Time) string {
+	if f.single {
+		return ""
+	}
 	hosts, working, failed := 0, 0, 0
 	for _, h := range f.hosts {
 		switch {

@@ -30,27 +30,27 @@ type View interface {
 // Options say where and how a View writes.
 type Options struct {
 	Out   io.Writer
+	Live  bool             // Out is a terminal (an *os.File) whose lines can be drawn anew
 	Hosts []string         // those of the inventory, in its order
 	JSON  bool             // one JSON document per event
 	Color bool             // failures stand out
 	Now   func() time.Time // default time.Now
 }
 
-// New returns a live view when out is a terminal that can show one, otherwise a view of lines.
+// New returns a live view when Out can show one, otherwise a view of lines.
 func New(o Options) View {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	f, isFile := o.Out.(*os.File)
-	if !o.JSON && isFile && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
-		size := func() (width, height int) {
-			w, h, err := term.GetSize(int(f.Fd()))
-			if err != nil || w <= 0 || h <= 0 {
-				return 80, 24
-			}
-			return w, h
-		}
-		return newLive(o, size)
+	if !o.Live || !isFile || o.JSON {
+		return newLines(o)
 	}
-	return newLines(o)
+	return newLive(o, func() (width, height int) {
+		width, height, err := term.GetSize(int(f.Fd()))
+		if err != nil || width <= 0 || height <= 0 {
+			return 80, 24
+		}
+		return width, height
+	})
 }

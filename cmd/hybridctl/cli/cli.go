@@ -1,0 +1,98 @@
+// Package cli is the command line: each verb turns flags into one options struct, makes one call, and writes what comes back.
+// It decides nothing about clusters and holds no state of its own: streams and calls come in through Deps.
+package cli
+
+import (
+	"context"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hybridctl/hybridctl/provision"
+	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+// Deps are what the commands reach the world through.
+type Deps struct {
+	Stdout   io.Writer // data
+	Stderr   io.Writer // progress, log, errors
+	Terminal Terminal  // whom to ask
+	Stop     <-chan struct{}
+	Getenv   func(string) string
+	Version  Version
+	Front    Front
+}
+
+// Front is the front door of the engine, one function per verb.
+type Front struct {
+	Up         func(context.Context, provision.UpOptions) (provision.Result, error)
+	Plan       func(context.Context, provision.Options) (plan.Plan, []report.Check, error)
+	Preflight  func(context.Context, provision.Options) ([]report.Check, error)
+	Status     func(context.Context, provision.Options) (provision.StatusReport, error)
+	Kubeconfig func(context.Context, provision.Options) ([]byte, error)
+	Destroy    func(context.Context, provision.Options) (provision.Result, error)
+}
+
+// Engine is the Front that works on real hosts.
+func Engine() Front {
+	return Front{
+		Up: provision.Up, Plan: provision.Plan, Preflight: provision.Preflight,
+		Status: provision.Status, Kubeconfig: provision.Kubeconfig, Destroy: provision.Destroy,
+	}
+}
+
+// Run runs one command line. It writes the error, if any, to d.Stderr and returns it for ExitCode.
+func Run(ctx context.Context, d Deps, args []string) error {
+	a := &app{Deps: d}
+	root := newRoot(a)
+	root.SetArgs(args)
+	root.SetOut(d.Stdout)
+	root.SetErr(d.Stderr)
+	err := root.ExecuteContext(ctx)
+	if err != nil && !a.started {
+		err = asUsageError(err)
+	}
+	a.printError(err)
+	return err
+}
+
+// app is one run of the command line.
+type app struct {
+	Deps
+	global  globalFlags
+	started bool // the command line was understood; errors from here on are the verb's
+}
+
+func newRoot(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "hybridctl",
+		Short: "Build and tear down Kubernetes clusters of mixed x86 and Arm hosts",
+		Long: `hybridctl turns one inventory file into a running Kubernetes cluster of mixed x86 and Arm hosts, over SSH.
+
+Exit codes: 0 done; 1 other; 2 usage or inventory; 3 preflight; 4 stopped part-way; 130 interrupted.`,
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		PersistentPreRun: func(*cobra.Command, []string) {
+			a.started = true
+		},
+		Args: cobra.ArbitraryArgs, // runGroup says what is wrong with them
+		RunE: runGroup,
+	}
+	cmd.SetFlagErrorFunc(flagError)
+	a.global.register(cmd)
+	cmd.AddCommand(
+		newUp(a), newPlan(a), newPreflight(a), newStatus(a), newKubeconfig(a), newDestroy(a),
+		newInventory(a), newBundle(a), newVersion(a), newCompletion(a),
+	)
+	return cmd
+}
+
+// write writes data to stdout in the format asked for; text is how it looks for people.
+func (a *app) write(v any, text func(io.Writer) error) error {
+	if a.global.output == report.Text {
+		return text(a.Stdout)
+	}
+	return report.Encode(a.Stdout, a.global.output, v)
+}

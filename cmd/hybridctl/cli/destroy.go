@@ -1,0 +1,76 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hybridctl/hybridctl/provision"
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+type destroyFlags struct {
+	clusterFlags
+	yes bool
+}
+
+func newDestroy(a *app) *cobra.Command {
+	var f destroyFlags
+	cmd := &cobra.Command{
+		Use:   "destroy",
+		Short: "Take the cluster away; the hosts end as clean as before",
+		Args:  noArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return a.destroy(cmd.Context(), f) },
+	}
+	f.register(cmd)
+	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
+	return cmd
+}
+
+func (a *app) destroy(ctx context.Context, f destroyFlags) error {
+	if !f.yes && !a.Terminal.Interactive() {
+		return usagef("there is no terminal to confirm on that the cluster is to go: give --yes")
+	}
+	s, err := a.open(ctx, f.clusterFlags)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	if !f.yes {
+		if err := s.confirmDestroy(ctx); err != nil {
+			return err
+		}
+	}
+	defer s.announceStop()()
+	result, err := a.Front.Destroy(ctx, s.options)
+	s.close()
+	return a.writeResult(result, err, func(w io.Writer) error { return writeDestroy(w, result, err == nil, a.color(w)) })
+}
+
+// confirmDestroy wants the cluster's name typed: a "y" is given too easily.
+func (s *session) confirmDestroy(ctx context.Context) error {
+	name := s.cluster.Metadata.Name
+	show := func(w io.Writer) error {
+		names := hostNames(s.cluster)
+		const most = 10
+		more := ""
+		if len(names) > most {
+			more = fmt.Sprintf(" and %d more", len(names)-most)
+			names = names[:most]
+		}
+		_, err := fmt.Fprintf(w, "This takes cluster %s away from %s: %s%s. All that runs there is lost.\n",
+			name, report.Count(len(s.cluster.Spec.Hosts), "host"), strings.Join(names, ", "), more)
+		return err
+	}
+	answer, err := s.ask(ctx, show, "Type the cluster's name to go on: ")
+	if err != nil {
+		return err
+	}
+	if answer != name {
+		return fmt.Errorf("%w: that is not the cluster's name", provision.ErrDeclined)
+	}
+	return nil
+}

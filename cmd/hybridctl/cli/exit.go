@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"syscall"
+
+	"github.com/hybridctl/hybridctl/provision"
+	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/inventory"
+)
+
+// The exit codes.
+const (
+	exitDone        = 0
+	exitOther       = 1
+	exitUsage       = 2 // usage, inventory, or a bundle that lacks what the inventory asks for
+	exitPreflight   = 3
+	exitPartial     = 4
+	exitChanges     = 10 // plan --exit-code: there is something to do
+	exitInterrupted = 130
+)
+
+// errChanges tells that a plan has changes; it is an exit code, not a failure.
+var errChanges = errors.New("there are changes")
+
+// ExitCode is the one place where errors become exit codes.
+func ExitCode(err error, interrupted bool) int {
+	var usage *usageError
+	var problems *inventory.Problems
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.Is(err, errChanges):
+		return exitChanges
+	case interrupted, errors.Is(err, context.Canceled):
+		return exitInterrupted
+	case errors.As(err, &usage), errors.As(err, &problems):
+		return exitUsage
+	case errors.Is(err, provision.ErrBundle), errors.Is(err, bundle.ErrNotBundle), errors.Is(err, bundle.ErrSource):
+		return exitUsage
+	case errors.Is(err, provision.ErrPreflight):
+		return exitPreflight
+	case errors.Is(err, provision.ErrPartial):
+		return exitPartial
+	default:
+		return exitOther
+	}
+}
+
+// printError writes the error for the user. Problems of a file stand on lines of their own, as compilers write them.
+func (a *app) printError(err error) {
+	var problems *inventory.Problems
+	switch {
+	case err == nil, errors.Is(err, errChanges):
+	case errors.Is(err, syscall.EPIPE): // whoever read the output has seen enough
+	case a.global.logFormat == logJSON:
+		slog.New(slog.NewJSONHandler(a.Stderr, nil)).Error(err.Error())
+	case errors.As(err, &problems), errors.Is(err, bundle.ErrSource):
+		fmt.Fprintln(a.Stderr, err)
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(a.Stderr, "interrupted")
+	default:
+		fmt.Fprintf(a.Stderr, "error: %v\n", err)
+	}
+}

@@ -1,0 +1,45 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/hybridctl/hybridctl/provision"
+	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/inventory"
+)
+
+func TestExitCode(t *testing.T) {
+	wrap := func(err error) error { return fmt.Errorf("around: %w", err) }
+	for _, c := range []struct {
+		name        string
+		err         error
+		interrupted bool
+		want        int
+	}{
+		{"done", nil, false, 0},
+		{"done although ^C was pressed", nil, true, 0},
+		{"other", errors.New("x"), false, 1},
+		{"declined", wrap(provision.ErrDeclined), false, 1},
+		{"locked", wrap(provision.ErrLocked), false, 1},
+		{"damaged bundle", wrap(bundle.ErrDamaged), false, 1},
+		{"usage", usagef("x"), false, 2},
+		{"inventory", wrap(&inventory.Problems{}), false, 2},
+		{"bundle", wrap(provision.ErrBundle), false, 2},
+		{"damaged bundle of an inventory", fmt.Errorf("%w: %w", provision.ErrBundle, bundle.ErrDamaged), false, 2},
+		{"no bundle", wrap(bundle.ErrNotBundle), false, 2},
+		{"bundle source", wrap(bundle.ErrSource), false, 2},
+		{"preflight", wrap(provision.ErrPreflight), false, 3},
+		{"part-way", wrap(provision.ErrPartial), false, 4},
+		{"changes", errChanges, false, 10},
+		{"part-way after ^C", wrap(provision.ErrPartial), true, 130},
+		{"cancelled", wrap(context.Canceled), false, 130},
+		{"a deadline is no ^C", wrap(context.DeadlineExceeded), false, 1},
+	} {
+		if got := ExitCode(c.err, c.interrupted); got != c.want {
+			t.Errorf("%s: exit code %d, want %d", c.name, got, c.want)
+		}
+	}
+}

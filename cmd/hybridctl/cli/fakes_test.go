@@ -1,0 +1,167 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/hybridctl/hybridctl/provision"
+	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), got); d != "" {
+		t.Errorf("%s (-want +got; -update writes it anew):\n%s", path, d)
+	}
+}
+
+// fakeTerminal answers from a list; a question too many is an error.
+type fakeTerminal struct {
+	answers []string
+	asked   []string
+}
+
+func (f *fakeTerminal) Interactive() bool { return f != nil }
+func (f *fakeTerminal) CanAsk() bool      { return f != nil }
+
+func (f *fakeTerminal) Ask(ctx context.Context, question string) (string, error) {
+	f.asked = append(f.asked, question)
+	if ctx.Err() != nil {
+		return "", ctx.Err()
+	}
+	if len(f.answers) == 0 {
+		return "", errors.New("no answer is left")
+	}
+	answer := f.answers[0]
+	f.answers = f.answers[1:]
+	return answer, nil
+}
+
+func (f *fakeTerminal) AskSecret(ctx context.Context, question string) (string, error) {
+	return f.Ask(ctx, question)
+}
+
+// run is one command line with everything around it under the test's control.
+type run struct {
+	t        *testing.T
+	dir      string // current directory, with an inventory.yaml
+	front    Front
+	terminal *fakeTerminal // nil: nobody is there
+	stop     chan struct{}
+	env      map[string]string
+
+	stdout, stderr bytes.Buffer
+}
+
+const lab = `apiVersion: hybridctl.dev/v1alpha1
+kind: Cluster
+metadata: {name: lab}
+spec:
+  kubernetes: {version: v1.36.3}
+  bundle: ./bundle
+  hosts:
+    - {name: arm-1, address: 192.0.2.21, role: control-plane}
+    - {name: x86-1, address: 192.0.2.11}
+`
+
+// newRun returns a run whose verbs all fail the test: a test sets those it expects.
+func newRun(t *testing.T) *run {
+	t.Helper()
+	r := &run{t: t, dir: t.TempDir(), stop: make(chan struct{}), env: map[string]string{}}
+	r.file("inventory.yaml", lab)
+	if err := os.Mkdir(filepath.Join(r.dir, "bundle"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(r.dir)
+	r.front = Front{
+		Up: func(context.Context, provision.UpOptions) (provision.Result, error) {
+			t.Error("Up was called")
+			return provision.Result{}, nil
+		},
+		Plan: func(context.Context, provision.Options) (plan.Plan, []report.Check, error) {
+			t.Error("Plan was called")
+			return plan.Plan{}, nil, nil
+		},
+		Preflight: func(context.Context, provision.Options) ([]report.Check, error) {
+			t.Error("Preflight was called")
+			return nil, nil
+		},
+		Status: func(context.Context, provision.Options) (provision.StatusReport, error) {
+			t.Error("Status was called")
+			return provision.StatusReport{}, nil
+		},
+		Kubeconfig: func(context.Context, provision.Options) ([]byte, error) {
+			t.Error("Kubeconfig was called")
+			return nil, nil
+		},
+		Destroy: func(context.Context, provision.Options) (provision.Result, error) {
+			t.Error("Destroy was called")
+			return provision.Result{}, nil
+		},
+	}
+	return r
+}
+
+func (r *run) file(name, text string) {
+	r.t.Helper()
+	if err := os.WriteFile(filepath.Join(r.dir, name), []byte(text), 0o644); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// do runs a command line and returns its exit code.
+func (r *run) do(line string) int {
+	r.t.Helper()
+	r.stdout.Reset()
+	r.stderr.Reset()
+	interrupted := false
+	err := Run(r.t.Context(), Deps{
+		Stdout: &r.stdout, Stderr: &r.stderr, Terminal: r.terminal, Stop: r.stop,
+		Getenv:  func(name string) string { return r.env[name] },
+		Version: Version{Version: "v1.2.3", Commit: "0123456789abcdef", Go: "go1.26", Platform: "os/arch"},
+		Front:   r.front,
+	}, strings.Fields(line))
+	select {
+	case <-r.stop:
+		interrupted = true
+	default:
+	}
+	return ExitCode(err, interrupted)
+}
+
+func (r *run) want(line string, code int) {
+	r.t.Helper()
+	if got := r.do(line); got != code {
+		r.t.Errorf("hybridctl %s: exit code %d, want %d; stderr:\n%s", line, got, code, &r.stderr)
+	}
+}
+
+func contains(t *testing.T, what, text string, parts ...string) {
+	t.Helper()
+	for _, p := range parts {
+		if !strings.Contains(text, p) {
+			t.Errorf("%s lacks %q:\n%s", what, p, text)
+		}
+	}
+}

@@ -1,0 +1,106 @@
+package cli
+
+import (
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+// globalFlags are those of every verb.
+type globalFlags struct {
+	output    report.Format
+	verbosity verbosity
+	logFormat logFormat
+}
+
+func (g *globalFlags) register(cmd *cobra.Command) {
+	g.output, g.verbosity, g.logFormat = report.Text, verbosity(slog.LevelWarn), logText
+	f := cmd.PersistentFlags()
+	f.VarP((*formatFlag)(&g.output), "output", "o", "how results are written: text, json or yaml")
+	f.Var(&g.verbosity, "verbosity", "what is logged: 0 to 5, or error, warn, info, debug")
+	f.Var(&g.logFormat, "log-format", "how log and progress are written: text or json")
+	complete(cmd, "output", "text", "json", "yaml")
+	complete(cmd, "verbosity", "error", "warn", "info", "debug")
+	complete(cmd, "log-format", "text", "json")
+}
+
+// clusterFlags are those of the verbs that work on a cluster.
+type clusterFlags struct {
+	inventory string
+	stateDir  string
+	parallel  int
+}
+
+func (c *clusterFlags) register(cmd *cobra.Command) {
+	c.registerInventory(cmd)
+	f := cmd.Flags()
+	f.StringVar(&c.stateDir, "state-dir", "", "where the cluster's state is kept (default .hybridctl/<cluster> beside the inventory)")
+	f.IntVar(&c.parallel, "parallel", 0, "how many hosts are worked on at once (default 256)")
+	_ = cmd.MarkFlagDirname("state-dir") // the flag is there
+}
+
+func (c *clusterFlags) registerInventory(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&c.inventory, "inventory", "f", "inventory.yaml", "the inventory")
+	_ = cmd.MarkFlagFilename("inventory", "yaml", "yml") // the flag is there
+}
+
+func complete(cmd *cobra.Command, flag string, values ...string) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+}
+
+// formatFlag is a report.Format as a flag.
+type formatFlag report.Format
+
+func (f *formatFlag) String() string { return string(*f) }
+func (f *formatFlag) Type() string   { return "format" }
+func (f *formatFlag) Set(s string) error {
+	v, err := report.ParseFormat(s)
+	*f = formatFlag(v)
+	return err
+}
+
+// verbosity is a slog.Level as a flag: 0 error, 1 warn, 2 info, 3 debug, 4 and 5 beyond.
+type verbosity slog.Level
+
+func (v *verbosity) Type() string { return "level" }
+func (v *verbosity) String() string {
+	return strings.ToLower(slog.Level(*v).String())
+}
+
+func (v *verbosity) Set(s string) error {
+	if n, err := strconv.Atoi(s); err == nil && n >= 0 && n <= 5 {
+		*v = verbosity(slog.LevelError) - verbosity(4*n)
+		return nil
+	}
+	for _, l := range []slog.Level{slog.LevelError, slog.LevelWarn, slog.LevelInfo, slog.LevelDebug} {
+		if strings.EqualFold(s, l.String()) {
+			*v = verbosity(l)
+			return nil
+		}
+	}
+	return fmt.Errorf("must be 0 to 5, or error, warn, info, debug")
+}
+
+// logFormat is text or json as a flag.
+type logFormat string
+
+const (
+	logText logFormat = "text"
+	logJSON logFormat = "json"
+)
+
+func (l *logFormat) String() string { return string(*l) }
+func (l *logFormat) Type() string   { return "format" }
+func (l *logFormat) Set(s string) error {
+	switch v := logFormat(strings.ToLower(s)); v {
+	case logText, logJSON:
+		*l = v
+		return nil
+	}
+	return fmt.Errorf("must be text or json")
+}

@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+// preflightDocument is what preflight writes as JSON and YAML.
+type preflightDocument struct {
+	Cluster string         `json:"cluster"`
+	Totals  report.Totals  `json:"totals"` // of all checks, also of those that --problems leaves out
+	Checks  []report.Check `json:"checks"`
+}
+
+func newPreflight(a *app) *cobra.Command {
+	var f clusterFlags
+	var problems bool
+	cmd := &cobra.Command{
+		Use:   "preflight",
+		Short: "Check every host, and show all results",
+		Long:  "preflight connects to every host and runs all checks that up would run before its first change. It changes nothing.",
+		Args:  noArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return a.preflight(cmd.Context(), f, problems) },
+	}
+	f.register(cmd)
+	cmd.Flags().BoolVar(&problems, "problems", false, "show only the checks that did not pass")
+	return cmd
+}
+
+func (a *app) preflight(ctx context.Context, f clusterFlags, problems bool) error {
+	ctx, cancel := a.untilStop(ctx)
+	defer cancel()
+	s, err := a.open(ctx, f)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	checks, err := a.Front.Preflight(ctx, s.options)
+	s.close()
+	if len(checks) == 0 {
+		return err
+	}
+	doc := preflightDocument{Cluster: s.cluster.Metadata.Name, Totals: report.Total(checks), Checks: checks}
+	if problems {
+		doc.Checks = append([]report.Check{}, report.Problems(checks)...) // a list also when it is empty
+	}
+	if werr := a.write(doc, func(w io.Writer) error { return doc.text(w, a.color(w)) }); err == nil {
+		err = werr
+	}
+	return err
+}
+
+func (d preflightDocument) text(w io.Writer, color bool) error {
+	if err := report.WriteChecks(w, d.Checks, color); err != nil {
+		return err
+	}
+	if len(d.Checks) > 0 {
+		if _, err := io.WriteString(w, "\n"); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(w, "cluster %s: %s\n", d.Cluster, d.Totals)
+	return err
+}

@@ -1,0 +1,146 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"sync"
+
+	"golang.org/x/term"
+
+	"github.com/hybridctl/hybridctl/cmd/hybridctl/progress"
+	"github.com/hybridctl/hybridctl/provision"
+	"github.com/hybridctl/hybridctl/provision/inventory"
+)
+
+// session is one verb at work on one cluster.
+type session struct {
+	app     *app
+	cluster *inventory.Cluster
+	view    progress.View
+	options provision.Options
+	asking  sync.Mutex // one question at a time
+	closing sync.Once
+}
+
+// open loads the inventory and prepares what every verb on a cluster needs. The caller closes the session.
+func (a *app) open(ctx context.Context, f clusterFlags) (*session, error) {
+	if f.parallel < 0 {
+		return nil, usagef("--parallel must not be negative")
+	}
+	c, err := loadInventory(f.inventory)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{app: a, cluster: c}
+	s.view = progress.New(progress.Options{
+		Out: a.Stderr, Live: a.canDraw(a.Stderr), Hosts: hostNames(c), JSON: a.global.logFormat == logJSON, Color: a.color(a.Stderr),
+	})
+	slog.SetDefault(a.logger(s.view))
+	s.options = provision.Options{
+		Cluster: c, StateDir: f.stateDir, Progress: s.view, Parallel: f.parallel, Stop: a.Stop,
+	}
+	if a.Terminal.CanAsk() {
+		s.options.Stderr = s.view
+		s.options.Prompt = func(question string) (string, error) { return s.secret(ctx, question) }
+	}
+	return s, nil
+}
+
+// close gives the terminal back; it may be called again.
+func (s *session) close() {
+	s.closing.Do(func() {
+		s.view.Close()
+		slog.SetDefault(s.app.logger(s.app.Stderr))
+	})
+}
+
+func loadInventory(path string) (*inventory.Cluster, error) {
+	c, err := inventory.Load(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, usagef("%s: no such inventory; name one with -f FILE (%s describes what stands in it)",
+			path, "hybridctl inventory schema")
+	}
+	if err != nil {
+		return nil, asUsageError(err)
+	}
+	return c, nil
+}
+
+func hostNames(c *inventory.Cluster) []string {
+	names := make([]string, len(c.Spec.Hosts))
+	for i, h := range c.Spec.Hosts {
+		names[i] = h.Name
+	}
+	return names
+}
+
+// secret asks for a secret while the view keeps off the terminal.
+func (s *session) secret(ctx context.Context, question string) (answer string, err error) {
+	s.asking.Lock()
+	defer s.asking.Unlock()
+	ctx, cancel := s.app.untilStop(ctx)
+	defer cancel()
+	s.view.Suspend(func() { answer, err = s.app.Terminal.AskSecret(ctx, question) })
+	return answer, err
+}
+
+// ask shows text and asks a question while the view keeps off the terminal.
+func (s *session) ask(ctx context.Context, show func(io.Writer) error, question string) (answer string, err error) {
+	s.asking.Lock()
+	defer s.asking.Unlock()
+	ctx, cancel := s.app.untilStop(ctx)
+	defer cancel()
+	s.view.Suspend(func() {
+		if err = show(s.app.Stderr); err == nil {
+			answer, err = s.app.Terminal.Ask(ctx, question)
+		}
+	})
+	return answer, err
+}
+
+// untilStop returns a context that ends with the first ^C: for whatever has nothing to finish.
+func (a *app) untilStop(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-a.Stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
+// announceStop tells what the first ^C does to a verb that has steps to finish, until the returned function is called.
+func (s *session) announceStop() (done func()) {
+	over := make(chan struct{})
+	go func() {
+		select {
+		case <-s.app.Stop:
+			fmt.Fprintln(s.view, "finishing the running steps; press ^C again to stop at once")
+		case <-over:
+		}
+	}()
+	return sync.OnceFunc(func() { close(over) })
+}
+
+func (a *app) logger(w io.Writer) *slog.Logger {
+	o := &slog.HandlerOptions{Level: slog.Level(a.global.verbosity)}
+	if a.global.logFormat == logJSON {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// canDraw says whether w is a terminal that understands more than lines.
+func (a *app) canDraw(w io.Writer) bool {
+	f, ok := w.(interface{ Fd() uintptr })
+	return ok && term.IsTerminal(int(f.Fd())) && a.Getenv("TERM") != "dumb"
+}
+
+// color says whether w shows colours, and the user has nothing against them (https://no-color.org).
+func (a *app) color(w io.Writer) bool { return a.canDraw(w) && a.Getenv("NO_COLOR") == "" }

@@ -1,0 +1,117 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hybridctl/hybridctl/provision"
+	"github.com/hybridctl/hybridctl/provision/plan"
+)
+
+type upFlags struct {
+	clusterFlags
+	yes             bool
+	mergeKubeconfig string
+}
+
+// mergeDefault is the value of --merge-kubeconfig without a path.
+const mergeDefault = "kubectl's own"
+
+func newUp(a *app) *cobra.Command {
+	var f upFlags
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Make the cluster what the inventory says",
+		Long: `up connects to every host, looks at it, shows what is to be done, asks, and does it. It may be run again at any time: what is in
+place stays as it is, and what an earlier run left undone is finished.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.up(cmd.Context(), f) },
+	}
+	f.register(cmd)
+	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
+	cmd.Flags().StringVar(&f.mergeKubeconfig, "merge-kubeconfig", "", "merge the admin kubeconfig into `PATH`, by default the file that kubectl would write")
+	cmd.Flags().Lookup("merge-kubeconfig").NoOptDefVal = mergeDefault
+	return cmd
+}
+
+func (a *app) up(ctx context.Context, f upFlags) error {
+	if !f.yes && !a.Terminal.Interactive() {
+		return usagef(`there is no terminal to confirm the plan on: give --yes, after a look at what "hybridctl plan" prints`)
+	}
+	merge, err := a.mergePath(f.mergeKubeconfig)
+	if err != nil {
+		return err
+	}
+	s, err := a.open(ctx, f.clusterFlags)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	defer s.announceStop()()
+
+	o := provision.UpOptions{Options: s.options, MergeKubeconfig: merge}
+	o.Ask = func(p plan.Plan) bool { return s.confirm(ctx, p, f.yes) }
+	result, err := a.Front.Up(ctx, o)
+	s.close()
+	return a.writeResult(result, err, func(w io.Writer) error { return writeUp(w, result, err == nil, a.color(w)) })
+}
+
+// writeResult writes what a verb did also when it failed, and returns the verb's error before that of writing.
+func (a *app) writeResult(r provision.Result, err error, text func(io.Writer) error) error {
+	var writing error
+	if r.Cluster != "" {
+		writing = a.write(r, text)
+	}
+	if err != nil {
+		return err
+	}
+	return writing
+}
+
+// confirm shows the plan and asks, unless the user has agreed beforehand.
+func (s *session) confirm(ctx context.Context, p plan.Plan, yes bool) bool {
+	show := func(w io.Writer) error { return writePlan(w, p, s.app.color(w)) }
+	if yes {
+		if s.app.global.logFormat == logText {
+			var text bytes.Buffer
+			_ = writePlan(&text, p, s.app.color(s.app.Stderr)) // a buffer takes everything
+			_, _ = s.view.Write(text.Bytes())
+		}
+		return true
+	}
+	answer, err := s.ask(ctx, show, "Do this? [y/N] ")
+	return err == nil && (strings.EqualFold(answer, "y") || strings.EqualFold(answer, "yes"))
+}
+
+// mergePath says which file --merge-kubeconfig means: without a path the one that kubectl would write, the first of $KUBECONFIG that
+// exists, or else its first, or else ~/.kube/config.
+func (a *app) mergePath(flag string) (string, error) {
+	if flag != mergeDefault {
+		return flag, nil
+	}
+	var list []string
+	for _, path := range filepath.SplitList(a.Getenv("KUBECONFIG")) {
+		if path == "" {
+			continue
+		}
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		}
+		list = append(list, path)
+	}
+	if len(list) > 0 {
+		return list[0], nil
+	}
+	home := a.Getenv("HOME")
+	if home == "" {
+		return "", &usageError{cause: errors.New("--merge-kubeconfig needs a path, as HOME is not set")}
+	}
+	return filepath.Join(home, ".kube", "config"), nil
+}

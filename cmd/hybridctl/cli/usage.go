@@ -1,0 +1,116 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// usageError says that the command line, or what it names, is wrong. Nothing was done; the user corrects the command.
+type usageError struct {
+	text  string
+	cause error // nil when text is all there is
+}
+
+func (e *usageError) Error() string {
+	if e.cause == nil {
+		return e.text
+	}
+	return e.cause.Error()
+}
+
+func (e *usageError) Unwrap() error { return e.cause }
+
+func usagef(format string, args ...any) error {
+	return &usageError{text: fmt.Sprintf(format, args...)}
+}
+
+func asUsageError(err error) error {
+	var usage *usageError
+	if errors.As(err, &usage) {
+		return err
+	}
+	return &usageError{cause: err}
+}
+
+// runGroup is what a command with subcommands does when none of them was named.
+func runGroup(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 && !cmd.HasParent() {
+		return cmd.Help()
+	}
+	if len(args) == 0 {
+		return usagef("%s what? (%s --help lists the commands)", cmd.CommandPath(), cmd.CommandPath())
+	}
+	return unknown(cmd, args[0])
+}
+
+func unknown(cmd *cobra.Command, name string) error {
+	var names []string
+	for _, sub := range cmd.Commands() {
+		if sub.IsAvailableCommand() {
+			names = append(names, sub.Name())
+		}
+	}
+	return usagef("unknown command %q for %s%s (%s --help lists the commands)",
+		name, cmd.CommandPath(), didYouMean("", name, names), cmd.CommandPath())
+}
+
+// noArgs is for verbs that take flags only.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("%s takes no arguments, but %q was given (%s --help lists the flags)", cmd.CommandPath(), args[0], cmd.CommandPath())
+	}
+	return nil
+}
+
+// flagError makes cobra's errors about flags the user's, with what may have been meant.
+func flagError(cmd *cobra.Command, err error) error {
+	meant := ""
+	var missing *pflag.NotExistError
+	if errors.As(err, &missing) && missing.GetSpecifiedShortnames() == "" {
+		var names []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		meant = didYouMean("--", missing.GetSpecifiedName(), names)
+	}
+	return usagef("%v%s (%s --help lists the flags)", err, meant, cmd.CommandPath())
+}
+
+// didYouMean names the nearest of the names, if one is near.
+func didYouMean(prefix, typed string, names []string) string {
+	const near = 2
+	best, distance := "", near+1
+	slices.Sort(names)
+	for _, n := range names {
+		if d := editDistance(typed, n); d < distance && d < len(n) {
+			best, distance = n, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean %s%s?", prefix, best)
+}
+
+// editDistance counts the letters to insert, remove or replace to come from a to b (Levenshtein).
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(row[j]+1, row[j+1]+1, cost)
+		}
+	}
+	return row[len(b)]
+}
