@@ -163,12 +163,13 @@ func checkELF(r io.Reader, a platform.Arch) error {
 func (g *gatherer) image(ctx context.Context, i sourceImage, field string) {
 	found := foundImage{component: i.Component, ref: i.Ref}
 	if i.Path != "" {
-		images, ok := g.find(ctx, i, join(g.dir, i.Path), field+".path")
+		path := join(g.dir, i.Path)
+		images, ok := g.find(ctx, i, path, field+".path")
 		for _, a := range g.archs {
 			if img, has := images[a]; has {
 				found.images = append(found.images, img)
 			} else if ok {
-				g.problems.add(field+".path", "%s holds the image for %s, not for %s", i.Path, archList(images), a)
+				g.problems.add(field+".path", "%s holds the image for %s, not for %s", path, archList(images), a)
 			}
 		}
 	}

@@ -188,11 +188,16 @@ func (v *verifier) image(l *image.Layout, in *image.Inspector, i Image, img imag
 		v.found(about, "%v", err)
 		return
 	}
+	whole := true
 	for _, b := range blobs {
 		v.listBlob(b.Digest)
 		if err := l.Check(b); err != nil {
 			v.found(about, "%v", err)
+			whole = false
 		}
+	}
+	if !whole {
+		return
 	}
 	problems, err := in.Programs(v.ctx, img, i.Component != "")
 	if err != nil {
