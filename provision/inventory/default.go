@@ -51,7 +51,7 @@ func defaultHosts(hosts []Host) {
 			h.Arch = arch
 		}
 		// Hosts that share an address differ by port, so the address is a gateway's and not theirs.
-		if ip, err := netip.ParseAddr(h.Address); err == nil && ip.Is4() && sharing[h.Address] == 1 {
+		if ip, err := netip.ParseAddr(h.Address); err == nil && ip.Is4() && !ip.IsUnspecified() && sharing[h.Address] == 1 {
 			setDefault(&h.NodeIP, h.Address)
 		}
 	}

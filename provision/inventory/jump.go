@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -90,6 +91,8 @@ func (c *Cluster) parseHop(text string) (Hop, error) {
 		return Hop{}, fmt.Errorf("%q says how to reach host %s, whose own entry says that: write just %s", text, name, name)
 	}
 	switch {
+	case text == "":
+		return Hop{}, errors.New("a comma has nothing before or after it")
 	case hasUser && !userRule.ok(user):
 		return Hop{}, fmt.Errorf("%q has no user before its @", text)
 	case !validAddress(name):

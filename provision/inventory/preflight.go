@@ -32,7 +32,7 @@ type ignoreList struct {
 func ignoreLists(c *Cluster) []ignoreList {
 	lists := []ignoreList{{"spec.preflight.ignore", c.Spec.Preflight.Ignore}}
 	for i, h := range c.Spec.Hosts {
-		lists = append(lists, ignoreList{hostField(i, "preflight.ignore"), h.Preflight.Ignore})
+		lists = append(lists, ignoreList{field(hostField(i, "preflight"), "ignore"), h.Preflight.Ignore})
 	}
 	return lists
 }

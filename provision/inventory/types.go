@@ -41,7 +41,7 @@ type Metadata struct {
 // Spec is what the user wants.
 type Spec struct {
 	Kubernetes Kubernetes `yaml:"kubernetes" json:"kubernetes"`                   // what kubeadm is told
-	Bundle     string     `yaml:"bundle" json:"bundle"`                           // directory with the binaries and images of every architecture
+	Bundle     string     `yaml:"bundle" json:"bundle"`                           // directory with the binaries and images of every architecture; relative to this document's folder
 	CNI        CNI        `yaml:"cni,omitempty" json:"cni,omitempty"`             // the pod network
 	SSH        SSH        `yaml:"ssh,omitempty" json:"ssh,omitempty"`             // how hosts are reached
 	Preflight  Preflight  `yaml:"preflight,omitempty" json:"preflight,omitempty"` // checks before anything is written, for all hosts
@@ -111,14 +111,14 @@ const (
 // CNI says which pod network is installed.
 type CNI struct {
 	Provider string `yaml:"provider,omitempty" json:"provider,omitempty"` // flannel (default) or manifest
-	Path     string `yaml:"path,omitempty" json:"path,omitempty"`         // with manifest: the file; Load makes it absolute
+	Path     string `yaml:"path,omitempty" json:"path,omitempty"`         // with manifest: the file; relative to this document's folder
 }
 
 // SSH says how hosts are reached; a host may override.
 type SSH struct {
 	User          string   `yaml:"user,omitempty" json:"user,omitempty"`                   // default: ~/.ssh/config, then root
 	Port          int      `yaml:"port,omitempty" json:"port,omitempty"`                   // default: ~/.ssh/config, then 22
-	IdentityFiles []string `yaml:"identityFiles,omitempty" json:"identityFiles,omitempty"` // ~ is the user's home; Load makes them absolute
+	IdentityFiles []string `yaml:"identityFiles,omitempty" json:"identityFiles,omitempty"` // ~ is the user's home; relative to this document's folder
 	HostKeys      string   `yaml:"hostKeys,omitempty" json:"hostKeys,omitempty"`           // accept-new (default) or strict
 	Jump          string   `yaml:"jump,omitempty" json:"jump,omitempty"`                   // like Host.Jump, for every host
 
