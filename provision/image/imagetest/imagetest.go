@@ -185,3 +185,38 @@ func must2[T any](v T, err error) T {
 	must(err)
 	return v
 }
+
+// WithConfig is img with a config that no longer fits it.
+func WithConfig(img v1.Image, edit func(*v1.ConfigFile)) v1.Image {
+	config := must2(img.ConfigFile()).DeepCopy()
+	edit(config)
+	return must2(mutate.ConfigFile(img, config))
+}
+
+// WithLinks writes a docker archive anew in the older form: each layer is a symbolic link to a file in a folder.
+func WithLinks(t testing.TB, from, to string) {
+	t.Helper()
+	in, err := os.Open(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	for r := tar.NewReader(in); ; {
+		h, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		must(err)
+		body := must2(io.ReadAll(r))
+		if filepath.Ext(h.Name) == ".gz" {
+			must(w.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: h.Name, Linkname: "files/" + h.Name}))
+			h.Name = "files/" + h.Name
+		}
+		must(w.WriteHeader(h))
+		must2(w.Write(body))
+	}
+	must(w.Close())
+	WriteFile(t, to, out.Bytes(), 0o644)
+}
