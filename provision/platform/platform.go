@@ -19,7 +19,13 @@ const (
 )
 
 // All lists the supported architectures in a stable order.
-func All() []Arch { return []Arch{AMD64, ARM64} }
+func All() []Arch {
+	var all []Arch
+	for _, p := range profiles {
+		all = append(all, p.Arch)
+	}
+	return all
+}
 
 // Parse turns any usual spelling ("aarch64", "x86_64", "arm64", …) into an Arch.
 // The error is for the user: it names the spelling and what is supported.
@@ -31,7 +37,15 @@ func Parse(s string) (Arch, error) {
 			}
 		}
 	}
-	return "", fmt.Errorf("unknown architecture %q (supported: %s, %s)", s, AMD64, ARM64)
+	return "", fmt.Errorf("unknown architecture %q (supported: %s)", s, supported())
+}
+
+func supported() string {
+	var names []string
+	for _, a := range All() {
+		names = append(names, string(a))
+	}
+	return strings.Join(names, ", ")
 }
 
 // String returns the GOARCH spelling, or "unknown".
@@ -60,4 +74,5 @@ func ProfileFor(a Arch) Profile {
 	panic("platform: no profile for " + string(a))
 }
 
+// profiles is the list to extend for a new architecture.
 var profiles = []Profile{profileAMD64, profileARM64}
