@@ -50,16 +50,41 @@ func TestRoute_DirectWhenTheEndpointAnswers(t *testing.T) {
 func TestRoute_ThroughSSHWhenTheEndpointDoesNot(t *testing.T) {
 	server := kubetest.Shared(t)
 	var dials atomic.Int32
-	c := newClient(t, server.KubeconfigFor(closedPort(t)), Options{Dial: tunnelTo(server.Addr(), &dials)})
+	closed := make(chan struct{})
+	tunnel := tunnelTo(server.Addr(), &dials)
+	c := newClient(t, server.KubeconfigFor(closedPort(t)), Options{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := tunnel(ctx, network, addr)
+		return &noticedConn{conn, closed}, err
+	}})
 	ctx := testContext(t)
 	for range 3 {
 		if _, err := c.Nodes(ctx); err != nil {
 			t.Fatal(err)
 		}
 	}
+	if _, err := c.Diff(ctx, []byte("{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}")); err != nil {
+		t.Fatal(err)
+	}
 	if c.Route() != ThroughSSH || dials.Load() != 1 {
 		t.Errorf("route = %q with %d connections, want one through SSH", c.Route(), dials.Load())
 	}
+	c.Close()
+	select {
+	case <-closed:
+	case <-ctx.Done():
+		t.Error("Close leaves the connection open")
+	}
+}
+
+// noticedConn tells when it is closed.
+type noticedConn struct {
+	net.Conn
+	closed chan struct{}
+}
+
+func (c *noticedConn) Close() error {
+	close(c.closed)
+	return c.Conn.Close()
 }
 
 // A kubeconfig's private address may belong to somebody else on the operator's network.

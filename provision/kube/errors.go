@@ -114,6 +114,8 @@ func kindOf(err error) error {
 		return ErrConflict
 	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsUnsupportedMediaType(err):
 		return ErrInvalid
+	case strings.Contains(err.Error(), "failed to create typed patch object"):
+		return ErrInvalid // a field that the schema does not have: the API server gives it neither reason nor a code of its own
 	}
 	return nil
 }

@@ -130,7 +130,7 @@ type owned struct {
 	uid, gid int
 }
 
-// writeFile replaces a file whole or not at all, and survives a crash right after.
+// writeFile replaces a file whole or not at all, whenever it is interrupted.
 func writeFile(path string, content []byte, keep *owned) (err error) {
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".kubeconfig-*") // 0600 from its first moment
 	if err != nil {

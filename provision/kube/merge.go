@@ -32,7 +32,7 @@ func MergeKubeconfig(path string, add []byte, name string) error {
 	if path, err = throughLinks(path); err != nil {
 		return err
 	}
-	unlock, err := lockKubeconfig(path)
+	unlock, err := lockKubeconfig(path, lockPatience)
 	if err != nil {
 		return err
 	}
@@ -96,9 +96,9 @@ func throughLinks(path string) (string, error) {
 }
 
 // lockKubeconfig takes the lock that kubectl and client-go take: a file beside it that only one can create.
-func lockKubeconfig(path string) (unlock func() error, err error) {
+func lockKubeconfig(path string, patience time.Duration) (unlock func() error, err error) {
 	lock := path + ".lock"
-	for end := time.Now().Add(lockPatience); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		file, err := os.OpenFile(lock, os.O_CREATE|os.O_EXCL, 0o600)
 		switch {
 		case err == nil:

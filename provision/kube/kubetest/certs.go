@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"testing"
 	"time"
 )
 
@@ -95,6 +96,16 @@ func (s *Server) Kubeconfig() []byte { return s.kubeconfig("https://"+s.Addr(), 
 // KubeconfigFor is the administrator's for another address, for instance of a port that leads to the server.
 func (s *Server) KubeconfigFor(addr string) []byte {
 	return s.kubeconfig("https://"+addr, s.certs.admin)
+}
+
+// AdminConf is such a kubeconfig for a server URL behind which there need be nothing: it needs no binaries.
+func AdminConf(t testing.TB, server string) []byte {
+	t.Helper()
+	made, err := writeCerts(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return (&Server{certs: made}).kubeconfig(server, made.admin)
 }
 
 // StrangerKubeconfig is for the same server, with a client certificate that its CA did not sign.
