@@ -32,7 +32,7 @@ type Host struct {
 
 	MemoryBytes int64            // MemTotal of /proc/meminfo
 	SwapBytes   int64            // active swap
-	DiskFree    map[string]int64 // bytes free for root, by directory asked about (the nearest existing parent is measured)
+	DiskFree    map[string]int64 // bytes that may still be written, as the kubelet counts; by directory asked about (the nearest existing parent is measured)
 
 	CgroupVersion     int      // 1 or 2
 	CgroupControllers []string // those the root of v2 offers
@@ -50,6 +50,7 @@ type Host struct {
 	Addresses []string // IP addresses of the host, without prefix length
 	LoginUser string   // who the script ran for
 	Root      bool     // whether the script ran as root
+	Systemd   bool     // whether systemd runs the host
 
 	Kubelet    Installed
 	Containerd Installed
@@ -100,6 +101,7 @@ type Kubeadm struct {
 	CACertHash  string // "sha256:<hex>" of /etc/kubernetes/pki/ca.crt's public key, kubeadm's discovery form; "" = none
 	Server      string // the API server in kubelet.conf, https://host:port
 	Etcd        bool   // /var/lib/etcd is not empty
+	Version     string // Kubernetes' version of the API server that runs here, v1.36.3; "" on workers
 }
 
 // Marker is a step's marker with what its files, units, modules and sysctls look like now.

@@ -1,0 +1,36 @@
+package preflight
+
+var accessChecks = []check{
+	{reachable, "the host answers; without it the other hosts go on", checkReachable, onContact},
+	{"access", "hybridctl can log in to the host, trusts its key, may become root there and can run its script", checkAccess, onContact},
+	{"root", "commands on the host run as root", checkRoot, onFacts},
+}
+
+func checkReachable(v view) verdict {
+	switch err := v.facts.Err; {
+	case err == errNotAsked || v.facts.Unreachable():
+		return fail("%v", err).hinted("the other hosts go on without it; run the same command again when it answers")
+	case err != nil:
+		return pass("something answers at its address")
+	}
+	return pass("answered in %v", v.facts.RoundTrip.Round(roundTripUnit))
+}
+
+func checkAccess(v view) verdict {
+	switch err := v.facts.Err; {
+	case err == nil:
+		return pass("logged in as %s", v.facts.LoginUser)
+	case err == errNotAsked || v.facts.Unreachable():
+		return pass("not tried: the host does not answer")
+	default:
+		return fail("%v", err).hinted("see user, identityFiles, hostKey and sudoPasswordFile in the inventory")
+	}
+}
+
+func checkRoot(v view) verdict {
+	if !v.facts.Root {
+		return fail("commands run as %s, wanted root", v.facts.LoginUser).
+			hinted("log in as root, or let %s use sudo for every command", v.facts.LoginUser)
+	}
+	return pass("commands run as root")
+}

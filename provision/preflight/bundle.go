@@ -1,0 +1,44 @@
+package preflight
+
+import (
+	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/platform"
+)
+
+var bundleChecks = []check{
+	{"bundle-version", "the bundle holds the Kubernetes version that the inventory asks for", checkBundleVersion, onCluster},
+	{"bundle-arch", "the bundle holds every binary and image for the host's architecture", checkBundleArch, onFacts},
+}
+
+func checkBundleVersion(v view) verdict {
+	want, is := v.cluster.Spec.Kubernetes.Version, v.bundle.Manifest.KubernetesVersion
+	if want != is {
+		return fail("the inventory asks for Kubernetes %s, the bundle has %s", want, first(is, "none")).
+			hinted("set spec.kubernetes.version to the bundle's, or make a bundle of %s (hybridctl bundle create)", want)
+	}
+	return pass("Kubernetes %s", is)
+}
+
+func checkBundleArch(v view) verdict {
+	if v.facts.Arch == "" {
+		return pass("not judged: the architecture is not supported")
+	}
+	var network []string
+	if v.cluster.Spec.CNI.Provider == inventory.CNIFlannel {
+		network = []string{bundle.Flannel, bundle.FlannelCNIPlugin}
+	}
+	lacks := v.bundle.Missing(v.bundle.Manifest.KubernetesVersion, []platform.Arch{v.facts.Arch}, network...)
+	if len(lacks) > 0 {
+		return fail("the bundle lacks %s", list(lacks)).
+			hinted("hybridctl bundle list shows what it has; make it anew with %s among its sources", v.facts.Arch)
+	}
+	return pass("the bundle has everything for %s", v.facts.Arch)
+}
+
+func first(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}

@@ -1,0 +1,119 @@
+package preflight
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/hybridctl/hybridctl/provision/bundle"
+)
+
+var memberChecks = []check{
+	{"ports", "the ports of the cluster's own processes are free on a host that is no node of it yet", checkPorts, onFacts},
+	{"other-cluster", "the host is no node of another cluster", checkOtherCluster, onFacts},
+	{"version-change", "a host that is a node already runs the version that the inventory asks for", checkVersionChange, onFacts},
+}
+
+// port is one that a node's process listens on.
+type port struct {
+	number       int
+	process      string
+	controlPlane bool // there only
+}
+
+var ports = []port{
+	{2379, "etcd", true}, {2380, "etcd", true}, {6443, "kube-apiserver", true},
+	{10250, "kubelet", false}, {10256, "kube-proxy", false}, {10257, "kube-controller-manager", true}, {10259, "kube-scheduler", true},
+}
+
+func checkPorts(v view) verdict {
+	if v.begun() {
+		return pass("in use by this cluster")
+	}
+	var taken []string
+	for _, p := range ports {
+		if slices.Contains(v.facts.Ports, p.number) && (v.controlPlane() || !p.controlPlane) {
+			taken = append(taken, fmt.Sprintf("%d (%s)", p.number, p.process))
+		}
+	}
+	if len(taken) > 0 {
+		return fail("in use, wanted free: %s", list(taken)).hinted("ss -ltnp shows the process; stop it, or move it to another port")
+	}
+	return pass("free")
+}
+
+func checkOtherCluster(v view) verdict {
+	k := v.facts.Kubeadm
+	if !k.KubeletConf && !k.AdminConf && !k.Etcd && k.CACertHash == "" {
+		return pass("no node of any cluster")
+	}
+	boot := v.fleet.facts[v.cluster.Bootstrap().Name]
+	const reset = "if that cluster is not needed: kubeadm reset on the host; else take the host out of the inventory"
+	switch {
+	case !v.begun():
+		return fail("it has %s, and hybridctl did not put it there", remnant(v)).hinted(reset)
+	case v.host.Name == v.cluster.Bootstrap().Name:
+		return pass("node of this cluster, %s", first(k.CACertHash, "not finished"))
+	case boot.Err != nil:
+		return pass("node of ours; the bootstrap host %s was not there to compare with", boot.Name)
+	case v.member() && boot.Kubeadm.CACertHash == "":
+		return fail("it is a node of a cluster (%s) that the bootstrap host %s does not know of: that one is not initialised", first(k.Server, "API server unknown"), boot.Name).
+			hinted("put the cluster's own first control-plane host first in the inventory, or run hybridctl destroy before up")
+	case k.CACertHash != "" && boot.Kubeadm.CACertHash != "" && k.CACertHash != boot.Kubeadm.CACertHash:
+		return fail("it trusts the cluster CA %s, that of the bootstrap host %s is %s", k.CACertHash, boot.Name, boot.Kubeadm.CACertHash).hinted(reset)
+	}
+	return pass("node of this cluster")
+}
+
+// remnant names what kubeadm left.
+func remnant(v view) string {
+	k := v.facts.Kubeadm
+	switch {
+	case k.Server != "":
+		return "a kubelet.conf for " + k.Server
+	case k.KubeletConf:
+		return "a kubelet.conf"
+	case k.AdminConf:
+		return "an admin.conf"
+	case k.CACertHash != "":
+		return "the cluster CA " + k.CACertHash
+	}
+	return "files in /var/lib/etcd"
+}
+
+func checkVersionChange(v view) verdict {
+	want := v.cluster.Spec.Kubernetes.Version
+	if !v.member() {
+		return pass("not a node yet")
+	}
+	runs := running(v)
+	if len(runs) > 0 && !slices.Contains(runs, want) {
+		return fail("the node runs Kubernetes %s, the inventory asks for %s, and hybridctl does not upgrade", list(runs), want).
+			hinted("set spec.kubernetes.version back, or destroy the cluster and make it anew")
+	}
+	return pass("the node runs %s", first(list(runs), "a version that could not be read"))
+}
+
+// running returns the versions that may run on a node: the API server's own, else those of kube-proxy's images, of which every
+// node has the right one.
+func running(v view) []string {
+	if s := v.facts.Kubeadm.Version; s != "" {
+		return []string{s}
+	}
+	var out []string
+	for _, ref := range v.facts.Images {
+		if name, tag, ok := cut(ref); ok && strings.HasSuffix("/"+name, "/"+bundle.KubeProxy) {
+			out = append(out, tag)
+		}
+	}
+	return out
+}
+
+// cut parts an image's name from its tag.
+func cut(ref string) (name, tag string, ok bool) {
+	colon := strings.LastIndex(ref, ":")
+	if colon <= strings.LastIndex(ref, "/") {
+		return ref, "", false
+	}
+	return ref[:colon], ref[colon+1:], true
+}

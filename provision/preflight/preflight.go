@@ -1,0 +1,164 @@
+// Package preflight judges, before anything is written, whether the hosts can become the cluster that the inventory asks for:
+// named checks over inventory, facts and bundle, all of them on all hosts. It is pure. It mends nothing and asks nobody: each
+// result says what was measured, what is wanted and what the user can do.
+package preflight
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/facts"
+	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+// reachable is the one check whose failure stops only its own host: see Blocking.
+const reachable = "reachable"
+
+// check is one named check.
+type check struct {
+	name string
+	text string // what is wanted, in one line
+	run  func(view) verdict
+	kind kind
+}
+
+// kind tells when a check can be run.
+type kind int
+
+const (
+	onFacts   kind = iota // on each host whose facts are known
+	onContact             // on each host, whether it answered or not
+	onCluster             // once; the view has no host
+)
+
+// checks are all checks, in the order of their subjects.
+var checks = slices.Concat(accessChecks, archChecks, bundleChecks, kernelChecks, resourceChecks, identityChecks, softwareChecks, memberChecks)
+
+// view is what a check looks at.
+type view struct {
+	cluster *inventory.Cluster
+	bundle  *bundle.Bundle
+	fleet   *fleet
+	host    inventory.Host
+	facts   facts.Host
+}
+
+func (v view) controlPlane() bool { return v.host.Role == inventory.ControlPlane }
+
+// verdict is what a check comes to.
+type verdict struct {
+	status        report.Status
+	message, hint string
+}
+
+func pass(format string, args ...any) verdict {
+	return verdict{report.Pass, fmt.Sprintf(format, args...), ""}
+}
+
+func warn(format string, args ...any) verdict {
+	return verdict{report.Warn, fmt.Sprintf(format, args...), ""}
+}
+
+func fail(format string, args ...any) verdict {
+	return verdict{report.Fail, fmt.Sprintf(format, args...), ""}
+}
+
+// hinted adds what the user can do.
+func (v verdict) hinted(format string, args ...any) verdict {
+	v.hint = fmt.Sprintf(format, args...)
+	return v
+}
+
+// Run runs every check on every host of the inventory. The results are sorted by host and name, the cluster's own first. What
+// the inventory ignores keeps its message and is Ignored. A host without facts counts as not reached.
+func Run(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest) []report.Check {
+	v := view{cluster: c, bundle: &bundle.Bundle{}, fleet: newFleet(c, hosts)}
+	if m != nil {
+		v.bundle.Manifest = *m
+	}
+	var out []report.Check
+	for _, ch := range checks {
+		if ch.kind == onCluster {
+			out = append(out, ch.on(v))
+		}
+	}
+	for _, h := range c.Spec.Hosts {
+		v.host, v.facts = h, v.fleet.facts[h.Name]
+		for _, ch := range checks {
+			if ch.kind == onContact || ch.kind == onFacts && v.facts.Err == nil {
+				out = append(out, ch.on(v))
+			}
+		}
+	}
+	slices.SortStableFunc(out, func(a, b report.Check) int {
+		return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Name, b.Name))
+	})
+	return out
+}
+
+// on runs the check on what v shows.
+func (ch check) on(v view) report.Check {
+	r := ch.run(v)
+	ignored := slices.Contains(v.cluster.Spec.Preflight.Ignore, ch.name) || slices.Contains(v.host.Preflight.Ignore, ch.name)
+	if ignored && r.status != report.Pass {
+		r.status = report.Ignored
+	}
+	return report.Check{Host: v.host.Name, Name: ch.name, Status: r.status, Message: r.message, Hint: r.hint}
+}
+
+// Blocking returns the failed checks that stop a run before its first change. A host that merely does not answer is not among
+// them: the others go on without it.
+func Blocking(checks []report.Check) []report.Check {
+	var out []report.Check
+	for _, c := range checks {
+		if c.Status == report.Fail && c.Name != reachable {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// Names returns the names of all checks, sorted: the words for preflight.ignore.
+func Names() []string {
+	names := make([]string, 0, len(checks))
+	for _, ch := range checks {
+		names = append(names, ch.name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Describe returns what the check of that name wants, in one line; "" when there is no such check.
+func Describe(name string) string {
+	for _, ch := range checks {
+		if ch.name == name {
+			return ch.text
+		}
+	}
+	return ""
+}
+
+// Ask returns what the checks must know of each host beyond what every host tells.
+func Ask(c *inventory.Cluster) facts.Ask {
+	ask := facts.Ask{Modules: modules(c), Units: foreignUnits()}
+	for _, t := range tools {
+		ask.Tools = append(ask.Tools, t.name)
+	}
+	for _, d := range disks {
+		ask.Directories = append(ask.Directories, d.path)
+	}
+	return ask
+}
+
+// list joins words for a sentence and cuts long lists short.
+func list(words []string) string {
+	const most = 3
+	if len(words) > most+1 {
+		return fmt.Sprintf("%s and %d more", strings.Join(words[:most], ", "), len(words)-most)
+	}
+	return strings.Join(words, ", ")
+}
