@@ -114,4 +114,4 @@ make_inputs() {
 source_binary() { echo "  - {component: $1, name: $2, version: $3, files: {amd64: amd64/$4, arm64: arm64/$4}}"; }
 source_image() { echo "  - {component: $1, ref: $REPOSITORY/$1:$2, path: oci}"; }
 
-make_bundle() { "$REPO/bin/hybridctl" bundle create -f "$(path inputs)/bundle.yaml" -o "$1/bundle"; }
+make_bundle() { "$REPO/bin/hybridctl" bundle create -f "$(path inputs)/bundle.yaml" "$1/bundle"; }
