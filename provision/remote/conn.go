@@ -80,31 +80,44 @@ func ended(ctx context.Context, what string) error {
 	return fmt.Errorf("%s: %w: %w", what, err, cause)
 }
 
-// open opens a session. It waits for a free slot: servers bound the sessions of a connection.
+// open opens a session. Servers bound the sessions of a connection: it waits for its turn.
 func (c *Conn) open(ctx context.Context, what string) (s *ssh.Session, giveBack func(), err error) {
-	for {
-		if err := c.link.slots.take(ctx, c.link.done); err != nil {
-			if errors.Is(err, ErrClosed) {
-				return nil, nil, c.lost(what)
-			}
+	slots := c.link.slots
+	for try := 0; ; try++ {
+		if err := slots.take(ctx, c.link.done); errors.Is(err, ErrClosed) {
+			return nil, nil, c.lost(what)
+		} else if err != nil {
 			return nil, nil, ended(ctx, what)
 		}
 		s, err := within(ctx, c.link.done, c.link.client.NewSession, func(s *ssh.Session) { s.Close() })
+		if err == nil {
+			return s, slots.give, nil
+		}
+		slots.give()
 		var refused *ssh.OpenChannelError
 		switch {
-		case err == nil:
-			return s, c.link.slots.give, nil
-		case errors.As(err, &refused):
-			if c.link.slots.refused(int(c.uploads.open.Load())) {
-				continue
-			}
-			return nil, nil, fmt.Errorf("%s: the server refuses the session: %s (MaxSessions?)", what, refused.Message)
 		case ctx.Err() != nil:
-			c.link.slots.give()
 			return nil, nil, ended(ctx, what)
+		case !errors.As(err, &refused):
+			return nil, nil, c.lost(what)
+		case slots.lower(int(c.uploads.open.Load())):
+			// others have sessions open: the next that ends makes room
+		case try == triesAlone:
+			return nil, nil, fmt.Errorf("%s: the server refuses the session: %s (MaxSessions?)", what, refused.Message)
+		default:
+			pause(ctx, 20*time.Millisecond<<try)
 		}
-		c.link.slots.give()
-		return nil, nil, c.lost(what)
+	}
+}
+
+// triesAlone is how often a session is asked for while there is none beside it: the server may not yet have cleared away the
+// one before.
+const triesAlone = 4
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
 	}
 }
 

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"bytes"
+	"context"
 	"crypto/hmac"
 	"crypto/sha1"
 	"encoding/base64"
@@ -45,7 +46,7 @@ type patternKey struct {
 	knownKey
 }
 
-// loadKnownHosts reads the files that exist. A line that cannot be read is left out with a warning, as ssh does.
+// loadKnownHosts reads the files that exist. A line that cannot be read is left out, as ssh does.
 func loadKnownHosts(files []string, own string, log *slog.Logger) (*knownHosts, error) {
 	k := &knownHosts{own: own, log: log, exact: map[string][]knownKey{}, revoked: map[string]knownKey{}}
 	for _, f := range append(files[:len(files):len(files)], own) {
@@ -73,7 +74,7 @@ func (k *knownHosts) read(file string, text []byte) {
 		}
 		marker, hosts, key, _, _, err := ssh.ParseKnownHosts(line)
 		if err != nil {
-			k.log.Warn("known hosts: line left out", "file", file, "line", n, "error", err)
+			k.leftOut(file, n, err)
 			continue
 		}
 		k.enter(marker, hosts, knownKey{key: key, file: file, line: n})
@@ -82,6 +83,15 @@ func (k *knownHosts) read(file string, text []byte) {
 		k.ownLines = n
 		k.ownOpen = len(text) > 0 && text[len(text)-1] != '\n'
 	}
+}
+
+// leftOut is worth a warning only in our own file: in the user's, other programs' lines are none of our business.
+func (k *knownHosts) leftOut(file string, line int, err error) {
+	level := slog.LevelDebug
+	if file == k.own {
+		level = slog.LevelWarn
+	}
+	k.log.Log(context.Background(), level, "known hosts: line left out", "file", file, "line", line, "error", err)
 }
 
 func (k *knownHosts) enter(marker string, hosts []string, key knownKey) {
@@ -93,7 +103,7 @@ func (k *knownHosts) enter(marker string, hosts []string, key knownKey) {
 	case "cert-authority":
 		key.authority = true
 	default:
-		k.log.Warn("known hosts: line left out", "file", key.file, "line", key.line, "error", "unknown marker @"+marker)
+		k.leftOut(key.file, key.line, fmt.Errorf("unknown marker @%s", marker))
 		return
 	}
 	plain := true

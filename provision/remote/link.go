@@ -157,10 +157,8 @@ func (s *slots) give() {
 	s.freed = make(chan struct{})
 }
 
-// refused gives back a slot that the server would not fill and lowers the limit to what it does allow. False: it allows none
-// beside what is open for good, so that waiting is no use.
-func (s *slots) refused(permanent int) bool {
-	s.give()
+// lower takes a refused session for the server's limit. False: no session is open but permanent ones, so that it is not.
+func (s *slots) lower(permanent int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.used <= permanent {

@@ -20,7 +20,7 @@ const (
 	// sftpWindow is how many writes are under way at once: with sftpPacket as much as an SSH channel holds.
 	sftpWindow = 32
 	// patience is how long a stopped upload may take to end in good order before the SFTP session is cut.
-	patience = time.Second
+	patience = 500 * time.Millisecond
 )
 
 // uploads is the SFTP side of a connection: one session, opened when it is first needed.

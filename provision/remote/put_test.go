@@ -2,6 +2,7 @@ package remote_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"io"
@@ -81,5 +82,93 @@ func TestPut_ManyShareOneSession(t *testing.T) {
 	}
 	if s := h.Stats(); s.SFTP != 1 || s.Connections != 1 {
 		t.Errorf("host's stats %+v", s)
+	}
+}
+
+func TestPut_NoSpace(t *testing.T) {
+	h, c := dial(t, remotetest.Options{})
+	data := randomBytes(5 << 20)
+	h.FreeSpace(2<<20 + 100)
+	err := c.Put(t.Context(), putOf("/var/lib/blob", data))
+	if !errors.Is(err, remote.ErrNoSpace) || remote.Transient(err) ||
+		!strings.HasPrefix(err.Error(), "upload of /var/lib/blob: no space left on device: 0 MiB are free in /var/lib, ") {
+		t.Fatalf("error %v", err)
+	}
+	// Once there is room, it goes on from good bytes.
+	h.FreeSpace(-1)
+	sent := c.Stats().BytesSent
+	if err := c.Put(t.Context(), putOf("/var/lib/blob", data)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(filepath.Join(h.Dir(), "var/lib/blob")); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("%d bytes arrived of %d: %v", len(got), len(data), err)
+	}
+	if again := c.Stats().BytesSent - sent; again >= int64(len(data)) {
+		t.Errorf("sent everything again: %d bytes", again)
+	}
+}
+
+func TestPut_CutAndResumed(t *testing.T) {
+	f := remotetest.NewFleet(t, 1, remotetest.Options{})
+	h := f.Hosts[0]
+	data := randomBytes(8 << 20)
+	c := connect(t, h, h.Config())
+	h.DropAfter(5 << 20)
+	err := c.Put(t.Context(), putOf("/blob", data))
+	if !errors.Is(err, remote.ErrClosed) || !remote.Transient(err) || !strings.HasPrefix(err.Error(), "upload of /blob: connection lost: ") {
+		t.Fatalf("error %v", err)
+	}
+	h.Wait()
+	c = connect(t, h, h.Config())
+	if err := c.Put(t.Context(), putOf("/blob", data)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(filepath.Join(h.Dir(), "blob")); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("%d bytes arrived of %d: %v", len(got), len(data), err)
+	}
+	if n := c.Stats().BytesSent; n > 4<<20 {
+		t.Errorf("sent %d bytes again", n)
+	}
+}
+
+func TestPut_CancelStopsAtOnce(t *testing.T) {
+	for name, hang := range map[string]bool{"host answers": false, "host hangs": true} {
+		t.Run(name, func(t *testing.T) {
+			h, c := dial(t, remotetest.Options{})
+			ctx, cancel := context.WithCancel(t.Context())
+			p := putOf("/blob", randomBytes(8<<20))
+			p.Progress = func(n int64) {
+				if n > 1<<20 {
+					if hang {
+						h.Hang()
+					}
+					cancel()
+				}
+			}
+			err := c.Put(ctx, p)
+			if !errors.Is(err, context.Canceled) || err.Error() != "upload of /blob: context canceled" {
+				t.Errorf("error %v", err)
+			}
+			if n := c.Stats().BytesSent; n > 2<<20 {
+				t.Errorf("%d bytes sent", n)
+			}
+			h.Resume()
+			if err := c.Put(t.Context(), putOf("/other", []byte("x"))); err != nil {
+				t.Errorf("the next upload: %v", err)
+			}
+		})
+	}
+}
+
+func TestPut_BrokenSource(t *testing.T) {
+	_, c := dial(t, remotetest.Options{})
+	p := putOf("/blob", randomBytes(1000))
+	p.Size = 2000
+	if err := c.Put(t.Context(), p); err == nil || err.Error() != "upload of /blob: the source ended after 1000 of 2000 bytes" {
+		t.Errorf("error %v", err)
+	}
+	p.Open = func() (io.ReadSeekCloser, error) { return nil, errors.New("no such artefact") }
+	if err := c.Put(t.Context(), p); err == nil || err.Error() != "upload of /blob: no such artefact" {
+		t.Errorf("error %v", err)
 	}
 }

@@ -1,0 +1,292 @@
+package remote_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/hybridctl/hybridctl/provision/remote"
+	"github.com/hybridctl/hybridctl/provision/remote/remotetest"
+)
+
+func readFile(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func writeFile(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func authorizedLine(k ssh.PublicKey) string {
+	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(k)))
+}
+
+// tryDial dials once with a dialer of its own, which reads known_hosts anew.
+func tryDial(t *testing.T, h *remotetest.Host, c remote.HostConfig) error {
+	t.Helper()
+	d := h.Fleet().Dialer()
+	defer d.Close()
+	conn, err := d.Dial(t.Context(), c)
+	if err == nil {
+		conn.Close()
+	}
+	return err
+}
+
+func ecdsaSigner(t *testing.T) ssh.Signer {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := ssh.NewSignerFromKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestHostKey_AcceptNewIsKeptOnceAndKnownThen(t *testing.T) {
+	f := remotetest.NewFleet(t, 1, remotetest.Options{})
+	h, file := f.Hosts[0], f.Config().ClusterKnownHosts
+	for range 2 {
+		if err := tryDial(t, h, h.Config()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := fmt.Sprintf("[%s]:%d %s\n", h.Address, h.Port, authorizedLine(h.HostKey()))
+	if got := readFile(t, file); got != want {
+		t.Errorf("known_hosts:\n%swant:\n%s", got, want)
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("known_hosts: %v %v", info.Mode(), err)
+	}
+	conf := h.Config()
+	conf.HostKeyPolicy = remote.Strict
+	if err := tryDial(t, h, conf); err != nil {
+		t.Errorf("known now, yet strict says: %v", err)
+	}
+	if keygen, err := exec.LookPath("ssh-keygen"); err == nil {
+		out, err := exec.Command(keygen, "-F", fmt.Sprintf("[%s]:%d", h.Address, h.Port), "-f", file).Output()
+		if err != nil || len(out) == 0 {
+			t.Errorf("ssh-keygen does not find the host: %v", err)
+		}
+	}
+}
+
+func TestHostKey_ChangedIsRefused(t *testing.T) {
+	f := remotetest.NewFleet(t, 1, remotetest.Options{})
+	h, file := f.Hosts[0], f.Config().ClusterKnownHosts
+	writeFile(t, file, "# the cluster's hosts") // without an end: the next line must not hang on it
+	if err := tryDial(t, h, h.Config()); err != nil {
+		t.Fatal(err)
+	}
+	before, old := readFile(t, file), ssh.FingerprintSHA256(h.HostKey())
+	h.ChangeHostKey()
+	err := tryDial(t, h, h.Config())
+	if !errors.Is(err, remote.ErrHostKeyChanged) || remote.Transient(err) {
+		t.Fatalf("error %v", err)
+	}
+	for _, part := range []string{h.Addr(), old, ssh.FingerprintSHA256(h.HostKey()), file + " line 2",
+		fmt.Sprintf("ssh-keygen -R '[%s]:%d' -f %s", h.Address, h.Port, file)} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%q is not in: %v", part, err)
+		}
+	}
+	if after := readFile(t, file); after != before {
+		t.Errorf("known_hosts became:\n%s", after)
+	}
+	if s := h.Stats(); s.Logins != 1 {
+		t.Errorf("logged in to a host with a changed key: %+v", s)
+	}
+	if keygen, err := exec.LookPath("ssh-keygen"); err == nil {
+		exec.Command(keygen, "-R", fmt.Sprintf("[%s]:%d", h.Address, h.Port), "-f", file).Run()
+		if err := tryDial(t, h, h.Config()); err != nil {
+			t.Errorf("after the command in the message: %v", err)
+		}
+	}
+}
+
+func TestHostKey_StrictRefusesUnknown(t *testing.T) {
+	f := remotetest.NewFleet(t, 1, remotetest.Options{})
+	h, file := f.Hosts[0], f.Config().ClusterKnownHosts
+	conf := h.Config()
+	conf.HostKeyPolicy = remote.Strict
+	err := tryDial(t, h, conf)
+	if !errors.Is(err, remote.ErrHostKeyUnknown) || !strings.Contains(err.Error(), ssh.FingerprintSHA256(h.HostKey())) {
+		t.Fatalf("error %v", err)
+	}
+	if got := readFile(t, file); got != "" {
+		t.Errorf("known_hosts became:\n%s", got)
+	}
+	_, line, _ := strings.Cut(err.Error(), file+": ")
+	writeFile(t, file, line+"\n")
+	if err := tryDial(t, h, conf); err != nil {
+		t.Errorf("with the line from the message: %v", err)
+	}
+}
+
+func TestHostKey_WrongLoginWritesNothing(t *testing.T) {
+	f := remotetest.NewFleet(t, 1, remotetest.Options{})
+	h := f.Hosts[0]
+	h.Authorize()
+	if err := tryDial(t, h, h.Config()); !errors.Is(err, remote.ErrAuth) {
+		t.Fatalf("error %v", err)
+	}
+	if got := readFile(t, f.Config().ClusterKnownHosts); got != "" {
+		t.Errorf("known_hosts became:\n%s", got)
+	}
+}
+
+func TestHostKey_Pinned(t *testing.T) {
+	h := remotetest.NewFleet(t, 1, remotetest.Options{}).Hosts[0]
+	first, second := ecdsaSigner(t), h.HostKey()
+	tests := []struct {
+		name, pin string
+		ok        bool
+	}{
+		{"the key", authorizedLine(first.PublicKey()), true},
+		{"the key with a comment", authorizedLine(first.PublicKey()) + " root@host", true},
+		{"its fingerprint", ssh.FingerprintSHA256(first.PublicKey()), true},
+		{"another key", authorizedLine(second), false},
+		{"another fingerprint", ssh.FingerprintSHA256(second), false},
+	}
+	h.SetHostKeys(first, ed25519Signer(t)) // the client would rather have the second
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			conf := h.Config()
+			conf.HostKey = tt.pin
+			err := tryDial(t, h, conf)
+			if tt.ok != (err == nil) || (!tt.ok && !errors.Is(err, remote.ErrHostKeyChanged)) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+	conf := h.Config()
+	conf.HostKey = "SHA256:nonsense"
+	if err := tryDial(t, h, conf); err == nil || !strings.Contains(err.Error(), "not a SHA256 fingerprint") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func ed25519Signer(t *testing.T) ssh.Signer {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := ssh.NewSignerFromKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestHostKey_AsksForTheTypeItKnows(t *testing.T) {
+	f := remotetest.NewFleet(t, 1, remotetest.Options{})
+	h := f.Hosts[0]
+	ecdsa := ecdsaSigner(t)
+	h.SetHostKeys(ecdsa)
+	if err := tryDial(t, h, h.Config()); err != nil {
+		t.Fatal(err)
+	}
+	h.SetHostKeys(ed25519Signer(t), ecdsa) // it has got a better one as well
+	if err := tryDial(t, h, h.Config()); err != nil {
+		t.Errorf("a second key makes it look changed: %v", err)
+	}
+	h.SetHostKeys(ed25519Signer(t)) // the known one is gone
+	if err := tryDial(t, h, h.Config()); !errors.Is(err, remote.ErrHostKeyChanged) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestHostKey_CertificateAuthority(t *testing.T) {
+	f := remotetest.NewFleet(t, 1, remotetest.Options{})
+	h, file := f.Hosts[0], f.Config().ClusterKnownHosts
+	authority, key := ed25519Signer(t), ed25519Signer(t)
+	certify := func(principal string) ssh.Signer {
+		cert := &ssh.Certificate{Key: key.PublicKey(), CertType: ssh.HostCert, ValidPrincipals: []string{principal},
+			ValidBefore: uint64(time.Now().Add(time.Hour).Unix())}
+		if err := cert.SignCert(rand.Reader, authority); err != nil {
+			t.Fatal(err)
+		}
+		s, err := ssh.NewCertSigner(cert, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	trust := fmt.Sprintf("@cert-authority [127.77.*]:* %s\n", authorizedLine(authority.PublicKey()))
+	writeFile(t, file, trust)
+	conf := h.Config()
+	conf.HostKeyPolicy = remote.Strict
+	h.SetHostKeys(certify(h.Address))
+	if err := tryDial(t, h, conf); err != nil {
+		t.Errorf("certified by a known authority: %v", err)
+	}
+	h.SetHostKeys(certify("elsewhere"))
+	if err := tryDial(t, h, conf); !errors.Is(err, remote.ErrHostKeyChanged) {
+		t.Errorf("certificate of another host: %v", err)
+	}
+	h.SetHostKeys(certify(h.Address))
+	writeFile(t, file, trust+"@revoked * "+authorizedLine(key.PublicKey())+"\n")
+	if err := tryDial(t, h, conf); !errors.Is(err, remote.ErrHostKeyChanged) {
+		t.Errorf("revoked key: %v", err)
+	}
+}
+
+func TestHostKey_ManyAtOnce(t *testing.T) {
+	f := remotetest.NewFleet(t, 40, remotetest.Options{})
+	d := f.Dialer()
+	var wg sync.WaitGroup
+	for _, h := range f.Hosts {
+		wg.Go(func() {
+			c, err := d.Dial(t.Context(), h.Config())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			c.Close()
+		})
+	}
+	wg.Wait()
+	lines := strings.Split(strings.TrimSpace(readFile(t, f.Config().ClusterKnownHosts)), "\n")
+	if len(lines) != len(f.Hosts) {
+		t.Errorf("%d lines for %d hosts", len(lines), len(f.Hosts))
+	}
+	for _, h := range f.Hosts {
+		conf := h.Config()
+		conf.HostKeyPolicy = remote.Strict
+		if err := tryDial(t, h, conf); err != nil {
+			t.Errorf("%s: %v", h.Name, err)
+		}
+	}
+}
+
+func newPrivate(t *testing.T) *ed25519.PrivateKey {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &key
+}

@@ -1,0 +1,173 @@
+package remote
+
+import (
+	"bytes"
+	"os/exec"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// shells are those that the machine has; every one must read back what we spell.
+func shells(t testing.TB) []string {
+	t.Helper()
+	var found []string
+	for _, name := range []string{"sh", "bash", "dash", "busybox", "fish", "zsh"} {
+		if path, err := exec.LookPath(name); err == nil {
+			found = append(found, path)
+		}
+	}
+	if len(found) == 0 {
+		t.Skip("no shell on this machine")
+	}
+	return found
+}
+
+// through lets a shell run a line, and returns the words that the command got.
+func through(t testing.TB, shell, line string) []string {
+	t.Helper()
+	args := []string{"-c", line}
+	if strings.HasSuffix(shell, "busybox") {
+		args = append([]string{"sh"}, args...)
+	}
+	out, err := exec.Command(shell, args...).Output()
+	if err != nil {
+		t.Fatalf("%s: %v: %s", shell, err, line)
+	}
+	words := strings.Split(string(out), "\x00")
+	return words[:len(words)-1]
+}
+
+func checkWord(t testing.TB, shells []string, w string) {
+	t.Helper()
+	words := []string{w, "-", w + w, ""}
+	l, err := newLine(Command{Argv: append([]string{"printf", `%s\0`}, words...)}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, shell := range shells {
+		if got := through(t, shell, l.String()); !reflect.DeepEqual(got, words) {
+			t.Errorf("%s read %q, want %q, from: %s", shell, got, words, l)
+		}
+	}
+	s, err := newLine(Command{Script: `printf '%s\0' "$@"; :`, Args: words}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := through(t, shells[0], s.String()); !reflect.DeepEqual(got, words) {
+		t.Errorf("script read %q, want %q, from: %s", got, words, s)
+	}
+	back, err := ParseLine(l.String())
+	if err != nil || !reflect.DeepEqual(back, l) {
+		t.Errorf("ParseLine: %+v, %v, want %+v", back, err, l)
+	}
+}
+
+var hardWords = []string{"", " ", "a b", "'", "''", `\`, `\\`, `\'`, `a\nb`, "\n", "\t", "$HOME", "$(id)", "`id`", "!!", "~", "*", "?",
+	"[a-z]", "{a,b}", "#", "a#b", ";", "&", "|", "<", ">", "(", ")", "-n", "--", "a=b", "=", "%s", "ü", "日本", "\xff\xfe", "\x01\x7f", `"`, `"$x"`,
+	"^", "if", "\r\n", strings.Repeat("'\\", 100)}
+
+func TestQuote_ThroughRealShells(t *testing.T) {
+	shells := shells(t)
+	for _, w := range hardWords {
+		checkWord(t, shells, w)
+	}
+}
+
+func FuzzQuote(f *testing.F) {
+	for _, w := range hardWords {
+		f.Add(w)
+	}
+	shells := shells(f)
+	f.Fuzz(func(t *testing.T, w string) {
+		if strings.ContainsRune(w, 0) || len(w) > 10000 {
+			t.Skip()
+		}
+		checkWord(t, shells[:1], w)
+	})
+}
+
+func FuzzParseLine(f *testing.F) {
+	for _, w := range hardWords {
+		f.Add("LC_ALL=C " + Quote("x", w))
+	}
+	f.Add("LC_ALL=C sudo -S -p p -- sh -c 'x' y z")
+	f.Fuzz(func(t *testing.T, s string) {
+		l, err := ParseLine(s)
+		if err != nil {
+			return
+		}
+		again, err := ParseLine(l.String())
+		if err != nil || !reflect.DeepEqual(again, l) {
+			t.Errorf("%q: %+v, then %+v, %v", s, l, again, err)
+		}
+	})
+}
+
+func TestLine_UnderSudo(t *testing.T) {
+	l, err := newLine(Command{Script: "echo \"$1\"", Args: []string{"it's"}}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := ParseLine(l.String())
+	if err != nil || !reflect.DeepEqual(back, l) {
+		t.Errorf("%+v, %v, want %+v", back, err, l)
+	}
+	script, args, ok := back.Script()
+	if !ok || script != "echo \"$1\"" || !reflect.DeepEqual(args, []string{"it's"}) {
+		t.Errorf("%q %q %v", script, args, ok)
+	}
+	other, _ := newLine(Command{Argv: []string{"id"}}, true)
+	if other.Ready == l.Ready || other.Prompt == l.Prompt {
+		t.Error("two commands with the same marks")
+	}
+}
+
+func TestLine_Refused(t *testing.T) {
+	tests := []struct {
+		cmd  Command
+		text string
+	}{
+		{Command{}, "empty command"},
+		{Command{Argv: []string{""}}, "empty command"},
+		{Command{Argv: []string{"a"}, Script: "b"}, "either Argv or Script"},
+		{Command{Argv: []string{"a"}, Args: []string{"b"}}, "takes no Args"},
+		{Command{Argv: []string{"a\x00"}}, "NUL"},
+		{Command{Script: "\x00"}, "NUL"},
+		{Command{Script: strings.Repeat("x", 128<<10)}, "send the data on stdin"},
+	}
+	for _, tt := range tests {
+		if _, err := newLine(tt.cmd, false); err == nil || !strings.Contains(err.Error(), tt.text) {
+			t.Errorf("want %q: %v", tt.text, err)
+		}
+	}
+	for _, s := range []string{"id", "LC_ALL=C", "LC_ALL=C id; id", "LC_ALL=C 'x", "LC_ALL=C sudo id", "LC_ALL=C a\x00"} {
+		if l, err := ParseLine(s); err == nil {
+			t.Errorf("%q is taken for %+v", s, l)
+		}
+	}
+}
+
+func TestRedact(t *testing.T) {
+	r := redactor([]string{"abc", "", "abcdef", "it's"})
+	got := describe(Command{Argv: []string{"x", "abcdef", "abc", "it's", "a\nb"}, Sudo: true}, r)
+	if want := "sudo x [redacted] [redacted] [redacted] 'a b'"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestTail(t *testing.T) {
+	whole := []byte(strings.Repeat("0123456789", 100))
+	for _, step := range []int{1, 7, 50, 101, 1000} {
+		tl := &tail{max: 100}
+		for i := 0; i < len(whole); i += step {
+			n, err := tl.Write(whole[i:min(i+step, len(whole))])
+			if err != nil || n == 0 {
+				t.Fatal(n, err)
+			}
+		}
+		if got := tl.bytes(); !bytes.Equal(got, whole[900:]) {
+			t.Errorf("steps of %d: %d bytes %.20q", step, len(got), got)
+		}
+	}
+}
