@@ -43,26 +43,30 @@ func buildAside(dir string) (*aside, error) {
 	return a, nil
 }
 
-// acquire makes and locks the directory. It looks again afterwards, as the run before may just have renamed it.
+// acquire makes and locks the directory.
 func (a *aside) acquire() error {
 	if err := os.Mkdir(a.path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	lock, err := os.Open(a.path)
+	f, err := os.Open(a.path)
 	if err != nil {
 		return err
 	}
-	busy := fmt.Errorf("another run is making the bundle %s", a.target)
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return errors.Join(busy, lock.Close())
+	if !lock(f, a.path) {
+		return errors.Join(fmt.Errorf("another run is making the bundle %s", a.target), f.Close())
 	}
-	locked, errLocked := lock.Stat()
-	there, errThere := os.Stat(a.path)
-	if errLocked != nil || errThere != nil || !os.SameFile(locked, there) {
-		return errors.Join(busy, lock.Close())
-	}
-	a.lock = lock
+	a.lock = f
 	return nil
+}
+
+// lock is false when another run has the directory, or had it when f was opened and has renamed it since.
+func lock(f *os.File, path string) bool {
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return false
+	}
+	locked, errLocked := f.Stat()
+	there, errThere := os.Stat(path)
+	return errLocked == nil && errThere == nil && os.SameFile(locked, there)
 }
 
 // recover ends a replacement that was killed between its two renames.

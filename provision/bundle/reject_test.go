@@ -101,18 +101,21 @@ var mutations = []mutation{
 		want: []string{`.*x.tgz: the archive is compressed; unpack it.*`}},
 	{name: "no such name", old: `path: oci}\n$`, new: "name: 'a/b:c', path: oci}\n",
 		want: []string{`.*images\[9\].path: /.*/oci holds no image a/b:c \(it holds: registry.test/coredns:.*\)`}},
-	{name: "image lacks an architecture", files: probe(map[platform.Arch]v1.Image{amd64: imagetest.Program(amd64, "x")}),
-		want: []string{`24:40: images\[9\].path: /.*/oci holds the image for amd64, not for arm64`}},
-	{name: "image config of another architecture", files: probe(map[platform.Arch]v1.Image{
+	{name: "image lacks an architecture", files: replaceImage(bundletest.Probe, map[platform.Arch]v1.Image{amd64: imagetest.Program(amd64, "x")}),
+		want: []string{`24:40: images\[9\].path: /.*/other holds the image for amd64, not for arm64`}},
+	{name: "image config of another architecture", files: replaceImage(bundletest.Probe, map[platform.Arch]v1.Image{
 		amd64: imagetest.Program(amd64, "x"), arm64: imagetest.Program(amd64, "y")}),
-		want: []string{`.*images\[9\].path: /.*/oci: image sha256:\w+: the index says arm64, its config says amd64`}},
+		want: []string{`.*images\[9\].path: /.*/other: image sha256:\w+: the index says arm64, its config says amd64`}},
 	{name: "archives exchanged", old: `(probe:1, )path: oci`, new: "${1}paths: {amd64: arm64.tar, arm64: amd64.tar}", files: dockerArchives,
 		want: []string{`.*images\[9\].paths.amd64: /.*/arm64.tar holds the image for arm64, not for amd64`,
 			`.*images\[9\].paths.arm64: /.*/amd64.tar holds the image for amd64, not for arm64`}},
 	{name: "layer missing in the layout", files: removeLargestBlob, want: []string{`.*blob sha256:\w+ is missing.*`}},
 	{name: "layer damaged in the layout", files: damageLargestBlob, want: []string{`.*it is damaged: its content has another digest.*`}},
-	{name: "program of another architecture", files: probe(map[platform.Arch]v1.Image{amd64: imagetest.Program(amd64, "x"), arm64: lying(arm64, amd64)}),
+	{name: "program of another architecture", files: replaceImage(bundletest.Probe, map[platform.Arch]v1.Image{amd64: imagetest.Program(amd64, "x"), arm64: lying(arm64, amd64)}),
 		want: []string{` registry.test/probe:1 \(arm64\): its program /app is an executable for amd64, not arm64`}},
+	{name: "another program of another architecture", files: replaceImage(bundletest.Ref(bundle.Etcd), map[platform.Arch]v1.Image{
+		amd64: imagetest.Program(amd64, "x"), arm64: stowaway(arm64, amd64)}),
+		want: []string{` registry.test/etcd:3.6.8-0 \(arm64\): its file /bin/tool is an executable for amd64, not arm64`}},
 }
 
 func TestCreate_Rejects(t *testing.T) {
@@ -215,18 +218,17 @@ func chmodAll(t *testing.T, dir string) {
 	}
 }
 
-// probe writes the layout anew, with another probe image.
-func probe(images map[platform.Arch]v1.Image) func(*testing.T, string) {
+// replaceImage puts another image into a layout of its own, and its path into bundle.yaml.
+func replaceImage(ref string, images map[platform.Arch]v1.Image) func(*testing.T, string) {
 	return func(t *testing.T, dir string) {
-		imagetest.Layout(t, filepath.Join(dir, "probe"), map[string]v1.ImageIndex{bundletest.Probe: imagetest.Index(images)})
-		if err := errors.Join(os.RemoveAll(filepath.Join(dir, "oci-all")), os.Rename(filepath.Join(dir, "oci"), filepath.Join(dir, "oci-all")),
-			os.Rename(filepath.Join(dir, "probe"), filepath.Join(dir, "oci"))); err != nil {
-			t.Fatal(err)
-		}
-		file := filepath.Join(dir, "bundle.yaml")
-		text := strings.ReplaceAll(readFile(t, file), "path: oci", "path: oci-all")
-		imagetest.WriteFile(t, file, []byte(strings.Replace(text, "probe:1, path: oci-all", "probe:1, path: oci", 1)), 0o644)
+		imagetest.Layout(t, filepath.Join(dir, "other"), map[string]v1.ImageIndex{ref: imagetest.Index(images)})
+		replaceOnce(t, filepath.Join(dir, "bundle.yaml"), regexp.QuoteMeta(ref)+", path: oci", ref+", path: other")
 	}
+}
+
+// stowaway is a good image of a component that also holds an executable for another architecture.
+func stowaway(a, other platform.Arch) v1.Image {
+	return imagetest.Program(a, "x", imagetest.Layer(imagetest.File{Name: "bin/tool", Body: imagetest.ELF(other)}))
 }
 
 // lying is an image whose config says one architecture and whose program is for another.

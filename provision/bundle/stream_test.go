@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -29,6 +28,7 @@ func TestWriteImages_ImportsAsContainerdWould(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	got.wantWhole(t, nil)
 	if len(got.images) != 2 {
 		t.Errorf("images: %v", got.images)
 	}
@@ -56,6 +56,7 @@ func TestWriteImages_LeavesOutWhatTheHostHas(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	got.wantWhole(t, first.blobs)
 	if len(got.blobs) != 3 {
 		t.Errorf("sent %d blobs, not the manifest, config and own layer of the second image", len(got.blobs))
 	}
@@ -129,6 +130,17 @@ func stream(t *testing.T, b *bundle.Bundle, refs []string, skip map[string]bool)
 type imported struct {
 	images map[string]string // name to digest
 	blobs  map[string]bool   // digests that were in the archive
+
+	content []string // what the images need; its absence is noticed only when one is unpacked
+}
+
+func (i imported) wantWhole(t *testing.T, store map[string]bool) {
+	t.Helper()
+	for _, d := range i.content {
+		if !i.blobs[d] && !store[d] {
+			t.Errorf("content %s is neither sent nor there", d)
+		}
+	}
 }
 
 // importArchive takes an archive by the container runtime's rules: every regular file is a blob under the digest of its bytes, an
@@ -170,6 +182,9 @@ func importArchive(raw []byte, store map[string]bool) (imported, error) {
 	for _, d := range index.Manifests {
 		out.images[d.Annotations["io.containerd.image.name"]] = d.Digest.String()
 		content := []string{d.Digest.String()}
+		if !out.blobs[content[0]] && !store[content[0]] {
+			return imported{}, fmt.Errorf("content %s: not found", content[0])
+		}
 		if body, sent := files["blobs/sha256/"+d.Digest.Hex]; sent {
 			m, err := v1.ParseManifest(bytes.NewReader(body))
 			if err != nil || d.Size != int64(len(body)) || d.MediaType != m.MediaType {
@@ -180,9 +195,7 @@ func importArchive(raw []byte, store map[string]bool) (imported, error) {
 				content = append(content, l.Digest.String())
 			}
 		}
-		if i := slices.IndexFunc(content, func(d string) bool { return !out.blobs[d] && !store[d] }); i >= 0 {
-			return imported{}, fmt.Errorf("content %s: not found", content[i])
-		}
+		out.content = append(out.content, content...)
 	}
 	return out, nil
 }

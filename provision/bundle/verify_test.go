@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
 	"github.com/hybridctl/hybridctl/provision/bundle"
 	"github.com/hybridctl/hybridctl/provision/bundle/bundletest"
 	"github.com/hybridctl/hybridctl/provision/image/imagetest"
@@ -56,6 +58,8 @@ var damages = []damage{
 	{"index.json missing", remove("oci/index.json"), `open .*index.json: no such file`, []string{`oci: .*index.json: no such file or directory`}},
 	{"index.json cut off", cut("oci/index.json"), `index.json: .*`, []string{`oci: index.json: .*`}},
 	{"claims more than the index holds", claimTooMuch, "", []string{`registry.test/etcd:3.6.8-0: the index does not hold the image for arm64`, `oci/blobs/sha256/\w+: does not belong to the bundle`}},
+	{"index lies", lie, "", []string{`registry.test/etcd:3.6.8-0: image sha256:\w+: the index says arm64, its config says amd64`,
+		`image sha256:\w+: the index says amd64, its config says arm64`}},
 	{"claims less than the index holds", claimTooLittle, "", []string{`registry.test/etcd:3.6.8-0: the index holds sha256:\w+ for arm64, which bundle.json does not claim`}},
 	{"stray file", textFile("bin/arm64/extra", "x"), "", []string{`bin/arm64/extra: does not belong to the bundle`}},
 	{"stray blob", textFile("oci/blobs/sha256/2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881", "x"), "",
@@ -236,14 +240,32 @@ func onImage(m *bundle.Manifest, component string, change func(*bundle.Image)) {
 
 // claimTooMuch exchanges etcd's index for one that holds amd64 only; bundle.json still claims both.
 func claimTooMuch(t *testing.T, dir string) {
-	index := `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[`
+	exchangeIndex(t, dir, func(index *v1.IndexManifest) { index.Manifests = index.Manifests[:1] })
+}
+
+// lie exchanges etcd's index for one that gives both images out as the other architecture's.
+func lie(t *testing.T, dir string) {
+	exchangeIndex(t, dir, func(index *v1.IndexManifest) {
+		m := index.Manifests
+		m[0].Platform, m[1].Platform = m[1].Platform, m[0].Platform
+	})
+}
+
+func exchangeIndex(t *testing.T, dir string, change func(*v1.IndexManifest)) {
 	rewrite(t, dir, func(m *bundle.Manifest) {
 		onImage(m, bundle.Etcd, func(i *bundle.Image) {
 			old := filepath.Join(dir, "oci/blobs", strings.Replace(i.Digest, ":", "/", 1))
-			size := len(readFile(t, filepath.Join(dir, "oci/blobs", strings.Replace(i.Manifests[amd64], ":", "/", 1))))
-			index += fmt.Sprintf(`{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":%q,"size":%d}]}`, i.Manifests[amd64], size)
-			digest := fmt.Sprintf("%x", sha256.Sum256([]byte(index)))
-			imagetest.WriteFile(t, filepath.Join(dir, "oci/blobs/sha256", digest), []byte(index), 0o644)
+			index, err := v1.ParseIndexManifest(strings.NewReader(readFile(t, old)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			change(index)
+			raw, err := json.Marshal(index)
+			if err != nil {
+				t.Fatal(err)
+			}
+			digest := fmt.Sprintf("%x", sha256.Sum256(raw))
+			imagetest.WriteFile(t, filepath.Join(dir, "oci/blobs/sha256", digest), raw, 0o644)
 			edit("oci/index.json", i.Digest, "sha256:"+digest)(t, dir)
 			if err := os.Remove(old); err != nil {
 				t.Fatal(err)

@@ -53,7 +53,7 @@ func TestPrograms(t *testing.T) {
 			"its program ./app is an executable for amd64"},
 		{"symbolic links", entry("/bin/app"), false, layers{{{Name: "bin", Link: "usr/bin"}, {Name: "usr/bin/app", Link: "../lib/real"}, {Name: "usr/lib/real", Body: bad}}},
 			"its program /bin/app is an executable for amd64"},
-		{"absolute link", entry("/app"), false, layers{{{Name: "app", Link: "/busybox"}, {Name: "busybox", Body: good}}}, ""},
+		{"absolute link", entry("/bin/app"), false, layers{{{Name: "bin/app", Link: "/busybox"}, {Name: "busybox", Body: good}}}, ""},
 		{"loop", entry("/app"), false, layers{{{Name: "app", Link: "ppa"}, {Name: "ppa", Link: "app"}}}, "is reached only through a loop of symbolic links"},
 		{"link out of the image", entry("/app"), false, layers{{{Name: "app", Link: "../../../x"}, {Name: "x", Body: good}}}, ""},
 		{"hard link", entry("/app"), false, layers{{{Name: "real", Body: bad}, {Name: "app", Hard: "real"}}}, "its program /app is an executable for amd64"},
@@ -71,6 +71,8 @@ func TestPrograms(t *testing.T) {
 		{"file through a lower layer's link", entry("/usr/bin/app"), false, layers{{{Name: "bin", Link: "usr/bin"}}, {{Name: "bin/app", Body: bad}}},
 			"its program /usr/bin/app is an executable for amd64"},
 		{"folder becomes a link", entry("/bin/app"), false, layers{{{Name: "bin/app", Body: bad}, {Name: "usr/bin/app", Body: good}}, {{Name: "bin", Link: "usr/bin"}}}, ""},
+		{"folder becomes a link and is gone", entry("/bin/app"), true, layers{{{Name: "bin", Dir: true}, {Name: "bin/app", Body: bad}, {Name: "usr/bin/app", Body: good}},
+			{{Name: "bin", Link: "usr/bin"}}}, ""},
 
 		{"others do not count", entry("/app"), false, layers{{{Name: "app", Body: good}, {Name: "other", Body: bad}}}, ""},
 		{"others count with all", entry("/app"), true, layers{{{Name: "app", Body: good}, {Name: "opt/other", Body: bad}}},

@@ -68,7 +68,7 @@ func TestFind_Layouts(t *testing.T) {
 		{"other platforms besides", imagetest.Append(imagetest.Append(index(), imagetest.Append(both, other("s390x"), on("s390x")), named),
 			imagetest.Program(arm64, "other"), v1.Descriptor{Annotations: imagetest.Names("x/y:1")}), "amd64 arm64"},
 		{"other platform that is not said", imagetest.Append(index(), imagetest.Append(both, other("s390x"), v1.Descriptor{}), named), "amd64 arm64"},
-		{"attestation", imagetest.Append(index(), imagetest.Append(both, other("unknown"),
+		{"attestation", imagetest.Append(index(), imagetest.Append(both, imagetest.Program(amd64, "sbom"),
 			v1.Descriptor{Annotations: map[string]string{"vnd.docker.reference.type": "attestation-manifest"}}), named), "amd64 arm64"},
 		{"only another platform", imagetest.Append(index(), other("s390x"), named), `its config has an unknown architecture "s390x" (supported: amd64, arm64): not a supported platform`},
 		{"another system", imagetest.Append(index(), imagetest.Image(amd64, v1.ConfigFile{OS: "windows"}), named),
