@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/hybridctl/hybridctl/provision/preflight"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
@@ -19,17 +20,39 @@ type preflightDocument struct {
 
 func newPreflight(a *app) *cobra.Command {
 	var f clusterFlags
-	var problems bool
+	var problems, list bool
 	cmd := &cobra.Command{
 		Use:   "preflight",
 		Short: "Check every host, and show all results",
 		Long:  "preflight connects to every host and runs all checks that up would run before its first change. It changes nothing.",
 		Args:  noArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return a.preflight(cmd.Context(), f, problems) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if list {
+				return a.listChecks()
+			}
+			return a.preflight(cmd.Context(), f, problems)
+		},
 	}
 	f.register(cmd)
 	cmd.Flags().BoolVar(&problems, "problems", false, "show only the checks that did not pass")
+	cmd.Flags().BoolVar(&list, "list", false, "show the names of all checks and what they want, and connect nowhere")
 	return cmd
+}
+
+// checkName is what preflight --list writes for each check as JSON and YAML.
+type checkName struct {
+	Name  string `json:"name"` // the word for preflight.ignore
+	Wants string `json:"wants"`
+}
+
+func (a *app) listChecks() error {
+	var names []checkName
+	t := report.NewTable("CHECK", "WANTS")
+	for _, name := range preflight.Names() {
+		names = append(names, checkName{name, preflight.Describe(name)})
+		t.Row(report.C(name), report.C(preflight.Describe(name)))
+	}
+	return a.write(names, func(w io.Writer) error { return t.Write(w, a.color(w)) })
 }
 
 func (a *app) preflight(ctx context.Context, f clusterFlags, problems bool) error {

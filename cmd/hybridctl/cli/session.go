@@ -14,6 +14,7 @@ import (
 	"github.com/hybridctl/hybridctl/cmd/hybridctl/progress"
 	"github.com/hybridctl/hybridctl/provision"
 	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/preflight"
 )
 
 // session is one verb at work on one cluster.
@@ -63,6 +64,9 @@ func loadInventory(path string) (*inventory.Cluster, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, usagef("%s: no such inventory; name one with -f FILE (%s describes what stands in it)",
 			path, "hybridctl inventory schema")
+	}
+	if err == nil {
+		err = c.ValidatePreflightNames(preflight.Names())
 	}
 	if err != nil {
 		return nil, asUsageError(err)
