@@ -15,7 +15,8 @@ type Runner interface {
 
 	// Run runs one command in one session, under LC_ALL=C, and waits for it and for Stdin's last read. A non-zero exit is an
 	// *ExitError. When ctx has no deadline, the host's command timeout holds. When ctx ends, Run signals the command, closes the
-	// session and returns at once; a command under sudo may then still be running on the host. It is never run a second time.
+	// session and returns at once; a command that runs as root may then go on on the host, for sshd signals only other users'.
+	// Nothing is ever run a second time.
 	Run(ctx context.Context, cmd Command) (Output, error)
 
 	// Put streams a file to Path over SFTP as the login user. When Path exists and is shorter than Size, it goes on from there.

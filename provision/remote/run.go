@@ -87,12 +87,14 @@ type execution struct {
 	stderr  *gate
 	errTail *tail
 	talk    *sudoTalk // nil without sudo
+	started chan struct{}
 	ended   chan struct{}
 	stop    atomic.Bool
 }
 
 func newExecution(c *Conn, s *ssh.Session, cmd Command, line Line) *execution {
-	x := &execution{conn: c, session: s, in: cmd.Stdin, errTail: &tail{max: stderrTail}, ended: make(chan struct{})}
+	x := &execution{conn: c, session: s, in: cmd.Stdin, errTail: &tail{max: stderrTail},
+		started: make(chan struct{}), ended: make(chan struct{})}
 	out := cmd.Stdout
 	if out == nil {
 		x.collect = new(bytes.Buffer)
@@ -126,6 +128,7 @@ func (x *execution) wait(ctx context.Context, line string) error {
 	go func() {
 		err := x.session.Start(line)
 		if err == nil {
+			close(x.started)
 			err = x.session.Wait()
 		}
 		close(x.ended)
@@ -183,8 +186,16 @@ func ending(err error) error {
 	return ErrClosed
 }
 
-// feed gives the command its stdin, once sudo has let us in.
+// feed gives the command its stdin: once it has started, for sshd forgets an end of input that comes before, and once sudo has
+// let us in.
 func (x *execution) feed(ctx context.Context) error {
+	select {
+	case <-x.started:
+	case <-x.ended:
+		return nil
+	case <-ctx.Done():
+		return errStopped
+	}
 	defer x.stdin.Close()
 	if x.talk != nil {
 		if err := x.conn.unlock(ctx, x.talk, x.stdin, x.ended); err != nil {
@@ -213,7 +224,8 @@ func (x *execution) feed(ctx context.Context) error {
 	return nil
 }
 
-// kill ends the command as well as the protocol allows: sshd passes signals to processes of the login user only.
+// kill ends the command as well as sshd allows: it passes signals to commands of a login user who is not root, and not on to
+// what runs under sudo.
 func (x *execution) kill() {
 	x.stop.Store(true)
 	x.session.Signal(ssh.SIGTERM)
