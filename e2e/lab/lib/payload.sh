@@ -3,6 +3,7 @@
 
 ARCHES=(amd64 arm64)
 TOOLS=(echo pause cp iptables-wrapper flannel-cni)
+CNI_PLUGINS=(bridge host-local loopback portmap firewall tuning bandwidth)
 NEWER_PACKAGES=(containerd runc containernetworking-plugins)
 
 # go_build DIR ARCH OUT [PACKAGE [FLAG…]]
@@ -58,7 +59,7 @@ make_runtime() {
     for deb in "$out"/debs/*_"$arch".deb; do unpack "$deb" "$root" "${NO_DOCS[@]}"; done
     mv "$root"/usr/bin/{containerd,containerd-shim-runc-v2,ctr} "$out/$arch/"
     mv "$root/usr/sbin/runc" "$out/$arch/"
-    mv "$root"/usr/lib/cni/* "$out/$arch/cni/"
+    mv "${CNI_PLUGINS[@]/#/$root/usr/lib/cni/}" "$out/$arch/cni/"
     rm -rf "$root"
   done
   debs_versions "$out/debs" >"$out/versions"

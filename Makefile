@@ -1,0 +1,41 @@
+.DEFAULT_GOAL := build
+.PHONY: build test verify update fuzz bench lab demo e2e e2e-smoke e2e-faults clean help
+
+build: ## bin/hybridctl, and the same for linux/amd64 and linux/arm64
+	@scripts/build.sh
+
+test: ## go test ./... (needs nothing but Go)
+	@scripts/test.sh
+
+verify: ## formatting, vet, staticcheck, shellcheck, import rules
+	@scripts/verify.sh
+
+update: ## what verify and test compare with: formatting and golden files
+	@scripts/update.sh
+
+fuzz: ## fuzz every parser for FUZZTIME each (default 30s)
+	@scripts/fuzz.sh
+
+bench: ## benchmarks of the fleet, the engine and the loader
+	@scripts/bench.sh
+
+lab: build ## the lab's artefacts and the bundle (root; minutes the first time, seconds later)
+	@e2e/lab/lab bundle
+
+demo: ## on a fresh Debian machine, as root: the lab, and a cluster of x86 and Arm machines in it
+	@scripts/demo.sh
+
+e2e: ## the whole of the end-to-end tests, in the lab (root)
+	@scripts/e2e.sh
+
+e2e-smoke: ## up, up again, destroy with an x86 control plane and an Arm worker (root)
+	@scripts/e2e.sh -run '^TestSmoke$$'
+
+e2e-faults: ## what goes wrong on real machines: power cuts, full disks, lost hosts (root)
+	@scripts/e2e.sh -run '^TestFault_'
+
+clean: ## what was built; "e2e/lab/lab clean" throws the lab's artefacts away
+	@rm -rf bin
+
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
