@@ -166,6 +166,18 @@ func TestCreate_AllProblemsAtOnce(t *testing.T) {
 	}
 }
 
+func TestCreate_UnreadableLayoutIsSaidOnce(t *testing.T) {
+	dir := t.TempDir()
+	file := bundletest.Write(t, dir)
+	if err := os.RemoveAll(filepath.Join(dir, "oci")); err != nil {
+		t.Fatal(err)
+	}
+	_, err := bundle.Create(t.Context(), file, filepath.Join(dir, "out"), bundle.CreateOptions{})
+	if err == nil || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "images[0].path: "+filepath.Join(dir, "oci")+": no such file or directory") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestCreate_SourceMissing(t *testing.T) {
 	_, err := bundle.Create(t.Context(), "/nowhere/bundle.yaml", t.TempDir(), bundle.CreateOptions{})
 	if !errors.Is(err, bundle.ErrSource) || err.Error() != "bundle source /nowhere/bundle.yaml: no such file or directory" {
