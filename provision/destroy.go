@@ -15,7 +15,7 @@ import (
 func Destroy(ctx context.Context, o Options) (Result, error) {
 	o = o.withDefaults()
 	r := Result{Cluster: o.Cluster.Metadata.Name}
-	store, err := openStore(o.StateDir)
+	store, err := stack.OpenStore(o.StateDir)
 	if err != nil {
 		return r, err
 	}

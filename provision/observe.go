@@ -80,11 +80,10 @@ func (s *session) observeAPI(ctx context.Context, in plan.Input) facts.Cluster {
 	if err := s.loadKubeconfig(ctx); err != nil {
 		return facts.Cluster{Err: err}
 	}
-	api, err := s.kube(ctx)
-	if err != nil {
-		return facts.Cluster{Err: err}
+	if s.api == nil {
+		return facts.Cluster{Err: errors.New("no control-plane host that answers has an admin kubeconfig")}
 	}
-	nodes, err := api.Nodes(ctx)
+	nodes, err := s.api.Nodes(ctx)
 	if err != nil {
 		return facts.Cluster{Err: err}
 	}
@@ -95,15 +94,15 @@ func (s *session) observeAPI(ctx context.Context, in plan.Input) facts.Cluster {
 			out.NodeInPlace[n.Name] = kube.NodeInPlace(n, h.Labels, h.Taints)
 		}
 	}
-	out.CNI, err = observeCNI(ctx, api, plan.CNIManifest(in))
+	out.CNI, err = observeCNI(ctx, s.api, plan.CNIManifest(in))
 	if err != nil {
 		return facts.Cluster{Err: err}
 	}
 	return out
 }
 
-func observeCNI(ctx context.Context, api *kube.Client, manifest []byte) (facts.CNIState, error) {
-	changes, err := api.Diff(ctx, manifest)
+func observeCNI(ctx context.Context, client api, manifest []byte) (facts.CNIState, error) {
+	changes, err := client.Diff(ctx, manifest)
 	if err != nil {
 		return facts.CNIState{}, err
 	}
@@ -121,15 +120,4 @@ func factsNode(n kube.Node) facts.Node {
 	return facts.Node{Name: n.Name, Ready: n.Ready, Unschedulable: n.Unschedulable, Arch: n.Arch, ArchLabel: n.ArchLabel,
 		KubeletVersion: n.KubeletVersion, MachineID: n.MachineID, InternalIPs: n.InternalIPs, PodCIDR: n.PodCIDR,
 		Labels: n.Labels, Taints: n.Taints, ControlPlane: n.ControlPlane}
-}
-
-// unreached returns an error that names the hosts that did not answer, or nil.
-func (s *session) unreached() error {
-	var errs []error
-	for _, h := range s.Cluster.Spec.Hosts {
-		if err := s.facts[h.Name].Err; err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", h.Name, err))
-		}
-	}
-	return errors.Join(errs...)
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
@@ -27,6 +28,8 @@ type Options struct {
 	Prompt func(question string) (string, error)
 	// Stop is closed on the first ^C: running steps finish, no new ones start. The ctx's end is the second ^C.
 	Stop <-chan struct{}
+
+	newAPI func(kubeconfig []byte, o kube.Options) (api, error) // tests have one without a cluster
 }
 
 // defaultParallel is how many hosts are worked on at once: steps wait for hosts rather than compute here.
@@ -44,6 +47,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Stop == nil {
 		o.Stop = make(chan struct{})
+	}
+	if o.newAPI == nil {
+		o.newAPI = newClient
 	}
 	return o
 }

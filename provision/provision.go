@@ -9,6 +9,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/preflight"
 	"github.com/hybridctl/hybridctl/provision/report"
+	"github.com/hybridctl/hybridctl/provision/stack"
 )
 
 // The sentinels that cmd maps to exit codes; each error that a verb returns wraps at most one of them.
@@ -20,7 +21,7 @@ var (
 	// ErrDeclined: the user said no to the plan. Nothing was written.
 	ErrDeclined = errors.New("nothing was done: the plan was not confirmed")
 	// ErrLocked: another run holds the cluster's state. The user waits for it.
-	ErrLocked = errors.New("another hybridctl is at work on this cluster")
+	ErrLocked = stack.ErrLocked
 	// ErrBundle: the bundle is missing, damaged, or lacks what the inventory asks for. The user mends it.
 	ErrBundle = errors.New("bundle")
 )

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/hybridctl/hybridctl/provision/bundle"
@@ -17,6 +18,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/preflight"
 	"github.com/hybridctl/hybridctl/provision/remote"
 	"github.com/hybridctl/hybridctl/provision/report"
+	"github.com/hybridctl/hybridctl/provision/steps"
 )
 
 // session is what one run knows: the hosts it is connected to, what they are, and the way to the API server.
@@ -28,9 +30,24 @@ type session struct {
 	mu      sync.Mutex
 	runners map[string]remote.Runner
 	facts   map[string]facts.Host
-	api     *kube.Client
+	api     api
 	config  []byte // admin kubeconfig
+
+	newAPI func(kubeconfig []byte, o kube.Options) (api, error)
 }
+
+// api is what a run wants of the API server; *kube.Client is it.
+type api interface {
+	steps.API
+	Nodes(ctx context.Context) ([]kube.Node, error)
+	Diff(ctx context.Context, manifests []byte) ([]kube.ObjectChange, error)
+	WaitNodesReady(ctx context.Context, names []string, o kube.WaitOptions) error
+	WaitDaemonSets(ctx context.Context, nodes []string, o kube.WaitOptions) error
+	WaitDeployment(ctx context.Context, namespace, name string, o kube.WaitOptions) error
+	CheckDNS(ctx context.Context, dial kube.DialFunc, clusterDomain string) error
+}
+
+func newClient(kubeconfig []byte, o kube.Options) (api, error) { return kube.New(kubeconfig, o) }
 
 // kubeconfigFile is the admin kubeconfig's name in the state directory.
 const kubeconfigFile = "kubeconfig"
@@ -41,7 +58,7 @@ func open(o Options) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &session{Options: o, dialer: dialer, runners: map[string]remote.Runner{}, facts: map[string]facts.Host{}}, nil
+	return &session{Options: o, dialer: dialer, runners: map[string]remote.Runner{}, facts: map[string]facts.Host{}, newAPI: o.newAPI}, nil
 }
 
 // close ends every connection.
@@ -114,10 +131,10 @@ func (s *session) host(name string) (*host.Host, error) {
 // loadKubeconfig takes the kubeconfig from the state directory, else from the bootstrap host when that is initialised.
 func (s *session) loadKubeconfig(ctx context.Context) error {
 	b, err := os.ReadFile(filepath.Join(s.StateDir, kubeconfigFile))
-	if err == nil {
+	if err == nil && s.ofThisCluster(b) {
 		return s.useKubeconfig(b)
 	}
-	if !errors.Is(err, os.ErrNotExist) {
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	for _, h := range s.controlPlanes() {
@@ -134,6 +151,17 @@ func (s *session) loadKubeconfig(ctx context.Context) error {
 		return s.useKubeconfig(b)
 	}
 	return nil
+}
+
+// ofThisCluster tells whether a kubeconfig trusts the authority that the bootstrap host has now: hosts may have been reset and
+// initialised again since it was kept.
+func (s *session) ofThisCluster(kubeconfig []byte) bool {
+	now := s.facts[s.Cluster.Bootstrap().Name].Kubeadm.CACertHash
+	if now == "" {
+		return true // the host does not tell
+	}
+	hashes, err := kube.CAHashes(kubeconfig)
+	return err == nil && slices.Contains(hashes, now)
 }
 
 // initialised tells whether a host is a finished control plane of ours.
@@ -162,7 +190,7 @@ func (s *session) useKubeconfig(b []byte) error {
 	if err != nil {
 		return err
 	}
-	c, err := kube.New(named, kube.Options{Dial: s.tunnel, UserAgent: "hybridctl"})
+	c, err := s.newAPI(named, kube.Options{Dial: s.tunnel, UserAgent: "hybridctl"})
 	if err != nil {
 		return err
 	}
@@ -184,7 +212,7 @@ func (s *session) saveKubeconfig() (string, error) {
 }
 
 // kube returns the API client.
-func (s *session) kube(context.Context) (*kube.Client, error) {
+func (s *session) kube(context.Context) (steps.API, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.api == nil {

@@ -24,7 +24,7 @@ type UpOptions struct {
 func Up(ctx context.Context, o UpOptions) (Result, error) {
 	o.Options = o.withDefaults()
 	r := Result{Cluster: o.Cluster.Metadata.Name}
-	store, err := openStore(o.StateDir)
+	store, err := stack.OpenStore(o.StateDir)
 	if err != nil {
 		return r, err
 	}
@@ -61,15 +61,6 @@ func Up(ctx context.Context, o UpOptions) (Result, error) {
 	}
 	r.Hosts = s.hostResults(r.Changes, "up")
 	return r, partial(failed, r.Hosts)
-}
-
-// openStore opens and locks the state; a second run is an ErrLocked that names the holder.
-func openStore(dir string) (*stack.Store, error) {
-	store, err := stack.OpenStore(dir)
-	if errors.Is(err, stack.ErrLocked) {
-		return nil, fmt.Errorf("%w: %w", ErrLocked, err)
-	}
-	return store, err
 }
 
 // confirm shows the plan and asks, when there is something to do and somebody to ask.

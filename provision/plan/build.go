@@ -89,13 +89,8 @@ func newBuilder(in Input) (*builder, error) {
 }
 
 func (b *builder) hostSteps(h inventory.Host) []Step {
-	steps := []Step{
-		b.filesStep(h, OS),
-		b.filesStep(h, Runtime, OS),
-		b.filesStep(h, Kubernetes, OS),
-		b.imagesStep(h),
-	}
-	return steps
+	runtime := b.filesStep(h, Runtime, OS)
+	return []Step{b.filesStep(h, OS), runtime, b.filesStep(h, Kubernetes, OS), b.imagesStep(h, runtime.Action)}
 }
 
 // filesStep plans a step that puts files on the host.

@@ -22,7 +22,7 @@ func (b *builder) components() []string {
 	return c
 }
 
-func (b *builder) imagesStep(h inventory.Host) Step {
+func (b *builder) imagesStep(h inventory.Host, runtime Action) Step {
 	f := b.facts[h.Name]
 	in := ImagesInputs{}
 	for _, i := range b.in.Bundle.Images {
@@ -36,8 +36,12 @@ func (b *builder) imagesStep(h inventory.Host) Step {
 	s := Step{ID: HostID(h.Name, Images), Kind: Images, Host: h.Name, DependsOn: []ID{HostID(h.Name, Runtime)}, Inputs: in, Digest: Digest(in)}
 	b.judge(&s, f)
 	missing := missingImages(in.Images, f.Images)
-	if s.Action == Unchanged && f.Images != nil && len(missing) > 0 {
+	switch {
+	case s.Action != Unchanged:
+	case f.Images != nil && len(missing) > 0:
 		s.Action, s.Reason = Update, fmt.Sprintf("%d of %d images are gone from containerd", len(missing), len(in.Images))
+	case runtime == Create || f.Images == nil && runtime == Update:
+		s.Action, s.Reason = Update, "containerd does not answer yet; then its images are looked at"
 	}
 	if s.Action != Unchanged {
 		s.Details = []string{fmt.Sprintf("%d images, %d of them there already", len(in.Images), len(in.Images)-len(missing))}

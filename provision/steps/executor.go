@@ -21,7 +21,7 @@ type Env struct {
 	// Facts returns what this run observed of the host.
 	Facts func(name string) facts.Host
 	// Kube returns the API client, once the cluster is initialised. It waits for nothing.
-	Kube func(ctx context.Context) (*kube.Client, error)
+	Kube func(ctx context.Context) (API, error)
 	// Initialised is given the admin kubeconfig, a secret, as soon as the bootstrap host has it.
 	Initialised func(kubeconfig []byte) error
 	// Bootstrap is the bootstrap host's name.
@@ -30,6 +30,16 @@ type Env struct {
 	Bundle   *bundle.Bundle
 	Progress report.Sink
 	Timeout  time.Duration // of one Apply or Undo
+}
+
+// API is what steps want of the API server; *kube.Client is it.
+type API interface {
+	WaitAPI(ctx context.Context) error
+	CAHashes() []string
+	CreateToken(ctx context.Context, ttl time.Duration, description string) (kube.Token, error)
+	DeleteToken(ctx context.Context, id string) error
+	ApplyNode(ctx context.Context, name string, labels map[string]string, taints []string) (report.Action, error)
+	Apply(ctx context.Context, manifests []byte, o kube.ApplyOptions) ([]kube.ObjectChange, error)
 }
 
 // Steps carries out every kind of step. Close it when the run ends.

@@ -118,11 +118,11 @@ const tokenTTL = 30 * time.Minute
 // tokenSource makes one join token for a run, when the first join needs it, and another when a long run has used half of its life.
 type tokenSource struct {
 	mu     sync.Mutex
-	api    *kube.Client
+	api    API
 	tokens []kube.Token
 }
 
-func (t *tokenSource) get(ctx context.Context, api *kube.Client) (kube.Token, error) {
+func (t *tokenSource) get(ctx context.Context, api API) (kube.Token, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if n := len(t.tokens); n > 0 && time.Until(t.tokens[n-1].Expires) > tokenTTL/2 {

@@ -34,15 +34,18 @@ done 2>/dev/null
 
 say() { printf '\001%s\n' "$1"; } # the lines that follow are the value of this key
 
-from() { # KEY FILE...: the value is the text of these files
+from() { # KEY FILE...: the value is the text of these files; some awks end for good at one that cannot be read
 	say "$1"
 	shift
-	[ $# -eq 0 ] || printf '\002%s\n' "$@"
+	for f; do
+		[ ! -f "$f" ] || [ ! -r "$f" ] || printf '\002%s\n' "$f"
+	done
 }
 
 from_dir() { # KEY DIRECTORY: one key for each file
-	for f in "$2"/*; do
-		[ ! -f "$f" ] || from "$1/${f##*/}" "$f"
+	for entry in "$2"/*; do
+		case $entry in */binfmt_misc/register) continue ;; esac # may be written only
+		[ ! -f "$entry" ] || from "$1/${entry##*/}" "$entry"
 	done
 }
 
@@ -231,7 +234,7 @@ steps() {
 		} else if (key == "addresses") {
 			split(s, f)
 			if (f[1] == "|--") { address = f[2]; return }
-			if (s ~ /host LOCAL/) s = address
+			if (index(s, "/32 host LOCAL")) s = address
 			else if (f[1] ~ /^[0-9a-f]+$/ && f[6] != "") s = f[1]
 			else return
 		} else if (key == "memory") {

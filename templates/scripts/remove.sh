@@ -12,6 +12,7 @@ for u in $units; do
 	systemctl is-active -q "$u" && say "the unit $u still runs"
 done
 if [ "$step" = runtime ]; then
+	rm -f "${marker%/*}/images" # they go with containerd's store
 	# shims outlive containerd on purpose; without it nobody ends them
 	for e in /proc/[0-9]*/exe; do
 		case $(readlink "$e" 2>/dev/null) in
