@@ -45,6 +45,9 @@ func count(n *yaml.Node) int {
 }
 
 func (d *decoder) fail(n *yaml.Node, path, message, hint string) {
+	if d.budget < 0 {
+		return
+	}
 	d.bad[path] = true
 	d.problems = append(d.problems, d.doc.problem(nodePosition(n), path, message, hint))
 }
@@ -93,6 +96,9 @@ func (d *decoder) enter(n *yaml.Node, path string) (*yaml.Node, func()) {
 		d.fail(alias, path, "is nested too deeply", "")
 	case d.budget == 0:
 		d.fail(alias, "", fmt.Sprintf("the aliases stand for more than %d values", maxExpanded), "")
+		for _, f := range fieldsOf(reflect.TypeFor[Cluster]()) {
+			d.bad[f.name] = true // what comes now is not decoded, so nothing more can be said
+		}
 	case d.budget > 0:
 		d.open[n] = true
 		return n, func() { delete(d.open, n) }
@@ -122,7 +128,7 @@ func (d *decoder) structure(n, key *yaml.Node, path string, v reflect.Value) {
 	for _, e := range d.entries(n, path) {
 		settled[e.name] = true
 		if i := slices.IndexFunc(fields, func(f structField) bool { return f.name == e.name }); i >= 0 {
-			d.value(e.value, e.key, field(path, e.name), v.Field(fields[i].index))
+			d.member(e, field(path, e.name), v.Field(fields[i].index), fields[i])
 			continue
 		}
 		known := fieldNames(fields)
@@ -134,6 +140,14 @@ func (d *decoder) structure(n, key *yaml.Node, path string, v reflect.Value) {
 		if f.required && !settled[f.name] {
 			d.fail(d.at(n, key), field(path, f.name), "is missing", missingHint(field(path, f.name)))
 		}
+	}
+}
+
+// member decodes one field of a struct. Text that is empty says nothing, so it is refused rather than taken for a default.
+func (d *decoder) member(e entry, path string, v reflect.Value, f structField) {
+	d.value(e.value, e.key, path, v)
+	if v.Kind() == reflect.String && v.Len() == 0 && !f.mayBeEmpty && !d.bad[path] {
+		d.fail(e.value, path, "is empty", "give it a value, or take the line out")
 	}
 }
 

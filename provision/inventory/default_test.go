@@ -47,6 +47,13 @@ func TestDefault_LeavesWhatIsSaid(t *testing.T) {
 	}
 }
 
+func TestDefault_NoEndpointForSeveralControlPlanes(t *testing.T) {
+	c := &Cluster{Spec: Spec{Hosts: []Host{{Address: "10.0.0.1", Role: ControlPlane}, {Address: "10.0.0.2", Role: ControlPlane}}}}
+	if Default(c); c.Spec.Kubernetes.Endpoint != "" {
+		t.Errorf("endpoint %s", c.Spec.Kubernetes.Endpoint)
+	}
+}
+
 // Hosts behind one address differ by port; none of them has that address itself.
 func TestDefault_SharedAddressIsNoNodeIP(t *testing.T) {
 	c := mustParse(t, edit(t, [2]string{"role: control-plane}", "role: control-plane}\n  - {name: b, address: 10.0.0.1, port: 2222}"}))

@@ -9,9 +9,10 @@ import (
 
 // structField is one field of the document's types, as the user writes it.
 type structField struct {
-	name     string
-	index    int
-	required bool // no omitempty in its tag
+	name       string
+	index      int
+	required   bool // no omitempty in its tag
+	mayBeEmpty bool // "" says something else than nothing
 }
 
 // fieldsOf lists the fields of a struct type in the order of the source.
@@ -23,7 +24,12 @@ func fieldsOf(t reflect.Type) []structField {
 		if !f.IsExported() || name == "-" {
 			continue
 		}
-		fields = append(fields, structField{name: name, index: i, required: !strings.Contains(options, "omitempty")})
+		fields = append(fields, structField{
+			name:       name,
+			index:      i,
+			required:   !strings.Contains(options, "omitempty"),
+			mayBeEmpty: t == reflect.TypeFor[NameValue]() && name == "value",
+		})
 	}
 	return fields
 }

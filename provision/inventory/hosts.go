@@ -30,11 +30,11 @@ func (v *validator) hosts() {
 
 		v.role(field(path, "role"), h.Role)
 		rolesKnown = rolesKnown && !v.failed(field(path, "role"))
-		if _, err := platform.Parse(string(h.Arch)); err != nil && (h.Arch != "" || v.c.given(field(path, "arch"))) {
+		if _, err := platform.Parse(string(h.Arch)); err != nil && h.Arch != "" {
 			v.fail(field(path, "arch"), "", "%s", err)
 		}
 		v.login(path, h.User, h.Port, h.IdentityFiles, h.SudoPasswordFile, h.SudoPasswordEnv)
-		if h.HostKey != "" || v.c.given(field(path, "hostKey")) {
+		if h.HostKey != "" {
 			if err := checkHostKey(h.HostKey); err != nil {
 				v.fail(field(path, "hostKey"), `"ssh-ed25519 AAAA…" or "SHA256:…"`, "%s", err)
 			}
@@ -59,7 +59,7 @@ func (v *validator) noControlPlane() {
 
 func (v *validator) hostName(path, name string) {
 	switch {
-	case !v.required(path, name):
+	case name == "":
 	case !nameRule.ok(name):
 		v.fail(path, nameHint(name), "%q is not a node name", name)
 	case name == JumpNone:
@@ -73,7 +73,7 @@ func (v *validator) address(path string, h Host) {
 	user, rest, hasUser := strings.Cut(a, "@")
 	ip, ipErr := netip.ParseAddr(strings.Trim(a, "[]"))
 	switch {
-	case !v.required(path, a), validAddress(a):
+	case a == "", validAddress(a):
 	case ipErr == nil && !ip.Is4():
 		v.fail(path, "give an IPv4 address or a name", "%s is IPv6: %s", a, ipv4Only)
 	case ipErr == nil:
@@ -102,7 +102,7 @@ func (v *validator) dialAddress(h Host) string {
 }
 
 func (v *validator) nodeIP(path, nodeIP string) {
-	if nodeIP == "" && !v.c.given(path) {
+	if nodeIP == "" {
 		return
 	}
 	ip, err := netip.ParseAddr(nodeIP)

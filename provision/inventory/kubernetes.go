@@ -61,7 +61,6 @@ var (
 
 func (v *validator) kubernetes() {
 	k := v.c.Spec.Kubernetes
-	v.required("spec.bundle", v.c.Spec.Bundle)
 	v.version(k.Version)
 	v.oneOf("spec.kubernetes.encryptionAlgorithm", k.EncryptionAlgorithm, "", encryptionAlgorithms...)
 
@@ -83,7 +82,7 @@ var (
 
 func (v *validator) version(version string) {
 	const path = "spec.kubernetes.version"
-	if !v.required(path, version) {
+	if version == "" {
 		return
 	}
 	if !versionRule.ok(version) {

@@ -17,15 +17,14 @@ func (v *validator) ssh() {
 
 // login checks the settings that spec.ssh and hosts have alike.
 func (v *validator) login(path, user string, port int, identityFiles []string, sudoFile, sudoEnv string) {
-	if p := field(path, "user"); (user != "" || v.c.given(p)) && !userRule.ok(user) {
+	if p := field(path, "user"); user != "" && !userRule.ok(user) {
 		v.fail(p, "", "%q is not a user name", user)
 	}
 	if p := field(path, "port"); (port != 0 || v.c.given(p)) && !validPort(port) {
 		v.fail(p, "from 1 to 65535", "%d is not a port", port)
 	}
 	v.distinct(field(path, "identityFiles"), identityFiles)
-	v.required(field(path, "sudoPasswordFile"), sudoFile)
-	if p := field(path, "sudoPasswordEnv"); (sudoEnv != "" || v.c.given(p)) && !envRule.ok(sudoEnv) {
+	if p := field(path, "sudoPasswordEnv"); sudoEnv != "" && !envRule.ok(sudoEnv) {
 		// What stands here may be the password itself, so it is not repeated.
 		v.fail(p, "its name without the $; the password does not belong in this file", "is not the name of an environment variable")
 	}
@@ -37,18 +36,16 @@ func (v *validator) login(path, user string, port int, identityFiles []string, s
 // jumps checks that every jump leads somewhere, and not back to where it began.
 func (v *validator) jumps() {
 	c := v.c
-	if jump := c.Spec.SSH.Jump; jump != "" || c.given("spec.ssh.jump") {
-		if _, err := c.parseJump(jump); err != nil || jump == "" {
-			v.jumpProblem("spec.ssh.jump", err)
-			return // every host's way would be wrong in the same manner
-		}
+	if _, err := c.parseJump(c.Spec.SSH.Jump); err != nil {
+		v.fail("spec.ssh.jump", "", "%s", err)
+		return // every host's way would be wrong in the same manner
 	}
 	for i, h := range c.Spec.Hosts {
 		path := hostField(i, "jump")
 		hops, err := c.jumps(h)
 		switch {
-		case err != nil || h.Jump == "" && c.given(path):
-			v.jumpProblem(path, err)
+		case err != nil:
+			v.fail(path, "", "%s", err)
 		case h.Jump == "" || h.Jump == JumpNone:
 		default:
 			for _, hop := range hops {
@@ -59,14 +56,6 @@ func (v *validator) jumps() {
 		}
 	}
 	v.circles()
-}
-
-func (v *validator) jumpProblem(path string, err error) {
-	if err == nil {
-		v.fail(path, "take the line out, or write "+JumpNone, "is empty")
-		return
-	}
-	v.fail(path, "", "%s", err)
 }
 
 // circles finds hosts that are reached through one another. A host is dialled through the first hop of its jump, and that one

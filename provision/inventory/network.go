@@ -139,8 +139,6 @@ func (v *validator) endpointMissing() {
 	if planes := len(controlPlanes(v.c)); planes > 1 {
 		v.fail(endpointPath, "the host:port of a load balancer or a virtual address before them",
 			"is missing: there are %d control-plane hosts, and each can go away", planes)
-	} else if v.c.given(endpointPath) {
-		v.fail(endpointPath, "take the line out to use the control-plane host's own address", "is empty")
 	}
 }
 

@@ -182,9 +182,9 @@ func (c *Cluster) Bootstrap() Host {
 
 // Host returns the host of that name.
 func (c *Cluster) Host(name string) (Host, bool) {
-	for _, h := range c.Spec.Hosts {
-		if h.Name == name {
-			return h, true
+	for i := range c.Spec.Hosts {
+		if c.Spec.Hosts[i].Name == name {
+			return c.Spec.Hosts[i], true
 		}
 	}
 	return Host{}, false

@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// validate says everything that is wrong with a Cluster that has its defaults. It is silent about the paths in bad.
+// validate says everything that is wrong with a Cluster that has its defaults. It is silent about the paths in bad, and about
+// text that is empty: decode has told where it is missing.
 func validate(c *Cluster, bad map[string]bool) []Problem {
 	v := &validator{c: c, bad: bad}
 	v.metadata()
@@ -45,17 +46,9 @@ func (v *validator) failed(path string) bool {
 	return v.bad[path] || slices.ContainsFunc(v.problems, func(p Problem) bool { return p.Path == path })
 }
 
-// required checks that text is there when the field is; decode has told when the field is not.
-func (v *validator) required(path, value string) bool {
-	if value == "" && v.c.given(path) {
-		v.fail(path, "", "is empty")
-	}
-	return value != ""
-}
-
 // oneOf checks a field with a fixed set of values; empty means not set.
 func (v *validator) oneOf(path, value, hint string, known ...string) {
-	if value == "" && !v.c.given(path) || slices.Contains(known, value) {
+	if value == "" || slices.Contains(known, value) {
 		return
 	}
 	if hint == "" {
@@ -70,7 +63,7 @@ func (v *validator) metadata() {
 	v.oneOf("apiVersion", v.c.APIVersion, "", APIVersion)
 	v.oneOf("kind", v.c.Kind, "", Kind)
 	const path = "metadata.name"
-	if name := v.c.Metadata.Name; v.required(path, name) && !nameRule.ok(name) {
+	if name := v.c.Metadata.Name; name != "" && !nameRule.ok(name) {
 		v.fail(path, nameHint(name), "%q is not a name", name)
 	}
 }

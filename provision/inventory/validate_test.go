@@ -1,0 +1,106 @@
+package inventory
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+// One mistake each that the golden files do not hold; "" means that there is none.
+func TestParse_OneMistake(t *testing.T) {
+	const version, bundle, role = "version: v1.36.3", "bundle: b", "role: control-plane"
+	kubernetes := func(line string) [2]string { return [2]string{version, version + "\n    " + line} }
+	spec := func(line string) [2]string { return [2]string{bundle, bundle + "\n  " + line} }
+	host := func(fields string) [2]string { return [2]string{role, role + ", " + fields} }
+	second := func(fields string) [2]string {
+		return [2]string{role + "}", role + "}\n  - {name: b, " + fields + "}"}
+	}
+	long := strings.Repeat("a", 64)
+
+	for _, test := range []struct {
+		replace [2]string
+		want    string
+	}{
+		{[2]string{"v1.36.3", "v1.37.0-rc.1"}, ""},
+		{[2]string{"v1.36.3", "1.36"}, `spec.kubernetes.version: is a number, not text (put it in quotes: "1.36")`},
+		{[2]string{"v1.36.3", "v1.36"}, `spec.kubernetes.version: "v1.36" is not a Kubernetes version (name the patch release too, for instance v1.36.3)`},
+		{[2]string{"v1.36.3", "v2.36.3"}, "spec.kubernetes.version: v2.36.3 is not supported: the oldest that is, is v1.31.0"},
+		{[2]string{"v1.36.3", "stable"}, `spec.kubernetes.version: "stable" is not a Kubernetes version (for instance v1.36.3)`},
+		{[2]string{"name: lab", "name: " + long}, `metadata.name: "` + long + `" is not a name (at most 63 characters)`},
+		{[2]string{"apiVersion", "<<: {apiVersion: v1}\nx"}, "apiVersion: \"v1\" is not one of hybridctl.dev/v1alpha1\nx: unknown field (known here: apiVersion, kind, metadata, spec)"},
+		{[2]string{"apiVersion: hybridctl.dev/v1alpha1", "<<: {apiVersion: v1}"}, `apiVersion: "v1" is not one of hybridctl.dev/v1alpha1`},
+
+		{kubernetes("endpoint: 10.9.9.9:6443"), ""},
+		{kubernetes("endpoint: api.example.com:443"), ""},
+		{kubernetes("endpoint: ''"), "spec.kubernetes.endpoint: is empty (give it a value, or take the line out)"},
+		{kubernetes("endpoint: 10.9.9.9"), `spec.kubernetes.endpoint: "10.9.9.9" has no port (write 10.9.9.9:6443)`},
+		{kubernetes("endpoint: 10.9.9.9:0"), `spec.kubernetes.endpoint: "10.9.9.9:0" has no valid port (from 1 to 65535)`},
+		{kubernetes("endpoint: 10.9.9.9:https"), `spec.kubernetes.endpoint: "10.9.9.9:https" has no valid port (from 1 to 65535)`},
+		{kubernetes("endpoint: 0.0.0.0:6443"), `spec.kubernetes.endpoint: "0.0.0.0:6443" names no host that others can reach (host:port)`},
+		{kubernetes("endpoint: '[fd00::1]:6443'"), `spec.kubernetes.endpoint: "[fd00::1]:6443" is an IPv6 address: clusters of IPv6 or of both families are not supported yet (write an IPv4 address or a name, and a port)`},
+		{kubernetes("endpoint: 10.96.1.1:6443"), "spec.kubernetes.endpoint: 10.96.1.1 lies in the service network 10.96.0.0/12 (choose another serviceCIDR)"},
+		{kubernetes("podCIDR: 10.0.0.0"), `spec.kubernetes.podCIDR: "10.0.0.0" is not a CIDR (for instance 10.244.0.0/16)`},
+		{kubernetes("podCIDR: fd00::/48"), "spec.kubernetes.podCIDR: fd00::/48 is IPv6: clusters of IPv6 or of both families are not supported yet (give an IPv4 network)"},
+		{kubernetes("podCIDR: '10.1.0.0/16,fd00::/48'"), `spec.kubernetes.podCIDR: "10.1.0.0/16,fd00::/48" are several networks: clusters of IPv6 or of both families are not supported yet (give one IPv4 network)`},
+		{kubernetes("podCIDR: 10.1.0.0/25"), "spec.kubernetes.podCIDR: 10.1.0.0/25 has no /24 for each of 1 hosts (a /24 holds 1)"},
+		{kubernetes("podCIDR: 10.1.0.0/25\n    controllerManager: {extraArgs: [{name: node-cidr-mask-size, value: '26'}]}"), ""},
+		{kubernetes("podCIDR: 10.96.0.0/16"), "spec.kubernetes.podCIDR: the pod network 10.96.0.0/16 and the service network 10.96.0.0/12 overlap (the service network is 10.96.0.0/12 by default)"},
+		{kubernetes("serviceCIDR: 10.240.0.0/12"), "spec.kubernetes.serviceCIDR: the pod network 10.244.0.0/16 and the service network 10.240.0.0/12 overlap (the pod network is 10.244.0.0/16 by default)"},
+		{kubernetes("serviceCIDR: 172.0.0.0/8"), "spec.kubernetes.serviceCIDR: 172.0.0.0/8 is too large for a service network (a /12 or smaller)"},
+		{kubernetes("ignorePreflightErrors: [all]"), ""},
+		{kubernetes("ignorePreflightErrors: ['NumCPU,Mem']"), `spec.kubernetes.ignorePreflightErrors[0]: "NumCPU,Mem" is not one name (write each name as an item of the list)`},
+		{kubernetes("ignorePreflightErrors: [NumCPU, NumCPU]"), `spec.kubernetes.ignorePreflightErrors[1]: "NumCPU" is in the list twice`},
+		{kubernetes("patches: /dev/null"), "spec.kubernetes.patches: /dev/null is not a directory (name the directory)"},
+		{kubernetes("kubelet: {maxPods: 200, clusterdns: x}"), ""},
+
+		{spec("cni: {provider: manifest, path: /}"), "spec.cni.path: / is a directory (name one file)"},
+		{spec("cni: {provider: calico}"), `spec.cni.provider: "calico" is not one of flannel, manifest`},
+		{spec("cni: {provider: ''}"), "spec.cni.provider: is empty (give it a value, or take the line out)"},
+		{spec("timeouts: {step: 0s}"), `spec.timeouts.step: "0s" is not longer than zero (for instance 90s or 15m)`},
+		{spec("timeouts: {step: 1h30m}"), ""},
+		{spec("ssh: {user: 'DOM\\me', sudoPasswordEnv: PW}"), ""},
+
+		{[2]string{"  - {name: a, address: 10.0.0.1, role: control-plane}", "    []"}, "spec.hosts: holds no host (list at least one, with role: control-plane)"},
+		{[2]string{"role: control-plane", "role: worker"}, "spec.hosts: holds no control-plane host (write role: control-plane at a, the only host)"},
+		{[2]string{"role: control-plane", "role: node"}, `spec.hosts[0].role: "node" is not one of control-plane, worker (write worker)`},
+		{[2]string{"role: control-plane", "role: ''"}, "spec.hosts[0].role: is empty (give it a value, or take the line out)"},
+		{host("arch: ''"), "spec.hosts[0].arch: is empty (give it a value, or take the line out)"},
+		{host("arch: aarch64"), ""},
+		{host("nodeIP: ''"), "spec.hosts[0].nodeIP: is empty (give it a value, or take the line out)"},
+		{host("taints: [a:NoSchedule, a:NoExecute, 'b=:NoSchedule']"), ""},
+		{host("taints: [" + long + ":NoSchedule]"), `spec.hosts[0].taints[0]: "` + long + `:NoSchedule" is not a taint (key[=value]:NoSchedule|PreferNoSchedule|NoExecute)`},
+		{host("labels: {" + long + ": x}"), `spec.hosts[0].labels.` + long + `: "` + long + `" is not a label ([prefix/]name: letters, digits, -, _ and ., at most 63 of them)`},
+		{host("labels: {x: " + long + "}"), `spec.hosts[0].labels.x: "` + long + `" is not a label's value (letters, digits, -, _ and ., at most 63 of them)`},
+		{host("labels: {node.kubernetes.io/instance-type: x, sub.kubelet.kubernetes.io/y: z, empty: ''}"), ""},
+		{host("hostKey: ''"), "spec.hosts[0].hostKey: is empty (give it a value, or take the line out)"},
+
+		{second("address: 10.0.0.1, port: 22"), "spec.hosts[1].address: 10.0.0.1 is taken by spec.hosts[0] (line 9)"},
+		{second("address: 10.0.0.1, port: 2222"), ""},
+		{second("address: B.example.com"), ""},
+		{second("address: 10.0.0.2, nodeIP: 10.0.0.1"), "spec.hosts[1].nodeIP: 10.0.0.1 is taken by spec.hosts[0] (line 9)"},
+		{second("address: 10.0.0.2, jump: 'root@gate'"), ""},
+		{second("address: 10.244.3.4"), "spec.hosts[1].address: 10.244.3.4 lies in the pod network 10.244.0.0/16 (choose another podCIDR)"},
+	} {
+		t.Run(test.replace[1], func(t *testing.T) {
+			got := ""
+			if _, err := Parse("F", []byte(edit(t, test.replace))); err != nil {
+				var lines []string
+				var problems *Problems
+				if !errors.As(err, &problems) {
+					t.Fatal(err)
+				}
+				for _, problem := range problems.List {
+					if problem.Line == 0 {
+						t.Errorf("no place: %s", problem)
+					}
+					problem.File, problem.Line = "", 0
+					lines = append(lines, strings.TrimPrefix(problem.String(), ": "))
+				}
+				got = strings.Join(lines, "\n")
+			}
+			if got != test.want {
+				t.Errorf("got  %s\nwant %s", got, test.want)
+			}
+		})
+	}
+}
