@@ -25,8 +25,9 @@ const maxLine = 128<<10 - 1
 const locale = "LC_ALL=C"
 
 // announce tells on stderr that sudo has let us in, then becomes the command. Stdin is sent only after that, so that sudo can
-// never take a line of it for a password, nor the command get the password.
-const announce = `printf %s "$0" >&2; exec "$@"`
+// never take a line of it for a password, nor the command get the password. The mark is put together there: sudo quotes the
+// whole command when it refuses one, and that must not look like the mark.
+const announce = `printf %s-ready "$0" >&2; exec "$@"`
 
 // newLine checks a command and turns it into a line.
 func newLine(cmd Command, sudo bool) (Line, error) {
@@ -48,7 +49,7 @@ func newLine(cmd Command, sudo bool) (Line, error) {
 		nonce := make([]byte, 8)
 		rand.Read(nonce) // never fails
 		l.Prompt = "hybridctl-sudo-" + hex.EncodeToString(nonce)
-		l.Ready = "hybridctl-run-" + hex.EncodeToString(nonce)
+		l.Ready = "hybridctl-run-" + hex.EncodeToString(nonce) + "-ready"
 	}
 	if n := len(l.String()); n > maxLine {
 		return Line{}, fmt.Errorf("the command is %d bytes long, the limit is %d: send the data on stdin", n, maxLine)
@@ -61,7 +62,7 @@ func (l Line) String() string {
 	if !l.Sudo {
 		return locale + " " + Quote(l.Argv...)
 	}
-	return locale + " " + Quote(append([]string{"sudo", "-S", "-p", l.Prompt, "--", "sh", "-c", announce, l.Ready}, l.Argv...)...)
+	return locale + " " + Quote(append([]string{"sudo", "-S", "-p", l.Prompt, "--", "sh", "-c", announce, strings.TrimSuffix(l.Ready, "-ready")}, l.Argv...)...)
 }
 
 // Script returns the script and its arguments, when the line runs one.
@@ -88,7 +89,7 @@ func ParseLine(s string) (Line, error) {
 	if len(words) < 10 || words[7] != announce {
 		return Line{}, errors.New("sudo in words of somebody else")
 	}
-	return Line{Argv: words[9:], Sudo: true, Prompt: words[3], Ready: words[8]}, nil
+	return Line{Argv: words[9:], Sudo: true, Prompt: words[3], Ready: words[8] + "-ready"}, nil
 }
 
 // describe names a command in messages: short, on one line, secrets redacted.

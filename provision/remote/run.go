@@ -63,7 +63,7 @@ func (c *Conn) run(ctx context.Context, cmd Command, line Line, what string, sec
 	case errors.As(waitErr, &exit):
 		e := &ExitError{Command: what, Status: exit.ExitStatus(), Signal: exit.Signal(), Stderr: secrets.Replace(string(out.Stderr))}
 		if x.talk != nil && !x.talk.started {
-			return out, c.sudoFailure(x.talk, e)
+			return out, c.sudoFailure(x.talk, e, secrets)
 		}
 		return out, e
 	case errors.Is(waitErr, ErrClosed):

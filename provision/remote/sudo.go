@@ -158,7 +158,7 @@ func (t *sudoTalk) answer(ctx context.Context, word string, stdin io.Writer, end
 }
 
 // sudoFailure reads sudo's last words, in a session that ended before the command started.
-func (c *Conn) sudoFailure(t *sudoTalk, exit *ExitError) error {
+func (c *Conn) sudoFailure(t *sudoTalk, exit *ExitError, secrets *strings.Replacer) error {
 	has := func(parts ...string) bool {
 		return slices.ContainsFunc(parts, func(p string) bool { return bytes.Contains(t.said, []byte(p)) })
 	}
@@ -175,5 +175,5 @@ func (c *Conn) sudoFailure(t *sudoTalk, exit *ExitError) error {
 		c.sudo.err = wrongPassword()
 		return c.sudo.err
 	}
-	return faultf(ErrSudoDenied, exit, "sudo failed with status %d: %s", exit.Status, lastLine(string(t.said)))
+	return faultf(ErrSudoDenied, exit, "sudo failed with status %d: %s", exit.Status, lastLine(secrets.Replace(string(t.said))))
 }

@@ -16,6 +16,11 @@ import (
 const fakeSudo = `#!/bin/sh
 [ "$1 $2" = "-S -p" ] && [ "$4" = -- ] || { echo "sudo: unknown words: $*" >&2; exit 1; }
 [ "$LC_ALL" = C ] || { echo "sudo: Kennwort falsch" >&2; exit 1; }
+if [ "$FAKE_SUDO_PASSWORD" = refuse ]; then
+	shift 4
+	echo "Sorry, user ops is not allowed to execute '$*' as root on host." >&2
+	exit 1
+fi
 if [ -n "$FAKE_SUDO_PASSWORD" ]; then
 	printf '%s' "$3" >&2
 	IFS= read -r word
@@ -74,6 +79,15 @@ func TestSudo_OneTryOnlyThroughARealShell(t *testing.T) {
 	c := throughShell(t, "right", "wrong") // this sudo does not ask again
 	_, err := c.Run(t.Context(), remote.Command{Argv: []string{"id"}, Stdin: strings.NewReader("x"), Sudo: true})
 	if !errors.Is(err, remote.ErrSudoPassword) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// sudo quotes the command that it refuses, our marks in it.
+func TestSudo_RefusalThatQuotesTheCommand(t *testing.T) {
+	c := throughShell(t, "refuse", "")
+	_, err := c.Run(t.Context(), remote.Command{Argv: []string{"id"}, Sudo: true})
+	if !errors.Is(err, remote.ErrSudoDenied) || strings.Contains(err.Error(), "printf") {
 		t.Errorf("error %v", err)
 	}
 }
