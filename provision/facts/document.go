@@ -26,15 +26,14 @@ func decode(data []byte) (document, error) {
 	if start < 0 {
 		return nil, fmt.Errorf("%w: it begins %.60q", errNoDocument, data)
 	}
-	// A file zeroed by a crash puts bytes into the text that JSON forbids.
-	data = bytes.Map(func(r rune) rune {
-		if r < ' ' {
-			return ' '
+	text := bytes.Clone(data[start:])
+	for i, c := range text { // a file zeroed by a crash puts bytes into the document that JSON forbids
+		if c < ' ' {
+			text[i] = ' '
 		}
-		return r
-	}, data[start:])
+	}
 	var d document
-	if err := json.NewDecoder(bytes.NewReader(data)).Decode(&d); err != nil {
+	if err := json.NewDecoder(bytes.NewReader(text)).Decode(&d); err != nil {
 		return nil, fmt.Errorf("%w: %v", errNoDocument, err)
 	}
 	if d.word("machine") == "" {
