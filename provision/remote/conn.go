@@ -61,13 +61,21 @@ func (c *Conn) lost(what string) error {
 	case <-c.link.done:
 	case <-time.After(100 * time.Millisecond):
 	}
+	switch {
+	case c.closed():
+		return faultf(ErrClosed, nil, "%s: the connection was closed", what)
+	case c.link.isDone():
+		return faultf(ErrClosed, c.link.cause, "%s: connection lost: %v", what, c.link.cause).passing()
+	}
+	return faultf(ErrClosed, nil, "%s: the session ended without an answer", what).passing()
+}
+
+func (c *Conn) closed() bool {
 	select {
 	case <-c.closing:
-		return faultf(ErrClosed, nil, "%s: the connection was closed", what)
-	case <-c.link.done:
-		return faultf(ErrClosed, c.link.cause, "%s: connection lost: %v", what, c.link.cause).passing()
+		return true
 	default:
-		return faultf(ErrClosed, nil, "%s: the session ended without an answer", what).passing()
+		return false
 	}
 }
 

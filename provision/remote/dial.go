@@ -90,7 +90,9 @@ func (d *Dialer) Close() error {
 	for _, l := range live {
 		select {
 		case <-l.ready:
-			l.fail(errors.New("closed"))
+			if l.err == nil {
+				l.fail(errors.New("closed"))
+			}
 		default: // still being made: open sees closed
 		}
 	}

@@ -54,14 +54,17 @@ func (l *link) start() {
 	}
 }
 
-// fail ends the link; the first cause stays. Everything that waits on it is told before the socket is closed, which can take
-// its time on a dead hop.
+// fail ends the link; the first cause stays.
 func (l *link) fail(cause error) {
 	l.once.Do(func() {
 		l.cause = cause
 		l.dialer.forget(l)
 		close(l.done)
-		l.client.Close()
+		if l.parent == nil {
+			l.client.Close()
+		} else {
+			go l.client.Close() // tells the hop before, which may be dead and not take it
+		}
 	})
 }
 

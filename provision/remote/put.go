@@ -123,7 +123,7 @@ func (c *Conn) openSFTP(ctx context.Context, what string) (client *sftp.Client, 
 		return nil, nil, err
 	}
 	end = func() {
-		s.Close()
+		go s.Close() // it may hang as long as the connection does
 		giveBack()
 	}
 	client, err = within(ctx, c.link.done, func() (*sftp.Client, error) { return newSFTP(s) }, func(*sftp.Client) {})

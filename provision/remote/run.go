@@ -50,7 +50,6 @@ func (c *Conn) run(ctx context.Context, cmd Command, line Line, what string, sec
 		return Output{}, err
 	}
 	defer giveBack()
-	defer session.Close()
 	c.sessions.Add(1)
 	x := newExecution(c, session, cmd, line)
 	waitErr := x.wait(ctx, line.String())
@@ -149,17 +148,18 @@ func (x *execution) wait(ctx context.Context, line string) error {
 			return ending(err)
 		case err := <-fed:
 			if err != nil {
-				x.kill()
+				go x.kill()
 				return err
 			}
 			feeding = false
 		case err := <-x.stdout.failed:
-			x.kill()
+			go x.kill()
 			return fmt.Errorf("the command's output could not be kept: %w", err)
 		case <-ctx.Done():
-			x.kill()
+			go x.kill()
 			return errStopped
 		case <-x.conn.closing:
+			go x.kill()
 			return ErrClosed
 		case <-x.conn.link.done:
 			return ErrClosed
@@ -225,7 +225,7 @@ func (x *execution) feed(ctx context.Context) error {
 }
 
 // kill ends the command as well as sshd allows: it passes signals to commands of a login user who is not root, and not on to
-// what runs under sudo.
+// what runs under sudo. It may hang as long as the connection does.
 func (x *execution) kill() {
 	x.stop.Store(true)
 	x.session.Signal(ssh.SIGTERM)

@@ -158,3 +158,59 @@ func TestRun_CommandTimeout(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+func TestRun_CancelReturnsThoughTheHostHangs(t *testing.T) {
+	h, c := dial(t, remotetest.Options{})
+	ctx, cancel := context.WithCancel(t.Context())
+	h.On(remotetest.Is("cat"), func(s *remotetest.Session) int {
+		io.ReadFull(s.Stdin, make([]byte, 1<<20))
+		h.Hang()
+		cancel()
+		<-s.Context().Done()
+		return 0
+	})
+	endless := io.MultiReader(bytes.NewReader(randomBytes(64<<20)), neverEnding{})
+	_, err := c.Run(ctx, remote.Command{Argv: []string{"cat"}, Stdin: endless})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}
+
+type neverEnding struct{}
+
+func (neverEnding) Read(p []byte) (int, error) { return len(p), nil }
+
+type brokenPipe struct{}
+
+func (brokenPipe) Read([]byte) (int, error)  { return 0, errors.New("source is gone") }
+func (brokenPipe) Write([]byte) (int, error) { return 0, errors.New("sink is gone") }
+
+func TestRun_BrokenStreamsOfTheCaller(t *testing.T) {
+	h, c := dial(t, remotetest.Options{})
+	h.On(remotetest.Is("cat"), func(s *remotetest.Session) int {
+		io.Copy(s.Stdout, s.Stdin)
+		<-s.Context().Done()
+		return 0
+	})
+	_, err := c.Run(t.Context(), remote.Command{Argv: []string{"cat"}, Stdin: brokenPipe{}})
+	if err == nil || err.Error() != "cat: read stdin: source is gone" {
+		t.Errorf("error %v", err)
+	}
+	_, err = c.Run(t.Context(), remote.Command{Argv: []string{"cat"}, Stdin: strings.NewReader("x"), Stdout: brokenPipe{}})
+	if err == nil || err.Error() != "cat: the command's output could not be kept: sink is gone" {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestRun_ClosedMeanwhile(t *testing.T) {
+	h, c := dial(t, remotetest.Options{})
+	h.On(remotetest.Is("wait"), func(s *remotetest.Session) int {
+		c.Close()
+		<-s.Context().Done()
+		return 0
+	})
+	_, err := c.Run(t.Context(), remote.Command{Argv: []string{"wait"}})
+	if !errors.Is(err, remote.ErrClosed) || remote.Transient(err) || err.Error() != "wait: the connection was closed" {
+		t.Errorf("error %v", err)
+	}
+}
