@@ -31,12 +31,12 @@ digest_of() { sha256sum "$1" | cut -d' ' -f1; }
 # land SHA MODE SOURCE PATH: SOURCE becomes PATH by rename within PATH's own directory
 land() {
 	mkdir -p "$(dirname "$4")"
-	t="$(dirname "$4")/.hybridctl.$(basename "$4")"
-	rm -f "$t"
-	ln "$3" "$t" 2>/dev/null || cp "$3" "$t"
-	chown 0:0 "$t"
-	chmod "$2" "$t"
-	mv -f "$t" "$4"
+	beside="$(dirname "$4")/.hybridctl.$(basename "$4")"
+	rm -f "$beside"
+	ln "$3" "$beside" 2>/dev/null || cp "$3" "$beside"
+	chown 0:0 "$beside"
+	chmod "$2" "$beside"
+	mv -f "$beside" "$4"
 	echo "changed $4"
 	changed=y
 }
@@ -74,11 +74,11 @@ while read -r word a b c d; do
 		if [ -f "$c" ] && [ ! -L "$c" ] && [ "$(digest_of "$c")" = "$a" ]; then
 			[ "$(stat -c %a "$c")" = "${b#0}" ] || { chmod "$b" "$c"; echo "changed $c"; }
 		else
-			t=$(mktemp /run/hybridctl/text.XXXXXX)
-			printf %s "$d" | base64 -d >"$t"
-			[ "$(digest_of "$t")" = "$a" ] || { rm -f "$t"; echo "apply: $c: the text came damaged" >&2; exit 71; }
-			land "$a" "$b" "$t" "$c"
-			rm -f "$t"
+			body=$(mktemp /run/hybridctl/text.XXXXXX)
+			printf %s "$d" | base64 -d >"$body"
+			[ "$(digest_of "$body")" = "$a" ] || { rm -f "$body"; echo "apply: $c: the text came damaged" >&2; exit 71; }
+			land "$a" "$b" "$body" "$c"
+			rm -f "$body"
 		fi
 		own "$a" "$c"
 		;;

@@ -61,7 +61,7 @@ Description=kubeadm $verb, started by hybridctl
 Type=oneshot
 ExecStart=/bin/sh $run/kubeadm.sh
 StandardOutput=truncate:$log
-StandardError=append:$log
+StandardError=inherit
 TimeoutStartSec=infinity
 KillMode=mixed
 X

@@ -21,6 +21,7 @@ import (
 	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 	kubeadm "k8s.io/kubernetes/cmd/kubeadm/app"
+	kubeadmutil "k8s.io/kubernetes/cmd/kubeadm/app/util"
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
@@ -44,9 +45,7 @@ func main() {
 	case newCommand != nil:
 		os.Exit(cli.Run(newCommand()))
 	case name == "kubeadm":
-		if kubeadm.Run() != nil { // it has printed the error
-			os.Exit(1)
-		}
+		kubeadmutil.CheckErr(kubeadm.Run()) // prints the error and ends with kubeadm's own exit code
 	case name == "etcd":
 		etcdmain.Main(os.Args)
 	default:
