@@ -53,7 +53,7 @@ func Create(ctx context.Context, sourceFile, dir string, o CreateOptions) (b *Bu
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, beside.discard()) }()
-	m := &maker{ctx: ctx, dir: beside.path, progress: o.Progress}
+	m := &maker{ctx: ctx, dir: beside.path, progress: o.Progress, copied: map[string]Binary{}}
 	if err := m.make(g, s.KubernetesVersion); err != nil {
 		return nil, err
 	}
@@ -72,6 +72,7 @@ type maker struct {
 	dir      string
 	progress func(Progress)
 	state    Progress
+	copied   map[string]Binary // by the file they were copied from
 }
 
 func (m *maker) make(g *gatherer, version string) error {
@@ -116,6 +117,11 @@ func (m *maker) copyBinary(b foundBinary) (Binary, error) {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return Binary{}, err
 	}
+	if same, ok := m.copied[b.from]; ok && os.Link(filepath.Join(m.dir, filepath.FromSlash(same.Path)), to) == nil {
+		b.SHA256, b.Size = same.SHA256, same.Size // one program under several names is stored once
+		m.wrote(int(b.Size))
+		return b.Binary, nil
+	}
 	from, err := os.Open(b.from)
 	if err != nil {
 		return Binary{}, err
@@ -132,6 +138,7 @@ func (m *maker) copyBinary(b foundBinary) (Binary, error) {
 		return Binary{}, err
 	}
 	b.SHA256, b.Size = hex.EncodeToString(sum.Sum(nil)), n
+	m.copied[b.from] = b.Binary
 	return b.Binary, errors.Join(f.Chmod(0o755), f.Close())
 }
 

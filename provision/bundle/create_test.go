@@ -73,6 +73,28 @@ func TestCreate_SameInputsGiveTheSameManifest(t *testing.T) {
 	}
 }
 
+func TestCreate_OneProgramUnderSeveralNames(t *testing.T) {
+	dir := t.TempDir()
+	file := bundletest.Write(t, dir)
+	replaceOnce(t, file, `arm64: bin/arm64/kubeadm`, "arm64: bin/arm64/kubelet")
+	b, err := bundle.Create(t.Context(), file, filepath.Join(t.TempDir(), "bundle"), bundle.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantNoFindings(t, b.Dir)
+	bins := b.Binaries(arm64, bundle.Kubernetes)
+	adm, let := bins[0], bins[2]
+	if adm.Name != "kubeadm" || adm.SHA256 != let.SHA256 || adm.Size != let.Size || adm.Path == let.Path {
+		t.Errorf("%+v and %+v", adm, let)
+	}
+	one, errOne := os.Stat(filepath.Join(b.Dir, adm.Path))
+	two, errTwo := os.Stat(filepath.Join(b.Dir, let.Path))
+	source, errSource := os.Stat(filepath.Join(dir, "bin/arm64/kubelet"))
+	if err := errors.Join(errOne, errTwo, errSource); err != nil || !os.SameFile(one, two) || os.SameFile(one, source) {
+		t.Errorf("stored twice, or shared with the source: %v", err)
+	}
+}
+
 func TestCreate_OneArchitecture(t *testing.T) {
 	b := bundletest.Make(t, arm64)
 	if got := b.Archs(); !slices.Equal(got, []platform.Arch{arm64}) {

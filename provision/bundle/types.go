@@ -1,6 +1,3 @@
-// Package bundle owns the artefacts of every architecture: a directory with bundle.json, the binaries per architecture and one
-// OCI layout whose image indexes hold every architecture. It makes bundles from local files, verifies them down to the ELF
-// header, selects what one architecture needs and streams it. It never talks to a host.
 package bundle
 
 import "github.com/hybridctl/hybridctl/provision/platform"

@@ -1,0 +1,37 @@
+// Package bundle owns the artefacts of every architecture: a directory with bundle.json, the binaries per architecture and one
+// OCI layout whose image indexes hold every architecture. It makes bundles from local files, verifies them down to the ELF
+// header, selects what one architecture needs and streams it. It never talks to a host.
+//
+//	bundle.json                          what there is, with sha256 and size (Manifest)
+//	bin/<arch>/<component>/<name>        the binaries
+//	oci/                                 an OCI image layout; index.json names one image index per reference
+//
+// # The source
+//
+// Create makes a bundle from bundle.yaml, for instance:
+//
+//	apiVersion: hybridctl.dev/v1alpha1
+//	kind: BundleSource
+//	kubernetesVersion: v1.36.3
+//	architectures: [amd64, arm64]       # default: all that are supported
+//	binaries:
+//	  - {component: kubernetes, name: kubelet, version: v1.36.3, files: {amd64: amd64/kubelet, arm64: arm64/kubelet}}
+//	  - {component: cni-plugins, version: v1.9.1, directories: {amd64: amd64/cni, arm64: arm64/cni}}
+//	images:
+//	  - {component: etcd, ref: registry.k8s.io/etcd:3.6.8-0, path: images/oci}
+//	  - {component: coredns, ref: registry.k8s.io/coredns/coredns:v1.14.2, paths: {amd64: coredns-amd64.tar, arm64: coredns-arm64.tar}}
+//	  - {ref: registry.example/tools:1, name: localhost/tools:latest, path: tools.tar}
+//
+// Paths start at the folder of bundle.yaml. A binary is one ELF executable per architecture (files) or every executable of a
+// directory per architecture (directories). An image lies in one OCI layout or OCI archive with all architectures (path), or in one
+// layout, OCI archive or docker archive per architecture (paths); where several images lie together it is the one called name, or
+// else ref. What an image is for is read from its config. Image manifests are kept byte for byte, so their digests stay.
+//
+// Everything that is wrong is reported at once, with line and column. The components and what every bundle needs of them stand in
+// components.go; an image without a component is any further image.
+//
+// # What is checked when
+//
+// Open looks whether every file is there with its size, in milliseconds. Verify reads everything. Create ends with Verify before
+// the new bundle takes its place. WriteImages verifies each blob as it is sent; a binary is verified at the far end.
+package bundle
