@@ -21,7 +21,7 @@ import (
 	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 	kubeadm "k8s.io/kubernetes/cmd/kubeadm/app"
-	kubeadmutil "k8s.io/kubernetes/cmd/kubeadm/app/util"
+	kubeadmerrors "k8s.io/kubernetes/cmd/kubeadm/app/util/errors"
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
@@ -45,7 +45,7 @@ func main() {
 	case newCommand != nil:
 		os.Exit(cli.Run(newCommand()))
 	case name == "kubeadm":
-		kubeadmutil.CheckErr(kubeadm.Run()) // prints the error and ends with kubeadm's own exit code
+		kubeadmerrors.HandleError(kubeadm.Run()) // prints the error and ends with kubeadm's own exit code
 	case name == "etcd":
 		etcdmain.Main(os.Args)
 	default:
