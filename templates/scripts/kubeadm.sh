@@ -69,6 +69,7 @@ systemctl daemon-reload
 systemctl reset-failed $unit 2>/dev/null || true
 systemctl start $unit || true
 finished && { rm -f /run/systemd/system/$unit $run/kubeadm.sh; systemctl daemon-reload; exit 0; }
-echo "kubeadm $verb failed; the whole output is in $log on the host:" >&2
-grep -v '^$' "$log" | tail -n 25 >&2
+# what kubeadm says of the cause, without the phases that went well
+cause=$(grep -E '^error|\[ERROR ' "$log" | tail -n 8)
+printf 'kubeadm %s failed (all of its output is in %s on the host): %s\n' "$verb" "$log" "${cause:-$(grep -v '^[[:space:]]*$' "$log" | tail -n 3)}" >&2
 exit 75
