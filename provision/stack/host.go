@@ -1,0 +1,86 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/pulumi/pulumi/pkg/v3/engine"
+	pluginhost "github.com/pulumi/pulumi/pkg/v3/host"
+	"github.com/pulumi/pulumi/pkg/v3/resource/plugin"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/diag"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/util/env"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/workspace"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+)
+
+// pluginHost answers the engine's requests for plugins from this process: nothing is looked up on the disk, started or downloaded.
+// The rest is the stock host's, embedded so that most changes to the interface do not reach us.
+type pluginHost struct {
+	plugin.Host
+	run *run
+}
+
+func hostFactory(r *run) engine.HostFactory {
+	return func(ctx context.Context, d, status diag.Sink, debug plugin.DebugContext) (plugin.Host, error) {
+		stock, err := pluginhost.New(ctx, d, status, debug, nil, nil, nil, nil)
+		if err != nil {
+			return nil, err
+		}
+		return pluginHost{Host: stock, run: r}, nil
+	}
+}
+
+func (h pluginHost) Provider(_ *plugin.Context, d workspace.PluginDescriptor, _ env.Env) (plugin.Provider, error) {
+	if d.Name != pkg {
+		return nil, fmt.Errorf("the state needs the Pulumi provider %q, which is not one of this program's", d.Name)
+	}
+	return &provider{run: h.run}, nil
+}
+
+func (h pluginHost) LanguageRuntime(*plugin.Context, string) (plugin.LanguageRuntime, error) {
+	return language{program: program(h.run.plan), engineAddr: h.ServerAddr()}, nil
+}
+
+func (h pluginHost) ResolvePlugin(_ *plugin.Context, d workspace.PluginDescriptor) (*workspace.PluginInfo, error) {
+	return &workspace.PluginInfo{Name: d.Name, Kind: apitype.ResourcePlugin}, nil
+}
+
+func (h pluginHost) SignalCancellation() error { return nil }
+
+// language runs a program that is a Go function. The embedded interface is nil: its other methods serve the pulumi command
+// (new projects, packages, plugins) and the engine never calls them.
+type language struct {
+	plugin.LanguageRuntime
+	program    pulumi.RunFunc
+	engineAddr string
+}
+
+// Run does without pulumi.RunErr, which lets the environment have its say.
+func (l language) Run(ctx context.Context, info plugin.RunInfo) (string, bool, error) {
+	p, err := pulumi.NewContext(ctx, pulumi.RunInfo{
+		Project: info.Project, Stack: info.Stack, Organization: info.Organization,
+		MonitorAddr: info.MonitorAddress, EngineAddr: l.engineAddr, Parallel: info.Parallel, DryRun: info.DryRun,
+	})
+	if err != nil {
+		return "", false, err
+	}
+	if err := errors.Join(pulumi.RunWithContext(p, l.program), p.Close()); err != nil {
+		return err.Error(), false, nil
+	}
+	return "", false, nil
+}
+
+func (l language) GetRequiredPackages(context.Context, plugin.ProgramInfo) (
+	[]workspace.PackageDescriptor, []workspace.PackageSpec, error,
+) {
+	return nil, nil, nil
+}
+
+func (l language) GetPluginInfo(context.Context) (plugin.PluginInfo, error) {
+	return plugin.PluginInfo{}, nil
+}
+
+func (l language) Cancel(context.Context) error { return nil }
+func (l language) Close() error                 { return nil }

@@ -1,0 +1,159 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/report"
+	"github.com/hybridctl/hybridctl/provision/steps"
+)
+
+// run is one Up or Destroy as the provider sees it: it hands steps to the executor and collects what came of them.
+type run struct {
+	ctx   context.Context // the engine calls the provider with a context that never ends; executors get this one
+	plan  plan.Plan
+	steps map[plan.ID]plan.Step
+	ex    steps.Executor
+	sink  report.Sink
+	stop  <-chan struct{}
+	work  func(plan.Step) (report.Change, error) // apply or undo
+	needs map[plan.ID][]plan.ID                  // the steps that must succeed before each step
+
+	undoing bool
+
+	mu      sync.Mutex
+	over    bool // results were taken: whoever still runs is not listened to
+	halted  bool // no new steps: the journal cannot be written
+	refused bool // a step was not started although nothing it needs had failed
+	running map[plan.ID]bool
+	changes map[plan.ID]report.Change
+}
+
+var errNotStarted = errors.New("the run is ending")
+
+func newRun(ctx context.Context, p plan.Plan, ex steps.Executor, o Options) (*run, error) {
+	byID, err := index(p)
+	if err != nil {
+		return nil, err
+	}
+	r := &run{
+		ctx: ctx, plan: p, steps: byID, ex: ex, sink: o.Progress, stop: o.Stop,
+		running: map[plan.ID]bool{}, changes: make(map[plan.ID]report.Change, len(p.Steps)),
+	}
+	if r.sink == nil {
+		r.sink = report.Discard
+	}
+	return r, nil
+}
+
+// step works on the step of that ID and records the change. The error is for the engine, which stops what needs the step.
+func (r *run) step(id plan.ID) error {
+	s, known := r.steps[id]
+	if !known {
+		return fmt.Errorf("step %s is not in the plan", id) // base keeps such steps from the engine
+	}
+	if !r.begin(id) {
+		return errNotStarted
+	}
+	start := time.Now()
+	c, err := r.guarded(s)
+	c.Host, c.Step, c.Kind = s.Host, string(s.ID), string(s.Kind)
+	if c.Duration == 0 {
+		c.Duration = time.Since(start)
+	}
+	if err == nil && c.Action == report.Failed {
+		err = errors.New(c.Error)
+	}
+	if err != nil {
+		c.Action, c.Error = report.Failed, err.Error()
+	}
+	r.end(s, c, err)
+	return err
+}
+
+// begin says whether the step may start. Refusing here, rather than cancelling the engine, lets the engine come to its regular
+// end: nothing that has begun is cut off, and everything done is recorded.
+func (r *run) begin(id plan.ID) bool {
+	stopped := r.ctx.Err() != nil
+	select {
+	case <-r.stop:
+		stopped = true
+	default:
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if stopped || r.halted || r.over {
+		r.refused = true
+		return false
+	}
+	r.running[id] = true
+	return true
+}
+
+func (r *run) end(s plan.Step, c report.Change, err error) {
+	r.mu.Lock()
+	over := r.over
+	if !over {
+		delete(r.running, s.ID)
+		r.changes[s.ID] = c
+	}
+	r.mu.Unlock()
+	if !over && c.Action != report.Unchanged {
+		r.event(s, report.Event{Kind: report.Done, Action: c.Action, Message: c.Detail, Err: err})
+	}
+}
+
+// guarded does the work; a panic becomes an error of the step, so that the other hosts go on.
+func (r *run) guarded(s plan.Step) (c report.Change, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			slog.Debug("panic in a step", "step", s.ID, "panic", p, "stack", string(debug.Stack()))
+			c, err = report.Change{}, fmt.Errorf("internal error, please report it: %v", p)
+		}
+	}()
+	return r.work(s)
+}
+
+// apply makes the step true, unless it is already: the state may have been lost.
+func (r *run) apply(s plan.Step) (report.Change, error) {
+	action, err := r.ex.Check(r.ctx, s)
+	if err == nil && action == report.Unchanged {
+		return report.Change{Action: action, Detail: s.Reason}, nil
+	}
+	r.event(s, report.Event{Kind: report.Started})
+	if err != nil {
+		return report.Change{}, err
+	}
+	c, err := r.ex.Apply(r.ctx, s)
+	if c.Action == "" {
+		c.Action = action
+	}
+	return c, err
+}
+
+func (r *run) undo(s plan.Step) (report.Change, error) {
+	r.event(s, report.Event{Kind: report.Started})
+	c, err := r.ex.Undo(r.ctx, s)
+	if c.Action == "" {
+		c.Action = report.Deleted
+	}
+	return c, err
+}
+
+func (r *run) event(s plan.Step, e report.Event) {
+	e.Time, e.Host, e.Step = time.Now(), s.Host, string(s.Kind)
+	r.sink.Event(e)
+}
+
+// halt lets running steps finish and starts no new ones.
+func (r *run) halt() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.halted = true
+}
