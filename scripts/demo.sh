@@ -25,13 +25,13 @@ took "machines booted"
 e2e/lab/lab exec bin/hybridctl up -f "$inventory" --yes
 took "hybridctl up"
 kubeconfig=$(dirname "$inventory")/.hybridctl/$(basename "$inventory" .yaml)/kubeconfig
-e2e/lab/lab exec bin/lab-kube kubectl --kubeconfig "$kubeconfig" get nodes -o wide
+e2e/lab/lab exec bin/kubectl --kubeconfig "$kubeconfig" get nodes -o wide
 say "all of it: $((SECONDS - begin))s"
 cat <<T
 
 The machines live in a network namespace of their own; run commands there:
 
-  e2e/lab/lab exec bin/lab-kube kubectl --kubeconfig $PWD/$kubeconfig get pods -A -o wide
+  e2e/lab/lab exec bin/kubectl --kubeconfig $PWD/$kubeconfig get pods -A -o wide
   e2e/lab/lab exec bin/hybridctl status -f $inventory
   e2e/lab/lab exec bin/hybridctl destroy -f $inventory --yes
   e2e/lab/lab down
