@@ -33,7 +33,7 @@ func aStep(t *testing.T) (root, small, large string) {
 		"srv/big binary":                 strings.Repeat("x", 1<<20+1),
 	}.write(t)
 	small, large = filepath.Join(root, "srv/config.toml"), filepath.Join(root, "srv/big binary")
-	m := host.Marker{State: host.MarkerDone, Digest: "sha256:1", Units: []string{"containerd.service"},
+	m := host.Marker{State: host.MarkerDone, Digest: "sha256:1", Units: []string{"example.service"},
 		Modules: []string{"overlay", "br_netfilter"}, Sysctls: map[string]string{"net.ipv4.ip_forward": "1", "net.ipv4.tcp_rmem": "4096 131072"}}
 	for _, path := range []string{small, large} {
 		m.Files = append(m.Files, markerFile(t, path))
@@ -113,13 +113,13 @@ func TestDrift(t *testing.T) {
 		"large file longer":  {func(_, _, large string) { rewrite(large, strings.Repeat("x", 1<<20+2)) }, "LARGE has 1048578 bytes, it had 1048577"},
 		"unit stopped": {func(root, _, _ string) {
 			write(t, filepath.Join(root, "bin/systemctl"), shellScript("shift; for u; do echo inactive; done; exit 3"), 0o755)
-		}, "the unit containerd.service is inactive"},
+		}, "the unit example.service is inactive"},
 		"unit failed": {func(root, _, _ string) {
 			write(t, filepath.Join(root, "bin/systemctl"), shellScript("shift; for u; do echo failed; done; exit 3"), 0o755)
-		}, "the unit containerd.service is failed"},
+		}, "the unit example.service is failed"},
 		"systemd does not answer": {func(root, _, _ string) {
 			write(t, filepath.Join(root, "bin/systemctl"), shellScript("exit 1"), 0o755)
-		}, "the unit containerd.service could not be asked about"},
+		}, "the unit example.service could not be asked about"},
 		"module unloaded": {func(root, _, _ string) { remove(filepath.Join(root, "sys/module/overlay")) }, "the kernel module overlay is not loaded"},
 		"module gone":     {func(root, _, _ string) { remove(filepath.Join(root, "sys/module/br_netfilter")) }, "the kernel module br_netfilter is not loaded"},
 		"setting changed": {func(root, _, _ string) {

@@ -223,6 +223,9 @@ func TestScript(t *testing.T) {
 				if strings.Contains(string(out), "SECRET") {
 					t.Errorf("a secret of the host is in the answer: %s", out)
 				}
+				if strings.Contains(string(out), "Some Board") || strings.Contains(string(out), "MemFree") {
+					t.Errorf("more of /proc is in the answer than is read: %s", out)
+				}
 				if strings.Contains(string(out), "binfmt/register") {
 					t.Error("a file was read that may be written only: there, mawk ends")
 				}

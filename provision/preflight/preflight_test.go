@@ -124,12 +124,12 @@ var cases = []one{
 	{name: "1 GiB worker", change: func(f *fixture) { f.host("arm-1").MemoryBytes = 1 << 30 },
 		host: "arm-1", check: "memory", status: report.Pass, message: "1024 MiB"},
 	{name: "one processor", change: func(f *fixture) { f.host("x86-1").CPUs = 1 },
-		host: "x86-1", check: "cpus", status: report.Fail, message: "1 processors, wanted 2", hint: "NumCPU"},
+		host: "x86-1", check: "cpus", status: report.Fail, message: "processors: 1, wanted 2", hint: "NumCPU"},
 	{name: "one processor, and kubeadm is told", change: func(f *fixture) {
 		f.host("x86-1").CPUs, f.cluster.Spec.Kubernetes.IgnorePreflightErrors = 1, []string{"numcpu"}
-	}, host: "x86-1", check: "cpus", status: report.Ignored, message: "1 processors"},
+	}, host: "x86-1", check: "cpus", status: report.Ignored, message: "processors: 1"},
 	{name: "worker with one processor", change: func(f *fixture) { f.host("arm-1").CPUs = 1 },
-		host: "arm-1", check: "cpus", status: report.Pass, message: "1 processors"},
+		host: "arm-1", check: "cpus", status: report.Pass, message: "processors: 1"},
 	{name: "full disk", change: func(f *fixture) { f.host("arm-1").DiskFree["/var/lib/containerd"] = 1 << 30 },
 		host: "arm-1", check: "disk", status: report.Fail, message: "1024 MiB free in /var/lib/containerd, wanted 2048 MiB for images", hint: "make room"},
 	{name: "disk of a node", running: true, change: func(f *fixture) { f.host("arm-1").DiskFree["/usr/local/bin"] = 50 << 20 },

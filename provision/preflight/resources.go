@@ -40,10 +40,10 @@ func checkMemory(v view) verdict {
 
 func checkCPUs(v view) verdict {
 	if v.controlPlane() && v.facts.CPUs < controlPlaneCPUs {
-		return v.unlessKubeadmIgnores("NumCPU", fail("%d processors, wanted %d for a control plane", v.facts.CPUs, controlPlaneCPUs).
+		return v.unlessKubeadmIgnores("NumCPU", fail("processors: %d, wanted %d for a control plane", v.facts.CPUs, controlPlaneCPUs).
 			hinted("give the host more processors, or put NumCPU into ignorePreflightErrors"))
 	}
-	return pass("%d processors", v.facts.CPUs)
+	return pass("processors: %d", v.facts.CPUs)
 }
 
 // unlessKubeadmIgnores is for what kubeadm checks as well: who told kubeadm to go on means us too.

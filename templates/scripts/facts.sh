@@ -17,10 +17,9 @@ cd "${root:-/}" || exit
 nl='
 '
 
-# What the markers say must be so. A name in .new was being written when its writer died.
+# What the markers say must be so.
 files=
 for m in "$markers"/*; do
-	case $m in *.new) continue ;; esac
 	[ -f "$m" ] || continue
 	while read -r word rest; do
 		case $word in
