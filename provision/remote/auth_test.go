@@ -1,6 +1,7 @@
 package remote_test
 
 import (
+	"encoding/pem"
 	"errors"
 	"net"
 	"path/filepath"
@@ -109,6 +110,36 @@ func TestAuth_PassphraseIsNotAskedInVain(t *testing.T) {
 	if !errors.Is(err, remote.ErrAuth) || !strings.Contains(err.Error(), "needs a passphrase and nobody can be asked") {
 		t.Errorf("error %v", err)
 	}
+}
+
+func TestAuth_AgentOpensALockedFile(t *testing.T) {
+	f := remotetest.NewFleet(t, 1, remotetest.Options{})
+	h := f.Hosts[0]
+	private := newPrivate(t)
+	block, err := ssh.MarshalPrivateKeyWithPassphrase(private, "", []byte("open sesame"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "id")
+	writeFile(t, file, string(pem.EncodeToMemory(block)))
+	public, err := ssh.NewPublicKey(private.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Authorize(public)
+	c := f.Config()
+	c.AgentSocket = serveAgent(t, agent.AddedKey{PrivateKey: private})
+	c.Prompt = func(q string) (string, error) {
+		t.Errorf("asked %q though the agent has the key", q)
+		return "", errors.New("no")
+	}
+	conf := h.Config()
+	conf.IdentityFiles = []string{file}
+	conn, err := newDialer(t, c).Dial(t.Context(), conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
 }
 
 func serveAgent(t *testing.T, keys ...agent.AddedKey) string {

@@ -205,7 +205,8 @@ func TestSessions_WaitForTheirTurn(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if s := h.Stats(); s.Execs != 40 || s.Connections != 1 {
+	// Refused once for each lowering of the limit, and now and then when the host is slow to clear away.
+	if s := h.Stats(); s.Execs != 40 || s.Connections != 1 || s.Refused > 40 {
 		t.Errorf("host's stats %+v", s)
 	}
 }

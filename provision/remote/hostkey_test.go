@@ -254,6 +254,28 @@ func TestHostKey_CertificateAuthority(t *testing.T) {
 	}
 }
 
+func TestHostKey_KeptOnceForTwoLogins(t *testing.T) {
+	f := remotetest.NewFleet(t, 1, remotetest.Options{})
+	h, d := f.Hosts[0], f.Dialer()
+	var wg sync.WaitGroup
+	for i := range 8 {
+		conf := h.Config()
+		conf.User = fmt.Sprint("user", i) // a connection of its own
+		wg.Go(func() {
+			c, err := d.Dial(t.Context(), conf)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			c.Close()
+		})
+	}
+	wg.Wait()
+	if got := readFile(t, f.Config().ClusterKnownHosts); strings.Count(got, "\n") != 1 {
+		t.Errorf("known_hosts:\n%s", got)
+	}
+}
+
 func TestHostKey_ManyAtOnce(t *testing.T) {
 	f := remotetest.NewFleet(t, 40, remotetest.Options{})
 	d := f.Dialer()

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"bytes"
+	"io"
 	"os/exec"
 	"reflect"
 	"strings"
@@ -71,6 +72,13 @@ func TestQuote_ThroughRealShells(t *testing.T) {
 	shells := shells(t)
 	for _, w := range hardWords {
 		checkWord(t, shells, w)
+	}
+}
+
+// Inside single quotes fish reads backslashes and sh does not; outside they agree.
+func TestQuote_NoBackslashInsideQuotes(t *testing.T) {
+	if got, want := Quote(`a\b'c`), `'a'\\'b'\''c'`; got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }
 
@@ -168,6 +176,59 @@ func TestTail(t *testing.T) {
 		}
 		if got := tl.bytes(); !bytes.Equal(got, whole[900:]) {
 			t.Errorf("steps of %d: %d bytes %.20q", step, len(got), got)
+		}
+	}
+}
+
+func TestGate_ShutMeansShut(t *testing.T) {
+	var b bytes.Buffer
+	g := newGate(&b)
+	g.Write([]byte("before"))
+	g.close()
+	if n, err := g.Write([]byte("after")); n != 5 || err != nil {
+		t.Errorf("%d %v", n, err)
+	}
+	if b.String() != "before" {
+		t.Errorf("%q", b.String())
+	}
+}
+
+// Whatever the pieces in which sudo's words arrive.
+func TestSudoTalk_AnyPieces(t *testing.T) {
+	l := Line{Prompt: "PROMPT", Ready: "READY"}
+	const words = "lecture\nPROMPTSorry, try again.\nPROMPTREADYerror: PROMPT READY\n"
+	for size := 1; size <= len(words); size++ {
+		var stderr bytes.Buffer
+		talk := newSudoTalk(l, &stderr)
+		for i := 0; i < len(words); i += size {
+			piece := words[i:min(i+size, len(words))]
+			if n, err := talk.Write([]byte(piece)); n != len(piece) || err != nil {
+				t.Fatal(n, err)
+			}
+		}
+		if got := stderr.String(); got != "error: PROMPT READY\n" || !talk.started {
+			t.Errorf("pieces of %d: stderr %q", size, got)
+		}
+		if n := len(talk.onPrompt); size == 1 && n != 2 {
+			t.Errorf("asked %d times", n)
+		}
+	}
+}
+
+func TestSudoTalk_ForeignQuestions(t *testing.T) {
+	for said, asks := range map[string]bool{
+		"Password: ":                              true,
+		"(current) LDAP Password:":                true,
+		"lecture: Password:\n":                    false,
+		"sudo: a password is required: ":          false,
+		"[sudo] password for ops: ":               true,
+		"Last login: today":                       false,
+		"Your password expires in 3 days.\nOTP: ": false,
+	} {
+		talk := newSudoTalk(Line{Prompt: "PROMPT", Ready: "READY"}, io.Discard)
+		talk.Write([]byte(said))
+		if got := len(talk.onPrompt) == 1; got != asks {
+			t.Errorf("%q asks: %v", said, got)
 		}
 	}
 }

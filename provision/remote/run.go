@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -70,6 +71,9 @@ func (c *Conn) run(ctx context.Context, cmd Command, line Line, what string, sec
 	case errors.As(waitErr, &ours):
 		return out, waitErr
 	case waitErr == errStopped:
+		if words := x.talk.waiting(); words != "" {
+			what += ": sudo waits after saying " + strconv.Quote(secrets.Replace(words))
+		}
 		return out, ended(ctx, what)
 	}
 	return out, fmt.Errorf("%s: %w", what, waitErr)

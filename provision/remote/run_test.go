@@ -214,3 +214,30 @@ func TestRun_ClosedMeanwhile(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// slowReader has a Read under way until the host has ended the command.
+type slowReader struct {
+	host *remotetest.Host
+	back bool
+}
+
+func (r *slowReader) Read([]byte) (int, error) {
+	for len(r.host.Commands()) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(20 * time.Millisecond) // Run has heard of it by now
+	r.back = true
+	return 0, io.EOF
+}
+
+func TestRun_GivesStdinBack(t *testing.T) {
+	h, c := dial(t, remotetest.Options{})
+	h.On(remotetest.Is("true"), func(*remotetest.Session) int { return 0 })
+	r := &slowReader{host: h}
+	if _, err := c.Run(t.Context(), remote.Command{Argv: []string{"true"}, Stdin: r}); err != nil {
+		t.Fatal(err)
+	}
+	if !r.back {
+		t.Error("Run returned while it still read from Stdin")
+	}
+}

@@ -103,6 +103,14 @@ func (t *sudoTalk) question() bool {
 	return false
 }
 
+// waiting returns sudo's last words while it keeps the command back.
+func (t *sudoTalk) waiting() string {
+	if t == nil || t.started {
+		return ""
+	}
+	return lastLine(string(t.said))
+}
+
 // asksOtherwise finds a password question that is not ours: some PAM modules show their own instead.
 func asksOtherwise(b []byte) bool {
 	if i := bytes.LastIndexByte(b, '\n'); i >= 0 {

@@ -2,11 +2,13 @@ package remote_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hybridctl/hybridctl/provision/remote"
 	"github.com/hybridctl/hybridctl/provision/remote/remotetest"
@@ -16,6 +18,10 @@ import (
 const fakeSudo = `#!/bin/sh
 [ "$1 $2" = "-S -p" ] && [ "$4" = -- ] || { echo "sudo: unknown words: $*" >&2; exit 1; }
 [ "$LC_ALL" = C ] || { echo "sudo: Kennwort falsch" >&2; exit 1; }
+if [ "$FAKE_SUDO_PASSWORD" = token ]; then
+	printf 'Token code: ' >&2
+	exec sleep 1000
+fi
 if [ "$FAKE_SUDO_PASSWORD" = refuse ]; then
 	shift 4
 	echo "Sorry, user ops is not allowed to execute '$*' as root on host." >&2
@@ -89,5 +95,15 @@ func TestSudo_RefusalThatQuotesTheCommand(t *testing.T) {
 	_, err := c.Run(t.Context(), remote.Command{Argv: []string{"id"}, Sudo: true})
 	if !errors.Is(err, remote.ErrSudoDenied) || strings.Contains(err.Error(), "printf") {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestSudo_QuestionThatNobodyUnderstands(t *testing.T) {
+	c := throughShell(t, "token", "")
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	_, err := c.Run(ctx, remote.Command{Argv: []string{"id"}, Sudo: true})
+	if want := `sudo id: sudo waits after saying "Token code:": context deadline exceeded`; !errors.Is(err, context.DeadlineExceeded) || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }

@@ -202,6 +202,7 @@ type Stats struct {
 	Connections int   // TCP connections, accepted
 	Logins      int   // of those, let in
 	Execs       int   // exec requests
+	Refused     int   // sessions refused for MaxSessions
 	SFTP        int   // sftp sessions
 	Tunnels     int   // forwarded connections
 	PTYs        int   // terminals asked for; none are given
@@ -214,6 +215,7 @@ func (s *Stats) add(o Stats) {
 	s.Connections += o.Connections
 	s.Logins += o.Logins
 	s.Execs += o.Execs
+	s.Refused += o.Refused
 	s.SFTP += o.SFTP
 	s.Tunnels += o.Tunnels
 	s.PTYs += o.PTYs
@@ -223,14 +225,14 @@ func (s *Stats) add(o Stats) {
 }
 
 type counters struct {
-	connections, logins, execs, sftp, tunnels, ptys, keepAlives, in, out atomic.Int64
+	connections, logins, execs, refused, sftp, tunnels, ptys, keepAlives, in, out atomic.Int64
 }
 
 // Stats returns the counters.
 func (h *Host) Stats() Stats {
 	c := &h.counters
 	return Stats{
-		Connections: int(c.connections.Load()), Logins: int(c.logins.Load()), Execs: int(c.execs.Load()), SFTP: int(c.sftp.Load()),
+		Connections: int(c.connections.Load()), Logins: int(c.logins.Load()), Execs: int(c.execs.Load()), Refused: int(c.refused.Load()), SFTP: int(c.sftp.Load()),
 		Tunnels: int(c.tunnels.Load()), PTYs: int(c.ptys.Load()), KeepAlives: int(c.keepAlives.Load()),
 		BytesIn: c.in.Load(), BytesOut: c.out.Load(),
 	}
