@@ -74,7 +74,7 @@ func TestParse_OneHostWithoutRoleIsAskedFor(t *testing.T) {
 
 func TestParse_PathsStartAtTheFileOrAtHome(t *testing.T) {
 	text := edit(t,
-		[2]string{"bundle: b", "bundle: ../b/./c\n  ssh: {identityFiles: [~/.ssh/id, keys/k, /k], sudoPasswordFile: '~'}"},
+		[2]string{"bundle: b", "bundle: ../b/./c\n  ssh: {identityFiles: [~/.ssh/id, keys/k, /x/../k], sudoPasswordFile: '~'}"},
 		[2]string{"role: control-plane}", "role: control-plane, identityFiles: [~/k], sudoPasswordFile: s}"})
 	c, err := parse("/etc/lab/inventory.yaml", []byte(text), func() (string, error) { return "/home/me", nil })
 	if err != nil {

@@ -23,8 +23,6 @@ func readDocument(file string, data []byte) (*document, []Problem) {
 	if bytes.HasPrefix(data, []byte{0xFE, 0xFF}) || bytes.HasPrefix(data, []byte{0xFF, 0xFE}) {
 		return fail(position{1, 1}, "the file is UTF-16", "save it as UTF-8")
 	}
-	data = bytes.TrimPrefix(data, []byte("\uFEFF")) // some editors begin UTF-8 files with a byte order mark; it means nothing
-
 	roots, err := parseYAML(data)
 	switch {
 	case err != nil:

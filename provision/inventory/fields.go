@@ -76,9 +76,6 @@ func walkFields(t reflect.Type, path string, visit func(path, name string)) {
 func suggest(written string, candidates []string) string {
 	best, bestDistance := "", 1+max(1, len(written)/3)
 	for _, candidate := range candidates {
-		if strings.EqualFold(written, candidate) {
-			return candidate
-		}
 		if d := distance(strings.ToLower(written), strings.ToLower(candidate)); d < bestDistance {
 			best, bestDistance = candidate, d
 		}

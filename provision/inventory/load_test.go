@@ -125,8 +125,10 @@ func TestParse_ByteOrderMarkAndWindowsLineEnds(t *testing.T) {
 	if diff := cmp.Diff(want, got, ignoreDocument); diff != "" {
 		t.Error(diff)
 	}
-	if line, column := got.Pos("spec.bundle"); line != 7 || column != 11 {
-		t.Errorf("bundle stands at %d:%d", line, column)
+	for path, want := range map[string]position{"apiVersion": {1, 13}, "spec.bundle": {7, 11}} {
+		if line, column := got.Pos(path); line != want.line || column != want.column {
+			t.Errorf("%s stands at %d:%d", path, line, column)
+		}
 	}
 }
 

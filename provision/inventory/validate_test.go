@@ -50,6 +50,7 @@ func TestParse_OneMistake(t *testing.T) {
 		{kubernetes("ignorePreflightErrors: [all]"), ""},
 		{kubernetes("ignorePreflightErrors: ['NumCPU,Mem']"), `spec.kubernetes.ignorePreflightErrors[0]: "NumCPU,Mem" is not one name (write each name as an item of the list)`},
 		{kubernetes("ignorePreflightErrors: [NumCPU, NumCPU]"), `spec.kubernetes.ignorePreflightErrors[1]: "NumCPU" is in the list twice`},
+		{kubernetes("patches: ~bob/x"), "spec.kubernetes.patches: ~bob/x names another user's home (write the path itself)"},
 		{kubernetes("patches: /dev/null"), "spec.kubernetes.patches: /dev/null is not a directory (name the directory)"},
 		{kubernetes("kubelet: {maxPods: 200, clusterdns: x}"), ""},
 
@@ -102,5 +103,16 @@ func TestParse_OneMistake(t *testing.T) {
 				t.Errorf("got  %s\nwant %s", got, test.want)
 			}
 		})
+	}
+}
+
+// A host's list is added to the cluster's, and kubeadm wants "all" alone.
+func TestParse_AllOfAHostBesidesNamesOfTheCluster(t *testing.T) {
+	_, err := Parse("F", []byte(edit(t,
+		[2]string{"version: v1.36.3", "version: v1.36.3\n    ignorePreflightErrors: [Mem]"},
+		[2]string{"role: control-plane", "role: control-plane, ignorePreflightErrors: [ALL]"})))
+	want := `F:10:79: spec.hosts[0].ignorePreflightErrors[0]: "ALL" does not go with spec.kubernetes.ignorePreflightErrors: "all" stands alone (keep one of the two)`
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v", err)
 	}
 }
