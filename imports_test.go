@@ -23,9 +23,10 @@ const module = "github.com/hybridctl/hybridctl/"
 // mayImport is the architecture: which packages of this module each package may import directly. Arrows point right and down.
 // Changing it is fine when the design changes, in the same commit.
 var mayImport = map[string]string{
-	"cmd/hybridctl":          "cmd/hybridctl/cli",
+	"cmd/hybridctl":          "cmd/hybridctl/cli cmd/hybridctl/quiet",
 	"cmd/hybridctl/cli":      "cmd/hybridctl/progress provision provision/inventory provision/bundle provision/plan provision/preflight provision/report",
 	"cmd/hybridctl/progress": "provision/report",
+	"cmd/hybridctl/quiet":    "",
 	"cmd/probe":              "",
 	"provision":              "provision/... templates",
 	"provision/bundle":       "provision/platform provision/image",

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hybridctl/hybridctl/cmd/hybridctl/cli"
+	"github.com/hybridctl/hybridctl/cmd/hybridctl/quiet"
 )
 
 // version is set by the linker: -ldflags "-X main.version=v1.2.3".
@@ -18,6 +19,7 @@ var version string
 func main() { os.Exit(run()) }
 
 func run() int {
+	quiet.Over()
 	// A reader that goes away (… | head) must not kill a run half-way: writes fail instead.
 	signal.Ignore(syscall.SIGPIPE)
 	i := watch()
@@ -42,13 +44,18 @@ type interrupts struct {
 // goodbye is how long a run may take to let go of hosts and terminal after the second signal.
 const goodbye = 2 * time.Second
 
-// watch begins to listen to SIGINT and SIGTERM. The goroutine ends with the process.
+// watch begins to listen to SIGINT and SIGTERM, until the process ends.
 func watch() interrupts {
-	ctx, cancel := context.WithCancel(context.Background())
-	i := interrupts{ctx: ctx, stop: make(chan struct{})}
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	go func() {
+	return act(signals, os.Exit)
+}
+
+// act counts signals: the first asks the run to stop, the second tells it to, and the third, or time, ends the process.
+func act(signals <-chan os.Signal, exit func(int)) interrupts {
+	ctx, cancel := context.WithCancel(context.Background())
+	i := interrupts{ctx: ctx, stop: make(chan struct{})}
+	go func() { // ends with the process
 		<-signals
 		close(i.stop)
 		<-signals
@@ -57,7 +64,7 @@ func watch() interrupts {
 		case <-signals:
 		case <-time.After(goodbye):
 		}
-		os.Exit(cli.ExitCode(context.Canceled, true))
+		exit(cli.ExitCode(context.Canceled, true))
 	}()
 	return i
 }

@@ -58,6 +58,25 @@ func TestInterrupts(t *testing.T) {
 	}
 }
 
+// TestAct_OneSignalAtATime: the channel has no room, so that each send waits until the signal before it was acted on.
+func TestAct_OneSignalAtATime(t *testing.T) {
+	signals, code := make(chan os.Signal), make(chan int, 1)
+	i := act(signals, func(c int) { code <- c })
+	for n := 1; n <= 3; n++ {
+		select {
+		case signals <- syscall.SIGINT:
+		case <-code:
+			t.Fatalf("the process ends before signal %d", n)
+		}
+	}
+	if got := <-code; got != 130 {
+		t.Errorf("exit code %d, want 130", got)
+	}
+	if i.ctx.Err() == nil || !i.interrupted() {
+		t.Error("the run was not told")
+	}
+}
+
 // TestScripts runs the command lines in testdata/script in processes of their own. No script reaches a host.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{

@@ -44,8 +44,9 @@ func (a *app) destroy(ctx context.Context, f destroyFlags) error {
 			return err
 		}
 	}
-	defer s.announceStop()()
+	done := s.announceStop()
 	result, err := a.Front.Destroy(ctx, s.options)
+	done()
 	s.close()
 	return a.writeResult(result, err, func(w io.Writer) error { return writeDestroy(w, result, err == nil, a.color(w)) })
 }

@@ -23,7 +23,6 @@ type session struct {
 	cluster *inventory.Cluster
 	view    progress.View
 	options provision.Options
-	asking  sync.Mutex // one question at a time
 	closing sync.Once
 }
 
@@ -82,20 +81,16 @@ func hostNames(c *inventory.Cluster) []string {
 	return names
 }
 
-// secret asks for a secret while the view keeps off the terminal.
+// secret asks for a secret while the view, and every other question, keeps off the terminal.
 func (s *session) secret(ctx context.Context, question string) (answer string, err error) {
-	s.asking.Lock()
-	defer s.asking.Unlock()
 	ctx, cancel := s.app.untilStop(ctx)
 	defer cancel()
 	s.view.Suspend(func() { answer, err = s.app.Terminal.AskSecret(ctx, question) })
 	return answer, err
 }
 
-// ask shows text and asks a question while the view keeps off the terminal.
+// ask shows text and asks a question while the view, and every other question, keeps off the terminal.
 func (s *session) ask(ctx context.Context, show func(io.Writer) error, question string) (answer string, err error) {
-	s.asking.Lock()
-	defer s.asking.Unlock()
 	ctx, cancel := s.app.untilStop(ctx)
 	defer cancel()
 	s.view.Suspend(func() {
@@ -121,15 +116,31 @@ func (a *app) untilStop(ctx context.Context) (context.Context, context.CancelFun
 
 // announceStop tells what the first ^C does to a verb that has steps to finish, until the returned function is called.
 func (s *session) announceStop() (done func()) {
-	over := make(chan struct{})
+	over, ended := make(chan struct{}), make(chan struct{})
 	go func() {
+		defer close(ended)
 		select {
 		case <-s.app.Stop:
-			fmt.Fprintln(s.view, "finishing the running steps; press ^C again to stop at once")
 		case <-over:
 		}
+		if s.app.stopped() {
+			fmt.Fprintln(s.view, "finishing the running steps; press ^C again to stop at once")
+		}
 	}()
-	return sync.OnceFunc(func() { close(over) })
+	return func() {
+		close(over)
+		<-ended
+	}
+}
+
+// stopped says whether the first ^C has come.
+func (a *app) stopped() bool {
+	select {
+	case <-a.Stop:
+		return true
+	default:
+		return false
+	}
 }
 
 func (a *app) logger(w io.Writer) *slog.Logger {

@@ -71,6 +71,9 @@ func (t systemTerminal) AskSecret(ctx context.Context, question string) (string,
 // ask reads in a goroutine, because a read of a terminal cannot be called off. When ctx ends first, the goroutine stays behind until
 // the process ends (which it then does), and the terminal's echo is put back.
 func (t systemTerminal) ask(ctx context.Context, question string, read func(*os.File) (string, error)) (string, error) {
+	if ctx.Err() != nil {
+		return "", ctx.Err()
+	}
 	tty, err := t.open()
 	if err != nil {
 		return "", err

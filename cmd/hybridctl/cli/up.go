@@ -54,11 +54,12 @@ func (a *app) up(ctx context.Context, f upFlags) error {
 		return err
 	}
 	defer s.close()
-	defer s.announceStop()()
 
 	o := provision.UpOptions{Options: s.options, MergeKubeconfig: merge}
 	o.Ask = func(p plan.Plan) bool { return s.confirm(ctx, p, f.yes) }
+	done := s.announceStop()
 	result, err := a.Front.Up(ctx, o)
+	done()
 	s.close()
 	return a.writeResult(result, err, func(w io.Writer) error { return writeUp(w, result, err == nil, a.color(w)) })
 }

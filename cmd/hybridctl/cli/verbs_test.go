@@ -98,6 +98,7 @@ func TestUp_FirstInterruptIsAnnouncedAndEndsQuestions(t *testing.T) {
 	}
 	r.want("up --yes", 130)
 	contains(t, "stdout", r.stdout.String(), "os: modprobe: not found")
+	contains(t, "stderr", r.stderr.String(), "finishing the running steps; press ^C again to stop at once\n")
 }
 
 func TestUp_FailuresAreWrittenAsDataToo(t *testing.T) {

@@ -20,7 +20,8 @@ type View interface {
 	// Write shows whole lines among the events (above the live view): log records and notices. It returns at once.
 	io.Writer
 
-	// Suspend calls fn while nothing of the view is written: fn has the terminal for itself, for instance to ask a question.
+	// Suspend calls fn while nothing of the view is written, and no other fn runs: fn has the terminal for itself, for instance
+	// to ask a question.
 	Suspend(fn func())
 
 	// Close writes what is left and gives the terminal back. The view is not used afterwards.

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// pty is a hybridctl that runs on a terminal of its own.
+type pty struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	master *os.File
+	seen   bytes.Buffer // what the terminal showed
+}
+
+// onTerminal starts a command line in a directory, on a pseudo terminal.
+func onTerminal(t *testing.T, dir string, args ...string) *pty {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Skipf("this machine has no pseudo terminals: %v", err)
+	}
+	t.Cleanup(func() { master.Close() })
+	fd := int(master.Fd())
+	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0)
+	}
+	if err == nil {
+		err = unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 80})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slave.Close()
+	p := &pty{t: t, master: master, cmd: exec.Command(os.Args[0], args...)}
+	p.cmd.Args[0] = "hybridctl"
+	p.cmd.Dir = dir
+	p.cmd.Env = slices.DeleteFunc(append(os.Environ(), "TERM=xterm", "NO_COLOR=1"), func(e string) bool {
+		return strings.HasPrefix(e, "CI=")
+	})
+	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = slave, slave, slave
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.cmd.Process.Kill() })
+	return p
+}
+
+// until reads until the terminal shows text; at its end all that was shown.
+func (p *pty) until(text string) {
+	p.t.Helper()
+	buf := make([]byte, 4096)
+	for text == "" || !strings.Contains(p.seen.String(), text) {
+		n, err := p.master.Read(buf)
+		p.seen.Write(buf[:n])
+		if err != nil { // EIO: the last process has closed the terminal
+			if text != "" {
+				p.t.Fatalf("the terminal never showed %q:\n%s", text, &p.seen)
+			}
+			return
+		}
+	}
+}
+
+func (p *pty) typed(text string) {
+	p.t.Helper()
+	if _, err := p.master.WriteString(text); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// ends reads the rest and holds the exit code.
+func (p *pty) ends(want int) {
+	p.t.Helper()
+	p.until("")
+	got := 0
+	if err := p.cmd.Wait(); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			p.t.Fatal(err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		p.t.Errorf("exit code %d, want %d:\n%s", got, want, &p.seen)
+	}
+}
+
+// TestTerminal_NothingIsAskedBeforeMain: see package quiet.
+func TestTerminal_NothingIsAskedBeforeMain(t *testing.T) {
+	p := onTerminal(t, t.TempDir(), "version")
+	p.ends(0)
+	if strings.Contains(p.seen.String(), "\x1b") {
+		t.Errorf("the terminal was sent codes: %q", &p.seen)
+	}
+}
+
+func inventoryDir(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "bundle"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	text := `apiVersion: hybridctl.dev/v1alpha1
+kind: Cluster
+metadata: {name: lab}
+spec:
+  kubernetes: {version: v1.36.3}
+  bundle: ./bundle
+  hosts: [{name: arm-1, address: 192.0.2.21, role: control-plane}]
+`
+	if err := os.WriteFile(filepath.Join(dir, "inventory.yaml"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+const question = "Type the cluster's name to go on: "
+
+func TestTerminal_WrongAnswerDoesNothing(t *testing.T) {
+	p := onTerminal(t, inventoryDir(t), "destroy")
+	p.until(question)
+	p.typed("lba\n")
+	p.ends(1)
+	if !strings.Contains(p.seen.String(), "nothing was done") {
+		t.Errorf("shown:\n%s", &p.seen)
+	}
+}
+
+func TestTerminal_InterruptAtAQuestion(t *testing.T) {
+	p := onTerminal(t, inventoryDir(t), "destroy")
+	p.until(question)
+	p.typed("\x03")
+	p.ends(130)
+	if !strings.HasSuffix(p.seen.String(), "interrupted\r\n") {
+		t.Errorf("shown:\n%q", &p.seen)
+	}
+}
