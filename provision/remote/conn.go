@@ -91,6 +91,9 @@ func ended(ctx context.Context, what string) error {
 // open opens a session. Servers bound the sessions of a connection: it waits for its turn.
 func (c *Conn) open(ctx context.Context, what string) (s *ssh.Session, giveBack func(), err error) {
 	slots := c.link.slots
+	if c.closed() {
+		return nil, nil, c.lost(what)
+	}
 	for try := 0; ; try++ {
 		if err := slots.take(ctx, c.link.done); errors.Is(err, ErrClosed) {
 			return nil, nil, c.lost(what)
@@ -161,6 +164,9 @@ func within[T any](ctx context.Context, done <-chan struct{}, f func() (T, error
 // DialContext opens a connection from the host to addr. Only TCP: network is "tcp", "tcp4" or "tcp6".
 func (c *Conn) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	what := "tunnel to " + addr
+	if c.closed() {
+		return nil, c.lost(what)
+	}
 	conn, err := within(ctx, c.link.done, func() (net.Conn, error) { return c.link.client.Dial(network, addr) },
 		func(conn net.Conn) { conn.Close() })
 	var open *ssh.OpenChannelError

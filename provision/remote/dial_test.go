@@ -114,6 +114,15 @@ func TestDial_SharedConnection(t *testing.T) {
 	if _, err := conns[0].Run(t.Context(), remote.Command{Argv: []string{"id"}}); !errors.Is(err, remote.ErrClosed) {
 		t.Errorf("run after close: %v", err)
 	}
+	if err := conns[0].Put(t.Context(), putOf("/x", nil)); !errors.Is(err, remote.ErrClosed) {
+		t.Errorf("put after close: %v", err)
+	}
+	if _, err := conns[0].DialContext(t.Context(), "tcp", h.Addr()); !errors.Is(err, remote.ErrClosed) {
+		t.Errorf("tunnel after close: %v", err)
+	}
+	if s := h.Stats(); s.Execs != 1 || s.SFTP != 0 {
+		t.Errorf("host's stats %+v", s)
+	}
 	conns[2].Close()
 	h.Wait() // the last one ends the connection
 	if s := h.Stats(); s.Connections != 1 {

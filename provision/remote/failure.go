@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -125,5 +124,5 @@ func cause(err error) error {
 
 func firstLine(b []byte) string {
 	line, _, _ := bytes.Cut(b, []byte("\n"))
-	return fmt.Sprintf("%s", bytes.TrimSpace(line))
+	return string(bytes.TrimSpace(line))
 }

@@ -3,9 +3,6 @@ package remote
 import (
 	"bytes"
 	"context"
-	"crypto/hmac"
-	"crypto/sha1"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -178,59 +175,4 @@ func (k *knownHosts) append(line string) error {
 	k.ownOpen = false
 	k.ownLines++
 	return f.Close()
-}
-
-// match reports whether one of the line's patterns fits name and none forbids it.
-func (p patternKey) match(name string) bool {
-	found := false
-	for _, pattern := range p.patterns {
-		pattern, not := strings.CutPrefix(pattern, "!")
-		if !matchName(pattern, name) {
-			continue
-		}
-		if not {
-			return false
-		}
-		found = true
-	}
-	return found
-}
-
-func matchName(pattern, name string) bool {
-	if rest, ok := strings.CutPrefix(pattern, "|1|"); ok {
-		return matchHash(rest, name)
-	}
-	return matchWildcard(strings.ToLower(pattern), name)
-}
-
-// matchHash compares with HMAC-SHA1 of the name, as `HashKnownHosts yes` writes it: base64 salt, "|", base64 hash.
-func matchHash(saltAndHash, name string) bool {
-	s, h, _ := strings.Cut(saltAndHash, "|")
-	salt, err1 := base64.StdEncoding.DecodeString(s)
-	hash, err2 := base64.StdEncoding.DecodeString(h)
-	if err1 != nil || err2 != nil {
-		return false
-	}
-	mac := hmac.New(sha1.New, salt)
-	mac.Write([]byte(name))
-	return hmac.Equal(mac.Sum(nil), hash)
-}
-
-// matchWildcard knows * and ? and nothing else: a bracket is part of [host]:port.
-func matchWildcard(pattern, name string) bool {
-	for pattern != "" {
-		switch {
-		case pattern[0] == '*':
-			for i := range len(name) + 1 {
-				if matchWildcard(pattern[1:], name[i:]) {
-					return true
-				}
-			}
-			return false
-		case name == "" || (pattern[0] != '?' && pattern[0] != name[0]):
-			return false
-		}
-		pattern, name = pattern[1:], name[1:]
-	}
-	return name == ""
 }

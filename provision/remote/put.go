@@ -7,29 +7,13 @@ import (
 	"io"
 	"os"
 	"path"
-	"sync/atomic"
 	"time"
 
 	"github.com/pkg/sftp"
-	"golang.org/x/crypto/ssh"
 )
 
-const (
-	// sftpPacket is more than the protocol promises, and what every OpenSSH server takes: fewer answers to wait for.
-	sftpPacket = 64 << 10
-	// sftpWindow is how many writes are under way at once: with sftpPacket as much as an SSH channel holds.
-	sftpWindow = 32
-	// patience is how long a stopped upload may take to end in good order before the SFTP session is cut.
-	patience = 500 * time.Millisecond
-)
-
-// uploads is the SFTP side of a connection: one session, opened when it is first needed.
-type uploads struct {
-	lock   chan struct{} // holds one token while somebody looks at the session
-	client *sftp.Client
-	end    func()
-	open   atomic.Int64 // 1 while there is a session
-}
+// patience is how long a stopped upload may take to end in good order before the SFTP session is cut.
+const patience = 500 * time.Millisecond
 
 // Put implements Runner. The file is written front to back: what is there of it after a cut connection is a good beginning.
 func (c *Conn) Put(ctx context.Context, p Put) error {
@@ -39,32 +23,28 @@ func (c *Conn) Put(ctx context.Context, p Put) error {
 		return err
 	}
 	began := time.Now()
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
 	finished := make(chan error, 1)
-	go func() { finished <- c.put(ctx, client, p) }()
+	go func() { finished <- c.put(reading, client, p) }()
 	select {
 	case err = <-finished:
 	case <-c.link.done:
-		err = ErrClosed
+		err = c.abandon(finished, stop, cut)
 	case <-c.closing:
-		err = ErrClosed
+		err = c.abandon(finished, stop, cut)
 	case <-ctx.Done():
-		err = ctx.Err()
-	}
-	if errors.Is(err, ErrClosed) || ctx.Err() != nil {
-		stop(err)
-		settle(finished, cut)
+		err = c.abandon(finished, stop, cut)
 	}
 	c.log.Debug("put", "path", p.Path, "size", p.Size, "took", time.Since(began), "error", err)
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, ErrClosed):
+	case c.closed() || c.link.isDone():
 		return c.lost(what)
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, errStopped)):
 		return ended(ctx, what)
-	case errors.Is(err, sftp.ErrSSHFxConnectionLost), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, sftp.ErrSSHFxConnectionLost), wasCut(err):
 		cut()
 		return c.lost(what)
 	case errors.Is(err, ErrNoSpace):
@@ -73,88 +53,19 @@ func (c *Conn) Put(ctx context.Context, p Put) error {
 	return fmt.Errorf("%s: %w", what, err)
 }
 
-// settle waits for a stopped upload. When the host does not answer the writes under way, the session is given up, and the next
-// Put opens another; when even that is not answered, the upload's goroutine is left to end with the connection.
-func settle(finished <-chan error, cut func()) {
+// abandon ends an upload before its time. When the host does not answer the writes under way, the session is given up, and the
+// next Put opens another; when even that is not answered, the upload's goroutine is left to end with the connection.
+func (c *Conn) abandon(finished <-chan error, stop func(), cut func()) error {
+	stop()
 	for range 2 {
 		select {
 		case <-finished:
-			return
+			return errStopped
 		case <-time.After(patience):
 			cut()
 		}
 	}
-}
-
-// sftp returns the connection's one SFTP client, opening it the first time; cut ends it.
-func (c *Conn) sftp(ctx context.Context, what string) (client *sftp.Client, cut func(), err error) {
-	u := &c.uploads
-	select {
-	case u.lock <- struct{}{}:
-	case <-ctx.Done():
-		return nil, nil, ended(ctx, what)
-	}
-	defer func() { <-u.lock }()
-	if u.client == nil {
-		if u.client, u.end, err = c.openSFTP(ctx, what); err != nil {
-			return nil, nil, err
-		}
-		u.open.Store(1)
-	}
-	client = u.client
-	return client, func() { u.drop(client) }, nil
-}
-
-// drop ends an SFTP session, if it still is the connection's: another Put may have opened a new one.
-func (u *uploads) drop(client *sftp.Client) {
-	u.lock <- struct{}{}
-	defer func() { <-u.lock }()
-	if u.client != client {
-		return
-	}
-	u.end()
-	u.client, u.end = nil, nil
-	u.open.Store(0)
-}
-
-func (c *Conn) openSFTP(ctx context.Context, what string) (client *sftp.Client, end func(), err error) {
-	s, giveBack, err := c.open(ctx, what)
-	if err != nil {
-		return nil, nil, err
-	}
-	end = func() {
-		go s.Close() // it may hang as long as the connection does
-		giveBack()
-	}
-	client, err = within(ctx, c.link.done, func() (*sftp.Client, error) { return newSFTP(s) }, func(*sftp.Client) {})
-	if err == nil {
-		c.sftps.Add(1)
-		return client, end, nil
-	}
-	end()
-	switch {
-	case ctx.Err() != nil:
-		return nil, nil, ended(ctx, what)
-	case c.link.isDone():
-		return nil, nil, c.lost(what)
-	}
-	return nil, nil, fmt.Errorf("%s: the host has no SFTP (Subsystem sftp in its sshd_config): %w", what, err)
-}
-
-func newSFTP(s *ssh.Session) (*sftp.Client, error) {
-	stdin, err := s.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	stdout, err := s.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := s.RequestSubsystem("sftp"); err != nil {
-		return nil, err
-	}
-	return sftp.NewClientPipe(stdout, stdin, sftp.MaxPacketUnchecked(sftpPacket),
-		sftp.MaxConcurrentRequestsPerFile(sftpWindow), sftp.UseConcurrentWrites(true))
+	return errStopped
 }
 
 func (c *Conn) put(ctx context.Context, client *sftp.Client, p Put) (err error) {

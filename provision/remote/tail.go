@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"io"
 	"sync"
 )
 
@@ -37,14 +38,12 @@ func (t *tail) bytes() []byte {
 // writer. A failing writer is told once; the rest is swallowed, so that the command is not stuck on a full pipe meanwhile.
 type gate struct {
 	mu     sync.Mutex
-	to     interface{ Write([]byte) (int, error) }
+	to     io.Writer
 	shut   bool
 	failed chan error // room for one
 }
 
-func newGate(to interface{ Write([]byte) (int, error) }) *gate {
-	return &gate{to: to, failed: make(chan error, 1)}
-}
+func newGate(to io.Writer) *gate { return &gate{to: to, failed: make(chan error, 1)} }
 
 func (g *gate) Write(p []byte) (int, error) {
 	g.mu.Lock()
