@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/inventory"
@@ -28,55 +27,34 @@ func newDialer(o Options) (*remote.Dialer, error) {
 
 // hostConfig says how a host of the inventory is reached.
 func hostConfig(c *inventory.Cluster, h inventory.Host) remote.HostConfig {
-	ssh := c.Spec.SSH
-	r := remote.HostConfig{
-		Name: h.Name, Address: h.Address,
-		Port: first(h.Port, ssh.Port), User: first(h.User, ssh.User),
-		IdentityFiles: h.IdentityFiles, HostKey: h.HostKey, HostKeyPolicy: ssh.HostKeys,
-		ConnectTimeout: ssh.ConnectTimeout.Std(), CommandTimeout: ssh.CommandTimeout.Std(), KeepAlive: ssh.KeepAlive.Std(),
-		SudoPassword: sudoPassword(first(h.SudoPasswordFile, ssh.SudoPasswordFile), first(h.SudoPasswordEnv, ssh.SudoPasswordEnv)),
+	r := station(c, h)
+	for _, hop := range c.Route(h) {
+		r.Jump = append(r.Jump, jumpHost(c, hop))
 	}
-	if len(r.IdentityFiles) == 0 {
-		r.IdentityFiles = ssh.IdentityFiles
-	}
-	for _, hop := range hops(c, first(h.Jump, ssh.Jump), h.Name) {
-		r.Jump = append(r.Jump, hop)
+	if h.Jump == inventory.JumpNone {
+		r.Jump = []remote.HostConfig{} // directly, whatever ~/.ssh/config says
 	}
 	return r
 }
 
-// hops turns "a,b" into the chain of jump hosts. A name of the inventory brings that host's own settings and its own jump hosts.
-func hops(c *inventory.Cluster, jump, from string) []remote.HostConfig {
-	var out []remote.HostConfig
-	for _, word := range strings.Split(jump, ",") {
-		if word == "" || word == from {
-			continue
-		}
-		if h, ok := c.Host(word); ok {
-			via := hostConfig(c, h)
-			out = append(out, via.Jump...)
-			via.Jump = nil
-			out = append(out, via)
-			continue
-		}
-		out = append(out, stranger(c, word))
+// station is a host without the way to it.
+func station(c *inventory.Cluster, h inventory.Host) remote.HostConfig {
+	ssh := c.SSHFor(h)
+	return remote.HostConfig{
+		Name: h.Name, Address: h.Address, Port: ssh.Port, User: ssh.User,
+		IdentityFiles: ssh.IdentityFiles, HostKey: h.HostKey, HostKeyPolicy: ssh.HostKeys,
+		ConnectTimeout: ssh.ConnectTimeout.Std(), CommandTimeout: ssh.CommandTimeout.Std(), KeepAlive: ssh.KeepAlive.Std(),
+		SudoPassword: sudoPassword(ssh.SudoPasswordFile, ssh.SudoPasswordEnv),
 	}
-	return out
 }
 
-// stranger is a jump host outside the inventory: [user@]address[:port].
-func stranger(c *inventory.Cluster, word string) remote.HostConfig {
-	r := remote.HostConfig{Name: word, IdentityFiles: c.Spec.SSH.IdentityFiles, HostKeyPolicy: c.Spec.SSH.HostKeys,
-		ConnectTimeout: c.Spec.SSH.ConnectTimeout.Std(), KeepAlive: c.Spec.SSH.KeepAlive.Std()}
-	user, address, found := strings.Cut(word, "@")
-	if !found {
-		user, address = c.Spec.SSH.User, word
+// jumpHost is one station on the way: a host of the inventory, or an address outside it.
+func jumpHost(c *inventory.Cluster, hop inventory.Hop) remote.HostConfig {
+	if h, ok := c.Host(hop.Host); ok {
+		return station(c, h)
 	}
-	r.User, r.Address = user, address
-	if host, port, err := net.SplitHostPort(address); err == nil {
-		r.Address = host
-		r.Port, _ = strconv.Atoi(port) // the inventory's validation has checked it
-	}
+	r := station(c, inventory.Host{Name: hop.Address, Address: hop.Address, User: hop.User})
+	r.Port = hop.Port // the hosts' own port is not its
 	return r
 }
 
@@ -118,15 +96,4 @@ func (s *session) tunnel(ctx context.Context, network, addr string) (net.Conn, e
 		errs = append(errs, fmt.Errorf("%s: %w", h.Name, err))
 	}
 	return nil, errors.Join(errs...)
-}
-
-// first returns the first value that is not zero.
-func first[T comparable](values ...T) T {
-	var zero T
-	for _, v := range values {
-		if v != zero {
-			return v
-		}
-	}
-	return zero
 }

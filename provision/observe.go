@@ -108,10 +108,15 @@ func observeCNI(ctx context.Context, client api, manifest []byte) (facts.CNIStat
 	}
 	state := facts.CNIState{InPlace: true}
 	for _, c := range changes {
-		if c.Action != report.Unchanged {
-			state.InPlace = false
-			state.Differs = append(state.Differs, c.String())
+		switch c.Action {
+		case report.Unchanged:
+			continue
+		case report.Created:
+			state.Differs = append(state.Differs, c.String()+facts.Missing)
+		default:
+			state.Differs = append(state.Differs, c.String()+": differs")
 		}
+		state.InPlace = false
 	}
 	return state, nil
 }

@@ -3,6 +3,7 @@ package provision
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -302,19 +303,32 @@ func TestDestroy_StateLost(t *testing.T) {
 	}
 }
 
-func TestHops(t *testing.T) {
+func TestHostConfig_TheWayThere(t *testing.T) {
 	c := &inventory.Cluster{}
-	c.Spec.SSH.User = "ops"
+	c.Spec.SSH = inventory.SSH{User: "ops", Port: 2022, Jump: "gate@198.51.100.1:2222", SudoPasswordFile: "/all"}
 	c.Spec.Hosts = []inventory.Host{
-		{Name: "a", Address: "192.0.2.1", Jump: "gate@198.51.100.1:2222"},
-		{Name: "b", Address: "192.0.2.2", Jump: "a"},
-		{Name: "c", Address: "192.0.2.3", Jump: "b,192.0.2.9"},
+		{Name: "a", Address: "192.0.2.1"},
+		{Name: "b", Address: "192.0.2.2", Jump: "a", User: "b-user"},
+		{Name: "c", Address: "192.0.2.3", Jump: "b"},
+		{Name: "d", Address: "192.0.2.4", Jump: inventory.JumpNone},
 	}
-	var got []string
-	for _, h := range hostConfig(c, c.Spec.Hosts[2]).Jump {
-		got = append(got, h.User+"@"+h.Address)
+	for name, want := range map[string]string{
+		"a": "gate@198.51.100.1:2222",
+		"b": "gate@198.51.100.1:2222 ops@192.0.2.1:2022",
+		"c": "gate@198.51.100.1:2222 ops@192.0.2.1:2022 b-user@192.0.2.2:2022",
+		"d": "",
+	} {
+		h, _ := c.Host(name)
+		var got []string
+		for _, j := range hostConfig(c, h).Jump {
+			got = append(got, fmt.Sprintf("%s@%s:%d", j.User, j.Address, j.Port))
+		}
+		if g := strings.Join(got, " "); g != want {
+			t.Errorf("%s: %q, want %q", name, g, want)
+		}
 	}
-	if g := strings.Join(got, " "); g != "gate@198.51.100.1 ops@192.0.2.1 ops@192.0.2.2 ops@192.0.2.9" {
-		t.Error(g)
+	d, _ := c.Host("d")
+	if hostConfig(c, d).Jump == nil {
+		t.Error("d is to be reached directly, not as ~/.ssh/config says")
 	}
 }

@@ -122,6 +122,9 @@ type Cluster struct {
 	NodeInPlace map[string]bool
 }
 
+// Missing ends a line of CNIState.Differs about an object that is not there.
+const Missing = ": missing"
+
 // CNIState tells whether the pod network's objects are as wanted.
 type CNIState struct {
 	InPlace bool

@@ -7,6 +7,7 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/hybridctl/hybridctl/provision/facts"
 	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/render"
@@ -182,6 +183,8 @@ func (b *builder) cniStep() Step {
 	switch {
 	case b.in.API.Observed && b.in.API.CNI.InPlace:
 		s.Action, s.Reason = Unchanged, "in place"
+	case b.in.API.Observed && allMissing(b.in.API.CNI.Differs):
+		s.Action, s.Reason = Create, "not installed yet"
 	case b.in.API.Observed:
 		s.Action, s.Reason, s.Details = Update, "objects differ from what is wanted", b.in.API.CNI.Differs
 	case b.in.API.Err == nil:
@@ -190,6 +193,15 @@ func (b *builder) cniStep() Step {
 		s.Action, s.Reason = Unknown, "the API server did not answer"
 	}
 	return s
+}
+
+func allMissing(objects []string) bool {
+	for _, o := range objects {
+		if !strings.HasSuffix(o, facts.Missing) {
+			return false
+		}
+	}
+	return true
 }
 
 // CNIManifest returns the pod network's objects.

@@ -170,6 +170,7 @@ func TestBuild_OneChange(t *testing.T) {
 		{"cni edited", func(in *Input) {
 			in.API.CNI = facts.CNIState{Differs: []string{"DaemonSet/kube-flannel/kube-flannel-ds: differs"}}
 		}, "update cluster/cni"},
+		{"cni never installed", func(in *Input) { in.API.CNI = facts.CNIState{Differs: []string{"Namespace/kube-flannel: missing"}} }, "create cluster/cni"},
 		{"host reset by hand", func(in *Input) { in.Hosts[0].Kubeadm.KubeletConf = false }, "create x86-1/join"},
 		{"marker lost, still a node", func(in *Input) { delete(in.Hosts[0].Markers, "join") }, ""},
 		{"marker lost, other machine", func(in *Input) { delete(in.Hosts[0].Markers, "join"); in.Hosts[0].MachineID = "other" }, "create x86-1/join"},
