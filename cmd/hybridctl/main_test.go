@@ -17,7 +17,7 @@ import (
 var update = flag.Bool("update", false, "write the expected output in the scripts anew")
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"hybridctl": main, "waiter": waiter})
+	testscript.Main(m, map[string]func(){"hybridctl": main, "waiter": waiter, "asker": asker})
 }
 
 // waiter is a process that does nothing but say what signals do to it.

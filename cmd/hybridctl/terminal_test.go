@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -13,9 +14,11 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hybridctl/hybridctl/cmd/hybridctl/cli"
 )
 
-// pty is a hybridctl that runs on a terminal of its own.
+// pty is a process that runs on a terminal of its own.
 type pty struct {
 	t      *testing.T
 	cmd    *exec.Cmd
@@ -23,8 +26,8 @@ type pty struct {
 	seen   bytes.Buffer // what the terminal showed
 }
 
-// onTerminal starts a command line in a directory, on a pseudo terminal.
-func onTerminal(t *testing.T, dir string, args ...string) *pty {
+// onTerminal starts a command of TestMain in a directory, on a pseudo terminal.
+func onTerminal(t *testing.T, dir, name string, args ...string) *pty {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
@@ -48,7 +51,7 @@ func onTerminal(t *testing.T, dir string, args ...string) *pty {
 	}
 	defer slave.Close()
 	p := &pty{t: t, master: master, cmd: exec.Command(os.Args[0], args...)}
-	p.cmd.Args[0] = "hybridctl"
+	p.cmd.Args[0] = name
 	p.cmd.Dir = dir
 	p.cmd.Env = slices.DeleteFunc(append(os.Environ(), "TERM=xterm", "NO_COLOR=1"), func(e string) bool {
 		return strings.HasPrefix(e, "CI=")
@@ -104,7 +107,7 @@ func (p *pty) ends(want int) {
 
 // TestTerminal_NothingIsAskedBeforeMain: see package quiet.
 func TestTerminal_NothingIsAskedBeforeMain(t *testing.T) {
-	p := onTerminal(t, t.TempDir(), "version")
+	p := onTerminal(t, t.TempDir(), "hybridctl", "version")
 	p.ends(0)
 	if strings.Contains(p.seen.String(), "\x1b") {
 		t.Errorf("the terminal was sent codes: %q", &p.seen)
@@ -134,7 +137,7 @@ spec:
 const question = "Type the cluster's name to go on: "
 
 func TestTerminal_WrongAnswerDoesNothing(t *testing.T) {
-	p := onTerminal(t, inventoryDir(t), "destroy")
+	p := onTerminal(t, inventoryDir(t), "hybridctl", "destroy")
 	p.until(question)
 	p.typed("lba\n")
 	p.ends(1)
@@ -144,11 +147,58 @@ func TestTerminal_WrongAnswerDoesNothing(t *testing.T) {
 }
 
 func TestTerminal_InterruptAtAQuestion(t *testing.T) {
-	p := onTerminal(t, inventoryDir(t), "destroy")
+	p := onTerminal(t, inventoryDir(t), "hybridctl", "destroy")
 	p.until(question)
 	p.typed("\x03")
 	p.ends(130)
 	if !strings.HasSuffix(p.seen.String(), "interrupted\r\n") {
 		t.Errorf("shown:\n%q", &p.seen)
+	}
+}
+
+// asker asks for a secret and says no more than how long it was.
+func asker() {
+	i := watch()
+	ctx, cancel := context.WithCancel(i.ctx)
+	go func() {
+		<-i.stop
+		cancel()
+	}()
+	secret, err := cli.SystemTerminal(os.Stdin).AskSecret(ctx, "secret: ")
+	fmt.Println("length", len(secret), err)
+}
+
+func TestTerminal_SecretIsNotShown(t *testing.T) {
+	p := onTerminal(t, t.TempDir(), "asker")
+	p.until("secret: ")
+	p.typed("hunter2\n")
+	p.ends(0)
+	if got, want := p.seen.String(), "secret: \r\nlength 7 <nil>\r\n"; got != want {
+		t.Errorf("shown %q, want %q", got, want)
+	}
+}
+
+func TestTerminal_InterruptAtASecretGivesTheEchoBack(t *testing.T) {
+	p := onTerminal(t, t.TempDir(), "asker")
+	echo := func() bool {
+		settings, err := unix.IoctlGetTermios(int(p.master.Fd()), unix.TCGETS)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return settings.Lflag&unix.ECHO != 0
+	}
+	p.until("secret: ")
+	if echo() {
+		t.Error("the terminal echoes what is typed")
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	p.ends(0)
+	if !echo() {
+		t.Error("the terminal was left without echo")
+	}
+	if got, want := p.seen.String(), "secret: \r\nlength 0 context canceled\r\n"; got != want {
+		t.Errorf("shown %q, want %q", got, want)
 	}
 }

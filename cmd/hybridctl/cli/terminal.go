@@ -54,23 +54,35 @@ func (t systemTerminal) CanAsk() bool {
 }
 
 func (t systemTerminal) Ask(ctx context.Context, question string) (string, error) {
-	return t.ask(ctx, question, func(tty *os.File) (string, error) {
+	show := func(tty *os.File) error {
+		_, err := fmt.Fprint(tty, question)
+		return err
+	}
+	return t.ask(ctx, show, func(tty *os.File) (string, error) {
 		line, err := bufio.NewReader(tty).ReadString('\n')
 		return strings.TrimSpace(line), err
 	})
 }
 
 func (t systemTerminal) AskSecret(ctx context.Context, question string) (string, error) {
-	return t.ask(ctx, question, func(tty *os.File) (string, error) {
+	show := func(tty *os.File) error {
+		// The echo ends before the question appears: whoever types at once must not be seen either.
+		if _, err := term.MakeRaw(int(tty.Fd())); err != nil {
+			return err
+		}
+		_, err := fmt.Fprint(tty, question)
+		return err
+	}
+	return t.ask(ctx, show, func(tty *os.File) (string, error) {
 		secret, err := term.ReadPassword(int(tty.Fd()))
-		fmt.Fprintln(tty)
+		fmt.Fprint(tty, "\r\n")
 		return string(secret), err
 	})
 }
 
-// ask reads in a goroutine, because a read of a terminal cannot be called off. When ctx ends first, the goroutine stays behind until
-// the process ends (which it then does), and the terminal's echo is put back.
-func (t systemTerminal) ask(ctx context.Context, question string, read func(*os.File) (string, error)) (string, error) {
+// ask leaves the terminal as it was. It reads in a goroutine, because a read of a terminal cannot be called off: when ctx ends first,
+// the goroutine stays behind until the process ends, which it then does.
+func (t systemTerminal) ask(ctx context.Context, show func(*os.File) error, read func(*os.File) (string, error)) (string, error) {
 	if ctx.Err() != nil {
 		return "", ctx.Err()
 	}
@@ -78,11 +90,15 @@ func (t systemTerminal) ask(ctx context.Context, question string, read func(*os.
 	if err != nil {
 		return "", err
 	}
+	defer tty.Close()
 	before, err := term.GetState(int(tty.Fd()))
 	if err != nil {
 		return "", errNoTerminal
 	}
-	fmt.Fprint(tty, question)
+	defer func() { _ = term.Restore(int(tty.Fd()), before) }() // nothing better can be done
+	if err := show(tty); err != nil {
+		return "", err
+	}
 	type answer struct {
 		text string
 		err  error
@@ -94,11 +110,9 @@ func (t systemTerminal) ask(ctx context.Context, question string, read func(*os.
 	}()
 	select {
 	case a := <-answered:
-		tty.Close()
 		return a.text, a.err
 	case <-ctx.Done():
-		_ = term.Restore(int(tty.Fd()), before) // nothing better can be done
-		fmt.Fprintln(tty)
+		fmt.Fprint(tty, "\r\n")
 		return "", ctx.Err()
 	}
 }
