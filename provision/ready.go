@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"time"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/remote"
 	"github.com/hybridctl/hybridctl/provision/report"
+	"golang.org/x/sync/errgroup"
 )
 
 // stableFor is how long nodes and their DaemonSet pods must stay Ready to be believed.
@@ -58,7 +61,52 @@ func (s *session) ready(ctx context.Context, names []string, window time.Duratio
 	if err := s.api.WaitDeployment(ctx, "kube-system", "coredns", o); err != nil {
 		return err
 	}
-	return s.api.CheckDNS(ctx, s.tunnel, s.Cluster.Spec.Kubernetes.DNSDomain)
+	if err := s.askDNS(ctx, names); err != nil {
+		return err
+	}
+	return s.api.WaitDaemonSets(ctx, names, o) // a pod network that was still starting has had time to fail
+}
+
+// dnsAtOnce bounds how many hosts ask the cluster's DNS at the same time.
+const dnsAtOnce = 16
+
+// askDNS asks the cluster's DNS from every node, over the connection to its host that is open anyway: the answer proves the
+// node's service rules and its way through the pod network. The questions run at once, since each may have to wait.
+func (s *session) askDNS(ctx context.Context, names []string) error {
+	s.event(report.Event{Kind: report.Progress, Step: "ready", Message: "asking the cluster's DNS from every node"})
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(dnsAtOnce)
+	for _, name := range names {
+		h, err := s.host(name)
+		if err != nil {
+			continue // not reached in this run: that is reported already
+		}
+		g.Go(func() error {
+			if err := s.askDNSFrom(ctx, h.Runner()); err != nil {
+				return fmt.Errorf("from %s: %w", name, err)
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+func (s *session) askDNSFrom(ctx context.Context, r remote.Runner) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := r.DialContext(ctx, network, addr)
+		if errors.Is(err, remote.ErrForwarding) {
+			cancel(err) // asking again does not help
+		}
+		return conn, err
+	}
+	err := s.api.CheckDNS(ctx, dial, s.Cluster.Spec.Kubernetes.DNSDomain)
+	if cause := context.Cause(ctx); errors.Is(cause, remote.ErrForwarding) {
+		s.event(report.Event{Kind: report.Progress, Host: r.Name(), Step: "ready", Message: "the cluster's DNS was not asked from here: " + cause.Error()})
+		return nil
+	}
+	return err
 }
 
 // members are the nodes that are in the cluster now: hosts whose init or join did not fail in this run.
