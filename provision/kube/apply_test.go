@@ -92,7 +92,8 @@ func all(ns string, action report.Action, other map[string]report.Action) []stri
 
 func TestApply_DiffsAndDeletes(t *testing.T) {
 	c, ctx := sharedClient(t), testContext(t)
-	manifest := strings.ReplaceAll(network, "NS", "net-a")
+	ns := fresh("net")
+	manifest := strings.ReplaceAll(network, "NS", ns)
 	changed := strings.Replace(strings.Replace(manifest, "agent:v1", "agent:v2", 1), "size: 3", "size: 4", 1)
 	expect := func(what string, want []string, do func() ([]ObjectChange, error)) {
 		t.Helper()
@@ -112,30 +113,30 @@ func TestApply_DiffsAndDeletes(t *testing.T) {
 	}
 	two := map[string]report.Action{"DaemonSet": report.Configured, "Thing": report.Configured}
 
-	expect("diff before", all("net-a", report.Created, nil), diffs(manifest))
-	if _, err := c.core.Namespaces().Get(ctx, "net-a", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+	expect("diff before", all(ns, report.Created, nil), diffs(manifest))
+	if _, err := c.core.Namespaces().Get(ctx, ns, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		t.Fatalf("Diff made the namespace: %v", err)
 	}
-	expect("apply", all("net-a", report.Created, nil), applies(manifest))
-	expect("apply again", all("net-a", report.Unchanged, nil), applies(manifest))
-	expect("diff after", all("net-a", report.Unchanged, nil), diffs(manifest))
-	expect("diff of a change", all("net-a", report.Unchanged, two), diffs(changed))
-	expect("apply after a diff", all("net-a", report.Unchanged, nil), applies(manifest))
-	expect("apply of a change", all("net-a", report.Unchanged, two), applies(changed))
-	expect("diff of the change", all("net-a", report.Unchanged, nil), diffs(changed))
+	expect("apply", all(ns, report.Created, nil), applies(manifest))
+	expect("apply again", all(ns, report.Unchanged, nil), applies(manifest))
+	expect("diff after", all(ns, report.Unchanged, nil), diffs(manifest))
+	expect("diff of a change", all(ns, report.Unchanged, two), diffs(changed))
+	expect("apply after a diff", all(ns, report.Unchanged, nil), applies(manifest))
+	expect("apply of a change", all(ns, report.Unchanged, two), applies(changed))
+	expect("diff of the change", all(ns, report.Unchanged, nil), diffs(changed))
 
 	// Somebody edits an object of ours: that shows, and is mended.
 	edit := []byte(`{"data":{"mtu":"9000"}}`)
-	if _, err := c.core.ConfigMaps("net-a").Patch(ctx, "net-cfg", types.MergePatchType, edit, metav1.PatchOptions{}); err != nil {
+	if _, err := c.core.ConfigMaps(ns).Patch(ctx, "net-cfg", types.MergePatchType, edit, metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	edited := map[string]report.Action{"ConfigMap": report.Configured}
-	expect("diff after an edit", all("net-a", report.Unchanged, edited), diffs(changed))
+	expect("diff after an edit", all(ns, report.Unchanged, edited), diffs(changed))
 	got, err := c.Apply(ctx, []byte(changed), ApplyOptions{})
-	if !errors.Is(err, ErrConflict) || got[len(got)-1].Action != report.Failed || !strings.Contains(err.Error(), "ConfigMap/net-a/net-cfg") {
+	if !errors.Is(err, ErrConflict) || got[len(got)-1].Action != report.Failed || !strings.Contains(err.Error(), "ConfigMap/"+ns+"/net-cfg") {
 		t.Errorf("apply without force: %v, %v; want ErrConflict", actions(got), err)
 	}
-	expect("apply with force", all("net-a", report.Unchanged, edited), func() ([]ObjectChange, error) {
+	expect("apply with force", all(ns, report.Unchanged, edited), func() ([]ObjectChange, error) {
 		return c.Apply(ctx, []byte(changed), ApplyOptions{Force: true})
 	})
 
@@ -160,7 +161,8 @@ func TestApply_DiffsAndDeletes(t *testing.T) {
 // A manifest with a status, or a controller that writes one meanwhile, must not look like a change.
 func TestCompare_LooksAtTheContentAlone(t *testing.T) {
 	c, ctx := sharedClient(t), testContext(t)
-	manifest := []byte(`{apiVersion: apps/v1, kind: DaemonSet, metadata: {name: status-changes, namespace: default}, spec: {selector: {matchLabels: {a: b}},
+	name := fresh("status")
+	manifest := []byte(`{apiVersion: apps/v1, kind: DaemonSet, metadata: {name: ` + name + `, namespace: default}, spec: {selector: {matchLabels: {a: b}},
  template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: i}]}}}}`)
 	if _, err := c.Apply(ctx, manifest, ApplyOptions{}); err != nil {
 		t.Fatal(err)
@@ -173,12 +175,12 @@ func TestCompare_LooksAtTheContentAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, err := c.live(ctx, resource, "status-changes")
+	before, err := c.live(ctx, resource, name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	status := []byte(`{"status":{"numberReady":7}}`)
-	after, err := resource.Patch(ctx, "status-changes", types.MergePatchType, status, metav1.PatchOptions{}, "status")
+	after, err := resource.Patch(ctx, name, types.MergePatchType, status, metav1.PatchOptions{}, "status")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +188,7 @@ func TestCompare_LooksAtTheContentAlone(t *testing.T) {
 		t.Errorf("a new status is %s", compare(before, after))
 	}
 	image := []byte(`{"spec":{"template":{"metadata":{"labels":{"x":"y"}}}}}`)
-	if after, err = resource.Patch(ctx, "status-changes", types.MergePatchType, image, metav1.PatchOptions{}); err != nil {
+	if after, err = resource.Patch(ctx, name, types.MergePatchType, image, metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if compare(before, after) != report.Configured {
@@ -217,35 +219,59 @@ func TestApply_Refused(t *testing.T) {
 	}
 }
 
+// A definition whose names another one has is stored, but never served.
+func TestApply_DefinitionThatIsNotEstablished(t *testing.T) {
+	c := sharedClient(t)
+	definition := func(plural string) []byte {
+		return []byte(`{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: ` + plural + `.clash.test},
+ spec: {group: clash.test, scope: Cluster, names: {kind: Clash, plural: ` + plural + `},
+ versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, properties: {spec: {type: object}}}}}]}}`)
+	}
+	if _, err := c.Apply(testContext(t), definition("clashes"), ApplyOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	_, err := c.Apply(ctx, definition("others"), ApplyOptions{})
+	if !errors.Is(err, ErrNotReady) || !strings.Contains(err.Error(), "others.clash.test: its names are not accepted: ") || !strings.Contains(err.Error(), "already in use") {
+		t.Errorf("err = %v", err)
+	}
+	_, err = c.Apply(testContext(t), []byte("{apiVersion: clash.test/v1, kind: Clash, metadata: {name: a}, spce: {}}"), ApplyOptions{})
+	if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "spce") {
+		t.Errorf("a field that the definition does not have: %v", err)
+	}
+}
+
 // What is on its way out must be gone before it is applied, or it would vanish right after.
 func TestApply_WaitsForWhatIsBeingDeleted(t *testing.T) {
 	c, ctx := sharedClient(t), testContext(t)
+	name := fresh("going")
 	maps := c.core.ConfigMaps("default")
-	old, err := maps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "going", Finalizers: []string{"example.com/hold"}}}, metav1.CreateOptions{})
+	old, err := maps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name, Finalizers: []string{"example.com/hold"}}}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := maps.Delete(ctx, "going", metav1.DeleteOptions{}); err != nil {
+	if err := maps.Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	manifest := []byte("{apiVersion: v1, kind: ConfigMap, metadata: {name: going}, data: {a: b}}")
+	manifest := []byte("{apiVersion: v1, kind: ConfigMap, metadata: {name: " + name + "}, data: {a: b}}")
 
-	short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+	short, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	if _, err := c.Apply(short, manifest, ApplyOptions{}); !errors.Is(err, ErrNotReady) || !strings.Contains(err.Error(), "going: is still being deleted") {
+	if _, err := c.Apply(short, manifest, ApplyOptions{}); !errors.Is(err, ErrNotReady) || !strings.Contains(err.Error(), name+": is still being deleted") {
 		t.Errorf("while it is held: %v", err)
 	}
 
 	applied := make(chan error, 1)
 	go func() { _, err := c.Apply(ctx, manifest, ApplyOptions{}); applied <- err }()
 	release := []byte(`{"metadata":{"finalizers":null}}`)
-	if _, err := maps.Patch(ctx, "going", types.MergePatchType, release, metav1.PatchOptions{}); err != nil {
+	if _, err := maps.Patch(ctx, name, types.MergePatchType, release, metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-applied; err != nil {
 		t.Fatal(err)
 	}
-	if now, err := maps.Get(ctx, "going", metav1.GetOptions{}); err != nil || now.UID == old.UID || now.Data["a"] != "b" {
+	if now, err := maps.Get(ctx, name, metav1.GetOptions{}); err != nil || now.UID == old.UID || now.Data["a"] != "b" {
 		t.Errorf("the new one: %v, %v", now, err)
 	}
 }

@@ -15,18 +15,33 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// dnsServer answers A questions over TCP with one address, or with a code; it counts the names it was asked for.
+// dnsServer answers A questions over TCP with one address, or with a code. It notes where it was dialled and counts the names
+// it was asked for.
 type dnsServer struct {
-	mu     sync.Mutex
-	answer net.IP // nil = code
-	code   byte
-	asked  map[string]int
+	mu      sync.Mutex
+	down    bool
+	answer  net.IP // nil = code
+	code    byte
+	dialled string
+	asked   map[string]int
 }
 
-func (s *dnsServer) set(answer net.IP, code byte) {
+func (s *dnsServer) set(down bool, answer net.IP, code byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.answer, s.code = answer, code
+	s.down, s.answer, s.code = down, answer, code
+}
+
+func (s *dnsServer) dial(_ context.Context, network, addr string) (net.Conn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dialled = network + " " + addr
+	if s.down {
+		return nil, errors.New("ssh: rejected: connect failed (Connection refused)")
+	}
+	here, there := net.Pipe()
+	go s.serve(there) // ends when the resolver closes its end
+	return here, nil
 }
 
 func (s *dnsServer) serve(conn net.Conn) {
@@ -82,46 +97,37 @@ func TestCheckDNS(t *testing.T) {
 		}
 	})
 	server := &dnsServer{asked: map[string]int{}}
-	up, dialled := true, ""
-	dial := func(_ context.Context, network, addr string) (net.Conn, error) {
-		dialled = network + " " + addr
-		if !up {
-			return nil, errors.New("ssh: rejected: connect failed (Connection refused)")
-		}
-		here, there := net.Pipe()
-		go server.serve(there) // ends when the resolver closes its end
-		return here, nil
-	}
 	check := func(timeout time.Duration) error {
 		ctx, cancel := context.WithTimeout(t.Context(), timeout)
 		defer cancel()
-		return c.CheckDNS(ctx, dial, "cluster.test")
+		return c.CheckDNS(ctx, server.dial, "cluster.test")
 	}
 
-	server.set(net.IPv4(10, 96, 0, 1), 0) // the first address of the range is the API service's
+	server.set(false, net.IPv4(10, 96, 0, 1), 0) // the first address of the range is the API service's
 	if err := check(testTimeout); err != nil {
 		t.Fatal(err)
 	}
-	if dialled != "tcp 10.96.0.10:53" || server.asked["kubernetes.default.svc.cluster.test"] == 0 || len(server.asked) != 1 {
-		t.Errorf("dialled %q, asked for %v", dialled, server.asked)
+	server.mu.Lock()
+	if server.dialled != "tcp 10.96.0.10:53" || server.asked["kubernetes.default.svc.cluster.test"] == 0 || len(server.asked) != 1 {
+		t.Errorf("dialled %q, asked for %v", server.dialled, server.asked)
 	}
+	server.mu.Unlock()
 
 	bad := []struct {
 		name   string
-		up     bool
+		down   bool
 		answer net.IP
 		code   byte
 		want   string
 	}{
-		{"another address", true, net.IPv4(10, 0, 0, 9), 0, "it answers 10.0.0.9 instead of 10.96.0.1"},
-		{"no such name", true, nil, 3, "no such host"},
-		{"broken", true, nil, 2, "server misbehaving"},
-		{"not there", false, nil, 0, "Connection refused"},
+		{"another address", false, net.IPv4(10, 0, 0, 9), 0, "it answers 10.0.0.9 instead of 10.96.0.1"},
+		{"no such name", false, nil, 3, "no such host"},
+		{"broken", false, nil, 2, "server misbehaving"},
+		{"not there", true, nil, 0, "Connection refused"},
 	}
 	for _, tt := range bad {
-		up = tt.up
-		server.set(tt.answer, tt.code)
-		err := check(300 * time.Millisecond)
+		server.set(tt.down, tt.answer, tt.code)
+		err := check(time.Second)
 		prefix := "cluster DNS at 10.96.0.10 does not resolve kubernetes.default.svc.cluster.test.: "
 		if !errors.Is(err, ErrNotReady) || !strings.HasPrefix(err.Error(), prefix) || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
@@ -129,11 +135,10 @@ func TestCheckDNS(t *testing.T) {
 	}
 
 	// CoreDNS comes up while it is asked.
-	up = true
-	server.set(nil, 3)
+	server.set(false, nil, 3)
 	done := make(chan error, 1)
 	go func() { done <- check(testTimeout) }()
-	server.set(net.IPv4(10, 96, 0, 1), 0)
+	server.set(false, net.IPv4(10, 96, 0, 1), 0)
 	if err := <-done; err != nil {
 		t.Error(err)
 	}

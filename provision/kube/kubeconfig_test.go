@@ -70,6 +70,7 @@ func TestNew_RefusesWhatItCannotTrust(t *testing.T) {
 		{"no user", ", user: kubernetes-admin}", ", user: other}", "has no user"},
 		{"a program", "  user:\n    client-certificate-data", "  user:\n    exec: {apiVersion: client.authentication.k8s.io/v1, command: /bin/sh, interactiveMode: Never}\n    client-certificate-data", "is a program to run"},
 		{"a file", "  user:\n    client-certificate-data", "  user:\n    tokenFile: /etc/shadow\n    client-certificate-data", "names other files"},
+		{"a file of an authority", "certificate-authority-data", "certificate-authority: /etc/ssl/ca.crt\n    certificate-authority-data", "names other files"},
 		{"no authority", "certificate-authority-data", "x-data", "no certificate-authority-data"},
 		{"a broken key", "client-key-data: ", "client-key-data: " + secret + "\n    x: ", "certificates are not usable"},
 	}

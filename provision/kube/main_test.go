@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -33,4 +34,12 @@ func newClient(t *testing.T, kubeconfig []byte, o Options) *Client {
 	}
 	t.Cleanup(c.Close)
 	return c
+}
+
+var made int
+
+// fresh is a name that no test has used: without controllers, namespaces and what is in them stay when they are deleted.
+func fresh(name string) string {
+	made++
+	return fmt.Sprintf("%s-%d", name, made)
 }

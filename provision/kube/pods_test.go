@@ -3,6 +3,7 @@ package kube
 import (
 	"strings"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -60,6 +61,27 @@ func TestPodProblem(t *testing.T) {
 	going := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{DeletionTimestamp: &metav1.Time{}}, Status: corev1.PodStatus{Conditions: ready}}
 	if got := podProblem(going); got != "is being deleted" {
 		t.Errorf("a pod that goes: %q", got)
+	}
+}
+
+func TestPodState_ChangesWithEveryRestart(t *testing.T) {
+	started := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	pod := func(restarts int32, ready, running time.Time) *corev1.Pod {
+		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: "a"}, Status: corev1.PodStatus{
+			Conditions: []corev1.PodCondition{{Type: corev1.PodReady, LastTransitionTime: metav1.NewTime(ready)}},
+			ContainerStatuses: []corev1.ContainerStatus{{Name: "c", RestartCount: restarts, State: corev1.ContainerState{
+				Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(running)}}}},
+		}}
+	}
+	first, since := podState(pod(0, started.Add(time.Minute), started))
+	if !since.Equal(started.Add(time.Minute)) {
+		t.Errorf("since %v, want when it became Ready", since)
+	}
+	if second, since := podState(pod(1, started.Add(time.Minute), started.Add(time.Hour))); second == first || !since.Equal(started.Add(time.Hour)) {
+		t.Errorf("after a restart that nobody saw: %q since %v", second, since)
+	}
+	if other, _ := podState(pod(0, started.Add(2*time.Minute), started)); other == first {
+		t.Error("Ready anew is the same state")
 	}
 }
 

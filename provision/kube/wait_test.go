@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -90,16 +91,49 @@ func expectProgress(t *testing.T, told <-chan []Missing, want string) {
 	for {
 		select {
 		case missing := <-told:
-			var texts []string
-			for _, m := range missing {
-				texts = append(texts, m.String())
-			}
-			if last = strings.Join(texts, "; "); last == want {
+			if last = textOf(missing); last == want {
 				return
 			}
 		case <-time.After(testTimeout):
 			t.Fatalf("never told %q; the last was %q", want, last)
 		}
+	}
+}
+
+func textOf(missing []Missing) string {
+	var texts []string
+	for _, m := range missing {
+		texts = append(texts, m.String())
+	}
+	return strings.Join(texts, "; ")
+}
+
+// expireWhenTold gives a context whose time is up as soon as a wait has told that text.
+func expireWhenTold(t *testing.T, want string) (context.Context, func([]Missing)) {
+	ctx := &expiring{Context: t.Context(), over: make(chan struct{})}
+	expire := sync.OnceFunc(func() { close(ctx.over) })
+	timer := time.AfterFunc(testTimeout, expire) // then the error shows what was told instead
+	t.Cleanup(func() { timer.Stop() })
+	return ctx, func(missing []Missing) {
+		if textOf(missing) == want {
+			expire()
+		}
+	}
+}
+
+type expiring struct {
+	context.Context
+	over chan struct{}
+}
+
+func (e *expiring) Done() <-chan struct{} { return e.over }
+
+func (e *expiring) Err() error {
+	select {
+	case <-e.over:
+		return context.DeadlineExceeded
+	default:
+		return nil
 	}
 }
 
@@ -116,8 +150,8 @@ func TestWaitNodesReady(t *testing.T) {
 	makeNode(t, c, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "wait-a"}})
 	makeNode(t, c, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "wait-b"}})
 	expectProgress(t, told, "node wait-a: its kubelet has not reported yet; node wait-b: its kubelet has not reported yet")
-	setReady(t, c, "wait-a", corev1.ConditionTrue, "")
 	setReady(t, c, "wait-b", corev1.ConditionFalse, "container runtime network not ready:\ncni plugin not initialized")
+	setReady(t, c, "wait-a", corev1.ConditionTrue, "")
 	expectProgress(t, told, "node wait-a: Ready for less than 1.5s; node wait-b: container runtime network not ready: cni plugin not initialized")
 	expectProgress(t, told, "node wait-b: container runtime network not ready: cni plugin not initialized")
 	setReady(t, c, "wait-b", corev1.ConditionTrue, "")
@@ -138,10 +172,10 @@ func TestWaitNodesReady_NamesWhoIsMissing(t *testing.T) {
 	c := sharedClient(t)
 	makeNode(t, c, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "missing-a"}})
 	setReady(t, c, "missing-a", corev1.ConditionFalse, "no network")
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	err := c.WaitNodesReady(ctx, []string{"missing-b", "missing-a"}, WaitOptions{})
-	want := "nodes not ready: node missing-a: no network; node missing-b: has not joined"
+	const missingNodes = "node missing-a: no network; node missing-b: has not joined"
+	ctx, progress := expireWhenTold(t, missingNodes)
+	err := c.WaitNodesReady(ctx, []string{"missing-b", "missing-a"}, WaitOptions{Progress: progress})
+	want := "nodes not ready: " + missingNodes
 	if !errors.Is(err, ErrNotReady) || !errors.Is(err, context.DeadlineExceeded) || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
@@ -193,12 +227,12 @@ func TestWaitNodesReady_OutlivesTheAPIServer(t *testing.T) {
 	}
 
 	// The window passes while nothing can be seen: that proves nothing.
-	blind, end := context.WithTimeout(t.Context(), 3*time.Second)
+	blind, end := context.WithTimeout(t.Context(), 5*time.Second)
 	defer end()
 	go func() {
-		done <- c.WaitNodesReady(blind, []string{"outlives"}, WaitOptions{Window: 2 * time.Second, Progress: progressTo(told)})
+		done <- c.WaitNodesReady(blind, []string{"outlives"}, WaitOptions{Window: 4 * time.Second, Progress: progressTo(told)})
 	}()
-	expectProgress(t, told, "node outlives: Ready for less than 2s")
+	expectProgress(t, told, "node outlives: Ready for less than 4s")
 	server.StopAPI()
 	if err := <-done; !errors.Is(err, ErrNotReady) || !errors.Is(err, ErrUnreachable) {
 		t.Errorf("without a picture: %v", err)

@@ -97,6 +97,7 @@ func TestWaitDaemonSets(t *testing.T) {
 		makeNode(t, c, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"group": "stable"}}})
 	}
 	makeDaemonSet(t, c, "stable")
+	makeDaemonSet(t, c, "elsewhere") // wants no pod on these nodes
 	told, done := make(chan []Missing, 100), make(chan error, 1)
 	go func() { // ds-b, where nothing runs, is not asked for
 		done <- c.WaitDaemonSets(testContext(t), []string{"ds-a"}, WaitOptions{Window: window, Progress: progressTo(told)})
@@ -161,10 +162,10 @@ func TestWaitDaemonSets_SaysWhichPodAndWhy(t *testing.T) {
 			makeDaemonSet(t, c, name)
 			makePod(t, c, observe(t, c, name), name+"-1", node)
 			setPod(t, c, name+"-1", corev1.ConditionFalse, tt.container)
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			defer cancel()
-			err := c.WaitDaemonSets(ctx, []string{node}, WaitOptions{})
-			want := "DaemonSet pods not ready: daemonset kube-system/" + name + " on " + node + ": pod " + name + "-1: " + tt.want
+			reason := "daemonset kube-system/" + name + " on " + node + ": pod " + name + "-1: " + tt.want
+			ctx, progress := expireWhenTold(t, reason)
+			err := c.WaitDaemonSets(ctx, []string{node}, WaitOptions{Progress: progress})
+			want := "DaemonSet pods not ready: " + reason
 			if !errors.Is(err, ErrNotReady) || err.Error() != want {
 				t.Errorf("got  %v\nwant %s", err, want)
 			}
@@ -173,9 +174,8 @@ func TestWaitDaemonSets_SaysWhichPodAndWhy(t *testing.T) {
 }
 
 func TestWaitDaemonSets_NodeThatIsNotThere(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	err := sharedClient(t).WaitDaemonSets(ctx, []string{"nobody"}, WaitOptions{})
+	ctx, progress := expireWhenTold(t, "node nobody: has not joined")
+	err := sharedClient(t).WaitDaemonSets(ctx, []string{"nobody"}, WaitOptions{Progress: progress})
 	if want := "DaemonSet pods not ready: node nobody: has not joined"; err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -40,9 +39,8 @@ func TestWaitDeployment(t *testing.T) {
 	}
 	expectProgress(t, told, "deployment kube-system/dns: 0 of 1 replicas available")
 
-	short, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	err = c.WaitDeployment(short, "kube-system", "dns", WaitOptions{})
+	short, progress := expireWhenTold(t, "deployment kube-system/dns: 0 of 1 replicas available")
+	err = c.WaitDeployment(short, "kube-system", "dns", WaitOptions{Progress: progress})
 	if want := "deployment not ready: deployment kube-system/dns: 0 of 1 replicas available"; !errors.Is(err, ErrNotReady) || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
