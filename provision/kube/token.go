@@ -50,17 +50,23 @@ func (t Token) MarshalJSON() ([]byte, error) { return json.Marshal(t.String()) }
 // LogValue shows the ID alone.
 func (t Token) LogValue() slog.Value { return slog.StringValue(t.String()) }
 
+// NewToken makes up a bootstrap token that no API server knows yet: for kubeadm init, which registers the token it is given.
+func NewToken() Token {
+	// Five bits a letter: an ID that is unlike others', a secret of 80 bits.
+	secret := strings.ToLower(rand.Text())[:16]
+	return Token{ID: strings.ToLower(rand.Text())[:6], secret: &secret}
+}
+
 // CreateToken makes a bootstrap token that ends by itself after ttl, by the control plane's clock. The description finds it
 // again in DeleteTokens.
 func (c *Client) CreateToken(ctx context.Context, ttl time.Duration, description string) (Token, error) {
-	// Five bits a letter: an ID that is unlike others', a secret of 80 bits.
-	secret := strings.ToLower(rand.Text())[:16]
-	token := Token{ID: strings.ToLower(rand.Text())[:6], Expires: time.Now().Add(ttl).UTC().Truncate(time.Second), secret: &secret}
+	token := NewToken()
+	token.Expires = time.Now().Add(ttl).UTC().Truncate(time.Second)
 	object := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: tokenNamePrefix + token.ID, Namespace: metav1.NamespaceSystem},
 		Type:       corev1.SecretTypeBootstrapToken,
 		StringData: map[string]string{
-			"token-id": token.ID, "token-secret": secret, "expiration": token.Expires.Format(time.RFC3339),
+			"token-id": token.ID, "token-secret": *token.secret, "expiration": token.Expires.Format(time.RFC3339),
 			"usage-bootstrap-signing": "true", "usage-bootstrap-authentication": "true",
 			"auth-extra-groups": tokenGroup, "description": description,
 		},

@@ -15,13 +15,25 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
+var tokenForm = regexp.MustCompile(`^[a-z0-9]{6}\.[a-z0-9]{16}$`) // kubeadm's
+
+func TestNewToken(t *testing.T) {
+	one, two := NewToken(), NewToken()
+	if !tokenForm.MatchString(one.Reveal()) {
+		t.Error("the token has not kubeadm's form")
+	}
+	if one.ID == two.ID || *one.secret == *two.secret {
+		t.Error("two tokens are alike")
+	}
+}
+
 func TestToken_LivesAndDies(t *testing.T) {
 	c, ctx := sharedClient(t), testContext(t)
 	token, err := c.CreateToken(ctx, 10*time.Minute, "join of lives-and-dies")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !regexp.MustCompile(`^[a-z0-9]{6}\.[a-z0-9]{16}$`).MatchString(token.Reveal()) {
+	if !tokenForm.MatchString(token.Reveal()) {
 		t.Error("the token has not kubeadm's form")
 	}
 	secrets := c.core.Secrets(metav1.NamespaceSystem)
