@@ -34,7 +34,8 @@ type live struct {
 
 	mu    sync.Mutex // guards fleet
 	fleet *fleet
-	frame []line // of the drawing under way; used by the library's drawing goroutine only
+	frame []line // of the drawing under way, with the width of its names; used by the library's drawing goroutine only
+	names int
 
 	terminal io.Writer
 	bars     *mpb.Progress // guarded by pump.writing; nil while suspended
@@ -116,6 +117,7 @@ func (l *live) fillRow(w io.Writer, i int, st decor.Statistics) error {
 		_, height := l.size()
 		l.mu.Lock()
 		l.frame = l.fleet.rows(min(maxRows, max(1, height-2)), l.now())
+		l.names = l.fleet.nameWidth()
 		l.mu.Unlock()
 	}
 	if i >= len(l.frame) {
@@ -135,14 +137,11 @@ func (l *live) fillSummary(w io.Writer, st decor.Statistics) error {
 
 // draw writes one row: name, step, bar if there is one and room for it, text; never wider than width.
 func (l *live) draw(row line, width int) string {
-	l.mu.Lock()
-	names := l.fleet.nameWidth()
-	l.mu.Unlock()
-	head := pad(row.name, names) + "  "
+	head := pad(row.name, l.names) + "  "
 	if row.step != "" {
 		head += pad(row.step, stepWidth) + "  "
 	}
-	if row.percent >= 0 && width > names+stepWidth+2*barWidth {
+	if row.percent >= 0 && width > l.names+stepWidth+2*barWidth {
 		head += l.drawBar(row.percent) + "  "
 	}
 	room := width - utf8.RuneCountInString(head)
