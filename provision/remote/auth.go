@@ -84,8 +84,8 @@ func (k *keyring) signer(path string, agentKeys []ssh.Signer, hold func() func()
 			return nil, nil, err
 		}
 	}
-	if c := f.certificate(); c != nil {
-		if cert, err = ssh.NewCertSigner(c, s); err != nil {
+	if f.cert != nil {
+		if cert, err = ssh.NewCertSigner(f.cert, s); err != nil {
 			k.log.Warn("certificate left out", "file", path+"-cert.pub", "error", err)
 			cert = nil
 		}

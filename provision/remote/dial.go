@@ -102,16 +102,17 @@ func (d *Dialer) Close() error {
 
 // connect returns the link to ep with a reference for the caller. Whoever comes first makes it, the others wait for that.
 func (d *Dialer) connect(ctx context.Context, ep *endpoint) (*link, error) {
+	key := ep.key()
 	for {
 		d.mu.Lock()
 		if d.closed {
 			d.mu.Unlock()
 			return nil, faultf(ErrClosed, nil, "%s: the dialer is closed", ep.addr())
 		}
-		l := d.links[ep.key()]
+		l := d.links[key]
 		if l == nil {
-			l = newLink(d, ep)
-			d.links[ep.key()] = l
+			l = newLink(d, ep, key)
+			d.links[key] = l
 			d.mu.Unlock()
 			return l, d.open(ctx, l)
 		}
@@ -139,7 +140,7 @@ func (d *Dialer) connect(ctx context.Context, ep *endpoint) (*link, error) {
 func (d *Dialer) hold(l *link) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if l.refs == 0 || d.links[l.ep.key()] != l {
+	if l.refs == 0 || d.links[l.key] != l {
 		return false
 	}
 	l.refs++
@@ -151,8 +152,8 @@ func (d *Dialer) release(l *link) {
 	d.mu.Lock()
 	l.refs--
 	last := l.refs == 0
-	if last && d.links[l.ep.key()] == l {
-		delete(d.links, l.ep.key())
+	if last && d.links[l.key] == l {
+		delete(d.links, l.key)
 	}
 	d.mu.Unlock()
 	if !last {
@@ -179,7 +180,7 @@ func (d *Dialer) open(ctx context.Context, l *link) error {
 		if ctx.Err() != nil {
 			l.err = errors.Join(errOthersStop, err)
 		}
-		delete(d.links, l.ep.key())
+		delete(d.links, l.key)
 	} else {
 		l.refs = 1
 	}

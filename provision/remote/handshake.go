@@ -119,20 +119,38 @@ func (c *clock) stop() {
 	c.cancel(nil)
 }
 
-// recordingConn keeps the first bytes that the other side says, to tell in an error what it is if not an SSH server.
+// recordingConn keeps the first bytes that the other side says, to tell in an error what it is if not an SSH server. It also
+// hands them out from memory: the library asks for the first line byte by byte.
 type recordingConn struct {
 	net.Conn
-	mu    sync.Mutex
-	first []byte
+	mu     sync.Mutex // the reader's and head's
+	first  []byte
+	unread []byte // of first
 }
 
+const recorded = 512
+
+// Read has one caller at a time.
 func (c *recordingConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	c.mu.Lock()
-	if room := 64 - len(c.first); room > 0 {
-		c.first = append(c.first, p[:min(n, room)]...)
+	if len(c.unread) > 0 {
+		n := copy(p, c.unread)
+		c.unread = c.unread[n:]
+		return n, nil
 	}
+	if len(c.first) == recorded {
+		return c.Conn.Read(p)
+	}
+	buf := make([]byte, recorded-len(c.first))
+	n, err := c.Conn.Read(buf)
+	c.mu.Lock()
+	c.first = append(c.first, buf[:n]...)
 	c.mu.Unlock()
+	c.unread = buf[:n]
+	n = copy(p, c.unread)
+	c.unread = c.unread[n:]
+	if len(c.unread) > 0 {
+		err = nil // the next Read finds it again
+	}
 	return n, err
 }
 

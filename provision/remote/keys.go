@@ -61,8 +61,9 @@ type keyFile struct {
 	path   string
 	once   sync.Once
 	public ssh.PublicKey
-	signer ssh.Signer // nil: encrypted, or a public key whose private half the agent has
-	text   []byte     // when encrypted
+	signer ssh.Signer       // nil: encrypted, or a public key whose private half the agent has
+	text   []byte           // when encrypted
+	cert   *ssh.Certificate // beside it: KEY-cert.pub
 	err    error
 
 	openOnce sync.Once
@@ -102,6 +103,9 @@ func (f *keyFile) read() {
 			f.err = errors.New("not a private key")
 		}
 	}
+	if key, err := readPublic(f.path + "-cert.pub"); err == nil {
+		f.cert, _ = key.(*ssh.Certificate)
+	}
 }
 
 func readPublic(path string) (ssh.PublicKey, error) {
@@ -115,16 +119,6 @@ func readPublic(path string) (ssh.PublicKey, error) {
 func parsePublic(text []byte) (ssh.PublicKey, error) {
 	key, _, _, _, err := ssh.ParseAuthorizedKey(text)
 	return key, err
-}
-
-// certificate returns the certificate beside the key (KEY-cert.pub), when there is one.
-func (f *keyFile) certificate() *ssh.Certificate {
-	key, err := readPublic(f.path + "-cert.pub")
-	if err != nil {
-		return nil
-	}
-	cert, _ := key.(*ssh.Certificate)
-	return cert
 }
 
 // open decrypts the key. The user is asked once, with three tries, whatever the number of hosts; hold stops the clock of the

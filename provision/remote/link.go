@@ -15,7 +15,8 @@ import (
 type link struct {
 	dialer *Dialer
 	ep     *endpoint
-	parent *link // the hop before, with a reference of ours
+	key    string // ep's
+	parent *link  // the hop before, with a reference of ours
 	client *ssh.Client
 	slots  *slots
 
@@ -28,8 +29,8 @@ type link struct {
 	cause error
 }
 
-func newLink(d *Dialer, ep *endpoint) *link {
-	return &link{dialer: d, ep: ep, slots: newSlots(maxSessions), ready: make(chan struct{}), done: make(chan struct{})}
+func newLink(d *Dialer, ep *endpoint, key string) *link {
+	return &link{dialer: d, ep: ep, key: key, slots: newSlots(maxSessions), ready: make(chan struct{}), done: make(chan struct{})}
 }
 
 // netDial makes the byte stream: a TCP connection, or a tunnel through the hop before.
@@ -72,8 +73,8 @@ func (l *link) fail(cause error) {
 func (d *Dialer) forget(l *link) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.links[l.ep.key()] == l {
-		delete(d.links, l.ep.key())
+	if d.links[l.key] == l {
+		delete(d.links, l.key)
 	}
 }
 

@@ -58,6 +58,27 @@ func (g *gate) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// ReadFrom copies with little memory until there is much to copy: most commands say little, and there may be a thousand streams.
+func (g *gate) ReadFrom(r io.Reader) (total int64, err error) {
+	buf := make([]byte, 1<<10)
+	for {
+		n, err := r.Read(buf)
+		if n > 0 {
+			g.Write(buf[:n])
+		}
+		total += int64(n)
+		if err == io.EOF {
+			return total, nil
+		}
+		if err != nil {
+			return total, err
+		}
+		if n == len(buf) && n < 32<<10 {
+			buf = make([]byte, 32<<10)
+		}
+	}
+}
+
 func (g *gate) close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
