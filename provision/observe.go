@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/hybridctl/hybridctl/provision/facts"
 	"github.com/hybridctl/hybridctl/provision/inventory"
@@ -29,7 +30,8 @@ func (s *session) survey(ctx context.Context) (plan.Plan, []report.Check, error)
 	if err := ctx.Err(); err != nil {
 		return plan.Plan{}, nil, err
 	}
-	checks := preflight.Run(s.Cluster, in.Hosts, in.Bundle)
+	all := preflight.Run(s.Cluster, in.Hosts, in.Bundle)
+	checks := slices.DeleteFunc(slices.Clone(all), func(c report.Check) bool { return c.Status == report.Pass })
 	if blocking := preflight.Blocking(checks); len(blocking) > 0 {
 		return plan.Plan{}, checks, ErrPreflight
 	}
