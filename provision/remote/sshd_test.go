@@ -165,8 +165,19 @@ func TestSSHD_Exit(t *testing.T) {
 }
 
 func TestSSHD_CancelReturnsAtOnce(t *testing.T) {
-	c := startSSHD(t).dial(t)
+	pid := cancelSleep(t, startSSHD(t).dial(t))
+	if os.Getuid() == 0 {
+		syscall.Kill(pid, syscall.SIGKILL) // sshd signals no commands of root
+		return
+	}
+	waitGone(t, pid)
+}
+
+// cancelSleep starts a long sleep, cancels its Run and returns the pid.
+func cancelSleep(t *testing.T, c *remote.Conn) (pid int) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	pids, out := io.Pipe()
 	go func() {
 		_, err := c.Run(ctx, remote.Command{Script: "echo $$; exec sleep 1000", Stdout: out})
@@ -175,21 +186,21 @@ func TestSSHD_CancelReturnsAtOnce(t *testing.T) {
 		}
 		out.Close()
 	}()
-	var pid int
 	if _, err := fmt.Fscan(pids, &pid); err != nil {
 		t.Fatal(err)
 	}
 	cancel()
 	io.Copy(io.Discard, pids) // until Run has returned
-	if os.Getuid() == 0 {
-		syscall.Kill(pid, syscall.SIGKILL) // sshd signals no commands of root
-		return
-	}
+	return pid
+}
+
+func waitGone(t *testing.T, pid int) {
+	t.Helper()
 	for range 500 {
 		if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
 			return
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(10 * time.Millisecond) // another process: there is nothing to wait on
 	}
 	t.Error("the process still runs")
 }

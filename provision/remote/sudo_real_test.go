@@ -57,6 +57,16 @@ func TestRealSudo(t *testing.T) {
 	if err := errors.Join(os.Chmod(filepath.Dir(dir), 0o755), os.Chmod(dir, 0o755), os.Chmod(filepath.Join(dir, "authorized_keys"), 0o644)); err != nil {
 		t.Fatal(err)
 	}
+	t.Run("cancel ends a user's process", func(t *testing.T) {
+		conf := sshd.config(t)
+		conf.User = sudoUser
+		c, err := newDialer(t, remote.Config{ClusterKnownHosts: sshd.known}).Dial(t.Context(), conf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		waitGone(t, cancelSleep(t, c))
+	})
 	data := randomBytes(300 << 10)
 	const all, free = sudoUser + " ALL=(ALL) ALL", sudoUser + " ALL=(ALL) NOPASSWD: ALL"
 	defaults := func(s string) string { return "Defaults:" + sudoUser + " " + s }
