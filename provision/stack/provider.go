@@ -18,6 +18,7 @@ const (
 )
 
 // provider hands the engine's calls to the run. It shares memory with the engine, so it never changes what it is given.
+// Its answers leave Status at OK, with errors too: a failed step is not of unknown state, as the next run looks at the host.
 type provider struct {
 	plugin.UnimplementedProvider
 	run *run
@@ -64,26 +65,26 @@ func (p *provider) Diff(_ context.Context, r plugin.DiffRequest) (plugin.DiffRes
 func (p *provider) Create(_ context.Context, r plugin.CreateRequest) (plugin.CreateResponse, error) {
 	id := stepID(r.Properties)
 	if err := p.run.step(id); err != nil {
-		return plugin.CreateResponse{Status: resource.StatusUnknown}, err
+		return plugin.CreateResponse{}, err
 	}
-	return plugin.CreateResponse{ID: resource.ID(id), Properties: resource.PropertyMap{}, Status: resource.StatusOK}, nil
+	return plugin.CreateResponse{ID: resource.ID(id), Properties: resource.PropertyMap{}}, nil
 }
 
 func (p *provider) Update(_ context.Context, r plugin.UpdateRequest) (plugin.UpdateResponse, error) {
 	if err := p.run.step(stepID(r.NewInputs)); err != nil {
-		return plugin.UpdateResponse{Status: resource.StatusUnknown}, err
+		return plugin.UpdateResponse{}, err
 	}
-	return plugin.UpdateResponse{Properties: resource.PropertyMap{}, Status: resource.StatusOK}, nil
+	return plugin.UpdateResponse{Properties: resource.PropertyMap{}}, nil
 }
 
 func (p *provider) Delete(_ context.Context, r plugin.DeleteRequest) (plugin.DeleteResponse, error) {
 	if !p.run.undoing { // base and program name the same steps, so the engine has nothing to delete; Up must never undo
-		return plugin.DeleteResponse{Status: resource.StatusUnknown}, fmt.Errorf("step %s is not to be undone", r.ID)
+		return plugin.DeleteResponse{}, fmt.Errorf("step %s is not to be undone", r.ID)
 	}
 	if err := p.run.step(plan.ID(r.ID)); err != nil {
-		return plugin.DeleteResponse{Status: resource.StatusUnknown}, err
+		return plugin.DeleteResponse{}, err
 	}
-	return plugin.DeleteResponse{Status: resource.StatusOK}, nil
+	return plugin.DeleteResponse{}, nil
 }
 
 // stepID reads the ID from a resource's inputs. It is never secret or unknown: program sets it from the plan.

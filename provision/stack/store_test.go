@@ -225,7 +225,8 @@ func TestState_PendingOperationsAreDropped(t *testing.T) {
 	_, err := up(t, s, w, p)
 	ok(t, err)
 	ok(t, s.Close())
-	pending := `"pending_operations":[{"type":"creating","resource":{"urn":"urn:pulumi:test::hybridctl::hybridctl:index:Step::x","custom":true,"type":"hybridctl:index:Step"}}],`
+	pending := `"pending_operations":[{"type":"creating","resource":{"custom":true,"type":"hybridctl:index:Step",` +
+		`"urn":"urn:pulumi:test::hybridctl::hybridctl:index:Step::x"}}],`
 	write(t, strings.Replace(read(t, dir, stateFile), `"resources"`, pending+`"resources"`, 1), dir, stateFile)
 	_, err = up(t, open(t, dir), w, p)
 	ok(t, err)

@@ -295,12 +295,13 @@ func TestUp_PanicBecomesAnError(t *testing.T) {
 
 func TestUp_RefusesImpossiblePlans(t *testing.T) {
 	s, w := open(t, t.TempDir()), newWorld()
-	for name, p := range map[string]plan.Plan{
-		"the plan has step a twice":                         {Cluster: "c", Steps: []plan.Step{{ID: "a"}, {ID: "a"}}},
-		"the plan has step a before b, which it depends on": {Cluster: "c", Steps: []plan.Step{{ID: "a", DependsOn: []plan.ID{"b"}}, {ID: "b"}}},
+	for want, steps := range map[string][]plan.Step{
+		"the plan has step a twice":                         {{ID: "a"}, {ID: "a"}},
+		"the plan has step a before b, which it depends on": {{ID: "a", DependsOn: []plan.ID{"b"}}, {ID: "b"}},
 	} {
-		if _, err := Up(context.Background(), s, p, w, Options{}); err == nil || err.Error() != name {
-			t.Errorf("error is %v, want %q", err, name)
+		p := plan.Plan{Cluster: "c", Steps: steps}
+		if _, err := Up(context.Background(), s, p, w, Options{}); err == nil || err.Error() != want {
+			t.Errorf("error is %v, want %q", err, want)
 		}
 	}
 	bad := plan.Plan{Cluster: "no/name", Steps: fleet(1).Steps}
