@@ -44,10 +44,7 @@ func (v *validator) networks() {
 		v.fail(path, hint, "the pod network %s and the service network %s overlap", pods, services)
 	}
 	if podsOK {
-		v.outside(pods, "pod network", "podCIDR")
-	}
-	if servicesOK {
-		v.outside(services, "service network", "serviceCIDR")
+		v.outside(pods)
 	}
 }
 
@@ -93,11 +90,12 @@ func (v *validator) podCIDRSize(pods netip.Prefix) {
 	v.fail(podCIDRPath, hint, "%s has no /%d for each of %d hosts", pods, share, hosts)
 }
 
-// outside checks that no host lives in a network that the cluster makes for itself.
-func (v *validator) outside(network netip.Prefix, what, fieldName string) {
+// outside checks that no host lives in the pod network, whose routes would hide it. One in the service network can be reached as long
+// as no service has its address, so that is preflight's to warn of.
+func (v *validator) outside(pods netip.Prefix) {
 	check := func(path, address string) {
-		if ip, err := netip.ParseAddr(address); err == nil && network.Contains(ip) {
-			v.fail(path, "choose another "+fieldName, "%s lies in the %s %s", address, what, network)
+		if ip, err := netip.ParseAddr(address); err == nil && pods.Contains(ip) {
+			v.fail(path, "choose another podCIDR", "%s lies in the pod network %s", address, pods)
 		}
 	}
 	for i, h := range v.c.Spec.Hosts {

@@ -1,6 +1,7 @@
 package preflight
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -9,6 +10,7 @@ var identityChecks = []check{
 	{"duplicate-machine-id", "no two hosts have the same /etc/machine-id", checkMachineID, onFacts},
 	{"duplicate-hostname", "no two hosts have the same hostname", checkDuplicateHostname, onFacts},
 	{"duplicate-address", "the host's address belongs to no other host of the inventory", checkAddress, onFacts},
+	{"service-network", "the host's address is not one that a service could get", checkServiceNetwork, onFacts},
 	{"hostname", "the hostname is the host's name in the inventory, which becomes the node's", checkHostname, onFacts},
 }
 
@@ -39,6 +41,20 @@ func checkAddress(v view) verdict {
 		}
 	}
 	return pass("%s", v.host.Address)
+}
+
+func checkServiceNetwork(v view) verdict {
+	services, err := netip.ParsePrefix(v.cluster.Spec.Kubernetes.ServiceCIDR)
+	if err != nil {
+		return pass("no service network to compare with")
+	}
+	for _, a := range []string{v.host.NodeIP, v.host.Address} {
+		if ip, err := netip.ParseAddr(a); err == nil && services.Contains(ip) {
+			return warn("%s lies in the service network %s: a service that gets this address hides the host from pods", a, services).
+				hinted("choose another spec.kubernetes.serviceCIDR before the cluster is made")
+		}
+	}
+	return pass("not in %s", services)
 }
 
 func checkHostname(v view) verdict {

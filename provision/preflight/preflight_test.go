@@ -168,6 +168,8 @@ var cases = []one{
 		f.declared("x86-1").NodeIP = "2001:DB8::1"
 		f.host("arm-1").Addresses = []string{"2001:db8::1"}
 	}, host: "x86-1", check: "duplicate-address", status: report.Fail, message: "2001:DB8::1 is also an address of arm-1"},
+	{name: "an address a service could get", change: func(f *fixture) { f.cluster.Spec.Kubernetes.ServiceCIDR = "10.99.0.0/27" },
+		host: "arm-1", check: "service-network", status: report.Warn, message: "10.99.0.21 lies in the service network 10.99.0.0/27", hint: "serviceCIDR", also: []string{"service-network"}},
 	{name: "other hostname", change: func(f *fixture) { f.host("arm-1").Hostname = "raspberrypi" },
 		host: "arm-1", check: "hostname", status: report.Warn, message: "raspberrypi, the node will be called arm-1", hint: "set-hostname"},
 	{name: "hostname with domain", change: func(f *fixture) { f.host("arm-1").Hostname = "arm-1.example.com" },
