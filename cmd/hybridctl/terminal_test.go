@@ -165,40 +165,50 @@ func asker() {
 		cancel()
 	}()
 	secret, err := cli.SystemTerminal(os.Stdin).AskSecret(ctx, "secret: ")
-	fmt.Println("length", len(secret), err)
+	if err != nil {
+		<-i.stop // an interrupt is a signal however it came
+	}
+	fmt.Println("length", len(secret), err, i.interrupted())
 }
 
 func TestTerminal_SecretIsNotShown(t *testing.T) {
 	p := onTerminal(t, t.TempDir(), "asker")
 	p.until("secret: ")
-	p.typed("hunter2\n")
+	p.typed("hunter22\x7f\r")
 	p.ends(0)
-	if got, want := p.seen.String(), "secret: \r\nlength 7 <nil>\r\n"; got != want {
+	if got, want := p.seen.String(), "secret: \r\nlength 7 <nil> false\r\n"; got != want {
 		t.Errorf("shown %q, want %q", got, want)
 	}
 }
 
 func TestTerminal_InterruptAtASecretGivesTheEchoBack(t *testing.T) {
-	p := onTerminal(t, t.TempDir(), "asker")
-	echo := func() bool {
-		settings, err := unix.IoctlGetTermios(int(p.master.Fd()), unix.TCGETS)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return settings.Lflag&unix.ECHO != 0
-	}
-	p.until("secret: ")
-	if echo() {
-		t.Error("the terminal echoes what is typed")
-	}
-	if err := p.cmd.Process.Signal(syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
-	p.ends(0)
-	if !echo() {
-		t.Error("the terminal was left without echo")
-	}
-	if got, want := p.seen.String(), "secret: \r\nlength 0 context canceled\r\n"; got != want {
-		t.Errorf("shown %q, want %q", got, want)
+	for name, interrupt := range map[string]func(*pty) error{
+		"typed": func(p *pty) error { _, err := p.master.WriteString("\x03"); return err },
+		"sent":  func(p *pty) error { return p.cmd.Process.Signal(syscall.SIGINT) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := onTerminal(t, t.TempDir(), "asker")
+			echo := func() bool {
+				settings, err := unix.IoctlGetTermios(int(p.master.Fd()), unix.TCGETS)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return settings.Lflag&unix.ECHO != 0
+			}
+			p.until("secret: ")
+			if echo() {
+				t.Error("the terminal echoes what is typed")
+			}
+			if err := interrupt(p); err != nil {
+				t.Fatal(err)
+			}
+			p.ends(0)
+			if !echo() {
+				t.Error("the terminal was left without echo")
+			}
+			if got, want := p.seen.String(), "secret: \r\nlength 0 context canceled true\r\n"; got != want {
+				t.Errorf("shown %q, want %q", got, want)
+			}
+		})
 	}
 }

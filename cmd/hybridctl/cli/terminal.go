@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
+	"syscall"
 
 	"golang.org/x/term"
 )
@@ -54,35 +56,34 @@ func (t systemTerminal) CanAsk() bool {
 }
 
 func (t systemTerminal) Ask(ctx context.Context, question string) (string, error) {
-	show := func(tty *os.File) error {
+	return t.ask(ctx, func(tty *os.File) (func() (string, error), error) {
 		_, err := fmt.Fprint(tty, question)
-		return err
-	}
-	return t.ask(ctx, show, func(tty *os.File) (string, error) {
-		line, err := bufio.NewReader(tty).ReadString('\n')
-		return strings.TrimSpace(line), err
+		return func() (string, error) {
+			line, err := bufio.NewReader(tty).ReadString('\n')
+			return strings.TrimSpace(line), err
+		}, err
 	})
 }
 
+// AskSecret ends the echo before the question appears: whoever types at once must not be seen either. In the raw mode that this
+// takes, ^C is a letter like others; it is made a signal again, so that it does what it does everywhere.
 func (t systemTerminal) AskSecret(ctx context.Context, question string) (string, error) {
-	show := func(tty *os.File) error {
-		// The echo ends before the question appears: whoever types at once must not be seen either.
-		if _, err := term.MakeRaw(int(tty.Fd())); err != nil {
-			return err
-		}
-		_, err := fmt.Fprint(tty, question)
-		return err
-	}
-	return t.ask(ctx, show, func(tty *os.File) (string, error) {
-		secret, err := term.ReadPassword(int(tty.Fd()))
-		fmt.Fprint(tty, "\r\n")
-		return string(secret), err
+	return t.ask(ctx, func(tty *os.File) (func() (string, error), error) {
+		_, err := term.MakeRaw(int(tty.Fd()))
+		return func() (string, error) {
+			secret, err := term.NewTerminal(tty, "").ReadPassword(question)
+			if errors.Is(err, io.EOF) { // ^C or ^D
+				fmt.Fprint(tty, "\r\n")
+				return "", errors.Join(context.Canceled, syscall.Kill(syscall.Getpid(), syscall.SIGINT))
+			}
+			return secret, err
+		}, err
 	})
 }
 
-// ask leaves the terminal as it was. It reads in a goroutine, because a read of a terminal cannot be called off: when ctx ends first,
-// the goroutine stays behind until the process ends, which it then does.
-func (t systemTerminal) ask(ctx context.Context, show func(*os.File) error, read func(*os.File) (string, error)) (string, error) {
+// ask prepares the terminal, reads, and leaves the terminal as it was. It reads in a goroutine, because a read of a terminal cannot be
+// called off: when ctx ends first, the goroutine stays behind, with the open file, until the process ends.
+func (t systemTerminal) ask(ctx context.Context, prepare func(*os.File) (read func() (string, error), err error)) (string, error) {
 	if ctx.Err() != nil {
 		return "", ctx.Err()
 	}
@@ -90,13 +91,13 @@ func (t systemTerminal) ask(ctx context.Context, show func(*os.File) error, read
 	if err != nil {
 		return "", err
 	}
-	defer tty.Close()
 	before, err := term.GetState(int(tty.Fd()))
 	if err != nil {
 		return "", errNoTerminal
 	}
 	defer func() { _ = term.Restore(int(tty.Fd()), before) }() // nothing better can be done
-	if err := show(tty); err != nil {
+	read, err := prepare(tty)
+	if err != nil {
 		return "", err
 	}
 	type answer struct {
@@ -105,7 +106,7 @@ func (t systemTerminal) ask(ctx context.Context, show func(*os.File) error, read
 	}
 	answered := make(chan answer, 1)
 	go func() {
-		text, err := read(tty)
+		text, err := read()
 		answered <- answer{text, err}
 	}()
 	select {
