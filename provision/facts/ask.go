@@ -38,7 +38,18 @@ func (a Ask) And(b Ask) Ask {
 // command is the one that a host is asked with.
 func (a Ask) command() remote.Command {
 	a = a.And(Ask{Tools: []string{kubeletTool, containerdTool}, Units: []string{containerdUnit, kubeletUnit}})
-	return remote.Command{Script: templates.Script("facts"), Args: a.args(host.MarkerDir), Sudo: true}
+	return remote.Command{Script: lean(templates.Script("facts")), Args: a.args(host.MarkerDir), Sudo: true}
+}
+
+// lean leaves the comments and the indentation out of a script: it goes to all hosts at once.
+func lean(script string) string {
+	var b strings.Builder
+	for line := range strings.Lines(script) {
+		if line = strings.TrimLeft(line, "\t"); !strings.HasPrefix(line, "#") && line != "\n" {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
 }
 
 // args are the script's positional parameters.

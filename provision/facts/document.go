@@ -2,9 +2,9 @@ package facts
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"strconv"
 	"strings"
 	"time"
@@ -22,18 +22,18 @@ var errNoDocument = errors.New("the answer to the facts script is not whole")
 type document map[string]string
 
 func decode(data []byte) (document, error) {
-	start := bytes.Index(data, []byte(documentStart))
-	if start < 0 {
+	start, end := bytes.Index(data, []byte(documentStart)), bytes.LastIndexByte(data, '}')
+	if start < 0 || end < start {
 		return nil, fmt.Errorf("%w: it begins %.60q", errNoDocument, data)
 	}
-	text := bytes.Clone(data[start:])
+	text := bytes.Clone(data[start : end+1])
 	for i, c := range text { // a file zeroed by a crash puts bytes into the document that JSON forbids
 		if c < ' ' {
 			text[i] = ' '
 		}
 	}
-	var d document
-	if err := json.NewDecoder(bytes.NewReader(text)).Decode(&d); err != nil {
+	d, err := (&flat{in: text}).object()
+	if err != nil {
 		return nil, fmt.Errorf("%w: %v", errNoDocument, err)
 	}
 	if d.word("machine") == "" {
@@ -54,21 +54,21 @@ func (d document) word(key string) string { return kept(strings.TrimSpace(d[key]
 // number returns a value that is a number, or 0.
 func (d document) number(key string) int64 { return number(strings.TrimSpace(d[key])) }
 
-// lines returns the lines of a value that are not empty.
-func (d document) lines(key string) []string {
-	var out []string
-	for line := range strings.Lines(d[key]) {
-		if line = strings.TrimSpace(line); line != "" {
-			out = append(out, line)
+// lines goes through the lines of a value that are not empty.
+func (d document) lines(key string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for line := range strings.Lines(d[key]) {
+			if line = strings.TrimSpace(line); line != "" && !yield(line) {
+				return
+			}
 		}
 	}
-	return out
 }
 
 // pairs returns lines of a name and the rest. Names without a rest are there with an empty one.
 func (d document) pairs(key string) map[string]string {
 	out := map[string]string{}
-	for _, line := range d.lines(key) {
+	for line := range d.lines(key) {
 		name, rest, _ := strings.Cut(line, " ")
 		out[kept(name)] = kept(strings.TrimSpace(rest))
 	}
@@ -78,7 +78,7 @@ func (d document) pairs(key string) map[string]string {
 // settings returns lines of "name: value" or "name=value"; of a name that stands twice, the first.
 func (d document) settings(key, separator string) map[string]string {
 	out := map[string]string{}
-	for _, line := range d.lines(key) {
+	for line := range d.lines(key) {
 		name, value, ok := strings.Cut(line, separator)
 		name = strings.TrimSpace(name)
 		if _, twice := out[name]; ok && !twice {

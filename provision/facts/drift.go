@@ -53,7 +53,7 @@ type file struct {
 
 func readFiles(d document) map[string]file {
 	files := map[string]file{}
-	for _, line := range d.lines("files") { // "81a4 1234 1700000000.123456789 /path"
+	for line := range d.lines("files") { // "81a4 1234 1700000000.123456789 /path"
 		f := strings.SplitN(line, " ", 4)
 		if len(f) != 4 {
 			continue
@@ -70,7 +70,7 @@ func readFiles(d document) map[string]file {
 			modTime: f[2],
 		}
 	}
-	for _, line := range d.lines("sums") { // "<hex>  /path"
+	for line := range d.lines("sums") { // "<hex>  /path"
 		sum, path, _ := strings.Cut(line, "  ")
 		if f, ok := files[path]; ok {
 			f.sha256 = sum

@@ -60,8 +60,13 @@ func gatherOne(ctx context.Context, t Target, cmd remote.Command) Host {
 	return h
 }
 
+// answerSize is what a working node's answer has, and some room.
+const answerSize = 16 << 10
+
 func observe(ctx context.Context, r remote.Runner, cmd remote.Command) (Host, error) {
-	out := reply{now: time.Now, sent: time.Now()}
+	out := reply{now: time.Now}
+	out.text.Grow(answerSize)
+	out.sent = out.now()
 	cmd.Stdout = &out
 	if _, err := r.Run(ctx, cmd); err != nil {
 		return Host{}, err

@@ -153,4 +153,3 @@ func TestAsk_And(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
-

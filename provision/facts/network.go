@@ -10,7 +10,7 @@ import (
 )
 
 func (h *Host) readNetwork(d document) {
-	for _, local := range d.lines("ports") { // "0100007F:1F90", as in /proc/net/tcp
+	for local := range d.lines("ports") { // "0100007F:1F90", as in /proc/net/tcp
 		_, port, _ := strings.Cut(local, ":")
 		if n, err := strconv.ParseUint(port, 16, 16); err == nil {
 			h.Ports = append(h.Ports, int(n))
@@ -18,7 +18,7 @@ func (h *Host) readNetwork(d document) {
 	}
 	slices.Sort(h.Ports)
 	h.Ports = slices.Compact(h.Ports)
-	for _, s := range d.lines("addresses") {
+	for s := range d.lines("addresses") {
 		if a, ok := address(s); ok && !a.IsLoopback() && !a.IsLinkLocalUnicast() && !a.IsUnspecified() {
 			h.Addresses = append(h.Addresses, kept(a.String()))
 		}

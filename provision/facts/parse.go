@@ -1,7 +1,7 @@
 package facts
 
 import (
-	"sort"
+	"slices"
 	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/platform"
@@ -72,7 +72,7 @@ func (h *Host) readHardware(d document) {
 		h.UserlandBits = 64
 	}
 	h.PageSize = int(d.number("page"))
-	for _, line := range d.lines("cpu") {
+	for line := range d.lines("cpu") {
 		if strings.HasPrefix(line, "processor") {
 			h.CPUs++
 		}
@@ -94,7 +94,7 @@ func kilobytes(s string) int64 { return 1024 * min(number(strings.TrimSuffix(s, 
 // readDisks joins which path was measured for a directory with what was measured there.
 func readDisks(d document) map[string]int64 {
 	free := map[string]int64{}
-	for _, line := range d.lines("disk") {
+	for line := range d.lines("disk") {
 		if f := strings.SplitN(line, " ", 3); len(f) == 3 {
 			blocks, size := number(f[0]), number(f[1])
 			if size > 0 && blocks < 1<<62/size {
@@ -138,7 +138,7 @@ func (h *Host) readSoftware(d document) {
 	h.Tools = d.pairs("tools")
 	h.IPTables = iptables(d.word("iptables"))
 	h.Units = map[string]string{}
-	units, states := d.lines("units"), d.lines("states")
+	units, states := slices.Collect(d.lines("units")), slices.Collect(d.lines("states"))
 	if len(units) == len(states) { // else systemd did not answer
 		for i, unit := range units {
 			h.Units[kept(unit)] = kept(states[i])
@@ -146,12 +146,12 @@ func (h *Host) readSoftware(d document) {
 	}
 	if d.has("images") {
 		h.Images = []string{}
-		for _, name := range d.lines("images") {
+		for name := range d.lines("images") {
 			if !strings.HasPrefix(name, "sha256:") && !strings.Contains(name, "@sha256:") { // further names of the same images
 				h.Images = append(h.Images, kept(name))
 			}
 		}
-		sort.Strings(h.Images)
+		slices.Sort(h.Images)
 	}
 }
 

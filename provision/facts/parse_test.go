@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/hybridctl/hybridctl/provision/platform"
 )
@@ -60,6 +61,14 @@ func TestParse_NoDocument(t *testing.T) {
 		"cut off":          `{"clock":"1","machine":"x86_64`,
 		"no machine":       `{"clock":"1"}`,
 		"values no string": `{"clock":"1","machine":{}}`,
+		"no value":         `{"clock":"1","machine"}`,
+		"a list":           `{"clock":"1","machine":["x86_64"]}`,
+		"strange escapes":  `{"clock":"1","machine":"x86\u005f64"}`,
+		"no comma":         `{"clock":"1""machine":"x86_64"}`,
+		"a comma too many": `{"clock":"1","machine":"x86_64",}`,
+		"open to the end":  `{"clock":"1","machine":"x86_64}`,
+		"a second brace":   `{"clock":"1","machine":"x86_64"}}`,
+		"ends escaped":     `{"clock":"1","machine":"x86_64\}`,
 	} {
 		if h, err := Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), "not whole") || !reflect.DeepEqual(h, Host{}) {
 			t.Errorf("%s: got %v, %v", name, h, err)
@@ -81,15 +90,21 @@ func one(t *testing.T, values map[string]string) Host {
 	for k, v := range values {
 		d[k] = v
 	}
-	b, err := json.Marshal(d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h, err := Parse([]byte(`{"clock":"1",` + string(b[1:])))
+	h, err := Parse(encode(d))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return h
+}
+
+// encode prints a document as the script does.
+func encode(values map[string]string) []byte {
+	quoted := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
+	b := []byte(documentStart + `"1"`)
+	for k, v := range values {
+		b = append(b, `,"`+quoted.Replace(k)+`":"`+quoted.Replace(v)+`"`...)
+	}
+	return append(b, '}')
 }
 
 func TestParse_IPTables(t *testing.T) {
@@ -198,19 +213,30 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(nil), "ca.crt", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
 	f.Fuzz(func(t *testing.T, data []byte, key, value string) {
 		if key != "" {
-			b, err := json.Marshal(map[string]string{"machine": "aarch64", "units": "a\nb\n", "states": "active\nfailed\n",
+			data = encode(map[string]string{"machine": "aarch64", "units": "a\nb\n", "states": "active\nfailed\n",
 				"marker/y": "state done\nfile aa 1 644 1 /x\nunit a\nmodule m\nsysctl k v\n", "files": "81a4 1 1.5 /x\n", key: value})
-			if err != nil {
-				t.Fatal(err)
-			}
-			data = append([]byte(`{"clock":"1",`), b[1:]...)
 		}
 		h, err := Parse(data)
 		if err != nil && !reflect.DeepEqual(h, Host{}) {
 			t.Errorf("an error and facts: %v, %+v", err, h)
 		}
+		var whole document
+		if d, err := decode(data); err == nil && json.Unmarshal(data, &whole) == nil && utf8.Valid(data) && !reflect.DeepEqual(d, whole) {
+			t.Errorf("read %q, it is %q", d, whole)
+		}
 		if err == nil && (h.UnameMachine == "" || h.Modules == nil || h.Markers == nil) {
 			t.Errorf("facts are missing: %+v", h)
 		}
 	})
+}
+
+// BenchmarkParse reads a working node's answer.
+func BenchmarkParse(b *testing.B) {
+	data := read(b, "testdata/debian-13-arm64-worker.json")
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Parse(data); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -22,7 +22,6 @@ import (
 
 	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/platform"
-	"github.com/hybridctl/hybridctl/templates"
 )
 
 // shells are what /bin/sh may be on a host; awks what awk may be. Those that are not on this machine are passed over.
@@ -34,7 +33,8 @@ var (
 // run runs the script below root ("" = this machine) in the shell.
 func run(t testing.TB, shell []string, root string, ask Ask) []byte {
 	t.Helper()
-	args := append(append(shell[1:len(shell):len(shell)], "-c", templates.Script("facts"), "sh"), ask.command().Args...)
+	c := ask.command()
+	args := append(append(shell[1:len(shell):len(shell)], "-c", c.Script, "sh"), c.Args...)
 	cmd := exec.Command(shell[0], append(args, root)...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "SUDO_USER=operator", "USER=root"}
 	var stderr strings.Builder
@@ -46,8 +46,12 @@ func run(t testing.TB, shell []string, root string, ask Ask) []byte {
 	if stderr.String() != "" {
 		t.Errorf("%v: the script complained: %s", shell, stderr.String())
 	}
-	if !json.Valid(out) {
-		t.Errorf("%v: not JSON: %s", shell, out)
+	var whole document
+	if err := json.Unmarshal(out, &whole); err != nil {
+		t.Errorf("%v: not JSON: %v: %s", shell, err, out)
+	}
+	if d, err := decode(out); err != nil || !reflect.DeepEqual(d, whole) {
+		t.Errorf("%v: read as %q, %v; it is %q", shell, d, err, whole)
 	}
 	return out
 }
