@@ -21,12 +21,13 @@ var errNoDocument = errors.New("the answer to the facts script is not whole")
 // document is the script's answer: texts of files and commands by key. An absent key means that there was nothing to ask.
 type document map[string]string
 
+// decode reads the answer, and writes over it what JSON forbids.
 func decode(data []byte) (document, error) {
 	start, end := bytes.Index(data, []byte(documentStart)), bytes.LastIndexByte(data, '}')
 	if start < 0 || end < start {
 		return nil, fmt.Errorf("%w: it begins %.60q", errNoDocument, data)
 	}
-	text := bytes.Clone(data[start : end+1])
+	text := data[start : end+1]
 	for i, c := range text { // a file zeroed by a crash puts bytes into the document that JSON forbids
 		if c < ' ' {
 			text[i] = ' '

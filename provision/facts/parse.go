@@ -1,6 +1,7 @@
 package facts
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 
@@ -9,10 +10,11 @@ import (
 
 // Parse reads the answer of the facts script. It is pure; the name and the clock's offset are for the caller to fill in.
 func Parse(data []byte) (Host, error) {
-	h, _, err := parse(data)
+	h, _, err := parse(bytes.Clone(data))
 	return h, err
 }
 
+// parse is Parse, but for the bytes, which are the document's from now on.
 func parse(data []byte) (Host, clock, error) {
 	d, err := decode(data)
 	if err != nil {
