@@ -37,7 +37,7 @@ const defaultParallel = 256
 
 func (o Options) withDefaults() Options {
 	if o.StateDir == "" {
-		o.StateDir = filepath.Join(filepath.Dir(o.Cluster.Path), ".hybridctl", o.Cluster.Metadata.Name)
+		o.StateDir = defaultStateDir(o.Cluster)
 	}
 	if o.Progress == nil {
 		o.Progress = report.Discard
@@ -52,6 +52,10 @@ func (o Options) withDefaults() Options {
 		o.newAPI = newClient
 	}
 	return o
+}
+
+func defaultStateDir(c *inventory.Cluster) string {
+	return filepath.Join(filepath.Dir(c.Path), ".hybridctl", c.Metadata.Name)
 }
 
 // stoppable returns a context that ends on the first ^C: for the reading parts of a run, where there is nothing to finish.

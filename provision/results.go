@@ -64,6 +64,9 @@ func (s *session) hostResults(changes []report.Change, verb string) []HostResult
 		}
 		if h.Error != "" || h.Action == report.Skipped {
 			h.Next = fmt.Sprintf("hybridctl %s -f %s", verb, s.Cluster.Path)
+			if s.StateDir != defaultStateDir(s.Cluster) {
+				h.Next += " --state-dir " + s.StateDir
+			}
 		}
 	}
 	return out

@@ -91,14 +91,20 @@ func (s *session) closeSteps(ctx context.Context, x *steps.Steps) error {
 // steps returns the executor of this session.
 func (s *session) steps() *steps.Steps {
 	return steps.New(steps.Env{
-		Host:        s.host,
-		Facts:       func(name string) facts.Host { return s.facts[name] },
-		Kube:        s.kube,
-		Initialised: s.useKubeconfig,
-		Bootstrap:   s.Cluster.Bootstrap().Name,
-		Bundle:      s.bundle,
-		Progress:    s.Progress,
-		Timeout:     s.Cluster.Spec.Timeouts.Step.Std(),
+		Host:  s.host,
+		Facts: func(name string) facts.Host { return s.facts[name] },
+		Kube:  s.kube,
+		Initialised: func(kubeconfig []byte) error {
+			if err := s.useKubeconfig(kubeconfig); err != nil {
+				return err
+			}
+			_, err := s.saveKubeconfig() // at once: who watches the rest of the run wants it
+			return err
+		},
+		Bootstrap: s.Cluster.Bootstrap().Name,
+		Bundle:    s.bundle,
+		Progress:  s.Progress,
+		Timeout:   s.Cluster.Spec.Timeouts.Step.Std(),
 	})
 }
 

@@ -107,11 +107,14 @@ func (b *builder) filesStep(h inventory.Host, k Kind, after ...Kind) Step {
 		s.DependsOn = append(s.DependsOn, HostID(h.Name, a))
 	}
 	b.judge(&s, f)
-	if s.Action != Unchanged {
+	if s.pending() {
 		s.Details = fileDetails(inputs)
 	}
 	return s
 }
+
+// pending tells whether it is known that there is something to do.
+func (s Step) pending() bool { return s.Action == Create || s.Action == Update }
 
 // judge compares a step with the marker its last run left on the host.
 func (b *builder) judge(s *Step, f facts.Host) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"sort"
+	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/bundle"
 	"github.com/hybridctl/hybridctl/provision/inventory"
@@ -142,7 +143,7 @@ func fileDetails(in FilesInputs) []string {
 		out = append(out, "file "+t.Path)
 	}
 	if len(in.Modules) > 0 {
-		out = append(out, fmt.Sprintf("kernel modules %v", in.Modules))
+		out = append(out, "kernel modules "+strings.Join(in.Modules, ", "))
 	}
 	for _, u := range append(append([]string(nil), in.Units...), in.Enable...) {
 		out = append(out, "unit "+u)

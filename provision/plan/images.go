@@ -43,7 +43,7 @@ func (b *builder) imagesStep(h inventory.Host, runtime Action) Step {
 	case runtime == Create || f.Images == nil && runtime == Update:
 		s.Action, s.Reason = Update, "containerd does not answer yet; then its images are looked at"
 	}
-	if s.Action != Unchanged {
+	if s.pending() {
 		s.Details = []string{fmt.Sprintf("%d images, %d of them there already", len(in.Images), len(in.Images)-len(missing))}
 	}
 	return s

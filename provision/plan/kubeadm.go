@@ -165,7 +165,7 @@ func (b *builder) nodeStep(h inventory.Host, member Kind) Step {
 	default:
 		s.Action, s.Reason = Unknown, "the API server did not answer"
 	}
-	if s.Action == Update || s.Action == Create {
+	if s.pending() {
 		for _, k := range sorted(in.Labels) {
 			s.Details = append(s.Details, "label "+k+"="+in.Labels[k])
 		}
