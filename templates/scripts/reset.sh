@@ -19,6 +19,9 @@ if command -v ctr >/dev/null && systemctl is-active -q containerd.service; then
 	ctr -n k8s.io containers ls -q 2>/dev/null | while read -r c; do ctr -n k8s.io containers rm "$c" >/dev/null 2>&1; done
 fi
 
+# the kubelet's control groups; systemd forgets these slices when they stop
+systemctl stop 'kubepods*.slice' 2>/dev/null
+
 # mounts below the kubelet's directory, the deepest first
 awk '{print $2}' /proc/mounts | grep -E '^/(var/lib/kubelet|run/netns/cni-|var/run/netns/cni-)' | sort -r | while read -r m; do
 	umount "$m" 2>/dev/null || umount -l "$m" 2>/dev/null
