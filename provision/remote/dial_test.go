@@ -39,10 +39,10 @@ func TestDial_OneClearSentence(t *testing.T) {
 		{"no route", nil, fails(syscallError(syscall.EHOSTUNREACH)), 0, remote.ErrUnreachable, true, "ADDR: no route to host: is the host up, and on this network?"},
 		{"no network", nil, fails(syscallError(syscall.ENETUNREACH)), 0, remote.ErrUnreachable, true, "ADDR: network is unreachable: is there a route to it?"},
 		{"no such name", nil, fails(&net.DNSError{Err: "no such host", Name: "ghost", IsNotFound: true}), 0, remote.ErrUnreachable, false, "ADDR: the name ghost does not resolve"},
-		{"not an SSH server", func(h *remotetest.Host) { h.SayInstead("HTTP/1.1 400 Bad Request\r\n\r\n") }, nil, 50 * time.Millisecond,
+		{"not an SSH server", func(h *remotetest.Host) { h.SayInstead("HTTP/1.1 400 Bad Request\r\n\r\n") }, nil, time.Second,
 			remote.ErrProtocol, false, `ADDR: this is not an SSH server: it says "HTTP/1.1 400 Bad Request"`},
-		{"silent server", (*remotetest.Host).Hang, nil, 50 * time.Millisecond, remote.ErrUnreachable, true,
-			"ADDR: accepts connections but says nothing within 50ms: is it an SSH server, is the host overloaded?"},
+		{"silent server", (*remotetest.Host).Hang, nil, 500 * time.Millisecond, remote.ErrUnreachable, true,
+			"ADDR: accepts connections but says nothing within 500ms: is it an SSH server, is the host overloaded?"},
 		{"cut in the handshake", func(h *remotetest.Host) { h.DropAfter(200) }, nil, 0, remote.ErrUnreachable, true,
 			"ADDR: the server closed the connection during the SSH handshake: too many logins at once (MaxStartups), or is this machine blocked?"},
 	}

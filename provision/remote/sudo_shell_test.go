@@ -100,7 +100,7 @@ func TestSudo_RefusalThatQuotesTheCommand(t *testing.T) {
 
 func TestSudo_QuestionThatNobodyUnderstands(t *testing.T) {
 	c := throughShell(t, "token", "")
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	_, err := c.Run(ctx, remote.Command{Argv: []string{"id"}, Sudo: true})
 	if want := `sudo id: sudo waits after saying "Token code:": context deadline exceeded`; !errors.Is(err, context.DeadlineExceeded) || err.Error() != want {
