@@ -25,8 +25,13 @@ die() { say "$*"; exit 1; }
 # digest: the first half of the SHA-256 of standard input.
 digest() { sha256sum | cut -c1-32; }
 
-# files_digest PATH…: of the contents of files, or of whole folders.
-files_digest() { find "$@" -type f -print0 | sort -z | xargs -0 sha256sum | digest; }
+# files_digest PATH…: of the contents of files, or of whole folders; where they lie does not matter.
+files_digest() {
+  local p
+  for p in "$@"; do
+    if [ -d "$p" ]; then (cd "$p" && find . -type f -print0 | sort -z | xargs -0 sha256sum); else sha256sum <"$p"; fi
+  done | digest
+}
 
 # artefact NAME FUNCTION [INPUT…]: makes $CACHE/NAME-<key> with FUNCTION (which gets the empty folder to fill as its argument)
 # unless it is there; the key is the digest of the function's text and of the inputs. `path NAME` is the finished folder.
