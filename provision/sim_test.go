@@ -267,6 +267,7 @@ type fakeAPI struct {
 	cni    bool
 	tokens map[string]bool
 	made   int
+	late   map[string]int // how often a node is not found before its kubelet has registered it
 }
 
 func newFakeAPI() *fakeAPI { return &fakeAPI{nodes: map[string]kube.Node{}, tokens: map[string]bool{}} }
@@ -294,7 +295,13 @@ func (a *fakeAPI) DeleteToken(_ context.Context, id string) error {
 	delete(a.tokens, id)
 	return nil
 }
-func (a *fakeAPI) ApplyNode(context.Context, string, map[string]string, []string) (report.Action, error) {
+func (a *fakeAPI) ApplyNode(_ context.Context, name string, _ map[string]string, _ []string) (report.Action, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.late[name] > 0 {
+		a.late[name]--
+		return "", fmt.Errorf("%w: %s", kube.ErrNotFound, name)
+	}
 	return report.Unchanged, nil
 }
 func (a *fakeAPI) Apply(context.Context, []byte, kube.ApplyOptions) ([]kube.ObjectChange, error) {

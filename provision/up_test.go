@@ -221,6 +221,12 @@ type sinkFunc func(report.Event)
 
 func (f sinkFunc) Event(e report.Event) { f(e) }
 
+func TestUp_NodeRegistersAfterTheJoinHasEnded(t *testing.T) {
+	s := newSim(t, 2, remotetest.Options{})
+	s.api.late = map[string]int{"host-2": 1}
+	mustUp(t, s)
+}
+
 func TestUp_DriftIsMended(t *testing.T) {
 	s := newSim(t, 2, remotetest.Options{})
 	mustUp(t, s)
