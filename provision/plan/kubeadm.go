@@ -211,8 +211,10 @@ func CNIManifest(in Input) []byte {
 	}
 	image, _ := imageOf(in.Bundle, "flannel")
 	plugin, _ := imageOf(in.Bundle, "flannel-cni-plugin")
-	cidr := in.Cluster.Spec.Kubernetes.PodCIDR
-	return render.FlannelManifest(render.Flannel{PodCIDR: cidr, Image: image.Ref, PluginImage: plugin.Ref, ConfigDigest: Digest(cidr)[7:19]})
+	k := in.Cluster.Spec.Kubernetes
+	f := render.Flannel{PodCIDR: k.PodCIDR, Image: image.Ref, PluginImage: plugin.Ref, ConfigDigest: Digest(k.PodCIDR)[7:19]}
+	f.APIHost, f.APIPort, _ = net.SplitHostPort(k.Endpoint) // the inventory's own check
+	return render.FlannelManifest(f)
 }
 
 // notes tells what the user should know beside the steps.

@@ -32,6 +32,8 @@ type Flannel struct {
 	PodCIDR      string
 	Image        string // flannel
 	PluginImage  string // flannel-cni-plugin
+	APIHost      string // of the API's endpoint
+	APIPort      string
 	ConfigDigest string // a changed network configuration rolls the pods
 }
 
