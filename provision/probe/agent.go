@@ -1,0 +1,172 @@
+package probe
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+var errRefused = syscall.ECONNREFUSED
+
+// The operations of an Order.
+const (
+	OpWho    = "who"    // → Who
+	OpDial   = "dial"   // Network, Addr, Nonces, Size, TimeoutMillis → Attempts, one per nonce, one after another
+	OpWrite  = "write"  // Path, Text: whole, synced → nothing
+	OpRead   = "read"   // Path → Text, FileID
+	OpLookup = "lookup" // Server (address:port; empty = the pod's own), Name → Addresses
+)
+
+// Order is one line of JSON to an agent.
+type Order struct {
+	ID            int      `json:"id"`
+	Op            string   `json:"op"`
+	Network       string   `json:"network,omitempty"`
+	Addr          string   `json:"addr,omitempty"`
+	Nonces        []string `json:"nonces,omitempty"`
+	Size          int      `json:"size,omitempty"`
+	TimeoutMillis int      `json:"timeoutMs,omitempty"` // of one attempt, and of everything else
+	Path          string   `json:"path,omitempty"`
+	Text          string   `json:"text,omitempty"`
+	Server        string   `json:"server,omitempty"`
+	Name          string   `json:"name,omitempty"`
+}
+
+// Answer is one line of JSON from an agent. Answers come in the order in which they are ready.
+type Answer struct {
+	ID        int       `json:"id"`
+	Error     string    `json:"error,omitempty"`
+	NotExist  bool      `json:"notExist,omitempty"` // the error is that there is no such file
+	Who       *Who      `json:"who,omitempty"`
+	Attempts  []Attempt `json:"attempts,omitempty"`
+	Text      string    `json:"text,omitempty"`
+	FileID    string    `json:"fileID,omitempty"` // device:inode, as stat -c %d:%i prints it
+	Addresses []string  `json:"addresses,omitempty"`
+}
+
+// maxOrders bounds how many orders an agent works on at once.
+const maxOrders = 32
+
+// maxText bounds what is read of a file.
+const maxText = 64 << 10
+
+// Agent reads orders until in ends, and answers each on out.
+func Agent(ctx context.Context, who Who, in io.Reader, out io.Writer) error {
+	var mu sync.Mutex
+	enc := json.NewEncoder(out)
+	var broken error
+	answer := func(a Answer) {
+		mu.Lock()
+		defer mu.Unlock()
+		if err := enc.Encode(a); err != nil && broken == nil {
+			broken = err
+		}
+	}
+	var open sync.WaitGroup
+	places := make(chan struct{}, maxOrders)
+	lines := bufio.NewScanner(in)
+	lines.Buffer(make([]byte, 0, 64<<10), 1<<20)
+	for lines.Scan() {
+		var o Order
+		if err := json.Unmarshal(lines.Bytes(), &o); err != nil {
+			answer(Answer{ID: o.ID, Error: "the order cannot be read: " + err.Error()})
+			continue
+		}
+		places <- struct{}{}
+		open.Go(func() {
+			defer func() { <-places }()
+			answer(carryOut(ctx, who, o))
+		})
+	}
+	open.Wait()
+	return errors.Join(lines.Err(), broken)
+}
+
+func carryOut(ctx context.Context, who Who, o Order) Answer {
+	a := Answer{ID: o.ID}
+	timeout := time.Duration(o.TimeoutMillis) * time.Millisecond
+	if timeout <= 0 {
+		timeout = 10 * time.Second
+	}
+	err := func() error {
+		switch o.Op {
+		case OpWho:
+			a.Who = &who
+			return nil
+		case OpDial:
+			if o.Size < 0 || o.Size > MaxSize || strings.HasPrefix(o.Network, "udp") && o.Size > MaxDatagram {
+				return fmt.Errorf("a payload of %d bytes is not possible", o.Size)
+			}
+			for _, nonce := range o.Nonces {
+				one, cancel := context.WithTimeout(ctx, timeout)
+				a.Attempts = append(a.Attempts, Dial(one, &net.Dialer{}, o.Network, o.Addr, nonce, o.Size))
+				cancel()
+			}
+			return nil
+		case OpWrite:
+			return write(o.Path, o.Text)
+		case OpRead:
+			var err error
+			a.Text, a.FileID, err = read(o.Path)
+			return err
+		case OpLookup:
+			one, cancel := context.WithTimeout(ctx, timeout)
+			defer cancel()
+			var err error
+			a.Addresses, err = lookup(one, o.Server, o.Name)
+			return err
+		}
+		return fmt.Errorf("no operation %q: the probe is of another version", o.Op)
+	}()
+	if err != nil {
+		a.Error, a.NotExist = err.Error(), errors.Is(err, os.ErrNotExist)
+	}
+	return a
+}
+
+func write(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+func read(path string) (text, id string, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", "", err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxText))
+	if err != nil {
+		return "", "", err
+	}
+	var st syscall.Stat_t
+	if err := syscall.Fstat(int(f.Fd()), &st); err != nil {
+		return "", "", err
+	}
+	return string(b), fmt.Sprintf("%d:%d", st.Dev, st.Ino), nil
+}
+
+// lookup asks one DNS server, or those of the pod, for a name's addresses.
+func lookup(ctx context.Context, server, name string) ([]string, error) {
+	r := &net.Resolver{PreferGo: true}
+	if server != "" {
+		r.Dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, network, server)
+		}
+	}
+	return r.LookupHost(ctx, name)
+}
