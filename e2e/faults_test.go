@@ -27,7 +27,10 @@ func TestFault_WhileBuilding(t *testing.T) {
 		t.Errorf("with arm-1's cable out: exit %d, want 4\n%s", exit, tail(errs, 20))
 	}
 
-	c.upUntil("arm-1 join  kubeadm join", func(*exec.Cmd) { lab(t, "reboot", "arm-1") })
+	c.upUntil("arm-1 join  started", func(*exec.Cmd) {
+		kubeadmRuns(t, "arm-1")
+		lab(t, "reboot", "arm-1")
+	})
 	lab(t, "wait", "arm-1")
 
 	c.hybridctl(0, "up", "--yes")
@@ -40,7 +43,10 @@ func TestFault_WhileBuilding(t *testing.T) {
 	t.Run("kill -9 while kubeadm runs", func(t *testing.T) {
 		c.t = t
 		c.hybridctl(0, "destroy", "--yes")
-		c.upUntil("x86-1 init  kubeadm init", func(up *exec.Cmd) { kill(t, up) })
+		c.upUntil("x86-1 init  started", func(up *exec.Cmd) {
+			kubeadmRuns(t, "x86-1")
+			kill(t, up)
+		})
 		r, _ := c.hybridctl(0, "up", "--yes")
 		if a := r.change("x86-1/runtime"); a != "unchanged" {
 			t.Errorf("the runtime is %s, want unchanged", a)
@@ -165,6 +171,12 @@ func (c *cluster) upUntil(words string, do func(up *exec.Cmd)) (exit int, stderr
 	}
 	c.t.Logf("up, disturbed at %q: exit %d", words, up.ProcessState.ExitCode())
 	return up.ProcessState.ExitCode(), all.String()
+}
+
+// kubeadmRuns returns while kubeadm is at work on the machine.
+func kubeadmRuns(t *testing.T, machine string) {
+	t.Helper()
+	on(t, machine, "for i in $(seq 300); do [ \"$(systemctl is-active hybridctl-kubeadm.service)\" != activating ] || exit 0; sleep 0.2; done; exit 1")
 }
 
 // kill is kill -9: the lab's exec and ip netns exec replace themselves, so the process is hybridctl.

@@ -48,6 +48,7 @@ cat >$run/kubeadm.sh <<X
 grep -qs '^state done\$' $marker && exit 0
 trap 'rm -f $run/kubeadm.yaml' EXIT
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+install -d -m 755 /etc/kubernetes /etc/kubernetes/manifests # a worker's kubelet complains every second without
 /usr/local/bin/kubeadm $verb --config $run/kubeadm.yaml $flags || exit
 printf 'state done\ndigest %s\nunit kubelet.service\n' '$digest' >$marker.new
 chmod 644 $marker.new
