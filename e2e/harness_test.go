@@ -140,6 +140,16 @@ func (c *cluster) hybridctl(want int, verb string, args ...string) (result, outp
 	return r, out
 }
 
+// plan returns what hybridctl plan prints, with this exit code.
+func (c *cluster) plan(want int) string {
+	c.t.Helper()
+	out, err := try(c.t, 5*time.Minute, "e2e/lab/lab", "exec", "bin/hybridctl", "plan", "-f", c.inventory, "--exit-code")
+	if err != nil || out.exit != want {
+		c.t.Fatalf("hybridctl plan: exit %d, want %d, %v\n%s\n%s", out.exit, want, err, out.stdout, tail(out.stderr, 40))
+	}
+	return out.stdout
+}
+
 func tail(s string, lines int) string {
 	l := strings.Split(strings.TrimSpace(s), "\n")
 	return strings.Join(l[max(0, len(l)-lines):], "\n")
