@@ -109,19 +109,6 @@ func TestFault_OnARunningCluster(t *testing.T) {
 		}
 		c.hybridctl(0, "up", "--yes")
 	})
-	step("disk full", func(t *testing.T) {
-		on(t, "arm-1", "rm /usr/local/bin/kubectl")
-		exit, errs := c.upUntil("arm-1 kubernetes  started", func(*exec.Cmd) {
-			on(t, "arm-1", "fallocate -l $(($(stat -f -c '%a*%S' /var/lib) - 3000000)) /var/lib/filler")
-		})
-		if exit != 4 || !strings.Contains(errs, "space") && !strings.Contains(errs, "full") {
-			t.Errorf("exit %d, want 4 and a word of the full disk:\n%s", exit, tail(errs, 20))
-		}
-		on(t, "arm-1", "! test -e /usr/local/bin/kubectl")
-		on(t, "arm-1", "rm /var/lib/filler; ! ls /usr/local/bin/.hybridctl* 2>/dev/null")
-		c.hybridctl(0, "up", "--yes")
-		on(t, "arm-1", "/usr/local/bin/kubectl version --client")
-	})
 	step("wrong architecture declared", func(t *testing.T) {
 		wrong := strings.Replace(readFile(t, c.inventory), "role: worker, arch: arm64", "role: worker, arch: amd64", 1)
 		path := filepath.Join(root, "inventories", "lab-wrong-arch.tmp.yaml")
@@ -141,6 +128,21 @@ func TestFault_OnARunningCluster(t *testing.T) {
 		}
 	})
 	step("a pod network after all of it", func(*testing.T) { c.podsTalk() })
+	// Last: a kubelet that saw a full disk takes no pods for minutes.
+	step("disk full", func(t *testing.T) {
+		t.Cleanup(func() { on(t, "arm-1", "rm -f /var/lib/filler") })
+		on(t, "arm-1", "rm /usr/local/bin/kubectl")
+		exit, errs := c.upUntil("arm-1 kubernetes  started", func(*exec.Cmd) {
+			on(t, "arm-1", "fallocate -l $(($(stat -f -c '%a*%S' /var/lib) - 3000000)) /var/lib/filler")
+		})
+		if exit != 4 || !strings.Contains(errs, "space") && !strings.Contains(errs, "full") {
+			t.Errorf("exit %d, want 4 and a word of the full disk:\n%s", exit, tail(errs, 20))
+		}
+		on(t, "arm-1", "! test -e /usr/local/bin/kubectl")
+		on(t, "arm-1", "rm /var/lib/filler; ! ls /usr/local/bin/.hybridctl* 2>/dev/null")
+		c.hybridctl(0, "up", "--yes")
+		on(t, "arm-1", "/usr/local/bin/kubectl version --client")
+	})
 }
 
 // upUntil starts up, does something as soon as a line of its progress holds the words, and waits for its end.
