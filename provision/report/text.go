@@ -74,6 +74,11 @@ func (s Status) Style() Style {
 // line breaks become "; ", terminal codes go, other control characters become spaces.
 func OneLine(s string) string {
 	s = strings.Join(nonEmptyLines(terminalCode.ReplaceAllString(s, "")), "; ")
+	return blankControls(s)
+}
+
+// blankControls puts a space in place of each control character and of what is not UTF-8.
+func blankControls(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || r == unicode.ReplacementChar {
 			return ' '
