@@ -1,5 +1,6 @@
-// Package report holds the results other packages produce (changes made, checks made, progress while it happens) and
-// the writers that show them as text, JSON or YAML. It is a leaf: it knows nothing of hosts, plans or the API server.
+// Package report holds the results other packages produce (changes made, checks made, progress while it happens, conformance runs) and
+// the writers that show them as text, JSON or YAML, and conformance runs also as JUnit and HTML. It is a leaf: it knows nothing of
+// hosts, plans or the API server.
 package report
 
 import "time"
