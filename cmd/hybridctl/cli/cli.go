@@ -84,7 +84,7 @@ Exit codes: 0 done; 1 other; 2 usage or inventory; 3 preflight; 4 stopped part-w
 	a.global.register(cmd)
 	cmd.AddCommand(
 		newUp(a), newPlan(a), newPreflight(a), newStatus(a), newKubeconfig(a), newDestroy(a),
-		newInventory(a), newBundle(a), newVersion(a), newCompletion(a),
+		newInventory(a), newBundle(a), newReport(a), newVersion(a), newCompletion(a),
 	)
 	return cmd
 }
