@@ -18,6 +18,7 @@ const (
 	Pause                 = "pause"
 	Flannel               = "flannel"
 	FlannelCNIPlugin      = "flannel-cni-plugin"
+	Probe                 = "probe" // of hybridctl's own conformance checks
 )
 
 // need is something every bundle must hold.
@@ -39,7 +40,7 @@ var neededImages = append(slices.Clone(kubeImages), Etcd, CoreDNS, Pause)
 
 var (
 	binaryComponents = []string{Containerd, Runc, CNIPlugins, Kubernetes}
-	imageComponents  = append(slices.Clone(neededImages), Flannel, FlannelCNIPlugin)
+	imageComponents  = append(slices.Clone(neededImages), Flannel, FlannelCNIPlugin, Probe)
 )
 
 // Missing tells, a line each, what the bundle lacks for a cluster of that Kubernetes version with hosts of those architectures:

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -183,7 +184,36 @@ func (g *gatherer) image(ctx context.Context, i sourceImage, field string) {
 			g.problems.add(at, "%s holds the image for %s, not for %s", paths[a].path, archList(images), a)
 		}
 	}
+	programs := pathsByArch(g.dir, i.Programs)
+	for _, a := range sortedArchs(programs) {
+		if img, ok := g.program(i, a, programs[a].path, field+".programs."+programs[a].key); ok {
+			found.images = append(found.images, img)
+		}
+	}
 	g.images = append(g.images, found)
+}
+
+// program makes an image of an executable, which is called as the image is.
+func (g *gatherer) program(i sourceImage, a platform.Arch, file, field string) (image.Image, bool) {
+	f, err := os.Open(file)
+	if err != nil {
+		g.problems.add(field, "%v", plainError(err))
+		return image.Image{}, false
+	}
+	defer f.Close()
+	if err := checkELF(f, a); err != nil {
+		g.problems.add(field, "%s %v", file, err)
+		return image.Image{}, false
+	}
+	ref, err := image.ParseRef(i.Ref)
+	if err != nil {
+		return image.Image{}, false // said already
+	}
+	img, err := image.FromProgram(a, path.Base(ref.Repository), file)
+	if err != nil {
+		g.problems.add(field, "%v", plainError(err))
+	}
+	return img, err == nil
 }
 
 func (g *gatherer) find(ctx context.Context, i sourceImage, path, field string) (map[platform.Arch]image.Image, bool) {

@@ -32,13 +32,15 @@ type sourceBinary struct {
 	Directories map[string]string `yaml:"directories"`
 }
 
-// sourceImage is an image in one layout or archive of all architectures, or in one per architecture.
+// sourceImage is an image in one layout or archive of all architectures, in one per architecture, or made of one static executable
+// per architecture.
 type sourceImage struct {
 	Component string            `yaml:"component"`
 	Ref       string            `yaml:"ref"`
 	Name      string            `yaml:"name"` // in the layout or archive; default: ref
 	Path      string            `yaml:"path"`
 	Paths     map[string]string `yaml:"paths"`
+	Programs  map[string]string `yaml:"programs"`
 }
 
 // loadSource reads bundle.yaml and checks all that can be checked without the files it names.
@@ -151,11 +153,22 @@ func (i sourceImage) check(p *problems, field string, archs []platform.Arch) {
 	if _, err := image.ParseRef(i.Ref); err != nil {
 		p.add(field+".ref", "%q is %v", i.Ref, err)
 	}
+	given := 0
+	for _, is := range []bool{i.Path != "", i.Paths != nil, i.Programs != nil} {
+		if is {
+			given++
+		}
+	}
 	switch {
-	case (i.Path == "") == (i.Paths == nil):
-		p.add(field, "needs either path (all architectures in one) or paths (one per architecture)")
+	case given != 1:
+		p.add(field, "needs one of path (all architectures in one), paths (one per architecture) and programs (an executable per architecture)")
 	case i.Paths != nil:
 		byArch(p, field+".paths", i.Paths, archs)
+	case i.Programs != nil:
+		if i.Name != "" {
+			p.add(field+".name", "goes with path and paths; an image made of a program has no other name")
+		}
+		byArch(p, field+".programs", i.Programs, archs)
 	}
 }
 
