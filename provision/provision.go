@@ -18,6 +18,10 @@ var (
 	ErrPreflight = errors.New("preflight checks failed")
 	// ErrPartial: some hosts failed, the rest finished. Running the same command again goes on.
 	ErrPartial = errors.New("stopped part-way")
+	// ErrConformance: a cell of a conformance run failed. The report tells which, and why.
+	ErrConformance = errors.New("conformance checks failed")
+	// ErrReportDir: a report cannot be written there. The user names another directory.
+	ErrReportDir = errors.New("report")
 	// ErrDeclined: the user said no to the plan. Nothing was written.
 	ErrDeclined = errors.New("nothing was done: the plan was not confirmed")
 	// ErrLocked: another run holds the cluster's state. The user waits for it.

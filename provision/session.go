@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/conformance"
 	"github.com/hybridctl/hybridctl/provision/facts"
 	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/inventory"
@@ -39,12 +40,10 @@ type session struct {
 // api is what a run wants of the API server; *kube.Client is it.
 type api interface {
 	steps.API
-	Nodes(ctx context.Context) ([]kube.Node, error)
 	Diff(ctx context.Context, manifests []byte) ([]kube.ObjectChange, error)
-	WaitNodesReady(ctx context.Context, names []string, o kube.WaitOptions) error
-	WaitDaemonSets(ctx context.Context, nodes []string, o kube.WaitOptions) error
 	WaitDeployment(ctx context.Context, namespace, name string, o kube.WaitOptions) error
 	CheckDNS(ctx context.Context, dial kube.DialFunc, clusterDomain string) error
+	conformance.API
 }
 
 func newClient(kubeconfig []byte, o kube.Options) (api, error) { return kube.New(kubeconfig, o) }

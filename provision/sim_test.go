@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/hybridctl/hybridctl/provision/bundle/bundletest"
+	"github.com/hybridctl/hybridctl/provision/conformance"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/platform"
@@ -262,12 +263,13 @@ func (s *sim) changed() int {
 
 // fakeAPI is an API server as the front door sees one.
 type fakeAPI struct {
-	mu     sync.Mutex
-	nodes  map[string]kube.Node
-	cni    bool
-	tokens map[string]bool
-	made   int
-	late   map[string]int // how often a node is not found before its kubelet has registered it
+	conformance.API // not asked for here
+	mu              sync.Mutex
+	nodes           map[string]kube.Node
+	cni             bool
+	tokens          map[string]bool
+	made            int
+	late            map[string]int // how often a node is not found before its kubelet has registered it
 }
 
 func newFakeAPI() *fakeAPI { return &fakeAPI{nodes: map[string]kube.Node{}, tokens: map[string]bool{}} }

@@ -40,7 +40,7 @@ func run(ctx context.Context, args []string) error {
 		}
 		return probe.Serve(ctx, probe.Self(), tcp, udp)
 	case "agent":
-		return probe.Agent(ctx, probe.Self(), os.Stdin, os.Stdout)
+		return probe.Agent{Who: probe.Self()}.Run(ctx, os.Stdin, os.Stdout)
 	case "sleep": // a container that only agents are started in
 		<-ctx.Done()
 		return nil

@@ -19,6 +19,7 @@ type Node struct {
 	Arch           string // status.nodeInfo.architecture
 	ArchLabel      string // kubernetes.io/arch
 	KubeletVersion string
+	KernelVersion  string
 	MachineID      string
 	InternalIPs    []string
 	PodCIDR        string
@@ -51,6 +52,7 @@ func nodeOf(n *corev1.Node) Node {
 	node := Node{
 		Name: n.Name, Unschedulable: n.Spec.Unschedulable, PodCIDR: n.Spec.PodCIDR, Labels: n.Labels, ControlPlane: controlPlane,
 		Arch: n.Status.NodeInfo.Architecture, ArchLabel: n.Labels[corev1.LabelArchStable],
+		KernelVersion:  n.Status.NodeInfo.KernelVersion,
 		KubeletVersion: n.Status.NodeInfo.KubeletVersion, MachineID: n.Status.NodeInfo.MachineID,
 		Applied: n.Annotations[appliedAnnotation],
 	}

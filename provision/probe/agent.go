@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -59,8 +60,22 @@ const maxOrders = 32
 // maxText bounds what is read of a file.
 const maxText = 64 << 10
 
-// Agent reads orders until in ends, and answers each on out.
-func Agent(ctx context.Context, who Who, in io.Reader, out io.Writer) error {
+// Agent carries out orders.
+type Agent struct {
+	Who    Who
+	Dialer Dialer                                                           // nil = a net.Dialer
+	Lookup func(ctx context.Context, server, name string) ([]string, error) // nil = DNS
+	Root   string                                                           // what paths start at; empty = /
+}
+
+// Run reads orders until in ends, and answers each on out.
+func (agent Agent) Run(ctx context.Context, in io.Reader, out io.Writer) error {
+	if agent.Dialer == nil {
+		agent.Dialer = &net.Dialer{}
+	}
+	if agent.Lookup == nil {
+		agent.Lookup = lookup
+	}
 	var mu sync.Mutex
 	enc := json.NewEncoder(out)
 	var broken error
@@ -84,14 +99,14 @@ func Agent(ctx context.Context, who Who, in io.Reader, out io.Writer) error {
 		places <- struct{}{}
 		open.Go(func() {
 			defer func() { <-places }()
-			answer(carryOut(ctx, who, o))
+			answer(agent.carryOut(ctx, o))
 		})
 	}
 	open.Wait()
 	return errors.Join(lines.Err(), broken)
 }
 
-func carryOut(ctx context.Context, who Who, o Order) Answer {
+func (agent Agent) carryOut(ctx context.Context, o Order) Answer {
 	a := Answer{ID: o.ID}
 	timeout := time.Duration(o.TimeoutMillis) * time.Millisecond
 	if timeout <= 0 {
@@ -100,7 +115,7 @@ func carryOut(ctx context.Context, who Who, o Order) Answer {
 	err := func() error {
 		switch o.Op {
 		case OpWho:
-			a.Who = &who
+			a.Who = &agent.Who
 			return nil
 		case OpDial:
 			if o.Size < 0 || o.Size > MaxSize || strings.HasPrefix(o.Network, "udp") && o.Size > MaxDatagram {
@@ -108,21 +123,21 @@ func carryOut(ctx context.Context, who Who, o Order) Answer {
 			}
 			for _, nonce := range o.Nonces {
 				one, cancel := context.WithTimeout(ctx, timeout)
-				a.Attempts = append(a.Attempts, Dial(one, &net.Dialer{}, o.Network, o.Addr, nonce, o.Size))
+				a.Attempts = append(a.Attempts, Dial(one, agent.Dialer, o.Network, o.Addr, nonce, o.Size))
 				cancel()
 			}
 			return nil
 		case OpWrite:
-			return write(o.Path, o.Text)
+			return write(filepath.Join(agent.Root, o.Path), o.Text)
 		case OpRead:
 			var err error
-			a.Text, a.FileID, err = read(o.Path)
+			a.Text, a.FileID, err = read(filepath.Join(agent.Root, o.Path))
 			return err
 		case OpLookup:
 			one, cancel := context.WithTimeout(ctx, timeout)
 			defer cancel()
 			var err error
-			a.Addresses, err = lookup(one, o.Server, o.Name)
+			a.Addresses, err = agent.Lookup(one, o.Server, o.Name)
 			return err
 		}
 		return fmt.Errorf("no operation %q: the probe is of another version", o.Op)

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hybridctl/hybridctl/provision"
+	"github.com/hybridctl/hybridctl/provision/conformance"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
@@ -32,6 +33,10 @@ type Front struct {
 	Status     func(context.Context, provision.Options) (provision.StatusReport, error)
 	Kubeconfig func(context.Context, provision.Options) ([]byte, error)
 	Destroy    func(context.Context, provision.Options) (provision.Result, error)
+
+	Conformance         func(context.Context, provision.ConformanceOptions) (report.ConformanceRun, error)
+	ConformanceClean    func(context.Context, provision.Options) ([]string, error)
+	ConformanceSelfTest func(context.Context, provision.ConformanceOptions, func(conformance.SelfTest)) ([]conformance.SelfTest, error)
 }
 
 // Engine is the Front that works on real hosts.
@@ -39,6 +44,7 @@ func Engine() Front {
 	return Front{
 		Up: provision.Up, Plan: provision.Plan, Preflight: provision.Preflight,
 		Status: provision.Status, Kubeconfig: provision.Kubeconfig, Destroy: provision.Destroy,
+		Conformance: provision.Conformance, ConformanceClean: provision.ConformanceClean, ConformanceSelfTest: provision.ConformanceSelfTest,
 	}
 }
 
@@ -70,7 +76,7 @@ func newRoot(a *app) *cobra.Command {
 		Short: "Build and tear down Kubernetes clusters of mixed x86 and Arm hosts",
 		Long: `hybridctl turns one inventory file into a running Kubernetes cluster of mixed x86 and Arm hosts, over SSH.
 
-Exit codes: 0 done; 1 other; 2 usage or inventory; 3 preflight; 4 stopped part-way; 130 interrupted.`,
+Exit codes: 0 done; 1 other; 2 usage or inventory; 3 preflight; 4 stopped part-way; 5 conformance failed; 130 interrupted.`,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
@@ -84,7 +90,7 @@ Exit codes: 0 done; 1 other; 2 usage or inventory; 3 preflight; 4 stopped part-w
 	a.global.register(cmd)
 	cmd.AddCommand(
 		newUp(a), newPlan(a), newPreflight(a), newStatus(a), newKubeconfig(a), newDestroy(a),
-		newInventory(a), newBundle(a), newReport(a), newVersion(a), newCompletion(a),
+		newConformance(a), newInventory(a), newBundle(a), newReport(a), newVersion(a), newCompletion(a),
 	)
 	return cmd
 }

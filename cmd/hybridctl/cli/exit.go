@@ -9,6 +9,7 @@ import (
 
 	"github.com/hybridctl/hybridctl/provision"
 	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/conformance"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 )
 
@@ -19,6 +20,7 @@ const (
 	exitUsage       = 2 // usage, inventory, or a bundle that lacks what the inventory asks for
 	exitPreflight   = 3
 	exitPartial     = 4
+	exitConformance = 5
 	exitChanges     = 10 // plan --exit-code: there is something to do
 	exitInterrupted = 130
 )
@@ -45,6 +47,10 @@ func ExitCode(err error, interrupted bool) int {
 		return exitPreflight
 	case errors.Is(err, provision.ErrPartial):
 		return exitPartial
+	case errors.Is(err, conformance.ErrUsage), errors.Is(err, provision.ErrReportDir):
+		return exitUsage
+	case errors.Is(err, provision.ErrConformance):
+		return exitConformance
 	default:
 		return exitOther
 	}

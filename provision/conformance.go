@@ -1,0 +1,265 @@
+package provision
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	mathrand "math/rand/v2"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/conformance"
+	"github.com/hybridctl/hybridctl/provision/host"
+	"github.com/hybridctl/hybridctl/provision/platform"
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+// ConformanceOptions are Conformance's own.
+type ConformanceOptions struct {
+	Options
+	Scenario      string   // "new-deployment" (default) or "scale-out"
+	Checks        []string // IDs; nil = all
+	Nodes         []string // of scale-out: the nodes that were added
+	Quick         bool
+	MaxPairs      int    // 0 = the default
+	Seed          uint64 // 0 = a new one
+	ReportDir     string // "" = no report on disk
+	Keep          bool
+	KeepOnFailure bool
+	Tool          string // hybridctl's version
+	// Planned is called with the matrix before anything runs.
+	Planned func(cells []conformance.Cell)
+}
+
+// Conformance proves a scenario on the running cluster, and leaves a report. The run is complete also when there is an error.
+// Errors: ErrConformance when a cell failed, conformance.ErrUsage, ErrLeftovers, ErrSetup, or as for other verbs.
+func Conformance(ctx context.Context, o ConformanceOptions) (report.ConformanceRun, error) {
+	s, dir, err := openConformance(ctx, &o)
+	if err != nil {
+		return report.ConformanceRun{}, err
+	}
+	defer s.close()
+	ctx, cancel := o.stoppable(ctx)
+	defer cancel()
+	return s.conformance(ctx, o, dir)
+}
+
+// openConformance makes everything ready that a run needs. A report that cannot be written is told before anything is connected.
+func openConformance(ctx context.Context, o *ConformanceOptions) (*session, *report.Dir, error) {
+	o.Options = o.withDefaults()
+	var dir *report.Dir
+	var err error
+	if o.ReportDir != "" {
+		if dir, err = report.OpenDir(o.ReportDir); err != nil {
+			return nil, nil, fmt.Errorf("%w: %w", ErrReportDir, err)
+		}
+	}
+	s, err := open(o.Options)
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := o.stoppable(ctx)
+	defer cancel()
+	if err := s.reach(ctx); err != nil {
+		s.close()
+		return nil, nil, err
+	}
+	return s, dir, nil
+}
+
+// reach connects to the hosts and finds the API server.
+func (s *session) reach(ctx context.Context) error {
+	if err := s.openBundle(); err != nil {
+		return err
+	}
+	s.gather(ctx)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := s.loadKubeconfig(ctx); err != nil {
+		return err
+	}
+	if s.api == nil {
+		return fmt.Errorf("there is no cluster yet: run \"hybridctl up -f %s\" first", s.Cluster.Path)
+	}
+	return nil
+}
+
+// conformance runs the checks over the session's connections and writes the report, also of a run that could not begin.
+func (s *session) conformance(ctx context.Context, o ConformanceOptions, dir *report.Dir) (report.ConformanceRun, error) {
+	run, err := conformance.Run(ctx, s.conformanceOptions(o, dir))
+	if dir != nil && !errors.Is(err, conformance.ErrUsage) {
+		if werr := dir.Write(run); werr != nil {
+			err = errors.Join(err, werr)
+		}
+	}
+	if err == nil && run.Verdict() == report.Failing {
+		err = ErrConformance
+	}
+	return run, err
+}
+
+func (s *session) conformanceOptions(o ConformanceOptions, dir *report.Dir) conformance.Options {
+	c := conformance.Options{
+		API: s.api, Cluster: s.Cluster.Metadata.Name, Tool: o.Tool, Scenario: conformance.Scenario(o.Scenario),
+		Checks: o.Checks, Quick: o.Quick, NewNodes: o.Nodes, MaxPairs: o.MaxPairs, Seed: o.Seed,
+		Machines: map[string]conformance.Machine{}, NoMachine: map[string]string{}, Facts: map[string]conformance.NodeFacts{},
+		DNSDomain: s.Cluster.Spec.Kubernetes.DNSDomain, Window: stableFor, Patience: s.Cluster.Spec.Timeouts.Ready.Std(),
+		RunID: newRunID(), Keep: o.Keep, KeepOnFailure: o.KeepOnFailure, Planned: o.Planned, Event: s.event, Now: time.Now,
+	}
+	if c.Scenario == "" {
+		c.Scenario = conformance.NewDeployment
+	}
+	if c.Seed == 0 {
+		c.Seed = mathrand.Uint64()
+	}
+	if dir != nil {
+		c.Evidence = dir.Evidence
+	}
+	if i, ok := s.bundle.Image(bundle.Probe); ok {
+		c.Image, c.Images = i.Ref, imageMaker{s.bundle}
+	}
+	for _, h := range s.Cluster.Spec.Hosts {
+		f := s.facts[h.Name]
+		connected, err := s.host(h.Name)
+		if err != nil {
+			c.NoMachine[h.Name] = report.OneLine(err.Error())
+			continue
+		}
+		c.Machines[h.Name] = machine{connected}
+		c.Facts[h.Name] = conformance.NodeFacts{PageKiB: f.PageSize >> 10, CPU: f.CPUModel}
+	}
+	c.Vantages = []conformance.Vantage{s.operator()}
+	return c
+}
+
+// operator is this machine as a place outside the cluster; it is none when it is one of the nodes, or when the nodes cannot be reached
+// from here but through other hosts.
+func (s *session) operator() conformance.Vantage {
+	v := conformance.Vantage{Name: "operator", Dial: &net.Dialer{}, Address: localAddress}
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		v.Problem = fmt.Sprintf("this machine's addresses are not known: %v", err)
+		return v
+	}
+	for _, h := range s.Cluster.Spec.Hosts {
+		if slices.ContainsFunc(own, func(a net.Addr) bool {
+			n, ok := a.(*net.IPNet)
+			return ok && n.IP.String() == h.Address && !n.IP.IsLoopback()
+		}) {
+			v.Problem = fmt.Sprintf("this machine is node %s: a connection from here is not from outside", h.Name)
+		}
+	}
+	return v
+}
+
+// localAddress is the address from which this machine reaches a target; empty when it does not.
+func localAddress(target string) string {
+	c, err := net.Dial("udp", net.JoinHostPort(target, "9")) // nothing is sent
+	if err != nil {
+		return ""
+	}
+	defer c.Close()
+	a, _ := c.LocalAddr().(*net.UDPAddr)
+	return a.IP.String()
+}
+
+// newRunID is short, and fit for names and labels.
+func newRunID() string {
+	b := make([]byte, 4)
+	_, _ = rand.Read(b) // it never fails
+	return hex.EncodeToString(b)
+}
+
+// ConformanceClean removes what earlier runs left in the cluster and on the hosts, and returns their IDs.
+func ConformanceClean(ctx context.Context, o Options) ([]string, error) {
+	s, _, err := openConformance(ctx, &ConformanceOptions{Options: o})
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	ctx, cancel := s.stoppable(ctx)
+	defer cancel()
+	ids, err := conformance.Runs(ctx, s.api)
+	if err != nil {
+		return nil, err
+	}
+	machines := s.conformanceOptions(ConformanceOptions{}, nil).Machines
+	var errs []error
+	for _, id := range ids {
+		errs = append(errs, conformance.Clean(ctx, s.api, machines, id))
+	}
+	return ids, errors.Join(errs...)
+}
+
+// ConformanceSelfTest makes faults and tells whether exactly the right cells turned red. ErrConformance when not.
+func ConformanceSelfTest(ctx context.Context, o ConformanceOptions, done func(conformance.SelfTest)) ([]conformance.SelfTest, error) {
+	s, _, err := openConformance(ctx, &o)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	ctx, cancel := o.stoppable(ctx)
+	defer cancel()
+	var all []conformance.SelfTest
+	err = conformance.TestSelf(ctx, s.conformanceOptions(o, nil), func(t conformance.SelfTest, _ report.ConformanceRun) {
+		all = append(all, t)
+		done(t)
+	})
+	if err == nil && slices.ContainsFunc(all, func(t conformance.SelfTest) bool { return !t.OK() }) {
+		err = ErrConformance
+	}
+	return all, err
+}
+
+// machine is a host as conformance asks it.
+type machine struct{ *host.Host }
+
+func (m machine) WriteFile(ctx context.Context, path, text string) error {
+	return m.WriteText(ctx, path, text)
+}
+
+func (m machine) ReadFile(ctx context.Context, path string) (text, id string, err error) {
+	b, err := m.Host.ReadFile(ctx, path)
+	if err != nil {
+		return "", "", err
+	}
+	id, err = m.FileID(ctx, path)
+	return string(b), id, err
+}
+
+func (m machine) ImportImage(ctx context.Context, write func(io.Writer) error) error {
+	return m.ImportImages(ctx, write)
+}
+
+// imageMaker makes images out of the bundle's.
+type imageMaker struct{ bundle *bundle.Bundle }
+
+// saltLabel makes an image's digest new.
+const saltLabel = "dev.hybridctl.conformance.run"
+
+func (m imageMaker) Own(ctx context.Context, arch platform.Arch, ref, salt string) (func(io.Writer) error, error) {
+	return m.variant(ctx, arch, arch, ref, salt)
+}
+
+func (m imageMaker) Foreign(ctx context.Context, arch platform.Arch, ref, salt string) (func(io.Writer) error, error) {
+	for _, other := range platform.All() {
+		if other != arch {
+			return m.variant(ctx, other, arch, ref, salt)
+		}
+	}
+	return nil, fmt.Errorf("there is no other architecture than %s", arch)
+}
+
+func (m imageMaker) variant(ctx context.Context, holds, claims platform.Arch, ref, salt string) (func(io.Writer) error, error) {
+	write, err := m.bundle.Variant(bundle.Probe, holds, claims, ref, map[string]string{saltLabel: salt})
+	if err != nil {
+		return nil, err
+	}
+	return func(w io.Writer) error { return write(ctx, w) }, nil
+}

@@ -1,0 +1,164 @@
+package conformance
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/probe"
+)
+
+// probePath is where the probe is in its image.
+const probePath = "/probe"
+
+// agent is one exec in a container that lasts for the run: orders go in, answers come out. It goes by way of the kubelet and so works
+// where the pod network does not.
+type agent struct {
+	who probe.Who
+
+	mu      sync.Mutex
+	next    int
+	waiting map[int]chan probe.Answer
+	ended   error // why nothing is answered any more
+
+	in    *io.PipeWriter
+	write sync.Mutex
+	stop  context.CancelFunc
+	done  chan struct{}
+}
+
+// startAgent starts a container's agent and asks who it is.
+func startAgent(ctx context.Context, api API, namespace, pod, container string) (*agent, error) {
+	running, stop := context.WithCancel(ctx)
+	orders, in := io.Pipe()
+	out, answers := io.Pipe()
+	a := &agent{waiting: map[int]chan probe.Answer{}, in: in, stop: stop, done: make(chan struct{})}
+	go func() { // ends with the exec
+		var words tail
+		err := api.Exec(running, kube.ExecOptions{
+			Namespace: namespace, Pod: pod, Container: container, Argv: []string{probePath, "agent"},
+			Stdin: orders, Stdout: answers, Stderr: &words,
+		})
+		if err == nil {
+			err = errors.New("the probe's agent has ended")
+		}
+		if text := words.String(); text != "" {
+			err = fmt.Errorf("%w: %s", err, text)
+		}
+		_ = answers.CloseWithError(err)
+		_ = orders.CloseWithError(err)
+	}()
+	go a.listen(out)
+	answer, err := a.ask(ctx, probe.Order{Op: probe.OpWho})
+	if err == nil && answer.Who == nil {
+		err = errors.New("the probe does not say who it is")
+	}
+	if err != nil {
+		a.close()
+		return nil, fmt.Errorf("the probe in %s/%s: %w", pod, container, err)
+	}
+	if a.who = *answer.Who; a.who.Version != probe.Version {
+		a.close()
+		return nil, fmt.Errorf("the probe in %s speaks version %d, this hybridctl version %d: make the bundle anew", pod, a.who.Version, probe.Version)
+	}
+	return a, nil
+}
+
+// listen hands answers to those who wait for them.
+func (a *agent) listen(out *io.PipeReader) {
+	defer close(a.done)
+	d := json.NewDecoder(out)
+	for {
+		var answer probe.Answer
+		err := d.Decode(&answer)
+		a.mu.Lock()
+		if err != nil {
+			a.ended = err
+			for _, w := range a.waiting {
+				close(w)
+			}
+			a.waiting = nil
+			a.mu.Unlock()
+			_ = out.CloseWithError(err)
+			return
+		}
+		if w, ok := a.waiting[answer.ID]; ok {
+			w <- answer
+			delete(a.waiting, answer.ID)
+		}
+		a.mu.Unlock()
+	}
+}
+
+// ask gives an order and waits for its answer. An error is the agent's end, or the order's own.
+func (a *agent) ask(ctx context.Context, o probe.Order) (probe.Answer, error) {
+	answered := make(chan probe.Answer, 1)
+	a.mu.Lock()
+	if a.waiting == nil {
+		a.mu.Unlock()
+		return probe.Answer{}, a.ended
+	}
+	a.next++
+	o.ID = a.next
+	a.waiting[o.ID] = answered
+	a.mu.Unlock()
+	line, err := json.Marshal(o)
+	if err != nil {
+		return probe.Answer{}, err
+	}
+	a.write.Lock()
+	_, err = a.in.Write(append(line, '\n'))
+	a.write.Unlock()
+	if err != nil {
+		return probe.Answer{}, err
+	}
+	select {
+	case answer, ok := <-answered:
+		if !ok {
+			return probe.Answer{}, a.ended
+		}
+		if answer.Error != "" {
+			return answer, &orderError{answer}
+		}
+		return answer, nil
+	case <-ctx.Done():
+		return probe.Answer{}, ctx.Err()
+	}
+}
+
+// orderError is an order that the probe could not carry out.
+type orderError struct{ answer probe.Answer }
+
+func (e *orderError) Error() string { return e.answer.Error }
+
+func (a *agent) close() {
+	_ = a.in.Close()
+	a.stop()
+	<-a.done
+}
+
+// tail keeps the end of what a program says.
+type tail struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.b = append(t.b, p...)
+	if len(t.b) > 1000 {
+		t.b = t.b[len(t.b)-1000:]
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.b)
+}

@@ -1,0 +1,62 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+)
+
+// namespacePrefix is what the runs' namespaces are called, before the run's ID.
+const namespacePrefix = "hybridctl-conformance-"
+
+// Runs lists the IDs of runs that have left something in the cluster.
+func Runs(ctx context.Context, api API) ([]string, error) {
+	names, err := api.Namespaces(ctx, RunLabel)
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, n := range names {
+		if id, ok := strings.CutPrefix(n, namespacePrefix); ok {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}
+
+// Clean removes what a run made: its namespace, and its directory and images on the hosts that can be reached. It goes on after
+// errors and returns all of them.
+func Clean(ctx context.Context, api API, machines map[string]Machine, runID string) error {
+	var mu sync.Mutex
+	var errs []error
+	note := func(err error) {
+		if err != nil {
+			mu.Lock()
+			errs = append(errs, err)
+			mu.Unlock()
+		}
+	}
+	note(api.DeleteNamespace(ctx, namespacePrefix+runID)) // first: containers hold images and directories
+	var open sync.WaitGroup
+	for name, m := range machines {
+		open.Go(func() {
+			if err := m.RemoveDir(ctx, hostDirs+runID); err != nil {
+				note(fmt.Errorf("%s: remove %s: %w", name, hostDirs+runID, err))
+			}
+			for _, ref := range []string{ownRef(runID), foreignRef(runID)} {
+				if err := m.RemoveImage(ctx, ref); err != nil {
+					note(fmt.Errorf("%s: remove image %s: %w", name, ref, err))
+				}
+			}
+		})
+	}
+	open.Wait()
+	return errors.Join(errs...)
+}
+
+// ownRef and foreignRef name the images of one run. The registry does not exist: they are never pulled.
+func ownRef(runID string) string { return "conformance.hybridctl.invalid/own:" + runID }
+
+func foreignRef(runID string) string { return "conformance.hybridctl.invalid/foreign:" + runID }

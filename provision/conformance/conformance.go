@@ -1,0 +1,178 @@
+// Package conformance proves that a mixed cluster works: it runs the scenarios "new-deployment" and "scale-out" as cells of a matrix
+// that is planned before anything runs, and every cell ends as pass, fail, flaky or blocked. It is not the CNCF's conformance suite:
+// it asks who answered, on which node and architecture, rather than whether something answered. It makes objects in one namespace
+// of its own, and takes them away again. Where the truth is on a host, it is told through the interface Machine.
+package conformance
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/platform"
+	"github.com/hybridctl/hybridctl/provision/probe"
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+// The sentinels. What to do about them:
+var (
+	// ErrUsage: a scenario, check or node that does not exist. The user mends the command.
+	ErrUsage = errors.New("conformance")
+	// ErrLeftovers: objects of an earlier run are in the cluster. The user removes them with "hybridctl conformance clean".
+	ErrLeftovers = errors.New("leftovers of an earlier run")
+	// ErrSetup: the run could not begin: a namespace that may not be made, probes that do not start. The report says so too.
+	ErrSetup = errors.New("the conformance run could not begin")
+)
+
+// API is what a run wants of the API server; *kube.Client is it.
+type API interface {
+	Nodes(ctx context.Context) ([]kube.Node, error)
+	Namespaces(ctx context.Context, label string) ([]string, error)
+	Apply(ctx context.Context, manifests []byte, o kube.ApplyOptions) ([]kube.ObjectChange, error)
+	Delete(ctx context.Context, manifests []byte) ([]kube.ObjectChange, error)
+	DeleteNamespace(ctx context.Context, name string) error
+	Pods(ctx context.Context, namespace, labels string) ([]kube.Pod, error)
+	WaitPods(ctx context.Context, namespace string, missing func([]kube.Pod, []kube.Event) []kube.Missing, o kube.WaitOptions) error
+	Services(ctx context.Context, namespace string) ([]kube.Service, error)
+	Events(ctx context.Context, namespace string) ([]kube.Event, error)
+	PodLog(ctx context.Context, namespace, pod, container string, limit int64) ([]byte, error)
+	Exec(ctx context.Context, o kube.ExecOptions) error
+	WaitNodesReady(ctx context.Context, names []string, o kube.WaitOptions) error
+	WaitDaemonSets(ctx context.Context, nodes []string, o kube.WaitOptions) error
+}
+
+// Machine is a host beneath a node, reached without the cluster.
+type Machine interface {
+	// UnameM is what uname -m prints there.
+	UnameM(ctx context.Context) (string, error)
+	// DropUDP throws away the datagrams that come from an address to a port, until undo: for self-tests.
+	DropUDP(ctx context.Context, from string, port int) (undo func(context.Context) error, err error)
+	MakeDir(ctx context.Context, path string) error
+	WriteFile(ctx context.Context, path, text string) error
+	// ReadFile returns a file's text and its device and inode, "device:inode".
+	ReadFile(ctx context.Context, path string) (text, id string, err error)
+	RemoveDir(ctx context.Context, path string) error
+	// ImportImage puts an image, a tar of an OCI layout, into the node's runtime; RemoveImage takes it away.
+	ImportImage(ctx context.Context, write func(io.Writer) error) error
+	RemoveImage(ctx context.Context, ref string) error
+	// Evidence is what the host's journals, interfaces and rules say, without secrets.
+	Evidence(ctx context.Context) ([]byte, error)
+}
+
+// ImageMaker makes images of the probe. It may be asked from several goroutines.
+type ImageMaker interface {
+	// Own writes an image of the probe for the architecture, under that name, with a digest that never was before; Foreign writes one
+	// that claims the architecture and holds another's program.
+	Own(ctx context.Context, arch platform.Arch, ref, salt string) (func(io.Writer) error, error)
+	Foreign(ctx context.Context, arch platform.Arch, ref, salt string) (func(io.Writer) error, error)
+}
+
+// Vantage is a place outside the cluster from which NodePorts are dialled.
+type Vantage struct {
+	Name string // "operator", or a host's name
+	Dial probe.Dialer
+	// Problem is why it cannot serve; its cells are then blocked with it.
+	Problem string
+	// TCPOnly is a vantage behind an SSH connection, which carries no datagrams.
+	TCPOnly bool
+	// Address is what a server sees of it; nil = not known, and then it is not compared.
+	Address func(target string) string
+}
+
+// Options are what a run needs.
+type Options struct {
+	API      API
+	Cluster  string // name, for the report
+	Tool     string // hybridctl's version, for the report
+	Scenario Scenario
+	Checks   []string // IDs; nil = all of the scenario
+	Quick    bool     // a smaller matrix: who answers whom, once
+	NewNodes []string // of the scale-out scenario: what was added
+	Image    string   // of the probe, as nodes know it; empty = the bundle has none, and nothing can run
+
+	// Machines are the nodes' hosts by node name; a node without one has the cells blocked that need it, with the reason given here.
+	Machines  map[string]Machine
+	NoMachine map[string]string
+	Facts     map[string]NodeFacts // by node name, what hosts said of themselves
+	Images    ImageMaker
+	Vantages  []Vantage
+	// Registry is the inventory's private registry; nil = none is named.
+	Registry *Registry
+	// Before are the pods as they were before a scale-out; nil = the beginning of this run.
+	Before []kube.Pod
+
+	DNSDomain string // "cluster.local"
+	Window    time.Duration
+	Patience  time.Duration // how long pods have to start
+	MaxPairs  int           // of nodes; more are sampled. 0 = DefaultMaxPairs
+	Seed      uint64
+	RunID     string
+
+	Keep          bool // leave everything in the cluster
+	KeepOnFailure bool
+	Fault         *Fault // of a self-test; nil = none
+
+	Event    func(report.Event)
+	Planned  func([]Cell) // called with the matrix before anything runs
+	Evidence func(name string, body []byte) (path string, err error)
+	Now      func() time.Time
+}
+
+// NodeFacts are what only a host tells of itself.
+type NodeFacts struct {
+	PageKiB int
+	CPU     string // class of processor, for people
+}
+
+// Registry is a private registry that check R pulls from.
+type Registry struct {
+	Image    string // reference with its registry
+	Username string
+	Password func() (string, error) // read when it is used
+}
+
+// DefaultMaxPairs is how many ordered pairs of nodes are tried before a sample is drawn: ten nodes' worth.
+const DefaultMaxPairs = 90
+
+// Scenario is a list of checks with a purpose.
+type Scenario string
+
+// The scenarios.
+const (
+	NewDeployment Scenario = "new-deployment"
+	ScaleOut      Scenario = "scale-out"
+)
+
+// Scenarios lists the scenarios.
+func Scenarios() []Scenario { return []Scenario{NewDeployment, ScaleOut} }
+
+// ChecksOf lists a scenario's checks in the order in which they are reported. The IDs are stable.
+func ChecksOf(s Scenario) []report.RunCheck {
+	first := []report.RunCheck{
+		{ID: "N1", Title: "Arm and x86 nodes are added"},
+		{ID: "N2", Title: "Arm images run on Arm nodes, x86 images on x86 nodes"},
+	}
+	if s == ScaleOut {
+		first = []report.RunCheck{
+			{ID: "S1", Title: "the new nodes are added"},
+			{ID: "S2", Title: "images of their architecture run on the new nodes"},
+		}
+	}
+	all := append(first, []report.RunCheck{
+		{ID: "D", Title: "directed scheduling by architecture"},
+		{ID: "S3", Title: "containers of one pod"},
+		{ID: "S4", Title: "pods on the same node"},
+		{ID: "S5", Title: "pods on different nodes"},
+		{ID: "S6", Title: "pods and services"},
+		{ID: "S7", Title: "from outside the cluster"},
+		{ID: "S8", Title: "HostPath volumes"},
+		{ID: "S9", Title: "Ceph persistent volumes"},
+		{ID: "R", Title: "images from a private registry"},
+	}...)
+	if s == ScaleOut {
+		all = append(all, report.RunCheck{ID: "G", Title: "pods on the old nodes are unchanged"})
+	}
+	return all
+}

@@ -1,0 +1,149 @@
+package conformance
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+// evidenceLimit bounds a piece of evidence in bytes, and evidenceNodes how many nodes are asked.
+const (
+	evidenceLimit = 256 << 10
+	evidenceNodes = 12
+)
+
+// explain gathers evidence about the cells that failed or were flaky, once for each node and pod concerned, and names the likely
+// causes. It runs before anything is cleaned up.
+func (r *run) explain(ctx context.Context) {
+	concerned := map[string][]string{} // by node name: its files
+	var order []string
+	for _, c := range r.cells {
+		for _, node := range nodesOf(c) {
+			if _, ok := concerned[node]; !ok && len(order) < evidenceNodes {
+				concerned[node] = nil
+				order = append(order, node)
+			}
+		}
+	}
+	texts := map[string]string{}
+	var mu sync.Mutex
+	var open sync.WaitGroup
+	for _, node := range order {
+		open.Go(func() {
+			files, text := r.evidenceOf(ctx, node)
+			mu.Lock()
+			defer mu.Unlock()
+			concerned[node], texts[node] = files, text
+		})
+	}
+	open.Wait()
+	for i := range r.cells {
+		c := &r.cells[i]
+		nodes := nodesOf(*c)
+		var text strings.Builder
+		for _, node := range nodes {
+			c.Evidence = append(c.Evidence, concerned[node]...)
+			text.WriteString(texts[node])
+		}
+		if len(nodes) > 0 {
+			c.Cause, c.Hint = diagnose(*c, r.cells, text.String())
+		}
+	}
+}
+
+// nodesOf are the nodes a cell's evidence is on; none for a cell that needs no explanation.
+func nodesOf(c report.CellResult) []string {
+	if c.Verdict != report.Failing && c.Verdict != report.Flaky {
+		return nil
+	}
+	var out []string
+	for _, e := range []*report.Endpoint{c.Src, c.Dst} {
+		if e != nil && e.Node != "" && !slices.Contains(out, e.Node) {
+			out = append(out, e.Node)
+		}
+	}
+	return out
+}
+
+// evidenceOf writes what the cluster and the host say of a node.
+func (r *run) evidenceOf(ctx context.Context, node string) (files []string, text string) {
+	keep := func(name string, body []byte) {
+		body = redact(body)
+		if len(body) > evidenceLimit {
+			body = append([]byte("…\n"), body[len(body)-evidenceLimit:]...)
+		}
+		text += string(body)
+		if r.Evidence == nil {
+			return
+		}
+		path, err := r.Evidence(name, body)
+		if err != nil {
+			r.Event(report.Event{Kind: report.Progress, Host: node, Step: "evidence", Message: err.Error()})
+			return
+		}
+		files = append(files, path)
+	}
+	keep(node+"-cluster.txt", r.clusterEvidence(ctx, node))
+	if m, ok := r.Machines[node]; ok {
+		body, err := m.Evidence(ctx)
+		if err != nil {
+			body = fmt.Appendf(body, "\nthe rest could not be read: %v\n", err)
+		}
+		keep(node+"-host.txt", body)
+	}
+	return files, text
+}
+
+// clusterEvidence is what the API server says of the run's pods on a node: their state, their events, their logs.
+func (r *run) clusterEvidence(ctx context.Context, node string) []byte {
+	var b bytes.Buffer
+	pods, err := r.API.Pods(ctx, r.objects.namespace, "")
+	if err != nil {
+		fmt.Fprintf(&b, "pods: %v\n", err)
+	}
+	events, err := r.API.Events(ctx, r.objects.namespace)
+	if err != nil {
+		fmt.Fprintf(&b, "events: %v\n", err)
+	}
+	for _, p := range pods {
+		if p.Node != node {
+			continue
+		}
+		fmt.Fprintf(&b, "== pod %s uid %s ip %s restarts %d ready %v %s\n%s\n", p.Name, p.UID, p.IP, p.Restarts, p.Ready, p.Problem, p.Words)
+		for _, e := range events {
+			if e.Object == "Pod/"+p.Name {
+				fmt.Fprintf(&b, "   %s %s %s (%d): %s\n", e.Last.UTC().Format("15:04:05"), e.Type, e.Reason, e.Count, e.Message)
+			}
+		}
+		if log, err := r.API.PodLog(ctx, r.objects.namespace, p.Name, mainContainer, 8<<10); err == nil && len(log) > 0 {
+			fmt.Fprintf(&b, "   log:\n%s\n", log)
+		}
+	}
+	return b.Bytes()
+}
+
+// secrets are what must not stand in a report: credentials that logs and units may hold.
+var secrets = []*regexp.Regexp{
+	regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----`),
+	regexp.MustCompile(`(?i)(bearer|basic) [A-Za-z0-9._~+/=-]{16,}`),
+	regexp.MustCompile(`\b[a-z0-9]{6}\.[a-z0-9]{16}\b`), // kubeadm's tokens
+	regexp.MustCompile(`(?i)((password|passwd|secret|token|key)["']?\s*[=:]\s*["']?)[^\s"',]{8,}`),
+	regexp.MustCompile(`eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}`), // JSON Web Tokens
+}
+
+func redact(b []byte) []byte {
+	for i, s := range secrets {
+		with := []byte("<withheld>")
+		if i == 3 {
+			with = []byte("${1}<withheld>")
+		}
+		b = s.ReplaceAll(b, with)
+	}
+	return b
+}

@@ -1,0 +1,193 @@
+package conformance
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+// vxlanPort is where Linux, and flannel with it, listens for VXLAN; IANA's own is 4789.
+const vxlanPort = 8472
+
+// FaultName is a fault that a self-test makes on purpose.
+type FaultName string
+
+// The faults.
+const (
+	faultOverlay    FaultName = "overlay-dropped"    // two hosts do not hear each other's VXLAN
+	faultEndpoint   FaultName = "endpoint-deleted"   // a Service loses its only endpoint
+	faultWrongImage FaultName = "wrong-arch-image"   // an image claims the node's architecture and is of another
+	faultByte       FaultName = "volume-byte"        // one byte of a volume changes
+	faultWrongPod   FaultName = "wrong-pod-answers"  // a Service leads to another node's pod
+	faultMovedPort  FaultName = "wrong-pod-outside"  // the same, seen from outside the cluster
+	faultNone       FaultName = "no-fault-all-green" // nothing: the same checks must pass
+)
+
+// Fault is a fault at a place.
+type Fault struct {
+	Name   FaultName
+	Node   string
+	Other  string   // the second node, where two are concerned
+	Checks []string // what is run to see it
+}
+
+// is tells whether this is the fault, at that node.
+func (f *Fault) is(name FaultName, node string) bool {
+	return f != nil && f.Name == name && f.Node == node
+}
+
+// red tells whether a cell must fail because of the fault: these and no others.
+func (f Fault) red(c Cell) bool {
+	switch f.Name {
+	case faultOverlay:
+		return c.kind == kindPodIP && (c.Src == f.Node && c.Dst == f.Other || c.Src == f.Other && c.Dst == f.Node)
+	case faultEndpoint, faultWrongPod:
+		return (c.kind == kindService || c.kind == kindServiceName || c.kind == kindHairpin) && c.Dst == f.Node
+	case faultMovedPort:
+		return c.kind == kindNodePort && c.Dst == f.Node
+	case faultWrongImage:
+		return c.kind == kindOwn && c.Dst == f.Node
+	case faultByte:
+		return c.kind == kindPodWrites && c.Dst == f.Node
+	}
+	return false
+}
+
+// Faults lists the faults that can be made in a cluster, each with the checks that have to see it. Two nodes are concerned: of two
+// architectures where there are such.
+func Faults(scenario Scenario, nodes []Node) ([]Fault, error) {
+	usable := slices.DeleteFunc(slices.Clone(nodes), func(n Node) bool { return notReady(n) != "" || n.NoMachine != "" })
+	if len(usable) < 2 {
+		return nil, fmt.Errorf("%w: a self-test needs two Ready nodes whose hosts can be reached, there are %d", ErrUsage, len(usable))
+	}
+	a, b := usable[0], usable[1]
+	if i := slices.IndexFunc(usable, func(n Node) bool { return n.Arch != a.Arch }); i > 0 {
+		b = usable[i]
+	}
+	images := "N2"
+	if scenario == ScaleOut {
+		images = "S2"
+	}
+	return []Fault{
+		{Name: faultNone, Node: a.Name, Checks: []string{images, "S4", "S5", "S6", "S7", "S8"}},
+		{Name: faultOverlay, Node: a.Name, Other: b.Name, Checks: []string{"S4", "S5"}},
+		{Name: faultEndpoint, Node: a.Name, Checks: []string{"S4", "S6"}},
+		{Name: faultWrongPod, Node: a.Name, Other: b.Name, Checks: []string{"S4", "S6"}},
+		{Name: faultMovedPort, Node: a.Name, Other: b.Name, Checks: []string{"S7"}},
+		{Name: faultWrongImage, Node: a.Name, Checks: []string{images}},
+		{Name: faultByte, Node: a.Name, Checks: []string{"S8"}},
+	}, nil
+}
+
+// sabotage makes the faults that are in the cluster or on its network, once everything is set up.
+func (r *run) sabotage(ctx context.Context, service string) error {
+	if r.Fault == nil {
+		return nil
+	}
+	f := *r.Fault
+	target := slot(service, r.place(f.Node))
+	selector := ""
+	switch f.Name {
+	case faultEndpoint:
+		selector = "none"
+	case faultWrongPod, faultMovedPort:
+		selector = slot(podA, r.place(f.Other))
+	case faultOverlay:
+		for _, pair := range [][2]string{{f.Node, f.Other}, {f.Other, f.Node}} {
+			undo, err := r.Machines[pair[0]].DropUDP(ctx, r.node(pair[1]).Address, vxlanPort)
+			if undo != nil {
+				r.undo = append(r.undo, undo)
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", pair[0], err)
+			}
+		}
+		return nil
+	default:
+		return nil
+	}
+	_, err := r.API.Apply(ctx, manifests(r.objects.service(target, map[string]string{slotLabel: selector}, "Cluster", 0)), kube.ApplyOptions{Force: true})
+	return err
+}
+
+// SelfTest is the result of one fault: which cells turned red, and which should have.
+type SelfTest struct {
+	Fault  FaultName `json:"fault"`
+	Node   string    `json:"node"`
+	Other  string    `json:"other,omitempty"`
+	Cells  int       `json:"cells"`            // that were tried
+	Red    int       `json:"red"`              // of them, as they had to be
+	Missed []string  `json:"missed,omitempty"` // had to be red and were not
+	Wrong  []string  `json:"wrong,omitempty"`  // were red and had not to be
+	Error  string    `json:"error,omitempty"`
+}
+
+// OK tells whether exactly the right cells turned red, and that there were any to turn.
+func (s SelfTest) OK() bool {
+	return s.Error == "" && len(s.Missed) == 0 && len(s.Wrong) == 0 && s.Cells > 0 && (s.Red > 0 || s.Fault == faultNone)
+}
+
+// TestSelf runs the checks once for each fault, with the fault made.
+func TestSelf(ctx context.Context, o Options, done func(SelfTest, report.ConformanceRun)) error {
+	nodes, err := o.API.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	look := &run{Options: o}
+	if err := look.look(nodes); err != nil {
+		return err
+	}
+	faults, err := Faults(o.Scenario, look.nodes)
+	if err != nil {
+		return err
+	}
+	id := o.RunID
+	for i, f := range faults {
+		var planned []Cell
+		one := o
+		one.RunID = fmt.Sprintf("%s-%d", id, i)
+		one.Fault, one.Checks, one.Planned = &f, f.Checks, func(cells []Cell) { planned = cells }
+		document, err := Run(ctx, one)
+		done(compare(f, planned, document, err), document)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// compare tells which cells a fault turned red, and which it had to.
+func compare(f Fault, planned []Cell, document report.ConformanceRun, err error) SelfTest {
+	s := SelfTest{Fault: f.Name, Node: f.Node, Other: f.Other}
+	if err != nil {
+		s.Error = report.OneLine(err.Error())
+		return s
+	}
+	for i, c := range planned {
+		result := document.Cells[i]
+		if c.Blocked != "" {
+			continue
+		}
+		s.Cells++
+		isRed := result.Verdict == report.Failing
+		switch {
+		case f.red(c) && isRed:
+			s.Red++
+		case f.red(c):
+			s.Missed = append(s.Missed, fmt.Sprintf("%s: %s %s", result.ID(), result.Verdict, result.Reason))
+		case isRed || result.Verdict == report.Blocked:
+			s.Wrong = append(s.Wrong, fmt.Sprintf("%s: %s %s", result.ID(), result.Verdict, result.Reason))
+		}
+	}
+	return s
+}
+
+// flip changes one byte of a text, at its end.
+func flip(text string) string {
+	b := []byte(text)
+	b[len(b)-1] ^= 1
+	return string(b)
+}

@@ -1,0 +1,140 @@
+package conformance
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/probe"
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+// firstNodePort and nodePorts are kube-apiserver's default --service-node-port-range.
+const (
+	firstNodePort = 30000
+	nodePorts     = 2768
+)
+
+func (r *run) vantage(name string) Vantage {
+	return r.Vantages[slices.IndexFunc(r.Vantages, func(v Vantage) bool { return v.Name == name })]
+}
+
+// from is one attempt from a vantage point.
+func (r *run) from(c Cell, addr string) func(context.Context, string) probe.Attempt {
+	d := r.vantage(c.Vantage).Dial
+	return func(ctx context.Context, nonce string) probe.Attempt {
+		ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+		defer cancel()
+		return probe.Dial(ctx, d, c.network, addr, nonce, c.size)
+	}
+}
+
+// nodePortOf is where a Service's port is on a node.
+func (r *run) nodePortOf(c Cell, service, node string) (string, error) {
+	port := r.svc[service].NodePorts[strings.ToUpper(c.network)]
+	address := r.node(node).Address
+	if port == 0 || address == "" {
+		return "", fmt.Errorf("service %s has no node port, or %s no address", service, node)
+	}
+	return at(address, port), nil
+}
+
+// tryNodePort dials a node from outside: the right backend has to answer, and with the policy Local it has to see who asks.
+func (r *run) tryNodePort(ctx context.Context, c Cell) outcome {
+	_, w, err := r.wantedOf(ctx, slot(podA, r.place(c.Dst)))
+	if err != nil {
+		return blocked("%v", err)
+	}
+	service := svcTo
+	if c.kind == kindLocal {
+		service = svcLocal
+		if v := r.vantage(c.Vantage); v.Address != nil {
+			w.clientIP = v.Address(r.node(c.Src).Address)
+		}
+	}
+	addr, err := r.nodePortOf(c, slot(service, r.place(c.Dst)), c.Src)
+	if err != nil {
+		return failed("%v", err)
+	}
+	attempt := r.from(c, addr)
+	settle(ctx, attempt)
+	nonces := r.nonces(c)
+	var attempts []probe.Attempt
+	for _, nonce := range nonces {
+		attempts = append(attempts, attempt(ctx, nonce))
+	}
+	return judge(attempts, nonces, w)
+}
+
+// tryNotLocal dials a node that has no backend of a Service with the policy Local: it must not answer, while the backend's node does.
+func (r *run) tryNotLocal(ctx context.Context, c Cell) outcome {
+	service := slot(svcLocal, r.place(c.Dst))
+	there, err := r.nodePortOf(c, service, c.Dst)
+	if err != nil {
+		return failed("%v", err)
+	}
+	here, err := r.nodePortOf(c, service, c.Src)
+	if err != nil {
+		return failed("%v", err)
+	}
+	if !settle(ctx, r.from(c, there)) {
+		return failed("the backend's own node does not answer either, so that silence proves nothing")
+	}
+	if a := r.from(c, here)(ctx, r.nonces(c)[0]); a.Reply != nil {
+		return failed("%s on %s answers although it has no backend there", a.Reply.Pod, a.Reply.Node)
+	}
+	return passed()
+}
+
+// tryClosed shows that a NodePort is closed before its Service is made, open while it is there, and closed afterwards: so that no
+// other Service's answer is taken for its own.
+func (r *run) tryClosed(ctx context.Context, c Cell) outcome {
+	_, w, err := r.wantedOf(ctx, slot(podA, r.place(c.Dst)))
+	if err != nil {
+		return blocked("%v", err)
+	}
+	name := slot(svcGone, r.place(c.Dst)) + "-" + fmt.Sprint(slices.IndexFunc(r.Vantages, func(v Vantage) bool { return v.Name == c.Vantage }))
+	var service object
+	var attempt func(context.Context, string) probe.Attempt
+	for range 5 { // a port may be taken
+		port := r.choosePort()
+		attempt = r.from(c, at(r.node(c.Src).Address, port))
+		if a := attempt(ctx, "before"); a.Reply != nil || a.Error == "" {
+			return failed("port %d answers before the service is made", port)
+		}
+		service = r.objects.service(name, map[string]string{slotLabel: slot(podA, r.place(c.Dst))}, "Cluster", port)
+		if _, err = r.API.Apply(ctx, manifests(service), kube.ApplyOptions{}); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		return failed("%v", err)
+	}
+	settle(ctx, attempt)
+	nonces := r.nonces(c)[:1]
+	during := judge([]probe.Attempt{attempt(ctx, nonces[0])}, nonces, w)
+	if during.verdict != report.Passed {
+		during.reason = "while the service is there: " + during.reason
+		return during
+	}
+	if _, err := r.API.Delete(ctx, manifests(service)); err != nil {
+		return failed("%v", err)
+	}
+	return untilClosed(ctx, attempt, "the port still answers although the service is gone")
+}
+
+// choosePort draws a NodePort that this run has not used.
+func (r *run) choosePort() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for {
+		port := firstNodePort + rand.IntN(nodePorts)
+		if !r.ports[port] {
+			r.ports[port] = true
+			return port
+		}
+	}
+}

@@ -1,0 +1,290 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+// cellsAtOnce bounds how many cells are tried at the same time.
+const cellsAtOnce = 24
+
+// cleanFor is how long cleaning up may take after the run has ended, however it ended.
+const cleanFor = 3 * time.Minute
+
+// run is one run on its way.
+type run struct {
+	Options
+	objects objects
+	nodes   []Node // sorted by name; their place names their probes
+	matrix  Matrix
+	before  []kube.Pod
+	started time.Time
+	view    *view
+	cells   []report.CellResult
+	phases  []report.Phase
+
+	mu     sync.Mutex
+	agents map[string]*lazyAgent
+	svc    map[string]kube.Service
+	ports  map[int]bool                  // NodePorts this run has chosen
+	undo   []func(context.Context) error // takes faults away again
+}
+
+// Run plans the matrix, tries every cell and cleans up. The report is complete whatever happens: cells that could not be tried are
+// blocked. ErrUsage, ErrLeftovers: nothing was begun. ErrSetup: the report says why. A context that ends is an interruption: what was
+// made is taken away all the same.
+func Run(ctx context.Context, o Options) (report.ConformanceRun, error) {
+	r := &run{Options: o, agents: map[string]*lazyAgent{}, ports: map[int]bool{}, started: o.Now()}
+	r.objects = objects{namespace: namespacePrefix + o.RunID, runID: o.RunID, image: o.Image}
+	document := func(err error) report.ConformanceRun {
+		d := report.ConformanceRun{
+			Version: report.RunVersion, ID: o.RunID, Cluster: o.Cluster, Scenario: string(o.Scenario), Tool: o.Tool,
+			Started: r.started, Finished: o.Now(), Coverage: r.matrix.Coverage, Checks: r.checks(), Cells: r.cells, Phases: r.phases,
+		}
+		for _, n := range r.nodes {
+			d.Nodes = append(d.Nodes, n.RunNode)
+		}
+		if err != nil {
+			d.Error = report.OneLine(err.Error())
+		}
+		return d
+	}
+	if err := r.prepare(ctx); err != nil {
+		return document(err), err
+	}
+	err := r.all(ctx)
+	return document(err), err
+}
+
+// checks are those of the scenario that this run has.
+func (r *run) checks() []report.RunCheck {
+	var out []report.RunCheck
+	for _, c := range ChecksOf(r.Scenario) {
+		if len(r.Checks) == 0 || slices.Contains(r.Checks, c.ID) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// prepare looks at the cluster and plans; it changes nothing.
+func (r *run) prepare(ctx context.Context) error {
+	defer r.phase("plan", r.Now())
+	left, err := r.API.Namespaces(ctx, RunLabel)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrSetup, err)
+	}
+	if len(left) > 0 {
+		return fmt.Errorf("%w: namespace %s is still in the cluster: another run is on its way, or \"hybridctl conformance clean\" removes it", ErrLeftovers, strings.Join(left, ", "))
+	}
+	nodes, err := r.API.Nodes(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrSetup, err)
+	}
+	if err := r.look(nodes); err != nil {
+		return err
+	}
+	r.matrix, err = Plan(Input{
+		Scenario: r.Scenario, Nodes: r.nodes, Checks: r.Checks, Quick: r.Quick, MaxPairs: r.MaxPairs, Seed: r.Seed,
+		Vantages: r.Vantages, HasImage: r.Images != nil, Registry: r.Registry != nil, HasBefore: r.Before != nil,
+	})
+	if err != nil {
+		return err
+	}
+	for _, c := range r.matrix.Cells {
+		r.cells = append(r.cells, r.unread(c, "it was not tried"))
+	}
+	if r.Planned != nil {
+		r.Planned(r.matrix.Cells)
+	}
+	if r.before = r.Before; r.before == nil && r.Scenario == ScaleOut {
+		if r.before, err = r.API.Pods(ctx, "", ""); err != nil {
+			return fmt.Errorf("%w: %w", ErrSetup, err)
+		}
+	}
+	return nil
+}
+
+// look takes the nodes as the matrix wants them.
+func (r *run) look(nodes []kube.Node) error {
+	for _, name := range r.NewNodes {
+		if !slices.ContainsFunc(nodes, func(n kube.Node) bool { return n.Name == name }) {
+			return fmt.Errorf("%w: there is no node %q in the cluster", ErrUsage, name)
+		}
+	}
+	for _, n := range nodes {
+		known, _ := slices.BinarySearchFunc(r.nodes, n.Name, func(a Node, name string) int { return strings.Compare(a.Name, name) })
+		node := Node{PodCIDR: n.PodCIDR, IPs: n.InternalIPs, Ready: n.Ready}
+		node.RunNode = report.RunNode{Name: n.Name, Arch: n.Arch, Role: "worker", Kernel: n.KernelVersion, New: slices.Contains(r.NewNodes, n.Name)}
+		if n.ControlPlane {
+			node.Role = "control-plane"
+		}
+		if len(n.InternalIPs) > 0 {
+			node.Address = n.InternalIPs[0]
+		}
+		if f, ok := r.Facts[n.Name]; ok {
+			node.PageKiB, node.CPU = f.PageKiB, f.CPU
+		}
+		if _, ok := r.Machines[n.Name]; !ok {
+			node.NoMachine = orDefault(r.NoMachine[n.Name], "it is not in the inventory")
+		}
+		r.nodes = slices.Insert(r.nodes, known, node)
+	}
+	return nil
+}
+
+// unread is a cell's result before it is tried.
+func (r *run) unread(c Cell, reason string) report.CellResult {
+	out := report.CellResult{Check: c.Check, Name: c.Name, Class: c.Class, Verdict: report.Blocked, Reason: reason}
+	if c.Blocked != "" {
+		out.Reason = c.Blocked
+	}
+	switch {
+	case c.Vantage != "":
+		out.Src, out.Dst = &report.Endpoint{Where: c.Vantage + " via " + c.Src}, r.end(c.Dst)
+	default:
+		out.Src, out.Dst = r.end(c.Src), r.end(c.Dst)
+	}
+	return out
+}
+
+func (r *run) end(node string) *report.Endpoint {
+	if node == "" {
+		return nil
+	}
+	return &report.Endpoint{Node: node, Arch: r.node(node).Arch}
+}
+
+func (r *run) node(name string) Node { return r.nodes[r.place(name)] }
+
+// place is a node's index, which names its probes.
+func (r *run) place(name string) int {
+	return slices.IndexFunc(r.nodes, func(n Node) bool { return n.Name == name })
+}
+
+func (r *run) phase(name string, since time.Time) {
+	r.phases = append(r.phases, report.Phase{Name: name, Duration: r.Now().Sub(since)})
+}
+
+// all is the run itself: set up, try, gather evidence, clean up.
+func (r *run) all(ctx context.Context) (err error) {
+	if r.Image == "" {
+		return fmt.Errorf("%w: the bundle has no image of the probe (component \"probe\"): make the bundle anew", ErrSetup)
+	}
+	watching, stop := context.WithCancel(ctx)
+	r.view = newView()
+	var watch sync.WaitGroup
+	defer func() {
+		stop()
+		watch.Wait()
+		r.closeAgents()
+		start := r.Now()
+		if cerr := r.clean(context.WithoutCancel(ctx)); cerr != nil && err == nil {
+			err = cerr
+		}
+		r.phase("clean up", start)
+	}()
+	start := r.Now()
+	if err := r.setUp(ctx); err != nil {
+		if ctx.Err() != nil {
+			return fmt.Errorf("interrupted while setting up: %w", context.Cause(ctx))
+		}
+		return fmt.Errorf("%w: %w", ErrSetup, err)
+	}
+	watch.Go(func() { r.view.follow(watching, r.API, r.objects.namespace) })
+	r.phase("set up", start)
+	start = r.Now()
+	r.tryAll(ctx)
+	r.phase("checks", start)
+	if ctx.Err() != nil {
+		return fmt.Errorf("interrupted: %w", context.Cause(ctx))
+	}
+	start = r.Now()
+	r.explain(ctx)
+	r.phase("evidence", start)
+	return nil
+}
+
+// tryAll tries the cells, many at once.
+func (r *run) tryAll(ctx context.Context) {
+	places := make(chan struct{}, cellsAtOnce)
+	var open sync.WaitGroup
+	for i, c := range r.matrix.Cells {
+		if c.Blocked != "" {
+			r.done(r.cells[i])
+			continue
+		}
+		open.Go(func() {
+			// Cells that wait for a pod to start do not take the place of one that could go on.
+			if err := r.startable(ctx, c); err != nil {
+				r.finish(i, c, r.Now(), blocked("%v", err))
+				return
+			}
+			select {
+			case places <- struct{}{}:
+				defer func() { <-places }()
+			case <-ctx.Done():
+				r.finish(i, c, r.Now(), blocked("the run was interrupted"))
+				return
+			}
+			start := r.Now()
+			r.finish(i, c, start, r.try(ctx, c))
+		})
+	}
+	open.Wait()
+}
+
+// finish writes a cell's result.
+func (r *run) finish(i int, c Cell, start time.Time, o outcome) {
+	cell := r.unread(c, "")
+	cell.Verdict, cell.Reason = o.verdict, o.reason
+	cell.Planned, cell.OK, cell.FirstAttemptOK = o.planned, o.ok, o.first
+	cell.P50Millis, cell.P99Millis, cell.Nonce, cell.Responder = o.p50, o.p99, o.nonce, o.who
+	cell.ExpectClientIP, cell.ObservedClientIP = o.wantIP, o.seen
+	cell.Started, cell.Duration = start, r.Now().Sub(start)
+	r.mu.Lock()
+	r.cells[i] = cell
+	r.mu.Unlock()
+	r.done(cell)
+}
+
+// done tells of a cell's end.
+func (r *run) done(c report.CellResult) {
+	e := report.Event{Kind: report.Done, Step: c.Check, Action: report.Unchanged, Message: c.Name}
+	if c.Dst != nil {
+		e.Host = c.Dst.Node
+	}
+	switch c.Verdict {
+	case report.Failing:
+		e.Action, e.Err = report.Failed, errors.New(c.Name+": "+c.Reason)
+	case report.Blocked:
+		e.Action, e.Message = report.Skipped, c.Name+": blocked: "+c.Reason
+	case report.Flaky:
+		e.Message = c.Name + ": flaky: " + c.Reason
+	}
+	r.Event(e)
+}
+
+// clean takes away what the run made, in the cluster and on hosts. It goes on after errors.
+func (r *run) clean(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, cleanFor)
+	defer cancel()
+	var errs []error
+	for _, undo := range r.undo {
+		errs = append(errs, undo(ctx))
+	}
+	failing := slices.ContainsFunc(r.cells, func(c report.CellResult) bool { return c.Verdict == report.Failing })
+	if r.Keep || r.KeepOnFailure && failing {
+		r.Event(report.Event{Kind: report.Done, Step: "clean up", Action: report.Skipped, Message: "namespace " + r.objects.namespace + " is kept; \"hybridctl conformance clean\" removes it"})
+		return errors.Join(errs...)
+	}
+	return errors.Join(append(errs, Clean(ctx, r.API, r.Machines, r.RunID))...)
+}

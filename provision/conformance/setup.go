@@ -1,0 +1,205 @@
+package conformance
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/platform"
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+// The names of pods and Services, before the node's place.
+const (
+	podA      = "a"       // serves, and has a second container
+	podB      = "b"       // another pod of the same node
+	podOwn    = "own"     // of an image that never was
+	podWrong  = "foreign" // of an image with another architecture's program
+	podNoDir  = "nodir"   // whose directory is missing
+	podPull   = "pull"    // from the private registry
+	podNoPull = "nopull"
+	svcTo     = "to"    // a NodePort Service to a
+	svcLocal  = "local" // the same, for backends on the dialled node alone
+	svcStay   = "stay"  // whose endpoint goes
+	svcGone   = "gone"  // which goes itself
+)
+
+// setUp makes what the cells need: directories and images on the hosts, objects in the cluster. Everything starts at once, and cells
+// wait for what they use.
+func (r *run) setUp(ctx context.Context) error {
+	r.Event(report.Event{Kind: report.Started, Step: "set up"})
+	if _, err := r.API.Apply(ctx, manifests(r.objects.space()), kube.ApplyOptions{}); err != nil {
+		return err
+	}
+	if err := r.prepareHosts(ctx); err != nil {
+		return err
+	}
+	if _, err := r.API.Apply(ctx, manifests(r.wantedObjects()...), kube.ApplyOptions{}); err != nil {
+		return err
+	}
+	services, err := r.API.Services(ctx, r.objects.namespace)
+	if err != nil {
+		return err
+	}
+	r.svc = map[string]kube.Service{}
+	for _, s := range services {
+		r.svc[s.Name] = s
+	}
+	return r.sabotage(ctx, svcTo)
+}
+
+// has tells whether a cell of such a kind will be tried on a node, as the server or as the client.
+func (r *run) has(node string, kinds ...kind) bool {
+	return slices.ContainsFunc(r.matrix.Cells, func(c Cell) bool {
+		return c.Blocked == "" && slices.Contains(kinds, c.kind) && (c.Dst == node || c.Src == node)
+	})
+}
+
+// prepareHosts makes the directories and sends the images, on all hosts at once.
+func (r *run) prepareHosts(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, n := range r.nodes {
+		m, ok := r.Machines[n.Name]
+		if !ok || !n.Ready {
+			continue
+		}
+		if r.hasHostDir(n) {
+			g.Go(func() error {
+				if err := m.MakeDir(ctx, hostDirs+r.RunID); err != nil {
+					return fmt.Errorf("%s: %w", n.Name, err)
+				}
+				return nil
+			})
+		}
+		for _, k := range []kind{kindOwn, kindForeign} {
+			if r.has(n.Name, k) {
+				g.Go(func() error { return r.sendImage(ctx, m, n, k) })
+			}
+		}
+	}
+	return g.Wait()
+}
+
+// hasHostDir tells whether a node's probes mount a directory of its host.
+func (r *run) hasHostDir(n Node) bool {
+	return n.NoMachine == "" && r.has(n.Name, kindPodWrites, kindHostWrites, kindElsewhere)
+}
+
+func (r *run) sendImage(ctx context.Context, m Machine, n Node, k kind) error {
+	arch, err := platform.Parse(n.Arch)
+	if err != nil {
+		return err
+	}
+	ref, image := ownRef(r.RunID), r.Images.Own
+	if k == kindForeign {
+		ref = foreignRef(r.RunID)
+	}
+	if k == kindForeign || r.Fault.is(faultWrongImage, n.Name) {
+		image = r.Images.Foreign
+	}
+	write, err := image(ctx, arch, ref, r.RunID+"/"+n.Name)
+	if err != nil {
+		return err
+	}
+	r.Event(report.Event{Kind: report.Progress, Host: n.Name, Step: "set up", Message: "sending image " + ref})
+	if err := m.ImportImage(ctx, write); err != nil {
+		return fmt.Errorf("%s: %w", n.Name, err)
+	}
+	return nil
+}
+
+// wantedObjects are all objects of the run but its namespace.
+func (r *run) wantedObjects() []object {
+	var out []object
+	o := r.objects
+	for i, n := range r.nodes {
+		if !n.Ready {
+			continue
+		}
+		if r.usesProbes(n) {
+			a := podSpec{name: slot(podA, i), labels: map[string]string{slotLabel: slot(podA, i)}, node: n.Name, peer: true}
+			b := podSpec{name: slot(podB, i), labels: map[string]string{slotLabel: slot(podB, i)}, node: n.Name}
+			if r.hasHostDir(n) {
+				a.hostDir, a.hostType = hostDirs+r.RunID, "Directory"
+				b.hostDir, b.hostType = a.hostDir, a.hostType
+			}
+			out = append(out, o.pod(a), o.pod(b),
+				o.service(slot(svcTo, i), map[string]string{slotLabel: slot(podA, i)}, "Cluster", 0))
+		}
+		if r.has(n.Name, kindLocal, kindNotLocal) {
+			out = append(out, o.service(slot(svcLocal, i), map[string]string{slotLabel: slot(podA, i)}, "Local", 0))
+		}
+		if r.has(n.Name, kindRemoved) {
+			out = append(out, o.service(slot(svcStay, i), map[string]string{slotLabel: slot(podA, i)}, "", 0))
+		}
+		if r.has(n.Name, kindOwn) {
+			out = append(out, o.pod(podSpec{name: slot(podOwn, i), node: n.Name, image: ownRef(r.RunID), pull: "Never"}))
+		}
+		if r.has(n.Name, kindForeign) {
+			out = append(out, o.pod(podSpec{name: slot(podWrong, i), node: n.Name, image: foreignRef(r.RunID), pull: "Never", restart: "Never"}))
+		}
+		if r.has(n.Name, kindNoDirectory) {
+			out = append(out, o.pod(podSpec{name: slot(podNoDir, i), node: n.Name, hostDir: hostDirs + r.RunID + "-missing", hostType: "Directory"}))
+		}
+		if r.has(n.Name, kindPull, kindNoPull) {
+			out = append(out,
+				o.pod(podSpec{name: slot(podPull, i), node: n.Name, image: r.Registry.Image, pull: "Always", secret: "registry", restart: "Never"}),
+				o.pod(podSpec{name: slot(podNoPull, i), node: n.Name, image: r.Registry.Image, pull: "Always", restart: "Never"}))
+		}
+	}
+	for _, c := range r.matrix.Cells {
+		switch c.kind {
+		case kindSelector:
+			out = append(out, o.pod(podSpec{name: "selector-" + c.Class, selector: archSelector(c.Class)}))
+		case kindAffinity:
+			out = append(out, o.pod(podSpec{name: "affinity-" + c.Class, affinity: archAffinity(c.Class)}))
+		case kindNowhere:
+			out = append(out, o.pod(podSpec{name: "nowhere", selector: archSelector("no-such-architecture")}))
+		}
+	}
+	return out
+}
+
+// usesProbes tells whether any cell needs the node's probes.
+func (r *run) usesProbes(n Node) bool {
+	return slices.ContainsFunc(r.matrix.Cells, func(c Cell) bool {
+		return c.Blocked == "" && (c.Src == n.Name || c.Dst == n.Name) && !slices.Contains([]kind{
+			kindReady, kindArch, kindDaemons, kindOwn, kindForeign, kindNoDirectory, kindPull, kindNoPull, kindGuard,
+		}, c.kind)
+	})
+}
+
+// lazyAgent is an agent that starts when it is first asked for.
+type lazyAgent struct {
+	once  sync.Once
+	agent *agent
+	err   error
+}
+
+// agent returns a container's agent, which lasts for the run.
+func (r *run) agent(ctx context.Context, pod, container string) (*agent, error) {
+	key := pod + "/" + container
+	r.mu.Lock()
+	l := r.agents[key]
+	if l == nil {
+		l = &lazyAgent{}
+		r.agents[key] = l
+	}
+	r.mu.Unlock()
+	l.once.Do(func() { l.agent, l.err = startAgent(ctx, r.API, r.objects.namespace, pod, container) })
+	return l.agent, l.err
+}
+
+func (r *run) closeAgents() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range r.agents {
+		if l.agent != nil {
+			l.agent.close()
+		}
+	}
+}

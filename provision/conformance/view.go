@@ -1,0 +1,117 @@
+package conformance
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/hybridctl/hybridctl/provision/kube"
+)
+
+// view is the run's namespace as it is at the moment: one watch, which every cell that waits for a pod shares.
+type view struct {
+	mu      sync.Mutex
+	pods    map[string]kube.Pod
+	events  []kube.Event
+	ended   error         // why there is nothing new any more
+	changed chan struct{} // closed at the next change
+}
+
+func newView() *view { return &view{pods: map[string]kube.Pod{}, changed: make(chan struct{})} }
+
+// follow watches until the context ends.
+func (v *view) follow(ctx context.Context, api API, namespace string) {
+	err := api.WaitPods(ctx, namespace, func(pods []kube.Pod, events []kube.Event) []kube.Missing {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		clear(v.pods)
+		for _, p := range pods {
+			v.pods[p.Name] = p
+		}
+		v.events = events
+		close(v.changed)
+		v.changed = make(chan struct{})
+		return []kube.Missing{{Object: "the run", Reason: "goes on"}} // never enough: the watch ends with the run
+	}, kube.WaitOptions{})
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.ended = err
+	close(v.changed)
+	v.changed = make(chan struct{})
+}
+
+// until waits for what the claim says of the namespace to be true. reason is what it still waits for, and the error when the context
+// ends first; a claim that gives up says so.
+func (v *view) until(ctx context.Context, claim func(pods map[string]kube.Pod, events []kube.Event) (reason string, givesUp bool)) error {
+	for {
+		v.mu.Lock()
+		reason, givesUp := claim(v.pods, v.events)
+		ended, changed := v.ended, v.changed
+		v.mu.Unlock()
+		switch {
+		case reason == "":
+			return nil
+		case givesUp:
+			return fmt.Errorf("%s", reason)
+		case ended != nil && ctx.Err() == nil:
+			return fmt.Errorf("%s; the API server cannot be watched any more: %w", reason, ended)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("%s", reason)
+		}
+	}
+}
+
+// ready waits for a pod to be Ready.
+func (v *view) ready(ctx context.Context, name string) (kube.Pod, error) {
+	var pod kube.Pod
+	err := v.until(ctx, func(pods map[string]kube.Pod, events []kube.Event) (string, bool) {
+		p, ok := pods[name]
+		if !ok {
+			return "pod " + name + " does not exist yet", false
+		}
+		pod = p
+		if p.Ready && p.IP != "" {
+			return "", false
+		}
+		reason := "pod " + name + ": " + p.Problem
+		if last := lastWarning(events, "Pod/"+name); last != "" {
+			reason += " (" + last + ")"
+		}
+		return reason, false
+	})
+	return pod, err
+}
+
+// lastWarning is the newest warning about an object, as one sentence.
+func lastWarning(events []kube.Event, object string) string {
+	var last kube.Event
+	for _, e := range events {
+		if e.Object == object && e.Type == "Warning" && (last.Reason == "" || e.Last.After(last.Last)) {
+			last = e
+		}
+	}
+	if last.Reason == "" {
+		return ""
+	}
+	return last.Reason + ": " + last.Message
+}
+
+// warnings are what was said about an object, as one text.
+func warnings(events []kube.Event, object string) string {
+	var text string
+	for _, e := range events {
+		if e.Object == object && e.Type == "Warning" {
+			text += e.Reason + ": " + e.Message + "\n"
+		}
+	}
+	return text
+}
+
+// said tells whether a reason was given for an object.
+func said(events []kube.Event, object, reason string) bool {
+	return slices.ContainsFunc(events, func(e kube.Event) bool { return e.Object == object && e.Reason == reason })
+}

@@ -1,0 +1,82 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/hybridctl/hybridctl/provision/remote"
+)
+
+// UnameM returns what `uname -m` prints: the kernel's architecture.
+func (h *Host) UnameM(ctx context.Context) (string, error) {
+	out, err := h.runner.Run(ctx, remote.Command{Argv: []string{"uname", "-m"}})
+	return strings.TrimSpace(string(out.Stdout)), err
+}
+
+// MakeDir makes a directory and those above it.
+func (h *Host) MakeDir(ctx context.Context, path string) error {
+	_, err := h.runner.Run(ctx, remote.Command{Argv: []string{"mkdir", "-p", "--", path}, Sudo: true})
+	if err != nil {
+		return fmt.Errorf("make %s: %w", path, err)
+	}
+	return nil
+}
+
+// RemoveDir removes a directory with everything in it; one that is not there is no error.
+func (h *Host) RemoveDir(ctx context.Context, path string) error {
+	_, err := h.runner.Run(ctx, remote.Command{Argv: []string{"rm", "-rf", "--one-file-system", "--", path}, Sudo: true})
+	if err != nil {
+		return fmt.Errorf("remove %s: %w", path, err)
+	}
+	return nil
+}
+
+// WriteText writes a small file, synced to the disk.
+func (h *Host) WriteText(ctx context.Context, path, text string) error {
+	_, err := h.runner.Run(ctx, remote.Command{Argv: []string{"dd", "of=" + path, "conv=fsync", "status=none"}, Stdin: strings.NewReader(text), Sudo: true})
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+// FileID returns a file's device and inode, "device:inode": two paths with the same one are the same file.
+func (h *Host) FileID(ctx context.Context, path string) (string, error) {
+	out, err := h.runner.Run(ctx, remote.Command{Argv: []string{"stat", "-c", "%d:%i", "--", path}, Sudo: true})
+	if err != nil {
+		return "", fmt.Errorf("look at %s: %w", path, err)
+	}
+	return strings.TrimSpace(string(out.Stdout)), nil
+}
+
+// RemoveImage takes an image's name away from containerd; one that is not there is no error.
+func (h *Host) RemoveImage(ctx context.Context, ref string) error {
+	_, err := h.runner.Run(ctx, remote.Command{Argv: []string{ctr, "-n", "k8s.io", "images", "rm", ref}, Sudo: true})
+	return err
+}
+
+// DropUDP throws away the datagrams that come from an address to a port, until undo.
+func (h *Host) DropUDP(ctx context.Context, from string, port int) (undo func(context.Context) error, err error) {
+	rule := func(ctx context.Context, verb string) error {
+		_, err := h.runner.Run(ctx, remote.Command{Argv: []string{
+			"iptables", "-w", "30", verb, "INPUT", "-p", "udp", "-s", from, "--dport", strconv.Itoa(port),
+			"-m", "comment", "--comment", "hybridctl self-test", "-j", "DROP",
+		}, Sudo: true})
+		if err != nil {
+			return fmt.Errorf("iptables %s INPUT: %w", verb, err)
+		}
+		return nil
+	}
+	if err := rule(ctx, "-I"); err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error { return rule(ctx, "-D") }, nil
+}
+
+// Evidence returns what the host says of its runtime, network and kernel, for a report of what went wrong.
+func (h *Host) Evidence(ctx context.Context) ([]byte, error) {
+	out, err := h.script(ctx, "evidence", nil)
+	return out.Stdout, err
+}

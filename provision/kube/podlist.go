@@ -1,0 +1,216 @@
+package kube
+
+import (
+	"context"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+// pingPeriod keeps an idle stream alive through firewalls and load balancers.
+const pingPeriod = 5 * time.Second
+
+// Pod is what the API server tells of a pod.
+type Pod struct {
+	Namespace string
+	Name      string
+	UID       string
+	Node      string // where it is scheduled; empty = nowhere yet
+	IP        string
+	HostIP    string
+	Labels    map[string]string
+	Ready     bool
+	Problem   string // why it is not Ready, in one line
+	Words     string // what its containers wait for or died of, in one line
+	Restarts  int    // of all its containers
+	// Unschedulable is the scheduler's reason for leaving it Pending; empty when it does not say so.
+	Unschedulable string
+	Started       time.Time
+	Deleting      bool
+}
+
+func podOf(p *corev1.Pod) Pod {
+	out := Pod{
+		Namespace: p.Namespace, Name: p.Name, UID: string(p.UID), Node: p.Spec.NodeName, IP: p.Status.PodIP, HostIP: p.Status.HostIP,
+		Labels: p.Labels, Problem: podProblem(p), Deleting: p.DeletionTimestamp != nil,
+	}
+	out.Ready, out.Words = out.Problem == "", containerProblem(p)
+	for _, s := range p.Status.ContainerStatuses {
+		out.Restarts += int(s.RestartCount)
+	}
+	if p.Status.StartTime != nil {
+		out.Started = p.Status.StartTime.Time
+	}
+	if c := podCondition(p, corev1.PodScheduled); c != nil && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {
+		out.Unschedulable = oneLine(c.Message)
+	}
+	return out
+}
+
+// Pods lists the pods of a namespace that have the labels ("app=probe,run=x"; "" = all), sorted by name. An empty namespace is all.
+func (c *Client) Pods(ctx context.Context, namespace, labels string) ([]Pod, error) {
+	var pods []Pod
+	err := c.do(ctx, "list the pods", func(ctx context.Context) error {
+		list, err := c.core.Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: labels})
+		if err != nil {
+			return err
+		}
+		pods = make([]Pod, 0, len(list.Items))
+		for i := range list.Items {
+			pods = append(pods, podOf(&list.Items[i]))
+		}
+		return nil
+	})
+	slices.SortFunc(pods, func(a, b Pod) int { return strings.Compare(a.Namespace+"/"+a.Name, b.Namespace+"/"+b.Name) })
+	return pods, err
+}
+
+// WaitPods watches the pods and events of a namespace until missing has nothing to say. missing is called whenever anything changed,
+// never twice at once, and must not block. NotReadyError tells what it said last.
+func (c *Client) WaitPods(ctx context.Context, namespace string, missing func([]Pod, []Event) []Missing, o WaitOptions) error {
+	return c.await(ctx, "pods", o, func(stores []*viewStore) check {
+		return func(time.Time) ([]Missing, time.Duration) {
+			var pods []Pod
+			for _, p := range listOf[corev1.Pod](stores[0]) {
+				pods = append(pods, podOf(p))
+			}
+			var events []Event
+			for _, e := range listOf[corev1.Event](stores[1]) {
+				events = append(events, eventOf(e))
+			}
+			return missing(pods, events), 0
+		}
+	},
+		sourceOf(c.core.Pods(namespace), &corev1.Pod{}, "", func(runtime.Object) bool { return true }),
+		sourceOf(c.core.Events(namespace), &corev1.Event{}, "", func(runtime.Object) bool { return true }))
+}
+
+// Event is what a component of the cluster said about an object.
+type Event struct {
+	Object  string // "Pod/probe-a"
+	Type    string // "Normal" or "Warning"
+	Reason  string // "FailedMount"
+	Message string
+	Count   int
+	Last    time.Time
+}
+
+func eventOf(e *corev1.Event) Event {
+	out := Event{
+		Object: e.InvolvedObject.Kind + "/" + e.InvolvedObject.Name, Type: e.Type, Reason: e.Reason, Message: e.Message,
+		Count: int(e.Count), Last: e.LastTimestamp.Time,
+	}
+	if e.Series != nil {
+		out.Count, out.Last = int(e.Series.Count), e.Series.LastObservedTime.Time
+	}
+	if out.Last.IsZero() {
+		out.Last = e.EventTime.Time
+	}
+	return out
+}
+
+// Events lists the events of a namespace, the oldest first.
+func (c *Client) Events(ctx context.Context, namespace string) ([]Event, error) {
+	var events []Event
+	err := c.do(ctx, "list the events", func(ctx context.Context) error {
+		list, err := c.core.Events(namespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		events = make([]Event, 0, len(list.Items))
+		for i := range list.Items {
+			events = append(events, eventOf(&list.Items[i]))
+		}
+		return nil
+	})
+	slices.SortFunc(events, func(a, b Event) int { return a.Last.Compare(b.Last) })
+	return events, err
+}
+
+// PodLog returns the end of what a container wrote, at most limit bytes.
+func (c *Client) PodLog(ctx context.Context, namespace, pod, container string, limit int64) ([]byte, error) {
+	var log []byte
+	err := c.do(ctx, "read the log of pod "+namespace+"/"+pod, func(ctx context.Context) error {
+		lines := int64(200)
+		r, err := c.core.Pods(namespace).GetLogs(pod, &corev1.PodLogOptions{Container: container, TailLines: &lines, LimitBytes: &limit}).Stream(ctx)
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		log, err = io.ReadAll(r)
+		return err
+	})
+	return log, err
+}
+
+// Service is what the API server tells of a Service.
+type Service struct {
+	Name      string
+	ClusterIP string
+	NodePorts map[string]int // by protocol: "TCP", "UDP"
+}
+
+// Services lists the Services of a namespace.
+func (c *Client) Services(ctx context.Context, namespace string) ([]Service, error) {
+	var out []Service
+	err := c.do(ctx, "list the services", func(ctx context.Context) error {
+		list, err := c.core.Services(namespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		out = make([]Service, 0, len(list.Items))
+		for _, item := range list.Items {
+			s := Service{Name: item.Name, ClusterIP: item.Spec.ClusterIP, NodePorts: map[string]int{}}
+			for _, p := range item.Spec.Ports {
+				s.NodePorts[string(p.Protocol)] = int(p.NodePort)
+			}
+			out = append(out, s)
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Namespaces lists the names of the namespaces that have the label.
+func (c *Client) Namespaces(ctx context.Context, label string) ([]string, error) {
+	var names []string
+	err := c.do(ctx, "list the namespaces", func(ctx context.Context) error {
+		list, err := c.core.Namespaces().List(ctx, metav1.ListOptions{LabelSelector: label})
+		if err != nil {
+			return err
+		}
+		names = nil
+		for _, n := range list.Items {
+			names = append(names, n.Name)
+		}
+		return nil
+	})
+	return names, err
+}
+
+// DeleteNamespace removes a namespace with everything in it and waits until it is gone. One that is not there is no error.
+func (c *Client) DeleteNamespace(ctx context.Context, name string) error {
+	manifest := []byte("apiVersion: v1\nkind: Namespace\nmetadata: {name: " + name + "}\n")
+	objects, err := parseManifests(manifest)
+	if err != nil {
+		return err
+	}
+	started := time.Now()
+	resource, err := c.resource(ctx, objects[0], started)
+	if err != nil {
+		return err
+	}
+	there, err := c.live(ctx, resource, name)
+	if err != nil || there == nil {
+		return err
+	}
+	if _, err := c.deleteObject(ctx, objects[0], started); err != nil {
+		return err
+	}
+	return c.waitGone(ctx, resource, there)
+}
