@@ -49,6 +49,12 @@ make_tools() {
   go_build "$LAB_HOME/src/tools" amd64 "$out/mkimages" ./mkimages
 }
 
+# make_probe: what runs in the pods of a conformance run, for both architectures. It uses the standard library alone.
+make_probe() {
+  local arch
+  for arch in "${ARCHES[@]}"; do go_build "$REPO" "$arch" "$1/$arch/probe" ./cmd/probe -ldflags '-s -w'; done
+}
+
 # make_runtime: containerd, runc and the CNI plugins as Debian builds them.
 make_runtime() {
   local out=$1 arch root
@@ -89,6 +95,7 @@ make_inputs() {
     mkdir -p "$out/$arch"
     cp -rl "$(path runtime)/$arch/"* "$out/$arch/"
     ln "$(path kube)/$arch/kube" "$out/$arch/kube"
+    ln "$(path probe)/$arch/probe" "$out/$arch/probe"
   done
   cp -rl "$(path images)/oci" "$out/oci"
   {
@@ -108,6 +115,7 @@ make_inputs() {
     source_image pause "$PAUSE"
     source_image flannel "$FLANNEL"
     source_image flannel-cni-plugin "$FLANNEL"
+    echo "  - {component: probe, ref: $REPOSITORY/probe:1, programs: {amd64: amd64/probe, arm64: arm64/probe}}"
     echo "  - {ref: $REPOSITORY/echo:1, path: oci}"
   } >"$out/bundle.yaml"
 }
