@@ -15,6 +15,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/bundle"
 	"github.com/hybridctl/hybridctl/provision/conformance"
 	"github.com/hybridctl/hybridctl/provision/host"
+	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
@@ -92,7 +93,7 @@ func (s *session) reach(ctx context.Context) error {
 
 // conformance runs the checks over the session's connections and writes the report, also of a run that could not begin.
 func (s *session) conformance(ctx context.Context, o ConformanceOptions, dir *report.Dir) (report.ConformanceRun, error) {
-	run, err := conformance.Run(ctx, s.conformanceOptions(o, dir))
+	run, err := conformance.Run(ctx, s.conformanceOptions(ctx, o, dir))
 	if dir != nil && !errors.Is(err, conformance.ErrUsage) {
 		if werr := dir.Write(run); werr != nil {
 			err = errors.Join(err, werr)
@@ -104,7 +105,7 @@ func (s *session) conformance(ctx context.Context, o ConformanceOptions, dir *re
 	return run, err
 }
 
-func (s *session) conformanceOptions(o ConformanceOptions, dir *report.Dir) conformance.Options {
+func (s *session) conformanceOptions(ctx context.Context, o ConformanceOptions, dir *report.Dir) conformance.Options {
 	c := conformance.Options{
 		API: s.api, Cluster: s.Cluster.Metadata.Name, Tool: o.Tool, Scenario: conformance.Scenario(o.Scenario),
 		Checks: o.Checks, Quick: o.Quick, NewNodes: o.Nodes, MaxPairs: o.MaxPairs, Seed: o.Seed,
@@ -135,7 +136,25 @@ func (s *session) conformanceOptions(o ConformanceOptions, dir *report.Dir) conf
 		c.Facts[h.Name] = conformance.NodeFacts{PageKiB: f.PageSize >> 10, CPU: f.CPUModel}
 	}
 	c.Vantages = []conformance.Vantage{s.operator()}
+	for _, h := range s.Cluster.Spec.Conformance.Outside {
+		c.Vantages = append(c.Vantages, s.outside(ctx, h))
+	}
+	if r := s.Cluster.Spec.Conformance.Registry; r.Image != "" {
+		c.Registry = &conformance.Registry{Image: r.Image, Username: r.Username, Password: secret("registry's password", r.PasswordFile, r.PasswordEnv)}
+	}
 	return c
+}
+
+// outside is a host that is no node, as a place from which nodes are dialled.
+func (s *session) outside(ctx context.Context, h inventory.OutsideHost) conformance.Vantage {
+	v := conformance.Vantage{Name: h.Name, TCPOnly: true}
+	r, err := s.dial(ctx, inventory.Host{Name: h.Name, Address: h.Address, Port: h.Port, User: h.User})
+	if err != nil {
+		v.Problem = report.OneLine(err.Error())
+		return v
+	}
+	v.Dial = r
+	return v
 }
 
 // operator is this machine as a place outside the cluster; it is none when it is one of the nodes, or when the nodes cannot be reached
@@ -189,7 +208,7 @@ func ConformanceClean(ctx context.Context, o Options) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	machines := s.conformanceOptions(ConformanceOptions{}, nil).Machines
+	machines := s.conformanceOptions(ctx, ConformanceOptions{}, nil).Machines
 	var errs []error
 	for _, id := range ids {
 		errs = append(errs, conformance.Clean(ctx, s.api, machines, id))
@@ -207,7 +226,7 @@ func ConformanceSelfTest(ctx context.Context, o ConformanceOptions, done func(co
 	ctx, cancel := o.stoppable(ctx)
 	defer cancel()
 	var all []conformance.SelfTest
-	err = conformance.TestSelf(ctx, s.conformanceOptions(o, nil), func(t conformance.SelfTest, _ report.ConformanceRun) {
+	err = conformance.TestSelf(ctx, s.conformanceOptions(ctx, o, nil), func(t conformance.SelfTest, _ report.ConformanceRun) {
 		all = append(all, t)
 		done(t)
 	})

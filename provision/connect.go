@@ -63,18 +63,23 @@ func sudoPassword(file, env string) func() (string, error) {
 	if file == "" && env == "" {
 		return nil
 	}
+	return secret("sudo password", file, env)
+}
+
+// secret reads a secret when it is used: the first line of a file, or an environment variable.
+func secret(what, file, env string) func() (string, error) {
 	return func() (string, error) {
 		if file != "" {
 			b, err := os.ReadFile(file)
 			if err != nil {
-				return "", fmt.Errorf("the sudo password's file: %w", err)
+				return "", fmt.Errorf("the %s's file: %w", what, err)
 			}
 			line, _, _ := strings.Cut(string(b), "\n")
 			return strings.TrimSuffix(line, "\r"), nil
 		}
 		v, ok := os.LookupEnv(env)
 		if !ok {
-			return "", fmt.Errorf("the environment variable %s, which is to hold the sudo password, is not set", env)
+			return "", fmt.Errorf("the environment variable %s, which is to hold the %s, is not set", env, what)
 		}
 		return v, nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -38,6 +39,9 @@ func (r *run) setUp(ctx context.Context) error {
 	if err := r.prepareHosts(ctx); err != nil {
 		return err
 	}
+	if err := r.makeSecret(ctx); err != nil {
+		return err
+	}
 	if _, err := r.API.Apply(ctx, manifests(r.wantedObjects()...), kube.ApplyOptions{}); err != nil {
 		return err
 	}
@@ -50,6 +54,20 @@ func (r *run) setUp(ctx context.Context) error {
 		r.svc[s.Name] = s
 	}
 	return r.sabotage(ctx, svcTo)
+}
+
+// makeSecret gives the run's namespace the registry's credentials, where the inventory names a registry.
+func (r *run) makeSecret(ctx context.Context) error {
+	if r.Registry == nil || !slices.ContainsFunc(r.matrix.Cells, func(c Cell) bool { return c.kind == kindPull && c.Blocked == "" }) {
+		return nil
+	}
+	password, err := r.Registry.Password()
+	if err != nil {
+		return err
+	}
+	registry, _, _ := strings.Cut(r.Registry.Image, "/")
+	_, err = r.API.Apply(ctx, manifests(r.objects.pullSecret("registry", registry, r.Registry.Username, password)), kube.ApplyOptions{})
+	return err
 }
 
 // has tells whether a cell of such a kind will be tried on a node, as the server or as the client.

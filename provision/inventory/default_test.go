@@ -85,7 +85,7 @@ func TestParse_PathsStartAtTheFileOrAtHome(t *testing.T) {
 		got = append(got, f.path+" "+*f.value)
 	}
 	want := []string{
-		"spec.bundle /etc/b/c", "spec.kubernetes.patches ", "spec.cni.path ", "spec.ssh.sudoPasswordFile /home/me",
+		"spec.bundle /etc/b/c", "spec.kubernetes.patches ", "spec.cni.path ", "spec.ssh.sudoPasswordFile /home/me", "spec.conformance.registry.passwordFile ",
 		"spec.ssh.identityFiles[0] /home/me/.ssh/id", "spec.ssh.identityFiles[1] /etc/lab/keys/k", "spec.ssh.identityFiles[2] /k",
 		"spec.hosts[0].sudoPasswordFile /etc/lab/s", "spec.hosts[0].identityFiles[0] /home/me/k",
 	}

@@ -18,6 +18,7 @@ func pathFields(c *Cluster) []pathField {
 		{"spec.kubernetes.patches", &s.Kubernetes.Patches},
 		{"spec.cni.path", &s.CNI.Path},
 		{"spec.ssh.sudoPasswordFile", &s.SSH.SudoPasswordFile},
+		{"spec.conformance.registry.passwordFile", &s.Conformance.Registry.PasswordFile},
 	}
 	for i := range s.SSH.IdentityFiles {
 		fields = append(fields, pathField{item("spec.ssh.identityFiles", i), &s.SSH.IdentityFiles[i]})

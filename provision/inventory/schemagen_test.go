@@ -112,6 +112,10 @@ func constraints() map[string]constraint {
 
 		"Host.name":                  follows(nameRule),
 		"Host.address":               follows(addressRule),
+		"OutsideHost.name":           follows(nameRule),
+		"OutsideHost.address":        follows(addressRule),
+		"OutsideHost.user":           follows(userRule),
+		"OutsideHost.port":           func(s *jsonschema.Schema) { s.Minimum, s.Maximum = "1", "65535" },
 		"Host.role":                  both(enum(string(ControlPlane), string(Worker)), defaults(Worker)),
 		"Host.hostKey":               pattern(`^(SHA256:[A-Za-z0-9+/]{43}=?|(` + strings.ReplaceAll(strings.Join(hostKeyTypes, "|"), ".", `\.`) + `)\s+[A-Za-z0-9+/]+=*(\s.*)?)$`),
 		"Host.nodeIP":                pattern(`^[0-9]+(\.[0-9]+){3}$`),

@@ -40,13 +40,14 @@ type Metadata struct {
 
 // Spec is what the user wants.
 type Spec struct {
-	Kubernetes Kubernetes `yaml:"kubernetes" json:"kubernetes"`                   // what kubeadm is told
-	Bundle     string     `yaml:"bundle" json:"bundle"`                           // directory with the binaries and images of every architecture; relative to this document's folder
-	CNI        CNI        `yaml:"cni,omitempty" json:"cni,omitempty"`             // the pod network
-	SSH        SSH        `yaml:"ssh,omitempty" json:"ssh,omitempty"`             // how hosts are reached
-	Preflight  Preflight  `yaml:"preflight,omitempty" json:"preflight,omitempty"` // checks before anything is written, for all hosts
-	Timeouts   Timeouts   `yaml:"timeouts,omitempty" json:"timeouts,omitempty"`   // how long hybridctl waits
-	Hosts      []Host     `yaml:"hosts" json:"hosts"`                             // all hosts; the first control-plane host is the bootstrap host
+	Kubernetes  Kubernetes  `yaml:"kubernetes" json:"kubernetes"`                       // what kubeadm is told
+	Bundle      string      `yaml:"bundle" json:"bundle"`                               // directory with the binaries and images of every architecture; relative to this document's folder
+	CNI         CNI         `yaml:"cni,omitempty" json:"cni,omitempty"`                 // the pod network
+	SSH         SSH         `yaml:"ssh,omitempty" json:"ssh,omitempty"`                 // how hosts are reached
+	Preflight   Preflight   `yaml:"preflight,omitempty" json:"preflight,omitempty"`     // checks before anything is written, for all hosts
+	Timeouts    Timeouts    `yaml:"timeouts,omitempty" json:"timeouts,omitempty"`       // how long hybridctl waits
+	Conformance Conformance `yaml:"conformance,omitempty" json:"conformance,omitempty"` // what conformance runs use besides the cluster
+	Hosts       []Host      `yaml:"hosts" json:"hosts"`                                 // all hosts; the first control-plane host is the bootstrap host
 }
 
 // Kubernetes is what kubeadm is told.
@@ -144,6 +145,28 @@ type Preflight struct {
 type Timeouts struct {
 	Step  Duration `yaml:"step,omitempty" json:"step,omitempty"`   // one step on one host (kubeadm init, join, image import), default 15m
 	Ready Duration `yaml:"ready,omitempty" json:"ready,omitempty"` // all nodes Ready and stable after the last join, default 10m
+}
+
+// Conformance names what conformance runs use besides the cluster.
+type Conformance struct {
+	Outside  []OutsideHost   `yaml:"outside,omitempty" json:"outside,omitempty"`   // hosts that are no nodes, from which node ports are dialled (check S7)
+	Registry PrivateRegistry `yaml:"registry,omitempty" json:"registry,omitempty"` // where check R pulls from
+}
+
+// OutsideHost is a host outside the cluster, reached as spec.ssh says.
+type OutsideHost struct {
+	Name    string `yaml:"name" json:"name"`                     // for the report
+	Address string `yaml:"address" json:"address"`               // IPv4 address or name, where SSH goes
+	Port    int    `yaml:"port,omitempty" json:"port,omitempty"` // instead of spec.ssh.port
+	User    string `yaml:"user,omitempty" json:"user,omitempty"` // instead of spec.ssh.user
+}
+
+// PrivateRegistry is an image that cannot be pulled without credentials.
+type PrivateRegistry struct {
+	Image        string `yaml:"image,omitempty" json:"image,omitempty"`               // with its registry: registry.example:5000/team/app:1, of every architecture of the cluster
+	Username     string `yaml:"username,omitempty" json:"username,omitempty"`         // of the registry
+	PasswordFile string `yaml:"passwordFile,omitempty" json:"passwordFile,omitempty"` // first line is the password
+	PasswordEnv  string `yaml:"passwordEnv,omitempty" json:"passwordEnv,omitempty"`   // name of an environment variable
 }
 
 // Host is one machine reached over SSH.

@@ -22,6 +22,7 @@ func validate(c *Cluster, bad map[string]bool) []Problem {
 	v.preflight()
 	v.hosts()
 	v.jumps()
+	v.conformance()
 	return v.problems
 }
 
