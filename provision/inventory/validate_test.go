@@ -59,6 +59,12 @@ func TestParse_OneMistake(t *testing.T) {
 		{spec("timeouts: {step: 0s}"), `spec.timeouts.step: "0s" is not longer than zero (for instance 90s or 15m)`},
 		{spec("timeouts: {step: 1h30m}"), ""},
 		{spec("ssh: {user: 'DOM\\me', sudoPasswordEnv: PW}"), ""},
+		{spec("conformance: {outside: [{name: a, address: 10.0.9.1}]}"), "spec.conformance.outside[0].name: a is a host of the cluster, and not outside it (name a host that is not in spec.hosts)"},
+		{spec("conformance: {outside: [{name: desk, address: 10.0.9.1, user: me}, {name: desk, address: 10.0.9.2}]}"), "spec.conformance.outside[1].name: desk is taken by spec.conformance.outside[0] (line 8)"},
+		{spec("conformance: {registry: {image: 'r.example:5000/a:1', username: me}}"), "spec.conformance.registry: needs either passwordFile or passwordEnv (the password does not belong in this file)"},
+		{spec("conformance: {registry: {username: me, passwordEnv: PW}}"), "spec.conformance.registry: has no image to pull (image: registry.example:5000/team/app:1)"},
+		{spec("conformance: {registry: {image: a, username: me, passwordEnv: $PW}}"), "spec.conformance.registry.passwordEnv: is not the name of an environment variable (its name without the $; the password does not belong in this file)"},
+		{spec("conformance: {registry: {image: 'r.example:5000/a:1', username: me, passwordFile: pw}}"), ""},
 
 		{[2]string{"  - {name: a, address: 10.0.0.1, role: control-plane}", "    []"}, "spec.hosts: holds no host (list at least one, with role: control-plane)"},
 		{[2]string{"role: control-plane", "role: worker"}, "spec.hosts: holds no control-plane host (write role: control-plane at a, the only host)"},
