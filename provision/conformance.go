@@ -29,7 +29,7 @@ type ConformanceOptions struct {
 	Quick         bool
 	MaxPairs      int    // 0 = the default
 	Seed          uint64 // 0 = a new one
-	ReportDir     string // "" = no report on disk
+	ReportDir     string // "" = conformance in the state directory
 	Keep          bool
 	KeepOnFailure bool
 	Tool          string // hybridctl's version
@@ -40,7 +40,13 @@ type ConformanceOptions struct {
 // Conformance proves a scenario on the running cluster, and leaves a report. The run is complete also when there is an error.
 // Errors: ErrConformance when a cell failed, conformance.ErrUsage, ErrLeftovers, ErrSetup, or as for other verbs.
 func Conformance(ctx context.Context, o ConformanceOptions) (report.ConformanceRun, error) {
-	s, dir, err := openConformance(ctx, &o)
+	o.Options = o.withDefaults()
+	o.ReportDir = ReportDir(o.Options, o.ReportDir)
+	dir, err := report.OpenDir(o.ReportDir) // before anything is connected
+	if err != nil {
+		return report.ConformanceRun{}, fmt.Errorf("%w: %w", ErrReportDir, err)
+	}
+	s, err := openReached(ctx, o.Options)
 	if err != nil {
 		return report.ConformanceRun{}, err
 	}
@@ -50,27 +56,19 @@ func Conformance(ctx context.Context, o ConformanceOptions) (report.ConformanceR
 	return s.conformance(ctx, o, dir)
 }
 
-// openConformance makes everything ready that a run needs. A report that cannot be written is told before anything is connected.
-func openConformance(ctx context.Context, o *ConformanceOptions) (*session, *report.Dir, error) {
-	o.Options = o.withDefaults()
-	var dir *report.Dir
-	var err error
-	if o.ReportDir != "" {
-		if dir, err = report.OpenDir(o.ReportDir); err != nil {
-			return nil, nil, fmt.Errorf("%w: %w", ErrReportDir, err)
-		}
-	}
-	s, err := open(o.Options)
+// openReached starts a session that is connected to the hosts and knows the way to the API server.
+func openReached(ctx context.Context, o Options) (*session, error) {
+	s, err := open(o)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	ctx, cancel := o.stoppable(ctx)
 	defer cancel()
 	if err := s.reach(ctx); err != nil {
 		s.close()
-		return nil, nil, err
+		return nil, err
 	}
-	return s, dir, nil
+	return s, nil
 }
 
 // reach connects to the hosts and finds the API server.
@@ -109,7 +107,7 @@ func (s *session) conformanceOptions(ctx context.Context, o ConformanceOptions, 
 	c := conformance.Options{
 		API: s.api, Cluster: s.Cluster.Metadata.Name, Tool: o.Tool, Scenario: conformance.Scenario(o.Scenario),
 		Checks: o.Checks, Quick: o.Quick, NewNodes: o.Nodes, MaxPairs: o.MaxPairs, Seed: o.Seed,
-		Machines: map[string]conformance.Machine{}, NoMachine: map[string]string{}, Facts: map[string]conformance.NodeFacts{},
+		Facts:     map[string]conformance.NodeFacts{},
 		DNSDomain: s.Cluster.Spec.Kubernetes.DNSDomain, Window: stableFor, Patience: s.Cluster.Spec.Timeouts.Ready.Std(),
 		RunID: newRunID(), Keep: o.Keep, KeepOnFailure: o.KeepOnFailure, Planned: o.Planned, Event: s.event, Now: time.Now,
 	}
@@ -125,15 +123,10 @@ func (s *session) conformanceOptions(ctx context.Context, o ConformanceOptions, 
 	if i, ok := s.bundle.Image(bundle.Probe); ok {
 		c.Image, c.Images = i.Ref, imageMaker{s.bundle}
 	}
-	for _, h := range s.Cluster.Spec.Hosts {
-		f := s.facts[h.Name]
-		connected, err := s.host(h.Name)
-		if err != nil {
-			c.NoMachine[h.Name] = report.OneLine(err.Error())
-			continue
-		}
-		c.Machines[h.Name] = machine{connected}
-		c.Facts[h.Name] = conformance.NodeFacts{PageKiB: f.PageSize >> 10, CPU: f.CPUModel}
+	c.Machines, c.NoMachine = s.machines()
+	for name := range c.Machines {
+		f := s.facts[name]
+		c.Facts[name] = conformance.NodeFacts{PageKiB: f.PageSize >> 10, CPU: f.CPUModel}
 	}
 	c.Vantages = []conformance.Vantage{s.operator()}
 	for _, h := range s.Cluster.Spec.Conformance.Outside {
@@ -143,6 +136,19 @@ func (s *session) conformanceOptions(ctx context.Context, o ConformanceOptions, 
 		c.Registry = &conformance.Registry{Image: r.Image, Username: r.Username, Password: secret("registry's password", r.PasswordFile, r.PasswordEnv)}
 	}
 	return c
+}
+
+// machines are the hosts that are connected, and why the others are not.
+func (s *session) machines() (connected map[string]conformance.Machine, not map[string]string) {
+	connected, not = map[string]conformance.Machine{}, map[string]string{}
+	for _, h := range s.Cluster.Spec.Hosts {
+		if c, err := s.host(h.Name); err != nil {
+			not[h.Name] = report.OneLine(err.Error())
+		} else {
+			connected[h.Name] = machine{c}
+		}
+	}
+	return connected, not
 }
 
 // outside is a host that is no node, as a place from which nodes are dialled.
@@ -197,7 +203,7 @@ func newRunID() string {
 
 // ConformanceClean removes what earlier runs left in the cluster and on the hosts, and returns their IDs.
 func ConformanceClean(ctx context.Context, o Options) ([]string, error) {
-	s, _, err := openConformance(ctx, &ConformanceOptions{Options: o})
+	s, err := openReached(ctx, o.withDefaults())
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +214,7 @@ func ConformanceClean(ctx context.Context, o Options) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	machines := s.conformanceOptions(ctx, ConformanceOptions{}, nil).Machines
+	machines, _ := s.machines()
 	var errs []error
 	for _, id := range ids {
 		errs = append(errs, conformance.Clean(ctx, s.api, machines, id))
@@ -218,7 +224,8 @@ func ConformanceClean(ctx context.Context, o Options) ([]string, error) {
 
 // ConformanceSelfTest makes faults and tells whether exactly the right cells turned red. ErrConformance when not.
 func ConformanceSelfTest(ctx context.Context, o ConformanceOptions, done func(conformance.SelfTest)) ([]conformance.SelfTest, error) {
-	s, _, err := openConformance(ctx, &o)
+	o.Options = o.withDefaults()
+	s, err := openReached(ctx, o.Options)
 	if err != nil {
 		return nil, err
 	}

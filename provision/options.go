@@ -54,6 +54,14 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// ReportDir is where the report of a conformance run goes: beside the state, unless the user names another place.
+func ReportDir(o Options, given string) string {
+	if given != "" {
+		return given
+	}
+	return filepath.Join(o.withDefaults().StateDir, "conformance")
+}
+
 func defaultStateDir(c *inventory.Cluster) string {
 	return filepath.Join(filepath.Dir(c.Path), ".hybridctl", c.Metadata.Name)
 }

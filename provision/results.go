@@ -16,6 +16,10 @@ type Result struct {
 	Checks     []report.Check  `json:"checks,omitempty"` // preflight checks that did not pass
 	Hosts      []HostResult    `json:"hosts"`
 	Kubeconfig string          `json:"kubeconfig,omitempty"` // path
+
+	Conformance *report.ConformanceRun `json:"conformance,omitempty"` // what the run proved at its end
+	ReportDir   string                 `json:"reportDir,omitempty"`   // where its report is
+	NotProven   string                 `json:"notProven,omitempty"`   // why nothing was proven although it was asked for
 }
 
 // HostResult is the end of one host.

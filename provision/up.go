@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/hybridctl/hybridctl/provision/bundle"
 	"github.com/hybridctl/hybridctl/provision/facts"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/report"
@@ -17,12 +18,31 @@ import (
 type UpOptions struct {
 	Options
 	MergeKubeconfig string // path of a kubeconfig to merge into; "" = do not
+	// Conformance says how a run that changed something ends: ConformanceFull, ConformanceQuick, or "" for not at all.
+	Conformance ConformanceMode
+	Proof       ConformanceOptions // how, but for Options, Scenario and Quick
+}
+
+// ConformanceMode says how much of the new-deployment scenario a run proves at its end.
+type ConformanceMode string
+
+// The modes.
+const (
+	ConformanceFull  ConformanceMode = "full"
+	ConformanceQuick ConformanceMode = "quick"
+	ConformanceOff   ConformanceMode = "off"
+)
+
+// ConformanceModes lists the modes.
+func ConformanceModes() []ConformanceMode {
+	return []ConformanceMode{ConformanceFull, ConformanceQuick, ConformanceOff}
 }
 
 // Up makes the cluster what the inventory says.
-// Errors: ErrPreflight, ErrPartial, ErrDeclined, ErrLocked, ErrBundle, context.Canceled, or others for the user.
+// Errors: ErrPreflight, ErrPartial, ErrDeclined, ErrLocked, ErrBundle, ErrConformance, context.Canceled, or others for the user.
 func Up(ctx context.Context, o UpOptions) (Result, error) {
 	o.Options = o.withDefaults()
+	o.Proof.ReportDir = ReportDir(o.Options, o.Proof.ReportDir)
 	r := Result{Cluster: o.Cluster.Metadata.Name}
 	store, err := stack.OpenStore(o.StateDir)
 	if err != nil {
@@ -60,7 +80,30 @@ func Up(ctx context.Context, o UpOptions) (Result, error) {
 		}
 	}
 	r.Hosts = s.hostResults(r.Changes, "up")
-	return r, partial(failed, r.Hosts)
+	if err := partial(failed, r.Hosts); err != nil {
+		return r, err
+	}
+	return r, s.prove(reading, o, &r)
+}
+
+// prove ends a run that changed something with the new-deployment scenario.
+func (s *session) prove(ctx context.Context, o UpOptions, r *Result) error {
+	if o.Conformance == "" || o.Conformance == ConformanceOff || r.Plan.Changes() == 0 || s.api == nil {
+		return nil
+	}
+	if _, ok := s.bundle.Image(bundle.Probe); !ok {
+		r.NotProven = "the bundle has no image of the probe (component \"probe\"), so that nothing was proven"
+		return nil
+	}
+	c := o.Proof
+	c.Options, c.Scenario, c.Quick = o.Options, "", o.Conformance == ConformanceQuick
+	dir, err := report.OpenDir(c.ReportDir)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrReportDir, err)
+	}
+	run, err := s.conformance(ctx, c, dir)
+	r.Conformance, r.ReportDir = &run, c.ReportDir
+	return err
 }
 
 // confirm shows the plan and asks, when there is something to do and somebody to ask.

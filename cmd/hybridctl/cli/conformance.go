@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -55,7 +56,7 @@ The exit code is 5 when a cell failed, and 0 when none did, also when some were 
 	flags.BoolVar(&f.quick, "quick", false, "a smaller matrix: fewer sizes and attempts, nothing that changes the cluster's services")
 	flags.IntVar(&f.maxPairs, "max-pairs", conformance.DefaultMaxPairs, "how many ordered pairs of nodes are tried; more are sampled")
 	flags.Uint64Var(&f.seed, "seed", 0, "draw the sample of an earlier run again (default: a new one, which the report tells)")
-	flags.StringVar(&f.reportDir, "report-dir", "", "write report.json, junit.xml and report.html with the evidence into `DIR`")
+	flags.StringVar(&f.reportDir, "report-dir", "", "write report.json, junit.xml and report.html with the evidence into `DIR` (default: conformance in the state directory)")
 	flags.BoolVar(&f.keep, "keep", false, "leave everything in the cluster")
 	flags.BoolVar(&f.keepOnFailure, "keep-on-failure", false, "leave everything in the cluster when a cell fails")
 	flags.BoolVar(&f.selfTest, "self-test", false, "make faults on purpose, one after another, and see whether exactly the right cells fail; only for clusters that nobody uses")
@@ -91,18 +92,27 @@ func (a *app) conformance(ctx context.Context, f conformanceFlags) error {
 	}
 	defer s.close()
 	o := f.options(s.options, a.Version.Version)
-	o.Planned = func(cells []conformance.Cell) { fmt.Fprintln(s.view, plannedText(cells)) }
+	o.Planned = s.planned
 	run, err := a.Front.Conformance(ctx, o)
 	s.close()
 	if run.ID == "" || len(run.Cells) == 0 {
 		return err
 	}
-	werr := a.write(run, func(w io.Writer) error { return report.WriteRun(w, run, a.color(w)) })
+	werr := a.write(run, func(w io.Writer) error {
+		if err := report.WriteRun(w, run, a.color(w)); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(w, "\nThe report is %s\n", filepath.Join(provision.ReportDir(s.options, f.reportDir), "report.html"))
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	return werr
 }
+
+// planned shows the matrix before anything runs.
+func (s *session) planned(cells []conformance.Cell) { fmt.Fprintln(s.view, plannedText(cells)) }
 
 // plannedText says how many cells each check has, before anything runs.
 func plannedText(cells []conformance.Cell) string {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -22,6 +23,14 @@ func writeUp(w io.Writer, r provision.Result, done bool, color bool) error {
 		fmt.Fprintf(&b, "cluster %s: nothing to do, %s in place\n", r.Cluster, report.Count(len(r.Changes), "step"))
 	} else {
 		writeHosts(&b, r, color)
+	}
+	if r.Conformance != nil {
+		b.WriteByte('\n')
+		_ = report.WriteRun(&b, *r.Conformance, color)
+		fmt.Fprintf(&b, "\nThe report is %s\n", filepath.Join(r.ReportDir, "report.html"))
+	}
+	if r.NotProven != "" {
+		fmt.Fprintf(&b, "\nnote: %s\n", r.NotProven)
 	}
 	if done && r.Kubeconfig != "" {
 		path := shellWord(r.Kubeconfig)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -19,6 +20,8 @@ type upFlags struct {
 	clusterFlags
 	yes             bool
 	mergeKubeconfig string
+	conformance     string
+	reportDir       string
 }
 
 // mergeDefault is the value of --merge-kubeconfig without a path.
@@ -30,7 +33,8 @@ func newUp(a *app) *cobra.Command {
 		Use:   "up",
 		Short: "Make the cluster what the inventory says",
 		Long: `up connects to every host, looks at it, shows what is to be done, asks, and does it. It may be run again at any time: what is in
-place stays as it is, and what an earlier run left undone is finished.`,
+place stays as it is, and what an earlier run left undone is finished. A run that changed something ends with the new-deployment scenario of
+"hybridctl conformance", which proves that the cluster works.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.up(cmd.Context(), f) },
 	}
@@ -38,12 +42,17 @@ place stays as it is, and what an earlier run left undone is finished.`,
 	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
 	cmd.Flags().StringVar(&f.mergeKubeconfig, "merge-kubeconfig", "", "merge the admin kubeconfig into `PATH`, by default the file that kubectl would write")
 	cmd.Flags().Lookup("merge-kubeconfig").NoOptDefVal = mergeDefault
+	cmd.Flags().StringVar(&f.conformance, "conformance", string(provision.ConformanceFull), "what is proven at the end of a run that changed something: `MODE` is full, quick or off")
+	cmd.Flags().StringVar(&f.reportDir, "report-dir", "", "where the conformance report goes: `DIR` (default: conformance in the state directory)")
 	return cmd
 }
 
 func (a *app) up(ctx context.Context, f upFlags) error {
 	if !f.yes && !a.Terminal.Interactive() {
 		return usagef(`there is no terminal to confirm the plan on: give --yes, after a look at what "hybridctl plan" prints`)
+	}
+	if !slices.Contains(provision.ConformanceModes(), provision.ConformanceMode(f.conformance)) {
+		return usagef("--conformance must be full, quick or off, not %q", f.conformance)
 	}
 	merge, err := a.mergePath(f.mergeKubeconfig)
 	if err != nil {
@@ -55,7 +64,8 @@ func (a *app) up(ctx context.Context, f upFlags) error {
 	}
 	defer s.close()
 
-	o := provision.UpOptions{Options: s.options, MergeKubeconfig: merge}
+	o := provision.UpOptions{Options: s.options, MergeKubeconfig: merge, Conformance: provision.ConformanceMode(f.conformance)}
+	o.Proof = provision.ConformanceOptions{ReportDir: f.reportDir, Tool: a.Version.Version, Planned: s.planned}
 	o.Ask = func(p plan.Plan) bool { return s.confirm(ctx, p, f.yes) }
 	done := s.announceStop()
 	result, err := a.Front.Up(ctx, o)
