@@ -6,5 +6,5 @@ need_go
 git grep -oE '^func Fuzz[A-Za-z0-9_]*' -- '*_test.go' | while IFS=: read -r file function; do
   name=${function#func }
   say "$name in $(dirname "$file")"
-  go test -mod=readonly -run '^$' -fuzz "^$name\$" -fuzztime "${FUZZTIME:-30s}" "./$(dirname "$file")"
+  go test -mod=readonly -run '^$' -fuzz "^$name\$" -fuzztime "${FUZZTIME:-30s}" -fuzzminimizetime 20x "./$(dirname "$file")"
 done
