@@ -1,7 +1,6 @@
 package host
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"sort"
@@ -68,10 +67,8 @@ func (m Marker) Encode() []byte {
 // The caller treats an error as "this step was not done here".
 func ParseMarker(step string, text []byte) (Marker, error) {
 	m := Marker{Step: step}
-	sc := bufio.NewScanner(bytes.NewReader(text))
-	sc.Buffer(nil, 1<<20)
-	for sc.Scan() {
-		word, rest, _ := strings.Cut(sc.Text(), " ")
+	for line := range strings.Lines(string(text)) {
+		word, rest, _ := strings.Cut(strings.TrimRight(line, "\r\n"), " ")
 		switch word {
 		case "":
 		case "state":
@@ -97,9 +94,6 @@ func ParseMarker(step string, text []byte) (Marker, error) {
 		default:
 			return Marker{}, fmt.Errorf("marker %s: unknown word %q", step, word)
 		}
-	}
-	if err := sc.Err(); err != nil {
-		return Marker{}, fmt.Errorf("marker %s: %w", step, err)
 	}
 	if m.State != MarkerStarted && m.State != MarkerDone {
 		return Marker{}, fmt.Errorf("marker %s: state %q", step, m.State)

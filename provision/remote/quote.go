@@ -22,17 +22,21 @@ func quoteWord(b *strings.Builder, w string) {
 		b.WriteString(w)
 		return
 	}
+	b.Grow(len(w) + len(w)/8 + 2) // scripts are long, and have few quotes
 	b.WriteByte('\'')
-	for i := range len(w) {
-		switch c := w[i]; c {
-		case '\'', '\\': // fish reads a backslash inside single quotes, sh does not: outside they agree
-			b.WriteString(`'\`)
-			b.WriteByte(c)
-			b.WriteByte('\'')
-		default:
-			b.WriteByte(c)
+	for {
+		i := strings.IndexAny(w, `'\`)
+		if i < 0 {
+			break
 		}
+		// fish reads a backslash inside single quotes, sh does not: outside they agree
+		b.WriteString(w[:i])
+		b.WriteString(`'\`)
+		b.WriteByte(w[i])
+		b.WriteByte('\'')
+		w = w[i+1:]
 	}
+	b.WriteString(w)
 	b.WriteByte('\'')
 }
 
