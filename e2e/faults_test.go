@@ -148,7 +148,13 @@ func TestFault_OnARunningCluster(t *testing.T) {
 // upUntil starts up, does something as soon as a line of its progress holds the words, and waits for its end.
 func (c *cluster) upUntil(words string, do func(up *exec.Cmd)) (exit int, stderr string) {
 	c.t.Helper()
-	up := exec.Command("e2e/lab/lab", "exec", "bin/hybridctl", "up", "-f", c.inventory, "--yes", "--conformance=off")
+	return c.until(words, do, "up", "-f", c.inventory, "--yes", "--conformance=off")
+}
+
+// until starts hybridctl, does something as soon as a line of its progress holds the words, and waits for its end.
+func (c *cluster) until(words string, do func(*exec.Cmd), args ...string) (exit int, stderr string) {
+	c.t.Helper()
+	up := exec.Command("e2e/lab/lab", append([]string{"exec", "bin/hybridctl"}, args...)...)
 	up.Dir = root
 	pipe, err := up.StderrPipe()
 	if err != nil {
@@ -170,9 +176,9 @@ func (c *cluster) upUntil(words string, do func(up *exec.Cmd)) (exit int, stderr
 	}
 	_ = up.Wait() // its exit code is what the caller looks at
 	if !done {
-		c.t.Fatalf("up never said %q; exit %d\n%s", words, up.ProcessState.ExitCode(), tail(all.String(), 40))
+		c.t.Fatalf("it never said %q; exit %d\n%s", words, up.ProcessState.ExitCode(), tail(all.String(), 40))
 	}
-	c.t.Logf("up, disturbed at %q: exit %d", words, up.ProcessState.ExitCode())
+	c.t.Logf("%s, disturbed at %q: exit %d", args[0], words, up.ProcessState.ExitCode())
 	return up.ProcessState.ExitCode(), all.String()
 }
 

@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -10,6 +11,9 @@ import (
 	mathrand "math/rand/v2"
 	"net"
 	"slices"
+	"strconv"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/hybridctl/hybridctl/provision/bundle"
@@ -103,8 +107,8 @@ func (s *session) conformance(ctx context.Context, o ConformanceOptions, dir *re
 	return run, err
 }
 
-func (s *session) conformanceOptions(ctx context.Context, o ConformanceOptions, dir *report.Dir) conformance.Options {
-	c := conformance.Options{
+func (s *session) conformanceOptions(ctx context.Context, o ConformanceOptions, dir *report.Dir) (c conformance.Options) {
+	c = conformance.Options{
 		API: s.api, Cluster: s.Cluster.Metadata.Name, Tool: o.Tool, Scenario: conformance.Scenario(o.Scenario),
 		Checks: o.Checks, Quick: o.Quick, NewNodes: o.Nodes, MaxPairs: o.MaxPairs, Seed: o.Seed,
 		Facts:     map[string]conformance.NodeFacts{},
@@ -129,6 +133,7 @@ func (s *session) conformanceOptions(ctx context.Context, o ConformanceOptions, 
 		c.Facts[name] = conformance.NodeFacts{PageKiB: f.PageSize >> 10, CPU: f.CPUModel}
 	}
 	c.Vantages = []conformance.Vantage{s.operator()}
+	defer func() { s.tryVantages(ctx, c.Vantages) }()
 	for _, h := range s.Cluster.Spec.Conformance.Outside {
 		c.Vantages = append(c.Vantages, s.outside(ctx, h))
 	}
@@ -181,6 +186,41 @@ func (s *session) operator() conformance.Vantage {
 		}
 	}
 	return v
+}
+
+// vantagePatience bounds the question whether a node's address can be reached at all.
+const vantagePatience = 4 * time.Second
+
+// tryVantages finds out which nodes each vantage point reaches: it asks for their SSH port. A port that is closed is reached.
+func (s *session) tryVantages(ctx context.Context, vantages []conformance.Vantage) {
+	var open sync.WaitGroup
+	var mu sync.Mutex
+	for i := range vantages {
+		v := &vantages[i]
+		if v.Problem != "" {
+			continue
+		}
+		v.Unreached = map[string]string{}
+		for _, h := range s.Cluster.Spec.Hosts {
+			open.Go(func() {
+				ctx, cancel := context.WithTimeout(ctx, vantagePatience)
+				defer cancel()
+				port := cmp.Or(s.Cluster.SSHFor(h).Port, 22)
+				conn, err := v.Dial.DialContext(ctx, "tcp", net.JoinHostPort(h.Address, strconv.Itoa(port)))
+				if err == nil {
+					_ = conn.Close() // nothing was said
+					return
+				}
+				if errors.Is(err, syscall.ECONNREFUSED) {
+					return
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				v.Unreached[h.Name] = fmt.Sprintf("%s does not reach %s directly: %s", v.Name, h.Name, report.OneLine(err.Error()))
+			})
+		}
+	}
+	open.Wait()
 }
 
 // localAddress is the address from which this machine reaches a target; empty when it does not.

@@ -73,8 +73,9 @@ type ImageMaker interface {
 type Vantage struct {
 	Name string // "operator", or a host's name
 	Dial probe.Dialer
-	// Problem is why it cannot serve; its cells are then blocked with it.
-	Problem string
+	// Problem is why it cannot serve; its cells are then blocked with it. Unreached is the same for single nodes, by name.
+	Problem   string
+	Unreached map[string]string
 	// TCPOnly is a vantage behind an SSH connection, which carries no datagrams.
 	TCPOnly bool
 	// Address is what a server sees of it; nil = not known, and then it is not compared.

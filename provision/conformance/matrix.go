@@ -360,6 +360,8 @@ func (p *planner) from(v Vantage, address, backend Node, name string, k kind, ne
 	switch {
 	case v.Problem != "":
 		c.Blocked = v.Problem
+	case v.Unreached[address.Name] != "":
+		c.Blocked = v.Unreached[address.Name]
 	case v.TCPOnly && network == "udp":
 		c.Blocked = "an SSH connection carries no datagrams"
 	default:
