@@ -60,8 +60,12 @@ func dial(ctx context.Context, d Dialer, network, addr, nonce string, size int) 
 	}
 	reply, back, err := talk(conn, line, body)
 	if err != nil {
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() == nil:
+		case reply == nil:
 			err = fmt.Errorf("no answer in time: %w", ctx.Err())
+		default: // small packets get through and large ones do not: how far it got is what tells
+			err = fmt.Errorf("no answer in time: %d of %d bytes came back", len(back), size)
 		}
 		return reply, err
 	}
@@ -83,12 +87,12 @@ func stream(conn net.Conn, line, body []byte) (*Reply, []byte, error) {
 	r := bufio.NewReaderSize(conn, maxLine)
 	reply := new(Reply)
 	if err := readLine(r, reply); err != nil {
-		return nil, nil, fmt.Errorf("connected, but %w", err)
+		return nil, nil, fmt.Errorf("connected, but %s", plain(err))
 	}
 	back := make([]byte, len(body))
 	n, err := io.ReadFull(r, back)
 	if err != nil {
-		return reply, nil, fmt.Errorf("%d of %d bytes came back: %w", n, len(body), err)
+		return reply, back[:n], fmt.Errorf("%d of %d bytes came back: %s", n, len(body), plain(err))
 	}
 	return reply, back, nil
 }

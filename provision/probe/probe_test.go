@@ -273,6 +273,25 @@ func TestDial_SaysHowMuchCameBack(t *testing.T) {
 	}
 }
 
+// A connection that is cut says so, not only that something was reset.
+func TestDial_SaysThatItWasConnected(t *testing.T) {
+	tcp, udp := listen(t)
+	defer tcp.Close()
+	udp.Close()
+	go func() {
+		conn, err := tcp.Accept()
+		if err != nil {
+			return
+		}
+		_ = conn.(*net.TCPConn).SetLinger(0) // a reset
+		_, _ = io.ReadFull(conn, make([]byte, 10))
+		conn.Close()
+	}()
+	if a := ask(t, "tcp", tcp.Addr().String(), "n", 1400); !strings.HasPrefix(a.Error, "connected, but") || !strings.Contains(a.Error, "reset") || a.Closed {
+		t.Errorf("%+v", a)
+	}
+}
+
 // What is not a probe's client gets no answer, and does not keep the server from its work.
 func TestServe_Strangers(t *testing.T) {
 	addr := serve(t)
