@@ -201,6 +201,10 @@ func (g *gatherer) program(i sourceImage, a platform.Arch, file, field string) (
 		return image.Image{}, false
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err == nil && !info.Mode().IsRegular() {
+		g.problems.add(field, "%s is not a regular file", file)
+		return image.Image{}, false
+	}
 	if err := checkELF(f, a); err != nil {
 		g.problems.add(field, "%s %v", file, err)
 		return image.Image{}, false

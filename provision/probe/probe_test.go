@@ -295,7 +295,7 @@ func TestDial_SaysThatItWasConnected(t *testing.T) {
 // What is not a probe's client gets no answer, and does not keep the server from its work.
 func TestServe_Strangers(t *testing.T) {
 	addr := serve(t)
-	for _, text := range []string{"GET / HTTP/1.1\r\n\r\n", "\n", `{"nonce":"n","size":-1}` + "\n", `{"nonce":"n","size":99999999}` + "\n", strings.Repeat("x", 3*maxLine) + "\n"} {
+	for _, text := range []string{"GET / HTTP/1.1\r\n\r\n", "\n", `{"nonce":"n","size":-1}` + "\n", fmt.Sprintf(`{"nonce":"n","size":%d}`, MaxSize+1) + "\n" + strings.Repeat("x", MaxSize+1), strings.Repeat("x", 3*maxLine) + "\n"} {
 		conn, err := net.Dial("tcp", addr)
 		if err != nil {
 			t.Fatal(err)
