@@ -115,6 +115,11 @@ func noPairWorks(c report.CellResult, all []report.CellResult, _ string) bool {
 			return false
 		}
 	}
+	for _, o := range all {
+		if o.Check == "S4" && o.Verdict == report.Failing && c.Src != nil && c.Dst != nil && (o.Dst.Node == c.Src.Node || o.Dst.Node == c.Dst.Node) {
+			return false
+		}
+	}
 	return c.Src != nil && c.Dst != nil
 }
 

@@ -128,22 +128,20 @@ func (r *run) clusterEvidence(ctx context.Context, node string) []byte {
 	return b.Bytes()
 }
 
-// secrets are what must not stand in a report: credentials that logs and units may hold.
+// secrets are what must not stand in a report: credentials that logs and units may hold. What the first group finds stays. JSON may
+// stand within a string of JSON.
 var secrets = []*regexp.Regexp{
 	regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----`),
-	regexp.MustCompile(`(?i)(bearer|basic) [A-Za-z0-9._~+/=-]{16,}`),
+	regexp.MustCompile(`(?i)((?:bearer|basic) )[A-Za-z0-9._~+/=-]{16,}`),
 	regexp.MustCompile(`\b[a-z0-9]{6}\.[a-z0-9]{16}\b`), // kubeadm's tokens
-	regexp.MustCompile(`(?i)((password|passwd|secret|token|key)["']?\s*[=:]\s*["']?)[^\s"',]{8,}`),
+	regexp.MustCompile(`(?i)(passw(?:or)?d\\?["']?\s*[=:]\s*\\?["']?)[^\s"',]+`),
+	regexp.MustCompile(`(?i)((?:secret|token|key|auth)\\?["']?\s*[=:]\s*\\?["']?)[^\s"',]{8,}`),
 	regexp.MustCompile(`eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}`), // JSON Web Tokens
 }
 
 func redact(b []byte) []byte {
-	for i, s := range secrets {
-		with := []byte("<withheld>")
-		if i == 3 {
-			with = []byte("${1}<withheld>")
-		}
-		b = s.ReplaceAll(b, with)
+	for _, s := range secrets {
+		b = s.ReplaceAll(b, []byte("${1}<withheld>"))
 	}
 	return b
 }

@@ -63,6 +63,17 @@ func Faults(scenario Scenario, nodes []Node) ([]Fault, error) {
 	if len(usable) < 2 {
 		return nil, fmt.Errorf("%w: a self-test needs two Ready nodes whose hosts can be reached, there are %d", ErrUsage, len(usable))
 	}
+	if scenario == ScaleOut { // what is proven are the new nodes
+		slices.SortStableFunc(usable, func(a, b Node) int {
+			switch {
+			case a.New == b.New:
+				return 0
+			case a.New:
+				return -1
+			}
+			return 1
+		})
+	}
 	a, b := usable[0], usable[1]
 	if i := slices.IndexFunc(usable, func(n Node) bool { return n.Arch != a.Arch }); i > 0 {
 		b = usable[i]

@@ -117,7 +117,7 @@ func percentile(values []float64, percent int) float64 {
 		return 0
 	}
 	sorted := slices.Sorted(slices.Values(values))
-	return sorted[min(len(sorted)-1, len(sorted)*percent/100)]
+	return sorted[max(0, (len(sorted)*percent+99)/100-1)]
 }
 
 // outcome is what a cell's function found out.

@@ -138,6 +138,9 @@ func (in Input) check() error {
 			return fmt.Errorf("%w: scenario %s has no check %q (%s)", ErrUsage, in.Scenario, id, strings.Join(ids, ", "))
 		}
 	}
+	if len(in.Nodes) == 0 {
+		return fmt.Errorf("%w: the cluster has no nodes", ErrUsage)
+	}
 	isNew := func(n Node) bool { return n.New }
 	if in.Scenario == ScaleOut && !slices.ContainsFunc(in.Nodes, isNew) {
 		return fmt.Errorf("%w: scenario scale-out needs the nodes that were added (--nodes)", ErrUsage)

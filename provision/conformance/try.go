@@ -13,6 +13,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/probe"
+	"github.com/hybridctl/hybridctl/provision/report"
 )
 
 // How long one attempt may take, and how long rules that follow a change of the cluster (kube-proxy's, the endpoint controller's) may
@@ -671,7 +672,7 @@ func unchanged(node string, before, now []kube.Pod, ours string) outcome {
 	for _, p := range now {
 		byUID[p.UID] = p
 	}
-	o := outcome{verdict: "pass", first: true}
+	o := outcome{verdict: report.Passed}
 	for _, p := range before {
 		if p.Node != node || p.Namespace == ours || !p.Ready {
 			continue
@@ -692,5 +693,6 @@ func unchanged(node string, before, now []kube.Pod, ours string) outcome {
 	if o.planned == 0 {
 		return blocked("no pod ran there before")
 	}
+	o.first = o.ok == o.planned
 	return o
 }

@@ -122,6 +122,9 @@ func inLayer(t *testing.T, img v1.Image) []imagetest.File {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if h.ModTime.Unix() != 0 || h.Uid != 0 || h.Uname != "" {
+			t.Errorf("%s says when it was made, or whose it is: %+v", h.Name, h)
+		}
 		files = append(files, imagetest.File{Name: h.Name, Body: body, Mode: h.Mode})
 	}
 }

@@ -1,0 +1,108 @@
+package conformance
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+// Every fault has cells that must turn red, and cells beside them that must not: else it would prove nothing.
+func TestFaults_EachHasCellsToTurnRed(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		scenario Scenario
+		nodes    []Node
+	}{
+		{"new deployment", NewDeployment, []Node{planNode("arm-1", "arm64"), planNode("x86-1", "amd64")}},
+		{"one architecture", NewDeployment, []Node{planNode("arm-1", "arm64"), planNode("arm-2", "arm64")}},
+		{"scale-out, the new node first", ScaleOut, []Node{planNode("arm-1", "arm64", isNew), planNode("x86-1", "amd64")}},
+		{"scale-out, the new node last", ScaleOut, []Node{planNode("arm-1", "arm64"), planNode("arm-2", "arm64"), planNode("x86-1", "amd64", isNew)}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			faults, err := Faults(c.scenario, c.nodes)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range faults {
+				in := planInput(c.nodes...)
+				in.Scenario, in.Checks = c.scenario, f.Checks
+				m, err := Plan(in)
+				if err != nil {
+					t.Fatal(err)
+				}
+				red, green := 0, 0
+				for _, cell := range m.Cells {
+					switch {
+					case cell.Blocked != "":
+					case f.red(cell):
+						red++
+					default:
+						green++
+					}
+				}
+				if (red > 0) != (f.Name != faultNone) || green == 0 {
+					t.Errorf("%s at %s and %s: %d cells to turn red, %d that must not", f.Name, f.Node, f.Other, red, green)
+				}
+			}
+		})
+	}
+}
+
+func TestFaults_Places(t *testing.T) {
+	faults, err := Faults(NewDeployment, []Node{planNode("arm-1", "arm64", notReadyYet), planNode("arm-2", "arm64"), planNode("arm-3", "arm64"), planNode("x86-1", "amd64")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range faults {
+		if f.Node != "arm-2" || f.Other != "" && f.Other != "x86-1" {
+			t.Errorf("%+v", f)
+		}
+	}
+	for _, nodes := range [][]Node{nil, {planNode("arm-1", "arm64")}, {planNode("arm-1", "arm64"), planNode("x86-1", "amd64", noMachine)}, {planNode("arm-1", "arm64", notReadyYet), planNode("x86-1", "amd64")}} {
+		if _, err := Faults(NewDeployment, nodes); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "needs two Ready nodes whose hosts can be reached") {
+			t.Errorf("%d nodes: %v", len(nodes), err)
+		}
+	}
+}
+
+func TestCompare(t *testing.T) {
+	f := Fault{Name: faultByte, Node: "a"}
+	planned := []Cell{{Check: "S8", kind: kindPodWrites, Dst: "a"}, {Check: "S8", kind: kindPodWrites, Dst: "b"}, {Check: "S8", kind: kindNever, Blocked: "no"}}
+	document := func(verdicts ...report.Verdict) report.ConformanceRun {
+		var d report.ConformanceRun
+		for i, v := range verdicts {
+			d.Cells = append(d.Cells, result(planned[i].Check, "x", "", planned[i].Dst, v, "why"))
+		}
+		return d
+	}
+	for _, c := range []struct {
+		name          string
+		a, b          report.Verdict
+		ok            bool
+		missed, wrong int
+	}{
+		{"exactly", report.Failing, report.Passed, true, 0, 0},
+		{"nothing red", report.Passed, report.Passed, false, 1, 0},
+		{"flaky is not red", report.Flaky, report.Passed, false, 1, 0},
+		{"not tried is not red", report.Blocked, report.Passed, false, 1, 0},
+		{"more red", report.Failing, report.Failing, false, 0, 1},
+		{"another not tried", report.Failing, report.Blocked, false, 0, 1},
+		{"the wrong one", report.Passed, report.Failing, false, 1, 1},
+	} {
+		s := compare(f, planned, document(c.a, c.b, report.Blocked), nil)
+		if s.OK() != c.ok || len(s.Missed) != c.missed || len(s.Wrong) != c.wrong || s.Cells != 2 {
+			t.Errorf("%s: %+v", c.name, s)
+		}
+	}
+	if s := compare(f, planned, document(), errors.New("a\nb")); s.OK() || s.Error != "a; b" {
+		t.Errorf("with an error: %+v", s)
+	}
+	if s := compare(f, nil, document(), nil); s.OK() {
+		t.Error("without cells it is good")
+	}
+	if s := compare(Fault{Name: faultNone}, planned[1:2], report.ConformanceRun{Cells: document(report.Passed, report.Passed).Cells[1:]}, nil); !s.OK() {
+		t.Errorf("no fault, no red: %+v", s)
+	}
+}

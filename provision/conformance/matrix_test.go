@@ -1,0 +1,303 @@
+package conformance
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatalf("%v (run go test -update)", err)
+	}
+	if d := gocmp.Diff(string(want), string(got)); d != "" {
+		t.Errorf("%s differs (-want +got):\n%s", name, d)
+	}
+}
+
+// matrixText is a matrix for people who review goldens.
+func matrixText(m Matrix) []byte {
+	var b bytes.Buffer
+	for _, c := range m.Cells {
+		line := fmt.Sprintf("%-3s %-42s %-15s", c.Check, c.Name, c.Class)
+		if c.Src != "" || c.Dst != "" {
+			line += " " + cmp.Or(c.Src, "-") + " > " + cmp.Or(c.Dst, "-")
+		}
+		if c.Vantage != "" {
+			line += " from " + c.Vantage
+		}
+		if c.Blocked != "" {
+			line += " BLOCKED " + c.Blocked
+		}
+		fmt.Fprintln(&b, strings.TrimRight(line, " "))
+	}
+	fmt.Fprintf(&b, "%d cells, %d of %d pairs, sampled %v\n", len(m.Cells), m.Coverage.Pairs, m.Coverage.Of, m.Coverage.Sampled)
+	return b.Bytes()
+}
+
+func planNode(name, arch string, change ...func(*Node)) Node {
+	n := Node{RunNode: report.RunNode{Name: name, Arch: arch, PageKiB: 4, Address: "192.0.2.1"}, Ready: true}
+	for _, c := range change {
+		c(&n)
+	}
+	return n
+}
+
+func isNew(n *Node)       { n.New = true }
+func notReadyYet(n *Node) { n.Ready = false }
+func noMachine(n *Node)   { n.NoMachine = "it is not in the inventory" }
+
+// planInput is everything there is for these nodes.
+func planInput(nodes ...Node) Input {
+	return Input{
+		Scenario: NewDeployment, Nodes: nodes, Seed: 1, HasImage: true, Registry: true,
+		Vantages: []Vantage{{Name: "operator"}, {Name: "jump", TCPOnly: true}},
+	}
+}
+
+func TestPlan_Goldens(t *testing.T) {
+	arm, x86 := planNode("arm-1", "arm64"), planNode("x86-1", "amd64")
+	four := []Node{arm, planNode("arm-2", "arm64"), x86, planNode("x86-2", "amd64")}
+	for _, c := range []struct {
+		name string
+		in   Input
+		with func(*Input)
+	}{
+		{"two.txt", planInput(arm, x86), nil},
+		{"four.txt", planInput(four...), func(in *Input) { in.Vantages = in.Vantages[:1] }},
+		{"scale-out.txt", planInput(arm, planNode("arm-2", "arm64", isNew), x86), func(in *Input) { in.Scenario = ScaleOut }},
+		{"quick.txt", planInput(arm, x86), func(in *Input) { in.Quick = true }},
+		{"one.txt", planInput(arm), nil},
+		{"not-ready.txt", planInput(planNode("arm-1", "arm64", notReadyYet), x86), nil},
+		{"no-machines.txt", planInput(planNode("arm-1", "arm64", noMachine), planNode("x86-1", "amd64", noMachine)), nil},
+		{"nothing-else.txt", planInput(arm, x86), func(in *Input) {
+			in.HasImage, in.Registry = false, false
+			in.Vantages = []Vantage{{Name: "jump", Problem: "jump cannot be reached"}}
+		}},
+		{"some-checks.txt", planInput(arm, x86), func(in *Input) { in.Checks = []string{"S9", "S4"} }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.with != nil {
+				c.with(&c.in)
+			}
+			m, err := Plan(c.in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden(t, c.name, matrixText(m))
+			wantSane(t, c.in, m)
+			again, err := Plan(c.in)
+			if err != nil || !bytes.Equal(matrixText(again), matrixText(m)) {
+				t.Errorf("the same input gives another matrix: %v", err)
+			}
+		})
+	}
+}
+
+// wantSane holds what is true of every matrix.
+func wantSane(t *testing.T, in Input, m Matrix) {
+	t.Helper()
+	seen := map[string]bool{}
+	for _, c := range m.Cells {
+		id := fmt.Sprintln(c.Check, c.Name, c.Class, c.Src, c.Dst, c.Vantage)
+		if seen[id] {
+			t.Errorf("planned twice: %s", id)
+		}
+		seen[id] = true
+		if c.times < 1 || c.Class == "" || c.Name == "" {
+			t.Errorf("%+v", c)
+		}
+		if _, ok := tries[c.kind]; !ok && (c.kind != kindNever || c.Blocked == "") {
+			t.Errorf("nothing tries %+v", c)
+		}
+		for _, name := range []string{c.Src, c.Dst} {
+			if name != "" && !slices.ContainsFunc(in.Nodes, func(n Node) bool { return n.Name == name }) {
+				t.Errorf("%s is not a node: %+v", name, c)
+			}
+		}
+	}
+	for _, check := range ChecksOf(in.Scenario) {
+		wanted := (len(in.Checks) == 0 || slices.Contains(in.Checks, check.ID)) && !in.Quick
+		if wanted && !slices.ContainsFunc(m.Cells, func(c Cell) bool { return c.Check == check.ID }) {
+			t.Errorf("check %s has no cell", check.ID)
+		}
+	}
+}
+
+func TestPlan_Refuses(t *testing.T) {
+	arm := planNode("arm-1", "arm64")
+	for _, c := range []struct {
+		name string
+		in   Input
+		with func(*Input)
+		want string
+	}{
+		{"unknown scenario", planInput(arm), func(in *Input) { in.Scenario = "upgrade" }, `there is no scenario "upgrade" (new-deployment, scale-out)`},
+		{"unknown check", planInput(arm), func(in *Input) { in.Checks = []string{"S5", "S99"} },
+			`scenario new-deployment has no check "S99" (N1, N2, D, S3, S4, S5, S6, S7, S8, S9, R)`},
+		{"check of the other scenario", planInput(arm), func(in *Input) { in.Checks = []string{"S1"} }, `scenario new-deployment has no check "S1"`},
+		{"scale-out without new nodes", planInput(arm), func(in *Input) { in.Scenario = ScaleOut }, "scenario scale-out needs the nodes that were added (--nodes)"},
+		{"no nodes", planInput(), nil, "the cluster has no nodes"},
+		{"nothing to check", planInput(arm), func(in *Input) { in.Quick, in.Checks = true, []string{"S8"} }, "there is nothing to check"},
+		{"no vantage", planInput(arm), func(in *Input) { in.Vantages, in.Checks = nil, []string{"S7"} }, "there is nothing to check"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.with != nil {
+				c.with(&c.in)
+			}
+			m, err := Plan(c.in)
+			if !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), c.want) || len(m.Cells) > 0 {
+				t.Errorf("got %d cells and %v", len(m.Cells), err)
+			}
+		})
+	}
+}
+
+// many are 40 nodes of three classes.
+func many() []Node {
+	var nodes []Node
+	for i := range 40 {
+		switch {
+		case i < 20:
+			nodes = append(nodes, planNode(fmt.Sprintf("x86-%02d", i), "amd64"))
+		case i < 35:
+			nodes = append(nodes, planNode(fmt.Sprintf("arm-%02d", i), "arm64"))
+		default:
+			nodes = append(nodes, planNode(fmt.Sprintf("big-%02d", i), "arm64", func(n *Node) { n.PageKiB = 64 }))
+		}
+	}
+	return nodes
+}
+
+func linksOf(t *testing.T, in Input) ([]link, Matrix) {
+	t.Helper()
+	m, err := Plan(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	byName := map[string]Node{}
+	for _, n := range in.Nodes {
+		byName[n.Name] = n
+	}
+	var links []link
+	for _, c := range m.Cells {
+		if c.kind == kindPodIP && c.Name == "tcp/1400/podIP" {
+			links = append(links, link{byName[c.Src], byName[c.Dst]})
+		}
+	}
+	return links, m
+}
+
+func TestPlan_Sampling(t *testing.T) {
+	in := planInput(many()...)
+	in.MaxPairs, in.Checks = 90, []string{"S5"}
+	links, m := linksOf(t, in)
+	if c := m.Coverage; !c.Sampled || c.Of != 40*39 || c.Pairs != len(links) || c.Seed != 1 || c.Pairs < 90 || c.Pairs > 40*3*2 {
+		t.Errorf("coverage: %+v with %d links", c, len(links))
+	}
+	classes := map[string]bool{}
+	met := map[string]bool{}
+	for _, l := range links {
+		met["client "+l.src.Name+" "+l.dst.class()], met["server "+l.dst.Name+" "+l.src.class()] = true, true
+	}
+	for _, n := range in.Nodes {
+		classes[n.class()] = true
+	}
+	if len(classes) != 3 {
+		t.Fatalf("classes: %v", classes)
+	}
+	for _, n := range in.Nodes {
+		for class := range classes {
+			if !met["client "+n.Name+" "+class] || !met["server "+n.Name+" "+class] {
+				t.Errorf("%s does not meet %s both as client and as server", n.Name, class)
+			}
+		}
+	}
+	same, _ := linksOf(t, in)
+	if !slices.Equal(names(links), names(same)) {
+		t.Error("the same seed draws another sample")
+	}
+	in.Seed = 2
+	if other, m := linksOf(t, in); slices.Equal(names(links), names(other)) || m.Coverage.Seed != 2 {
+		t.Error("another seed draws the same sample")
+	}
+	in.MaxPairs = 500
+	if links, m := linksOf(t, in); len(links) != 500 || m.Coverage.Pairs != 500 {
+		t.Errorf("with room for 500 pairs: %+v", m.Coverage)
+	}
+	in.MaxPairs = 40 * 39
+	if links, m := linksOf(t, in); len(links) != 40*39 || m.Coverage.Sampled {
+		t.Errorf("with room for all: %+v", m.Coverage)
+	}
+}
+
+func TestPlan_SamplingOfAScaleOut(t *testing.T) {
+	in := planInput(many()...)
+	in.Scenario, in.MaxPairs, in.Checks = ScaleOut, 10, []string{"S5"}
+	in.Nodes[39].New = true
+	links, m := linksOf(t, in)
+	if m.Coverage.Of != 2*39 || !m.Coverage.Sampled {
+		t.Errorf("coverage: %+v", m.Coverage)
+	}
+	met := map[string]bool{}
+	for _, l := range links {
+		if !l.src.New && !l.dst.New {
+			t.Errorf("%s > %s concerns no new node", l.src.Name, l.dst.Name)
+		}
+		met[l.src.Name+l.dst.class()], met[l.src.class()+l.dst.Name] = true, true
+	}
+	for _, class := range []string{"amd64/4K", "arm64/4K", "arm64/64K"} {
+		if new := in.Nodes[39].Name; !met[new+class] || !met[class+new] {
+			t.Errorf("%s does not meet %s", new, class)
+		}
+	}
+}
+
+func names(links []link) []string {
+	var out []string
+	for _, l := range links {
+		out = append(out, l.src.Name+">"+l.dst.Name)
+	}
+	return out
+}
+
+// Nonces are new for every attempt of every cell.
+func TestNonces(t *testing.T) {
+	m, err := Plan(planInput(planNode("arm-1", "arm64"), planNode("arm-2", "arm64"), planNode("x86-1", "amd64")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, id := range []string{"run-1", "run-2"} {
+		r := &run{Options: Options{RunID: id}}
+		for _, c := range m.Cells {
+			for _, n := range r.nonces(c) {
+				if seen[n] {
+					t.Errorf("%s is used twice", n)
+				}
+				seen[n] = true
+			}
+		}
+	}
+}
