@@ -62,14 +62,17 @@ C
 
 # fetch_debs DIR PACKAGE[:ARCH]/SUITE…: the .deb files into DIR, through a store that keeps what was fetched before.
 fetch_debs() {
-  local dir=$1 uri name sum
+  local dir=$1 uri name sum wanted
   shift
   mkdir -p "$dir" "$CACHE/debs/partial"
   apt-get -q download --print-uris "$@" >"$dir/uris"
   local missing=()
   while read -r uri name _; do # 'URI' file-name size HASH:value
     : "$uri"
-    [ -e "$CACHE/debs/$name" ] || mapfile -t -O ${#missing[@]} missing < <(printf '%s\n' "$@" | grep -E "^${name%%_*}[:/]")
+    [ ! -e "$CACHE/debs/$name" ] || continue
+    for wanted in "$@"; do # names hold characters that patterns would read as their own
+      case $wanted in "${name%%_*}":* | "${name%%_*}"/*) missing+=("$wanted") ;; esac
+    done
   done <"$dir/uris"
   if [ ${#missing[@]} != 0 ]; then
     (cd "$CACHE/debs/partial" && rm -f ./*.deb && apt-get -q download "${missing[@]}" && mv ./*.deb ..)
