@@ -20,7 +20,6 @@ import (
 	"github.com/hybridctl/hybridctl/provision/conformance"
 	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/inventory"
-	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
@@ -309,23 +308,10 @@ type imageMaker struct{ bundle *bundle.Bundle }
 // saltLabel makes an image's digest new.
 const saltLabel = "dev.hybridctl.conformance.run"
 
-func (m imageMaker) Own(ctx context.Context, arch platform.Arch, ref, salt string) (func(io.Writer) error, error) {
-	return m.variant(ctx, arch, arch, ref, salt)
-}
-
-func (m imageMaker) Foreign(ctx context.Context, arch platform.Arch, ref, salt string) (func(io.Writer) error, error) {
-	for _, other := range platform.All() {
-		if other != arch {
-			return m.variant(ctx, other, arch, ref, salt)
-		}
+func (m imageMaker) Archive(ctx context.Context, w io.Writer, salt string, images []conformance.MadeImage) error {
+	var variants []bundle.Variant
+	for _, i := range images {
+		variants = append(variants, bundle.Variant{Ref: i.Ref, Component: bundle.Probe, Holds: i.Holds, Claims: i.Claims, Labels: map[string]string{saltLabel: salt}})
 	}
-	return nil, fmt.Errorf("there is no other architecture than %s", arch)
-}
-
-func (m imageMaker) variant(ctx context.Context, holds, claims platform.Arch, ref, salt string) (func(io.Writer) error, error) {
-	write, err := m.bundle.Variant(bundle.Probe, holds, claims, ref, map[string]string{saltLabel: salt})
-	if err != nil {
-		return nil, err
-	}
-	return func(w io.Writer) error { return write(ctx, w) }, nil
+	return m.bundle.WriteVariants(ctx, w, variants)
 }

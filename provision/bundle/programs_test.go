@@ -3,6 +3,7 @@ package bundle_test
 import (
 	"bytes"
 	"errors"
+	"io"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -53,12 +54,9 @@ func TestCreate_ImageOfPrograms(t *testing.T) {
 func variant(t *testing.T, b *bundle.Bundle, holds, claims platform.Arch, salt string) image.Image {
 	t.Helper()
 	const ref = "conformance.invalid/x:1"
-	write, err := b.Variant(bundle.Probe, holds, claims, ref, map[string]string{"salt": salt})
-	if err != nil {
-		t.Fatal(err)
-	}
 	var out bytes.Buffer
-	if err := write(t.Context(), &out); err != nil {
+	v := bundle.Variant{Ref: ref, Component: bundle.Probe, Holds: holds, Claims: claims, Labels: map[string]string{"salt": salt}}
+	if err := b.WriteVariants(t.Context(), &out, []bundle.Variant{v}); err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "variant.tar")
@@ -106,13 +104,16 @@ func TestVariant(t *testing.T) {
 
 func TestVariant_OfWhatIsNotThere(t *testing.T) {
 	b := bundletest.Make(t, arm64)
-	if _, err := b.Variant(bundle.Probe, arm64, arm64, "x/y:1", nil); !errors.Is(err, bundle.ErrDamaged) || !strings.Contains(err.Error(), "has no image of component probe for arm64") {
+	write := func(component string, holds, claims platform.Arch) error {
+		return b.WriteVariants(t.Context(), io.Discard, []bundle.Variant{{Ref: "x/y:1", Component: component, Holds: holds, Claims: claims}})
+	}
+	if err := write(bundle.Probe, arm64, arm64); !errors.Is(err, bundle.ErrDamaged) || !strings.Contains(err.Error(), "has no image of component probe for arm64") {
 		t.Errorf("of a component it does not hold: %v", err)
 	}
-	if _, err := b.Variant(bundle.Etcd, amd64, arm64, "x/y:1", nil); !errors.Is(err, bundle.ErrDamaged) || !strings.Contains(err.Error(), "has no image of component etcd for amd64") {
+	if err := write(bundle.Etcd, amd64, arm64); !errors.Is(err, bundle.ErrDamaged) || !strings.Contains(err.Error(), "has no image of component etcd for amd64") {
 		t.Errorf("of an architecture it does not hold: %v", err)
 	}
-	if _, err := b.Variant(bundle.Etcd, arm64, amd64, "x/y:1", nil); err != nil {
+	if err := write(bundle.Etcd, arm64, amd64); err != nil {
 		t.Errorf("that claims one it does not hold: %v", err)
 	}
 }

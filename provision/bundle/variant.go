@@ -8,23 +8,33 @@ import (
 	"github.com/hybridctl/hybridctl/provision/platform"
 )
 
-// Variant returns a writer of an image that the bundle does not hold: the layers of component's image for the architecture holds,
-// under a config that claims another one, with a label that makes its digest new. Conformance uses it to show what a node does with an
-// image it has never seen, and with one that lies.
-func (b *Bundle) Variant(component string, holds, claims platform.Arch, ref string, labels map[string]string) (func(context.Context, io.Writer) error, error) {
-	i, ok := b.Image(component)
-	if !ok || i.Manifests[holds] == "" {
-		return nil, sentencef(ErrDamaged, "bundle %s has no image of component %s for %s", b.Dir, component, holds)
+// Variant is an image that the bundle does not hold: the layers of a component's image for one architecture, under a config that
+// claims one, with labels that make its digest new. Conformance uses it to show what a node does with an image it has never seen, and
+// with one that lies.
+type Variant struct {
+	Ref           string
+	Component     string
+	Holds, Claims platform.Arch
+	Labels        map[string]string
+}
+
+// WriteVariants writes variants as one OCI archive that `ctr images import -` takes.
+func (b *Bundle) WriteVariants(ctx context.Context, w io.Writer, variants []Variant) error {
+	var named []image.Named
+	for _, v := range variants {
+		i, ok := b.Image(v.Component)
+		if !ok || i.Manifests[v.Holds] == "" {
+			return sentencef(ErrDamaged, "bundle %s has no image of component %s for %s", b.Dir, v.Component, v.Holds)
+		}
+		img, err := b.layout.Image(i.Manifests[v.Holds])
+		if err != nil {
+			return sentencef(ErrDamaged, "bundle %s is damaged: image %s: %v", b.Dir, i.Ref, err)
+		}
+		variant, err := img.As(v.Claims, v.Labels)
+		if err != nil {
+			return err
+		}
+		named = append(named, image.Named{Ref: v.Ref, Image: variant})
 	}
-	img, err := b.layout.Image(i.Manifests[holds])
-	if err != nil {
-		return nil, sentencef(ErrDamaged, "bundle %s is damaged: image %s: %v", b.Dir, i.Ref, err)
-	}
-	variant, err := img.As(claims, labels)
-	if err != nil {
-		return nil, err
-	}
-	return func(ctx context.Context, w io.Writer) error {
-		return image.WriteArchive(ctx, w, []image.Named{{Ref: ref, Image: variant}})
-	}, nil
+	return image.WriteArchive(ctx, w, named)
 }

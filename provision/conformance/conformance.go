@@ -61,12 +61,16 @@ type Machine interface {
 	Evidence(ctx context.Context) ([]byte, error)
 }
 
-// ImageMaker makes images of the probe. It may be asked from several goroutines.
+// ImageMaker makes images of the probe.
 type ImageMaker interface {
-	// Own writes an image of the probe for the architecture, under that name, with a digest that never was before; Foreign writes one
-	// that claims the architecture and holds another's program.
-	Own(ctx context.Context, arch platform.Arch, ref, salt string) (func(io.Writer) error, error)
-	Foreign(ctx context.Context, arch platform.Arch, ref, salt string) (func(io.Writer) error, error)
+	// Archive writes the images as one OCI archive. Their digests never were before: they follow from the salt.
+	Archive(ctx context.Context, w io.Writer, salt string, images []MadeImage) error
+}
+
+// MadeImage is an image under a name: it claims an architecture, and holds the program of one.
+type MadeImage struct {
+	Ref           string
+	Holds, Claims platform.Arch
 }
 
 // Vantage is a place outside the cluster from which NodePorts are dialled.

@@ -75,6 +75,7 @@ type podSpec struct {
 	pull     string // imagePullPolicy; default IfNotPresent
 	hostDir  string // mounted at /host
 	hostType string // of the hostPath volume
+	reserves bool   // asks for a share of a processor
 	peer     bool   // with a second container, and a directory that both share at /shared
 	affinity object
 	selector object
@@ -134,12 +135,15 @@ func (o objects) container(name, image, command string, p podSpec) object {
 			{"name": probe.EnvNode, "valueFrom": field("spec.nodeName")},
 			{"name": probe.EnvContainer, "value": name},
 		},
-		"resources": object{"requests": object{"cpu": "10m", "memory": "16Mi"}, "limits": object{"memory": "64Mi"}},
+		"resources": object{"limits": object{"memory": "64Mi"}, "requests": object{"memory": "16Mi"}},
 		// It reads and writes its own directories, and nothing else.
 		"securityContext": object{
 			"runAsUser": 0, "readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false,
 			"capabilities": object{"drop": []string{"ALL"}},
 		},
+	}
+	if p.reserves && command == "serve" { // the others come and go: a small control plane has no processor to promise them
+		c["resources"] = object{"limits": object{"memory": "64Mi"}, "requests": object{"cpu": "10m", "memory": "16Mi"}}
 	}
 	if command == "serve" {
 		c["ports"] = []object{

@@ -13,9 +13,6 @@ import (
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
-// cellsAtOnce bounds how many cells are tried at the same time.
-const cellsAtOnce = 24
-
 // cleanFor is how long cleaning up may take after the run has ended, however it ended.
 const cleanFor = 3 * time.Minute
 
@@ -28,6 +25,7 @@ type run struct {
 	before  []kube.Pod
 	started time.Time
 	view    *view
+	life    context.Context // of the one run: agents last as long
 	cells   []report.CellResult
 	phases  []report.Phase
 
@@ -180,6 +178,7 @@ func (r *run) all(ctx context.Context) (err error) {
 		return fmt.Errorf("%w: the bundle has no image of the probe (component \"probe\"): make the bundle anew", ErrSetup)
 	}
 	watching, stop := context.WithCancel(ctx)
+	r.life = watching
 	r.view = newView()
 	var watch sync.WaitGroup
 	defer func() {
@@ -215,7 +214,7 @@ func (r *run) all(ctx context.Context) (err error) {
 
 // tryAll tries the cells, many at once.
 func (r *run) tryAll(ctx context.Context) {
-	places := make(chan struct{}, cellsAtOnce)
+	places := newPlaces(r.nodes)
 	var open sync.WaitGroup
 	for i, c := range r.matrix.Cells {
 		if c.Blocked != "" {
@@ -228,15 +227,18 @@ func (r *run) tryAll(ctx context.Context) {
 				r.finish(i, c, r.Now(), blocked("%v", err))
 				return
 			}
-			select {
-			case places <- struct{}{}:
-				defer func() { <-places }()
-			case <-ctx.Done():
+			leave, ok := places.take(ctx, c)
+			if !ok {
 				r.finish(i, c, r.Now(), blocked("the run was interrupted"))
 				return
 			}
+			defer leave()
 			start := r.Now()
-			r.finish(i, c, start, r.try(ctx, c))
+			o := r.try(ctx, c)
+			if ctx.Err() != nil && o.verdict != report.Passed { // what it says is of the interruption
+				o = blocked("the run was interrupted")
+			}
+			r.finish(i, c, start, o)
 		})
 	}
 	open.Wait()

@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -36,13 +37,16 @@ func (r *run) setUp(ctx context.Context) error {
 	if _, err := r.API.Apply(ctx, manifests(r.objects.space()), kube.ApplyOptions{}); err != nil {
 		return err
 	}
-	if err := r.prepareHosts(ctx); err != nil {
+	if err := r.makeDirs(ctx); err != nil {
 		return err
 	}
 	if err := r.makeSecret(ctx); err != nil {
 		return err
 	}
-	if _, err := r.API.Apply(ctx, manifests(r.wantedObjects()...), kube.ApplyOptions{}); err != nil {
+	g, making := errgroup.WithContext(ctx)
+	g.Go(func() error { return r.makeObjects(making, r.wantedObjects()) })
+	g.Go(func() error { return r.makeImagePods(making) })
+	if err := g.Wait(); err != nil {
 		return err
 	}
 	services, err := r.API.Services(ctx, r.objects.namespace)
@@ -54,6 +58,21 @@ func (r *run) setUp(ctx context.Context) error {
 		r.svc[s.Name] = s
 	}
 	return r.sabotage(ctx, svcTo)
+}
+
+// objectsAtOnce bounds how many objects are made at the same time.
+const objectsAtOnce = 8
+
+func (r *run) makeObjects(ctx context.Context, all []object) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(objectsAtOnce)
+	for _, o := range all {
+		g.Go(func() error {
+			_, err := r.API.Apply(ctx, manifests(o), kube.ApplyOptions{})
+			return err
+		})
+	}
+	return g.Wait()
 }
 
 // makeSecret gives the run's namespace the registry's credentials, where the inventory names a registry.
@@ -77,29 +96,69 @@ func (r *run) has(node string, kinds ...kind) bool {
 	})
 }
 
-// prepareHosts makes the directories and sends the images, on all hosts at once.
-func (r *run) prepareHosts(ctx context.Context) error {
+// makeDirs makes the directories that probes mount, on all hosts at once.
+func (r *run) makeDirs(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, n := range r.nodes {
-		m, ok := r.Machines[n.Name]
-		if !ok || !n.Ready {
+		if !n.Ready || !r.hasHostDir(n) {
 			continue
 		}
-		if r.hasHostDir(n) {
-			g.Go(func() error {
-				if err := m.MakeDir(ctx, hostDirs+r.RunID); err != nil {
-					return fmt.Errorf("%s: %w", n.Name, err)
-				}
-				return nil
-			})
-		}
-		for _, k := range []kind{kindOwn, kindForeign} {
-			if r.has(n.Name, k) {
-				g.Go(func() error { return r.sendImage(ctx, m, n, k) })
+		g.Go(func() error {
+			if err := r.Machines[n.Name].MakeDir(ctx, hostDirs+r.RunID); err != nil {
+				return fmt.Errorf("%s: %w", n.Name, err)
 			}
-		}
+			return nil
+		})
 	}
 	return g.Wait()
+}
+
+// makeImagePods sends each host the images that its cells want, and makes the pods that run them: after the images, since they are
+// never pulled.
+func (r *run) makeImagePods(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for i, n := range r.nodes {
+		var pods []object
+		var images []MadeImage
+		arch, err := platform.Parse(n.Arch)
+		if err != nil {
+			continue // its cells say so
+		}
+		if r.has(n.Name, kindOwn) {
+			holds := arch
+			if r.Fault.is(faultWrongImage, n.Name) {
+				holds = other(arch)
+			}
+			images = append(images, MadeImage{Ref: ownRef(r.RunID), Holds: holds, Claims: arch})
+			pods = append(pods, r.objects.pod(podSpec{name: slot(podOwn, i), node: n.Name, image: ownRef(r.RunID), pull: "Never"}))
+		}
+		if r.has(n.Name, kindForeign) {
+			images = append(images, MadeImage{Ref: foreignRef(r.RunID), Holds: other(arch), Claims: arch})
+			pods = append(pods, r.objects.pod(podSpec{name: slot(podWrong, i), node: n.Name, image: foreignRef(r.RunID), pull: "Never", restart: "Never"}))
+		}
+		if len(images) == 0 {
+			continue
+		}
+		g.Go(func() error {
+			r.Event(report.Event{Kind: report.Progress, Host: n.Name, Step: "set up", Message: "sending new images"})
+			err := r.Machines[n.Name].ImportImage(ctx, func(w io.Writer) error { return r.Images.Archive(ctx, w, r.RunID+"/"+n.Name, images) })
+			if err != nil {
+				return fmt.Errorf("%s: %w", n.Name, err)
+			}
+			return r.makeObjects(ctx, pods)
+		})
+	}
+	return g.Wait()
+}
+
+// other is an architecture that arch is not.
+func other(arch platform.Arch) platform.Arch {
+	for _, a := range platform.All() {
+		if a != arch {
+			return a
+		}
+	}
+	return arch
 }
 
 // hasHostDir tells whether a node's probes mount a directory of its host.
@@ -107,30 +166,7 @@ func (r *run) hasHostDir(n Node) bool {
 	return n.NoMachine == "" && r.has(n.Name, kindPodWrites, kindHostWrites, kindElsewhere)
 }
 
-func (r *run) sendImage(ctx context.Context, m Machine, n Node, k kind) error {
-	arch, err := platform.Parse(n.Arch)
-	if err != nil {
-		return err
-	}
-	ref, image := ownRef(r.RunID), r.Images.Own
-	if k == kindForeign {
-		ref = foreignRef(r.RunID)
-	}
-	if k == kindForeign || r.Fault.is(faultWrongImage, n.Name) {
-		image = r.Images.Foreign
-	}
-	write, err := image(ctx, arch, ref, r.RunID+"/"+n.Name)
-	if err != nil {
-		return err
-	}
-	r.Event(report.Event{Kind: report.Progress, Host: n.Name, Step: "set up", Message: "sending image " + ref})
-	if err := m.ImportImage(ctx, write); err != nil {
-		return fmt.Errorf("%s: %w", n.Name, err)
-	}
-	return nil
-}
-
-// wantedObjects are all objects of the run but its namespace.
+// wantedObjects are the objects that need nothing but the namespace and the directories.
 func (r *run) wantedObjects() []object {
 	var out []object
 	o := r.objects
@@ -139,8 +175,8 @@ func (r *run) wantedObjects() []object {
 			continue
 		}
 		if r.usesProbes(n) {
-			a := podSpec{name: slot(podA, i), labels: map[string]string{slotLabel: slot(podA, i)}, node: n.Name, peer: true}
-			b := podSpec{name: slot(podB, i), labels: map[string]string{slotLabel: slot(podB, i)}, node: n.Name}
+			a := podSpec{name: slot(podA, i), labels: map[string]string{slotLabel: slot(podA, i)}, node: n.Name, peer: true, reserves: true}
+			b := podSpec{name: slot(podB, i), labels: map[string]string{slotLabel: slot(podB, i)}, node: n.Name, reserves: true}
 			if r.hasHostDir(n) {
 				a.hostDir, a.hostType = hostDirs+r.RunID, "Directory"
 				b.hostDir, b.hostType = a.hostDir, a.hostType
@@ -153,12 +189,6 @@ func (r *run) wantedObjects() []object {
 		}
 		if r.has(n.Name, kindRemoved) {
 			out = append(out, o.service(slot(svcStay, i), map[string]string{slotLabel: slot(podA, i)}, "", 0))
-		}
-		if r.has(n.Name, kindOwn) {
-			out = append(out, o.pod(podSpec{name: slot(podOwn, i), node: n.Name, image: ownRef(r.RunID), pull: "Never"}))
-		}
-		if r.has(n.Name, kindForeign) {
-			out = append(out, o.pod(podSpec{name: slot(podWrong, i), node: n.Name, image: foreignRef(r.RunID), pull: "Never", restart: "Never"}))
 		}
 		if r.has(n.Name, kindNoDirectory) {
 			out = append(out, o.pod(podSpec{name: slot(podNoDir, i), node: n.Name, hostDir: hostDirs + r.RunID + "-missing", hostType: "Directory"}))
@@ -199,7 +229,7 @@ type lazyAgent struct {
 }
 
 // agent returns a container's agent, which lasts for the run.
-func (r *run) agent(ctx context.Context, pod, container string) (*agent, error) {
+func (r *run) agent(pod, container string) (*agent, error) {
 	key := pod + "/" + container
 	r.mu.Lock()
 	l := r.agents[key]
@@ -208,7 +238,7 @@ func (r *run) agent(ctx context.Context, pod, container string) (*agent, error) 
 		r.agents[key] = l
 	}
 	r.mu.Unlock()
-	l.once.Do(func() { l.agent, l.err = startAgent(ctx, r.API, r.objects.namespace, pod, container) })
+	l.once.Do(func() { l.agent, l.err = startAgent(r.life, r.API, r.objects.namespace, pod, container) })
 	return l.agent, l.err
 }
 

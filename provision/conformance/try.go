@@ -99,7 +99,7 @@ func (r *run) wantedOf(ctx context.Context, pod string) (kube.Pod, wanted, error
 
 // dial has a container dial an address as often as the cell wants.
 func (r *run) dial(ctx context.Context, c Cell, pod, container, addr string, w wanted) outcome {
-	agent, err := r.agent(ctx, pod, container)
+	agent, err := r.agent(pod, container)
 	if err != nil {
 		return blocked("%v", err)
 	}
@@ -209,7 +209,7 @@ func (r *run) tryOwn(ctx context.Context, c Cell) outcome {
 	if err != nil {
 		return failed("%v", err)
 	}
-	a, err := r.agent(ctx, name, mainContainer)
+	a, err := r.agent(name, mainContainer)
 	if err != nil {
 		return failed("%v", err)
 	}
@@ -322,11 +322,11 @@ func noIPv6(reason string) bool {
 
 func (r *run) tryEmptyDir(ctx context.Context, c Cell) outcome {
 	name := slot(podA, r.place(c.Dst))
-	writer, err := r.agent(ctx, name, mainContainer)
+	writer, err := r.agent(name, mainContainer)
 	if err != nil {
 		return blocked("%v", err)
 	}
-	reader, err := r.agent(ctx, name, peerContainer)
+	reader, err := r.agent(name, peerContainer)
 	if err != nil {
 		return blocked("%v", err)
 	}
@@ -414,7 +414,7 @@ func (r *run) tryHairpin(ctx context.Context, c Cell) outcome {
 
 // dialSettled dials a Service. Its rules follow its pods with a delay: until there is any answer, attempts do not count.
 func (r *run) dialSettled(ctx context.Context, c Cell, pod, addr string, w wanted) outcome {
-	a, err := r.agent(ctx, pod, mainContainer)
+	a, err := r.agent(pod, mainContainer)
 	if err != nil {
 		return blocked("%v", err)
 	}
@@ -451,7 +451,7 @@ func settle(ctx context.Context, attempt func(context.Context, string) probe.Att
 }
 
 func (r *run) tryDNS(ctx context.Context, c Cell) outcome {
-	a, err := r.agent(ctx, slot(podA, r.place(c.Dst)), mainContainer)
+	a, err := r.agent(slot(podA, r.place(c.Dst)), mainContainer)
 	if err != nil {
 		return blocked("%v", err)
 	}
@@ -503,7 +503,7 @@ func (r *run) tryDNS(ctx context.Context, c Cell) outcome {
 func (r *run) tryRemoved(ctx context.Context, c Cell) outcome {
 	i := r.place(c.Dst)
 	name, pod := slot(svcStay, i), slot(podA, i)
-	client, err := r.agent(ctx, pod, mainContainer)
+	client, err := r.agent(pod, mainContainer)
 	if err != nil {
 		return blocked("%v", err)
 	}
@@ -539,7 +539,7 @@ func untilClosed(ctx context.Context, attempt func(context.Context, string) prob
 }
 
 func (r *run) tryPodWrites(ctx context.Context, c Cell) outcome {
-	a, err := r.agent(ctx, slot(podA, r.place(c.Dst)), mainContainer)
+	a, err := r.agent(slot(podA, r.place(c.Dst)), mainContainer)
 	if err != nil {
 		return blocked("%v", err)
 	}
@@ -568,7 +568,7 @@ func (r *run) tryPodWrites(ctx context.Context, c Cell) outcome {
 }
 
 func (r *run) tryHostWrites(ctx context.Context, c Cell) outcome {
-	a, err := r.agent(ctx, slot(podB, r.place(c.Dst)), mainContainer)
+	a, err := r.agent(slot(podB, r.place(c.Dst)), mainContainer)
 	if err != nil {
 		return blocked("%v", err)
 	}
@@ -588,7 +588,7 @@ func (r *run) tryElsewhere(ctx context.Context, c Cell) outcome {
 	if err := r.Machines[c.Dst].WriteFile(ctx, hostDirs+r.RunID+"/"+name, r.RunID); err != nil {
 		return failed("the host cannot write: %v", err)
 	}
-	a, err := r.agent(ctx, slot(podA, r.place(c.Src)), mainContainer)
+	a, err := r.agent(slot(podA, r.place(c.Src)), mainContainer)
 	if err != nil {
 		return blocked("%v", err)
 	}

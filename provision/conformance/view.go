@@ -81,7 +81,7 @@ func (v *view) ready(ctx context.Context, name string) (kube.Pod, error) {
 		if last := lastWarning(events, "Pod/"+name); last != "" {
 			reason += " (" + last + ")"
 		}
-		return reason, false
+		return reason, p.Ended
 	})
 	return pod, err
 }

@@ -22,6 +22,9 @@ func (d diagnostics) Enabled(ctx context.Context, _ slog.Level) bool {
 }
 
 func (d diagnostics) Handle(ctx context.Context, r slog.Record) error {
+	if !d.Enabled(ctx, r.Level) { // klog does not ask before it hands errors on
+		return nil
+	}
 	r = r.Clone()
 	r.Level = slog.LevelDebug
 	handler := slog.Default().Handler()

@@ -31,6 +31,7 @@ type Pod struct {
 	// Unschedulable is the scheduler's reason for leaving it Pending; empty when it does not say so.
 	Unschedulable string
 	Started       time.Time
+	Ended         bool // it ran, or was refused by its kubelet, and will not run again
 	Deleting      bool
 }
 
@@ -43,6 +44,7 @@ func podOf(p *corev1.Pod) Pod {
 	for _, s := range p.Status.ContainerStatuses {
 		out.Restarts += int(s.RestartCount)
 	}
+	out.Ended = p.Status.Phase == corev1.PodFailed || p.Status.Phase == corev1.PodSucceeded
 	if p.Status.StartTime != nil {
 		out.Started = p.Status.StartTime.Time
 	}
