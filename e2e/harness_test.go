@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -68,6 +69,7 @@ func (c *cluster) evidence() {
 type output struct {
 	stdout, stderr string
 	exit           int
+	peak           int64 // memory of the command, or of the largest of its children, in bytes
 }
 
 // try runs a command from the repository's top; the error is of starting it, or of the time it had.
@@ -84,7 +86,11 @@ func try(t *testing.T, limit time.Duration, name string, args ...string) (output
 	if errors.As(err, &exit) && ctx.Err() == nil {
 		err = nil
 	}
-	return output{out.String(), errs.String(), cmd.ProcessState.ExitCode()}, err
+	o := output{stdout: out.String(), stderr: errs.String(), exit: cmd.ProcessState.ExitCode()}
+	if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		o.peak = u.Maxrss << 10
+	}
+	return o, err
 }
 
 // lab runs a command of the lab, which must succeed.
@@ -130,7 +136,7 @@ func (c *cluster) hybridctl(want int, verb string, args ...string) (result, outp
 		all = append(all, "--conformance=off")
 	}
 	out, err := try(c.t, 40*time.Minute, "e2e/lab/lab", all...)
-	c.t.Logf("hybridctl %s %s: exit %d after %s", verb, strings.Join(args, " "), out.exit, time.Since(start).Round(time.Second))
+	c.t.Logf("hybridctl %s %s: exit %d after %s, peak memory %d MB", verb, strings.Join(args, " "), out.exit, time.Since(start).Round(time.Second), out.peak/1e6)
 	if err != nil || out.exit != want {
 		c.t.Fatalf("hybridctl %s: exit %d, want %d, %v\n%s\n%s", verb, out.exit, want, err, out.stdout, tail(out.stderr, 40))
 	}

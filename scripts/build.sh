@@ -13,6 +13,8 @@ build() { # build OUT [VARIABLE=VALUE…]
 for arch in amd64 arm64; do
   say "bin/hybridctl-linux-$arch $version"
   build "hybridctl-linux-$arch" GOOS=linux "GOARCH=$arch"
+  # what conformance runs on nodes; a bundle holds it
+  GOOS=linux GOARCH=$arch go build -mod=readonly -trimpath -buildvcs=false -ldflags '-s -w' -o "bin/hybridctl-probe-linux-$arch" ./cmd/probe
 done
 native=bin/hybridctl-$(go env GOOS)-$(go env GOARCH)
 if [ -e "$native" ]; then
