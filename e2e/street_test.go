@@ -29,12 +29,23 @@ func TestStreet_X86ControlPlane(t *testing.T) { street(t, "lab-x86", "x86-1", "a
 // TestStreet_ArmControlPlane is the whole street with an Arm control plane and an x86 worker.
 func TestStreet_ArmControlPlane(t *testing.T) { street(t, "lab-arm", "arm-1", "x86-1") }
 
-// TestStreet_SudoAndJumpHost reaches one machine as a user whose sudo wants a password, another through a jump host.
+// TestStreet_SudoAndJumpHost reaches one machine as a user whose sudo wants a password, another through a jump host. Its two Arm
+// workers are the pair that the smaller clusters do not have.
 func TestStreet_SudoAndJumpHost(t *testing.T) {
 	c := pristine(t, "lab-all", "x86-1", "x86-2", "arm-1", "arm-2")
 	c.hybridctl(0, "up", "--yes")
 	c.nodesAreReady()
 	c.secondRunChangesNothing()
+	run := c.conformancePasses([]string{"N1", "S4", "S5"}, "--checks", "N1,S4,S5,S8")
+	passed := 0
+	for _, cell := range run.Cells {
+		if cell.ID == "S5" && cell.Class == "arm64 → arm64" && cell.Verdict == "pass" {
+			passed++
+		}
+	}
+	if passed < 2*7 { // both directions, each flow
+		t.Errorf("%d cells from Arm to Arm passed", passed)
+	}
 	c.noSecretIn("sudo-password", strings.TrimSpace(readFile(t, "bin/lab-sudo-password")))
 	c.hybridctl(0, "destroy", "--yes")
 }
