@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/probe"
@@ -25,18 +26,26 @@ type agent struct {
 	waiting map[int]chan probe.Answer
 	ended   error // why nothing is answered any more
 
-	in    *io.PipeWriter
-	write sync.Mutex
-	stop  context.CancelFunc
-	done  chan struct{}
+	patience time.Duration // after the time of an order
+	orders   chan []byte
+	in       *io.PipeWriter
+	answers  *io.PipeWriter
+	stop     context.CancelFunc
+	done     chan struct{}
 }
 
-// startAgent starts a container's agent and asks who it is.
-func startAgent(ctx context.Context, api API, namespace, pod, container string) (*agent, error) {
+// errSilent: a node that is gone does not say so, and neither does the API server for a long time.
+var errSilent = errors.New("the probe does not answer any more")
+
+// startAgent starts a container's agent and asks who it is. An agent that has not answered when patience is over after the time of its
+// order is given up.
+func startAgent(ctx context.Context, api API, namespace, pod, container string, patience time.Duration) (*agent, error) {
 	running, stop := context.WithCancel(ctx)
 	orders, in := io.Pipe()
 	out, answers := io.Pipe()
-	a := &agent{waiting: map[int]chan probe.Answer{}, in: in, stop: stop, done: make(chan struct{})}
+	a := &agent{
+		waiting: map[int]chan probe.Answer{}, patience: patience, orders: make(chan []byte), in: in, answers: answers, stop: stop, done: make(chan struct{}),
+	}
 	go func() { // ends with the exec
 		var words tail
 		err := api.Exec(running, kube.ExecOptions{
@@ -53,6 +62,7 @@ func startAgent(ctx context.Context, api API, namespace, pod, container string) 
 		_ = orders.CloseWithError(err)
 	}()
 	go a.listen(out)
+	go a.speak()
 	answer, err := a.ask(ctx, probe.Order{Op: probe.OpWho})
 	if err == nil && answer.Who == nil {
 		err = errors.New("the probe does not say who it is")
@@ -94,6 +104,20 @@ func (a *agent) listen(out *io.PipeReader) {
 	}
 }
 
+// speak writes orders. One that cannot be written waits here, and nobody waits for it without end.
+func (a *agent) speak() {
+	for {
+		select {
+		case line := <-a.orders:
+			if _, err := a.in.Write(line); err != nil {
+				return // listen says why
+			}
+		case <-a.done:
+			return
+		}
+	}
+}
+
 // ask gives an order and waits for its answer. An error is the agent's end, or the order's own.
 func (a *agent) ask(ctx context.Context, o probe.Order) (probe.Answer, error) {
 	answered := make(chan probe.Answer, 1)
@@ -110,11 +134,15 @@ func (a *agent) ask(ctx context.Context, o probe.Order) (probe.Answer, error) {
 	if err != nil {
 		return probe.Answer{}, err
 	}
-	a.write.Lock()
-	_, err = a.in.Write(append(line, '\n'))
-	a.write.Unlock()
-	if err != nil {
-		return probe.Answer{}, err
+	late := time.NewTimer(a.patience + time.Duration(max(1, len(o.Nonces))*o.TimeoutMillis)*time.Millisecond)
+	defer late.Stop()
+	select {
+	case a.orders <- append(line, '\n'):
+	case <-a.done: // and so is answered
+	case <-late.C:
+		return probe.Answer{}, a.giveUp()
+	case <-ctx.Done():
+		return probe.Answer{}, ctx.Err()
 	}
 	select {
 	case answer, ok := <-answered:
@@ -125,9 +153,18 @@ func (a *agent) ask(ctx context.Context, o probe.Order) (probe.Answer, error) {
 			return answer, &orderError{answer}
 		}
 		return answer, nil
+	case <-late.C:
+		return probe.Answer{}, a.giveUp()
 	case <-ctx.Done():
 		return probe.Answer{}, ctx.Err()
 	}
+}
+
+// giveUp ends an agent that does not answer, so that nobody else waits for it.
+func (a *agent) giveUp() error {
+	_ = a.answers.CloseWithError(errSilent)
+	a.stop()
+	return errSilent
 }
 
 // orderError is an order that the probe could not carry out.
@@ -138,6 +175,7 @@ func (e *orderError) Error() string { return e.answer.Error }
 func (a *agent) close() {
 	_ = a.in.Close()
 	a.stop()
+	_ = a.answers.Close()
 	<-a.done
 }
 

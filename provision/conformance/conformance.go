@@ -123,6 +123,8 @@ type Options struct {
 	Planned  func([]Cell) // called with the matrix before anything runs
 	Evidence func(name string, body []byte) (path string, err error)
 	Now      func() time.Time
+
+	pace pace // zero = usual
 }
 
 // NodeFacts are what only a host tells of itself.

@@ -23,12 +23,12 @@ func (r *run) vantage(name string) Vantage {
 }
 
 // from is one attempt from a vantage point.
-func (r *run) from(c Cell, addr string) func(context.Context, string) probe.Attempt {
+func (r *run) from(c Cell, addr string) attempt {
 	d := r.vantage(c.Vantage).Dial
-	return func(ctx context.Context, nonce string) probe.Attempt {
-		ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	return func(ctx context.Context, nonce string) (probe.Attempt, error) {
+		ctx, cancel := context.WithTimeout(ctx, r.pace.attempt)
 		defer cancel()
-		return probe.Dial(ctx, d, c.network, addr, nonce, c.size)
+		return probe.Dial(ctx, d, c.network, addr, nonce, c.size), nil
 	}
 }
 
@@ -44,7 +44,7 @@ func (r *run) nodePortOf(c Cell, service, node string) (string, error) {
 
 // tryNodePort dials a node from outside: the right backend has to answer, and with the policy Local it has to see who asks.
 func (r *run) tryNodePort(ctx context.Context, c Cell) outcome {
-	_, w, err := r.wantedOf(ctx, slot(podA, r.place(c.Dst)))
+	_, w, err := r.wantedOf(slot(podA, r.place(c.Dst)))
 	if err != nil {
 		return blocked("%v", err)
 	}
@@ -59,12 +59,16 @@ func (r *run) tryNodePort(ctx context.Context, c Cell) outcome {
 	if err != nil {
 		return failed("%v", err)
 	}
-	attempt := r.from(c, addr)
-	settle(ctx, attempt)
+	try := r.from(c, addr)
+	r.settle(ctx, try)
 	nonces := r.nonces(c)
 	var attempts []probe.Attempt
 	for _, nonce := range nonces {
-		attempts = append(attempts, attempt(ctx, nonce))
+		a, err := try(ctx, nonce)
+		if err != nil {
+			return failed("%v", err)
+		}
+		attempts = append(attempts, a)
 	}
 	return judge(attempts, nonces, w)
 }
@@ -80,10 +84,14 @@ func (r *run) tryNotLocal(ctx context.Context, c Cell) outcome {
 	if err != nil {
 		return failed("%v", err)
 	}
-	if !settle(ctx, r.from(c, there)) {
+	if !r.settle(ctx, r.from(c, there)) {
 		return failed("the backend's own node does not answer either, so that silence proves nothing")
 	}
-	if a := r.from(c, here)(ctx, r.nonces(c)[0]); a.Reply != nil {
+	a, err := r.from(c, here)(ctx, r.nonces(c)[0])
+	switch {
+	case err != nil:
+		return failed("%v", err)
+	case a.Reply != nil:
 		return failed("%s on %s answers although it has no backend there", a.Reply.Pod, a.Reply.Node)
 	}
 	return passed()
@@ -92,18 +100,23 @@ func (r *run) tryNotLocal(ctx context.Context, c Cell) outcome {
 // tryClosed shows that a NodePort is closed before its Service is made, open while it is there, and closed afterwards: so that no
 // other Service's answer is taken for its own.
 func (r *run) tryClosed(ctx context.Context, c Cell) outcome {
-	_, w, err := r.wantedOf(ctx, slot(podA, r.place(c.Dst)))
+	_, w, err := r.wantedOf(slot(podA, r.place(c.Dst)))
 	if err != nil {
 		return blocked("%v", err)
 	}
 	name := slot(svcGone, r.place(c.Dst)) + "-" + fmt.Sprint(slices.IndexFunc(r.Vantages, func(v Vantage) bool { return v.Name == c.Vantage }))
 	var service object
-	var attempt func(context.Context, string) probe.Attempt
-	for range 5 { // a port may be taken
+	var try attempt
+	for range 5 { // a port may be taken, or answer for somebody else
 		port := r.choosePort()
-		attempt = r.from(c, at(r.node(c.Src).Address, port))
-		if a := attempt(ctx, "before"); a.Reply != nil || a.Error == "" {
-			return failed("port %d answers before the service is made", port)
+		try = r.from(c, at(r.node(c.Src).Address, port))
+		var before probe.Attempt
+		if before, err = try(ctx, "before"); err != nil {
+			return failed("%v", err)
+		}
+		if before.Reply != nil || before.Error == "" {
+			err = fmt.Errorf("port %d answers before the service is made", port)
+			continue
 		}
 		service = r.objects.service(name, map[string]string{slotLabel: slot(podA, r.place(c.Dst))}, "Cluster", port)
 		if _, err = r.API.Apply(ctx, manifests(service), kube.ApplyOptions{}); err == nil {
@@ -113,9 +126,13 @@ func (r *run) tryClosed(ctx context.Context, c Cell) outcome {
 	if err != nil {
 		return failed("%v", err)
 	}
-	settle(ctx, attempt)
+	r.settle(ctx, try)
 	nonces := r.nonces(c)[:1]
-	during := judge([]probe.Attempt{attempt(ctx, nonces[0])}, nonces, w)
+	open, err := try(ctx, nonces[0])
+	if err != nil {
+		return failed("%v", err)
+	}
+	during := judge([]probe.Attempt{open}, nonces, w)
 	if during.verdict != report.Passed {
 		during.reason = "while the service is there: " + during.reason
 		return during
@@ -123,7 +140,7 @@ func (r *run) tryClosed(ctx context.Context, c Cell) outcome {
 	if _, err := r.API.Delete(ctx, manifests(service)); err != nil {
 		return failed("%v", err)
 	}
-	return untilClosed(ctx, attempt, "the port still answers although the service is gone")
+	return r.untilClosed(ctx, try, "the port still answers although the service is gone")
 }
 
 // choosePort draws a NodePort that this run has not used.

@@ -41,6 +41,9 @@ type run struct {
 // made is taken away all the same.
 func Run(ctx context.Context, o Options) (report.ConformanceRun, error) {
 	r := &run{Options: o, agents: map[string]*lazyAgent{}, ports: map[int]bool{}, started: o.Now()}
+	if r.pace == (pace{}) {
+		r.pace = usual
+	}
 	r.objects = objects{namespace: namespacePrefix + o.RunID, runID: o.RunID, image: o.Image}
 	document := func(err error) report.ConformanceRun {
 		d := report.ConformanceRun{
@@ -186,9 +189,7 @@ func (r *run) all(ctx context.Context) (err error) {
 		watch.Wait()
 		r.closeAgents()
 		start := r.Now()
-		if cerr := r.clean(context.WithoutCancel(ctx)); cerr != nil && err == nil {
-			err = cerr
-		}
+		err = errors.Join(err, r.clean(context.WithoutCancel(ctx)))
 		r.phase("clean up", start)
 	}()
 	start := r.Now()
@@ -212,36 +213,42 @@ func (r *run) all(ctx context.Context) (err error) {
 	return nil
 }
 
-// tryAll tries the cells, many at once.
+// tryAll tries the cells, many at once. What must not have changed by them is looked at last.
 func (r *run) tryAll(ctx context.Context) {
 	places := newPlaces(r.nodes)
 	var open sync.WaitGroup
-	for i, c := range r.matrix.Cells {
-		if c.Blocked != "" {
-			r.done(r.cells[i])
-			continue
+	for _, last := range []bool{false, true} {
+		for i, c := range r.matrix.Cells {
+			switch {
+			case (c.kind == kindGuard) != last:
+			case c.Blocked != "":
+				r.done(r.cells[i])
+			default:
+				open.Go(func() { r.tryOne(ctx, i, c, places) })
+			}
 		}
-		open.Go(func() {
-			// Cells that wait for a pod to start do not take the place of one that could go on.
-			if err := r.startable(ctx, c); err != nil {
-				r.finish(i, c, r.Now(), blocked("%v", err))
-				return
-			}
-			leave, ok := places.take(ctx, c)
-			if !ok {
-				r.finish(i, c, r.Now(), blocked("the run was interrupted"))
-				return
-			}
-			defer leave()
-			start := r.Now()
-			o := r.try(ctx, c)
-			if ctx.Err() != nil && o.verdict != report.Passed { // what it says is of the interruption
-				o = blocked("the run was interrupted")
-			}
-			r.finish(i, c, start, o)
-		})
+		open.Wait()
 	}
-	open.Wait()
+}
+
+func (r *run) tryOne(ctx context.Context, i int, c Cell, places places) {
+	// Cells that wait for a pod to start do not take the place of one that could go on.
+	if err := r.startable(ctx, c); err != nil && ctx.Err() == nil {
+		r.finish(i, c, r.Now(), blocked("%v", err))
+		return
+	}
+	leave, ok := places.take(ctx, c)
+	if !ok {
+		r.finish(i, c, r.Now(), blocked("the run was interrupted"))
+		return
+	}
+	defer leave()
+	start := r.Now()
+	o := r.try(ctx, c)
+	if ctx.Err() != nil && o.verdict != report.Passed { // what it says is of the interruption
+		o = blocked("the run was interrupted")
+	}
+	r.finish(i, c, start, o)
 }
 
 // finish writes a cell's result.

@@ -16,14 +16,18 @@ import (
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
-// How long one attempt may take, and how long rules that follow a change of the cluster (kube-proxy's, the endpoint controller's) may
-// need before an attempt counts.
-const (
-	attemptTimeout = 5 * time.Second
-	streamTimeout  = 40 * time.Second // for payloads of many packets
-	rulesLag       = 60 * time.Second
-	rulesPause     = 500 * time.Millisecond
-)
+// pace is how long one attempt may take, and how long rules that follow a change of the cluster (kube-proxy's, the endpoint
+// controller's) may need before an attempt counts.
+type pace struct {
+	attempt    time.Duration
+	stream     time.Duration // for payloads of many packets
+	answer     time.Duration // how long after the time of its order an agent may answer
+	rulesLag   time.Duration
+	rulesPause time.Duration
+}
+
+// usual is the pace outside tests.
+var usual = pace{attempt: 5 * time.Second, stream: 40 * time.Second, answer: 30 * time.Second, rulesLag: 60 * time.Second, rulesPause: 500 * time.Millisecond}
 
 // tries says how each kind of cell is found out.
 var tries = map[kind]func(*run, context.Context, Cell) outcome{
@@ -88,8 +92,8 @@ func (r *run) nonces(c Cell) []string {
 }
 
 // wantedOf is who has to answer for a pod.
-func (r *run) wantedOf(ctx context.Context, pod string) (kube.Pod, wanted, error) {
-	p, err := r.view.ready(ctx, pod)
+func (r *run) wantedOf(pod string) (kube.Pod, wanted, error) {
+	p, err := r.view.now(pod)
 	if err != nil {
 		return p, wanted{}, err
 	}
@@ -104,25 +108,25 @@ func (r *run) dial(ctx context.Context, c Cell, pod, container, addr string, w w
 		return blocked("%v", err)
 	}
 	nonces := r.nonces(c)
-	answer, err := agent.ask(ctx, order(c, addr, nonces))
+	answer, err := agent.ask(ctx, r.order(c, addr, nonces))
 	if err != nil {
 		return failed("%v", err)
 	}
 	return judge(answer.Attempts, nonces, w)
 }
 
-func order(c Cell, addr string, nonces []string) probe.Order {
+func (r *run) order(c Cell, addr string, nonces []string) probe.Order {
 	return probe.Order{
 		Op: probe.OpDial, Network: c.network, Addr: addr, Nonces: nonces, Size: c.size,
-		TimeoutMillis: int(timeoutOf(c).Milliseconds()),
+		TimeoutMillis: int(r.timeoutOf(c).Milliseconds()),
 	}
 }
 
-func timeoutOf(c Cell) time.Duration {
+func (r *run) timeoutOf(c Cell) time.Duration {
 	if c.size >= sizeStream {
-		return streamTimeout
+		return r.pace.stream
 	}
-	return attemptTimeout
+	return r.pace.attempt
 }
 
 func at(ip string, port int) string { return net.JoinHostPort(ip, strconv.Itoa(port)) }
@@ -272,6 +276,9 @@ func (r *run) tryDirected(ctx context.Context, c Cell) outcome {
 	if err != nil {
 		return failed("%v", err)
 	}
+	if r.place(pod.Node) < 0 {
+		return failed("the pod is on %s, which was not there when the run began", pod.Node)
+	}
 	if n := r.node(pod.Node); n.Arch != c.Class {
 		return failed("the pod is on %s, which is %s", pod.Node, n.Arch)
 	}
@@ -299,7 +306,7 @@ func (r *run) tryNowhere(ctx context.Context, _ Cell) outcome {
 
 func (r *run) tryLoopback(ctx context.Context, c Cell) outcome {
 	name := slot(podA, r.place(c.Dst))
-	_, w, err := r.wantedOf(ctx, name)
+	_, w, err := r.wantedOf(name)
 	if err != nil {
 		return blocked("%v", err)
 	}
@@ -350,11 +357,11 @@ func same(got, want, wrote, read string) outcome {
 }
 
 func (r *run) trySameNode(ctx context.Context, c Cell) outcome {
-	server, w, err := r.wantedOf(ctx, slot(podA, r.place(c.Dst)))
+	server, w, err := r.wantedOf(slot(podA, r.place(c.Dst)))
 	if err != nil {
 		return blocked("%v", err)
 	}
-	client, err := r.view.ready(ctx, slot(podB, r.place(c.Dst)))
+	client, err := r.view.now(slot(podB, r.place(c.Dst)))
 	if err != nil {
 		return blocked("%v", err)
 	}
@@ -366,11 +373,11 @@ func (r *run) trySameNode(ctx context.Context, c Cell) outcome {
 }
 
 func (r *run) tryPodIP(ctx context.Context, c Cell) outcome {
-	server, w, err := r.wantedOf(ctx, slot(podA, r.place(c.Dst)))
+	server, w, err := r.wantedOf(slot(podA, r.place(c.Dst)))
 	if err != nil {
 		return blocked("%v", err)
 	}
-	client, err := r.view.ready(ctx, slot(podA, r.place(c.Src)))
+	client, err := r.view.now(slot(podA, r.place(c.Src)))
 	if err != nil {
 		return blocked("%v", err)
 	}
@@ -387,7 +394,7 @@ func (r *run) client(c Cell) string {
 }
 
 func (r *run) tryService(ctx context.Context, c Cell) outcome {
-	_, w, err := r.wantedOf(ctx, slot(podA, r.place(c.Dst)))
+	_, w, err := r.wantedOf(slot(podA, r.place(c.Dst)))
 	if err != nil {
 		return blocked("%v", err)
 	}
@@ -405,7 +412,7 @@ func (r *run) fullName(service string) string {
 
 func (r *run) tryHairpin(ctx context.Context, c Cell) outcome {
 	name := slot(podA, r.place(c.Dst))
-	_, w, err := r.wantedOf(ctx, name)
+	_, w, err := r.wantedOf(name)
 	if err != nil {
 		return blocked("%v", err)
 	}
@@ -418,34 +425,43 @@ func (r *run) dialSettled(ctx context.Context, c Cell, pod, addr string, w wante
 	if err != nil {
 		return blocked("%v", err)
 	}
-	settle(ctx, func(ctx context.Context, nonce string) probe.Attempt {
-		return ask1(ctx, a, c, addr, nonce)
-	})
+	r.settle(ctx, r.asks(a, c, addr))
 	return r.dial(ctx, c, pod, mainContainer, addr, w)
 }
 
-// ask1 is one attempt of an agent.
-func ask1(ctx context.Context, a *agent, c Cell, addr, nonce string) probe.Attempt {
+// attempt is one attempt; an error is one that nobody could make, from which nothing follows.
+type attempt func(ctx context.Context, nonce string) (probe.Attempt, error)
+
+// asks is an attempt of an agent.
+func (r *run) asks(a *agent, c Cell, addr string) attempt {
 	c.size, c.times = sizeOne, 1
-	answer, err := a.ask(ctx, order(c, addr, []string{nonce}))
-	if err != nil {
-		return probe.Attempt{Error: err.Error()}
+	return func(ctx context.Context, nonce string) (probe.Attempt, error) {
+		answer, err := a.ask(ctx, r.order(c, addr, []string{nonce}))
+		if err == nil && len(answer.Attempts) != 1 {
+			err = errors.New("the probe made no attempt")
+		}
+		if err != nil {
+			return probe.Attempt{}, err
+		}
+		return answer.Attempts[0], nil
 	}
-	return answer.Attempts[0]
 }
 
 // settle attempts until anything answers, or the rules' lag is over.
-func settle(ctx context.Context, attempt func(context.Context, string) probe.Attempt) bool {
-	ctx, cancel := context.WithTimeout(ctx, rulesLag)
+func (r *run) settle(ctx context.Context, try attempt) bool {
+	ctx, cancel := context.WithTimeout(ctx, r.pace.rulesLag)
 	defer cancel()
 	for i := 0; ; i++ {
-		if attempt(ctx, fmt.Sprint("settle/", i)).Reply != nil {
+		switch a, err := try(ctx, fmt.Sprint("settle/", i)); {
+		case err != nil:
+			return false
+		case a.Reply != nil:
 			return true
 		}
 		select {
 		case <-ctx.Done():
 			return false
-		case <-time.After(rulesPause):
+		case <-time.After(r.pace.rulesPause):
 		}
 	}
 }
@@ -472,12 +488,13 @@ func (r *run) tryDNS(ctx context.Context, c Cell) outcome {
 			return blocked("there are no pods with the label k8s-app=kube-dns in kube-system")
 		}
 	}
-	o := outcome{}
-	var last string
+	o := outcome{first: true}
+	var last, dead string
 	for _, server := range servers {
+		before := o.ok
 		for i := range c.times {
 			o.planned++
-			got, err := a.ask(ctx, probe.Order{Op: probe.OpLookup, Server: server, Name: r.fullName(name), TimeoutMillis: int(attemptTimeout.Milliseconds())})
+			got, err := a.ask(ctx, probe.Order{Op: probe.OpLookup, Server: server, Name: r.fullName(name), TimeoutMillis: int(r.pace.attempt.Milliseconds())})
 			switch {
 			case err != nil:
 				last = strings.TrimPrefix(orDefault(server, "the pod's own server")+": ", ": ") + err.Error()
@@ -485,17 +502,21 @@ func (r *run) tryDNS(ctx context.Context, c Cell) outcome {
 				last = fmt.Sprintf("%s answers %s instead of %s", orDefault(server, "the pod's own server"), strings.Join(got.Addresses, ", "), want)
 			default:
 				o.ok++
-				o.first = o.first || i == 0
+				continue
 			}
+			o.first = o.first && i > 0
+		}
+		if o.ok == before {
+			dead = last
 		}
 	}
 	switch {
 	case o.ok == o.planned:
-		o.verdict = "pass"
-	case o.ok == 0:
-		o.fail("%s", last)
+		o.verdict = report.Passed
+	case dead != "": // others that answer do not make up for it
+		o.fail("%s", dead)
 	default:
-		o.verdict, o.reason = "flaky", fmt.Sprintf("%d of %d questions were answered; the last that was not: %s", o.ok, o.planned, last)
+		o.verdict, o.reason = report.Flaky, fmt.Sprintf("%d of %d questions were answered; the last that was not: %s", o.ok, o.planned, last)
 	}
 	return o
 }
@@ -508,32 +529,43 @@ func (r *run) tryRemoved(ctx context.Context, c Cell) outcome {
 		return blocked("%v", err)
 	}
 	addr := at(r.svc[name].ClusterIP, probe.Port)
-	if !settle(ctx, func(ctx context.Context, nonce string) probe.Attempt { return ask1(ctx, client, c, addr, nonce) }) {
+	if !r.settle(ctx, r.asks(client, c, addr)) {
 		return failed("the service never answered, so that nothing can be said of its end")
 	}
 	gone := r.objects.service(name, map[string]string{slotLabel: "none"}, "", 0)
 	if _, err := r.API.Apply(ctx, manifests(gone), kube.ApplyOptions{Force: true}); err != nil {
 		return failed("%v", err)
 	}
-	return untilClosed(ctx, func(ctx context.Context, nonce string) probe.Attempt { return ask1(ctx, client, c, addr, nonce) },
-		"the service still answers although it has no endpoint any more")
+	return r.untilClosed(ctx, r.asks(client, c, addr), "the service still answers although it has no endpoint any more")
 }
 
-// untilClosed attempts until nothing answers any more.
-func untilClosed(ctx context.Context, attempt func(context.Context, string) probe.Attempt, otherwise string) outcome {
-	ctx, cancel := context.WithTimeout(ctx, rulesLag)
+// silences is how many attempts in a row have to stay without an answer: one packet may be lost.
+const silences = 3
+
+// untilClosed attempts until nothing answers any more. A refusal says so at once.
+func (r *run) untilClosed(ctx context.Context, try attempt, otherwise string) outcome {
+	ctx, cancel := context.WithTimeout(ctx, r.pace.rulesLag)
 	defer cancel()
+	silent := 0
 	for i := 0; ; i++ {
-		one, stop := context.WithTimeout(ctx, attemptTimeout)
-		a := attempt(one, fmt.Sprint("closed/", i))
-		stop()
-		if a.Reply == nil && ctx.Err() == nil {
+		a, err := try(ctx, fmt.Sprint("closed/", i))
+		switch {
+		case ctx.Err() != nil:
+			return failed("%s, %s later", otherwise, r.pace.rulesLag)
+		case err != nil:
+			return failed("whether it is closed cannot be seen: %v", err)
+		case a.Closed:
 			return passed()
+		case a.Reply != nil:
+			silent = 0
+		default:
+			if silent++; silent == silences {
+				return passed()
+			}
 		}
 		select {
 		case <-ctx.Done():
-			return failed("%s, %s later", otherwise, rulesLag)
-		case <-time.After(rulesPause):
+		case <-time.After(r.pace.rulesPause):
 		}
 	}
 }

@@ -86,6 +86,13 @@ func (v *view) ready(ctx context.Context, name string) (kube.Pod, error) {
 	return pod, err
 }
 
+// now is a pod that is Ready at this moment. Cells have waited for it before: one that is not any more does not come back.
+func (v *view) now(name string) (kube.Pod, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return v.ready(ctx, name)
+}
+
 // lastWarning is the newest warning about an object, as one sentence.
 func lastWarning(events []kube.Event, object string) string {
 	var last kube.Event
