@@ -22,7 +22,7 @@ took "machines and bundle built"
 # shellcheck disable=SC2086 # one word per machine
 e2e/lab/lab up $hosts
 took "machines booted"
-e2e/lab/lab exec bin/hybridctl up -f "$inventory" --yes
+e2e/lab/lab exec bin/hybridctl up -f "$inventory" --yes --conformance=off
 took "hybridctl up"
 kubeconfig=$(dirname "$inventory")/.hybridctl/$(basename "$inventory" .yaml)/kubeconfig
 e2e/lab/lab exec bin/kubectl --kubeconfig "$kubeconfig" get nodes -o wide
@@ -33,6 +33,7 @@ The machines live in a network namespace of their own; run commands there:
 
   e2e/lab/lab exec bin/kubectl --kubeconfig $PWD/$kubeconfig get pods -A -o wide
   e2e/lab/lab exec bin/hybridctl status -f $inventory
+  e2e/lab/lab exec bin/hybridctl conformance -f $inventory
   e2e/lab/lab exec bin/hybridctl destroy -f $inventory --yes
   e2e/lab/lab down
 T

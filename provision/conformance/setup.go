@@ -60,8 +60,8 @@ func (r *run) setUp(ctx context.Context) error {
 	return r.sabotage(ctx, svcTo)
 }
 
-// objectsAtOnce bounds how many objects are made at the same time.
-const objectsAtOnce = 8
+// objectsAtOnce bounds how many objects are made at the same time: a small control plane has the pods to start besides.
+const objectsAtOnce = 2
 
 func (r *run) makeObjects(ctx context.Context, all []object) error {
 	g, ctx := errgroup.WithContext(ctx)
