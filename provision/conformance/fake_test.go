@@ -57,6 +57,7 @@ type fake struct {
 	lingers   string // Service that answers on although it has no endpoint or is gone, through that pod
 	wordless  bool   // a foreign program's end is only in its log
 	leaky     bool   // the registry gives the image to everybody
+	anywhere  bool   // every node answers for a Service with the policy Local
 }
 
 type fakeNode struct {
@@ -70,6 +71,7 @@ type fakeNode struct {
 	gone     bool
 	stuck    bool // its kubelet starts nothing
 	emulates bool
+	copies   bool // what pods mount is another directory with the same files
 	uname    string
 	images   map[string]platform.Arch // what their programs are
 }
@@ -779,7 +781,7 @@ func (o outside) DialContext(ctx context.Context, network, addr string) (net.Con
 		to = o.c.backend(s)
 		if s.policy == "Local" {
 			local = o.c.ip(outsideHost)
-			silent = silent || to == nil || to.node != node
+			silent = silent || to == nil || to.node != node && !o.c.anywhere
 		}
 	}
 	o.c.mu.Unlock()
@@ -847,6 +849,9 @@ func (n *fakeNode) ReadFile(ctx context.Context, path string) (text, id string, 
 	}
 	var st syscall.Stat_t
 	err = syscall.Stat(n.path(path), &st)
+	if n.copies {
+		st.Ino++
+	}
 	return string(b), fmt.Sprintf("%d:%d", st.Dev, st.Ino), err
 }
 

@@ -351,6 +351,10 @@ func TestRun_Hosts(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, func(c report.CellResult) bool { return c.Name == "missing-directory-fails" && c.Dst.Node == "arm-1" }},
+		{"a directory that is a copy of the host's", func(_ *testing.T, c *fake) { c.node("arm-1").copies = true },
+			func(c report.CellResult) bool { return c.Name == "pod-writes-host-reads" && c.Dst.Node == "arm-1" }},
+		{"every node answers for a local backend", func(_ *testing.T, c *fake) { c.anywhere = true },
+			func(c report.CellResult) bool { return strings.HasSuffix(c.Name, "policy-Local-refuses") }},
 		{"a registry that is not private", func(_ *testing.T, c *fake) { c.leaky = true },
 			func(c report.CellResult) bool { return c.Name == "without-secret-fails" }},
 		{"an old pod is restarted while the run is on its way", func(_ *testing.T, c *fake) {
