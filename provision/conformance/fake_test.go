@@ -69,7 +69,8 @@ type fakeNode struct {
 	dir      string
 	ready    bool
 	gone     bool
-	stuck    bool // its kubelet starts nothing
+	stuck    bool  // its kubelet starts nothing
+	refuses  error // what its disk says to new files and images
 	emulates bool
 	copies   bool // what pods mount is another directory with the same files
 	uname    string
@@ -829,6 +830,9 @@ func (n *fakeNode) DropUDP(ctx context.Context, from string, port int) (func(con
 }
 
 func (n *fakeNode) MakeDir(ctx context.Context, path string) error {
+	if n.refuses != nil {
+		return n.refuses
+	}
 	return errors.Join(n.reach(ctx), os.MkdirAll(n.path(path), 0o755))
 }
 
@@ -863,6 +867,9 @@ func (n *fakeNode) RemoveDir(ctx context.Context, path string) error {
 }
 
 func (n *fakeNode) ImportImage(ctx context.Context, write func(io.Writer) error) error {
+	if n.refuses != nil {
+		return n.refuses
+	}
 	if err := n.reach(ctx); err != nil {
 		return err
 	}

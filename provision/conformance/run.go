@@ -29,18 +29,19 @@ type run struct {
 	cells   []report.CellResult
 	phases  []report.Phase
 
-	mu     sync.Mutex
-	agents map[string]*lazyAgent
-	svc    map[string]kube.Service
-	ports  map[int]bool                  // NodePorts this run has chosen
-	undo   []func(context.Context) error // takes faults away again
+	mu      sync.Mutex
+	agents  map[string]*lazyAgent
+	svc     map[string]kube.Service
+	ports   map[int]bool                  // NodePorts this run has chosen
+	undo    []func(context.Context) error // takes faults away again
+	hostErr map[hostCell]error
 }
 
 // Run plans the matrix, tries every cell and cleans up. The report is complete whatever happens: cells that could not be tried are
 // blocked. ErrUsage, ErrLeftovers: nothing was begun. ErrSetup: the report says why. A context that ends is an interruption: what was
 // made is taken away all the same.
 func Run(ctx context.Context, o Options) (report.ConformanceRun, error) {
-	r := &run{Options: o, agents: map[string]*lazyAgent{}, ports: map[int]bool{}, started: o.Now()}
+	r := &run{Options: o, agents: map[string]*lazyAgent{}, hostErr: map[hostCell]error{}, ports: map[int]bool{}, started: o.Now()}
 	if r.pace == (pace{}) {
 		r.pace = usual
 	}

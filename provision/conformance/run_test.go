@@ -344,6 +344,10 @@ func TestRun_Hosts(t *testing.T) {
 			func(c report.CellResult) bool {
 				return c.Dst.Node == "arm-1" && (c.Name == "architecture" || c.Name == "own-image")
 			}},
+		{"a host that takes no files and no images", func(_ *testing.T, c *fake) { c.node("arm-1").refuses = errors.New("no space left on device") },
+			func(c report.CellResult) bool {
+				return c.Dst != nil && c.Dst.Node == "arm-1" && (c.Check == "S2" || c.Check == "S8" && c.Name != "missing-directory-fails")
+			}},
 		{"an emulator", func(_ *testing.T, c *fake) { c.node("arm-1").emulates = true },
 			func(c report.CellResult) bool { return c.Name == "foreign-image-fails" && c.Dst.Node == "arm-1" }},
 		{"a directory that is not missing", func(t *testing.T, c *fake) {
@@ -552,7 +556,6 @@ func TestRun_CannotBegin(t *testing.T) {
 		}, "namespaces is forbidden: User x cannot create it"},
 		"pods forbidden": {func(c *fake, _ *Options) { c.forbidden["Pod"] = errors.New("pods is forbidden") }, "pods is forbidden"},
 		"no image":       {func(_ *fake, o *Options) { o.Image, o.Images = "", nil }, "the bundle has no image of the probe"},
-		"a host is lost": {func(c *fake, _ *Options) { c.onApply = func(string, string) { c.goAway("arm-1") } }, "arm-1: the connection was lost"},
 		"no password": {func(_ *fake, o *Options) {
 			o.Registry.Password = func() (string, error) { return "", errors.New("registry's password: no such file") }
 		}, "registry's password: no such file"},

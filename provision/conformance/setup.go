@@ -37,9 +37,7 @@ func (r *run) setUp(ctx context.Context) error {
 	if _, err := r.API.Apply(ctx, manifests(r.objects.space()), kube.ApplyOptions{}); err != nil {
 		return err
 	}
-	if err := r.makeDirs(ctx); err != nil {
-		return err
-	}
+	r.makeDirs(ctx)
 	if err := r.makeSecret(ctx); err != nil {
 		return err
 	}
@@ -96,21 +94,48 @@ func (r *run) has(node string, kinds ...kind) bool {
 	})
 }
 
-// makeDirs makes the directories that probes mount, on all hosts at once.
-func (r *run) makeDirs(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
+// makeDirs makes the directories that probes mount, on all hosts at once. A host that cannot make one fails in its own cells.
+func (r *run) makeDirs(ctx context.Context) {
+	var open sync.WaitGroup
 	for _, n := range r.nodes {
 		if !n.Ready || !r.hasHostDir(n) {
 			continue
 		}
-		g.Go(func() error {
+		open.Go(func() {
 			if err := r.Machines[n.Name].MakeDir(ctx, hostDirs+r.RunID); err != nil {
-				return fmt.Errorf("%s: %w", n.Name, err)
+				r.hostFails(n.Name, err, kindPodWrites, kindHostWrites, kindElsewhere)
 			}
-			return nil
 		})
 	}
-	return g.Wait()
+	open.Wait()
+}
+
+// hostFails notes what a host could not do for the cells of these kinds.
+func (r *run) hostFails(node string, err error, kinds ...kind) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, k := range kinds {
+		r.hostErr[hostCell{node, k}] = err
+	}
+}
+
+// hostCell is a kind of cell at a node.
+type hostCell struct {
+	node string
+	kind kind
+}
+
+// hostError is what a cell's hosts could not do for it.
+func (r *run) hostError(c Cell) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.hostErr[hostCell{c.Dst, c.kind}]; err != nil {
+		return fmt.Errorf("%s: %w", c.Dst, err)
+	}
+	if err := r.hostErr[hostCell{c.Src, c.kind}]; err != nil {
+		return fmt.Errorf("%s: %w", c.Src, err)
+	}
+	return nil
 }
 
 // makeImagePods sends each host the images that its cells want, and makes the pods that run them: after the images, since they are
@@ -143,7 +168,8 @@ func (r *run) makeImagePods(ctx context.Context) error {
 			r.Event(report.Event{Kind: report.Progress, Host: n.Name, Step: "set up", Message: "sending new images"})
 			err := r.Machines[n.Name].ImportImage(ctx, func(w io.Writer) error { return r.Images.Archive(ctx, w, r.RunID+"/"+n.Name, images) })
 			if err != nil {
-				return fmt.Errorf("%s: %w", n.Name, err)
+				r.hostFails(n.Name, err, kindOwn, kindForeign)
+				return nil
 			}
 			return r.makeObjects(ctx, pods)
 		})
@@ -163,7 +189,7 @@ func other(arch platform.Arch) platform.Arch {
 
 // hasHostDir tells whether a node's probes mount a directory of its host.
 func (r *run) hasHostDir(n Node) bool {
-	return n.NoMachine == "" && r.has(n.Name, kindPodWrites, kindHostWrites, kindElsewhere)
+	return n.NoMachine == "" && r.has(n.Name, kindPodWrites, kindHostWrites, kindElsewhere) && r.hostError(Cell{Dst: n.Name, kind: kindPodWrites}) == nil
 }
 
 // wantedObjects are the objects that need nothing but the namespace and the directories.

@@ -47,6 +47,9 @@ func (r *run) try(ctx context.Context, c Cell) outcome {
 	if !ok {
 		return blocked("this hybridctl does not know how to try %q", c.kind)
 	}
+	if err := r.hostError(c); err != nil {
+		return failed("the host: %v", err)
+	}
 	return f(r, ctx, c)
 }
 
