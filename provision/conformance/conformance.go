@@ -31,6 +31,7 @@ type API interface {
 	Nodes(ctx context.Context) ([]kube.Node, error)
 	Namespaces(ctx context.Context, label string) ([]string, error)
 	Apply(ctx context.Context, manifests []byte, o kube.ApplyOptions) ([]kube.ObjectChange, error)
+	Create(ctx context.Context, manifests []byte) error
 	Delete(ctx context.Context, manifests []byte) ([]kube.ObjectChange, error)
 	DeleteNamespace(ctx context.Context, name string) error
 	Pods(ctx context.Context, namespace, labels string) ([]kube.Pod, error)

@@ -268,6 +268,11 @@ func (c *fake) parse(b []byte) []manifest {
 	return out
 }
 
+func (c *fake) Create(ctx context.Context, manifests []byte) error {
+	_, err := c.Apply(ctx, manifests, kube.ApplyOptions{})
+	return err
+}
+
 func (c *fake) Apply(ctx context.Context, b []byte, _ kube.ApplyOptions) ([]kube.ObjectChange, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

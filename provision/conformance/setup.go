@@ -65,10 +65,7 @@ func (r *run) makeObjects(ctx context.Context, all []object) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(objectsAtOnce)
 	for _, o := range all {
-		g.Go(func() error {
-			_, err := r.API.Apply(ctx, manifests(o), kube.ApplyOptions{})
-			return err
-		})
+		g.Go(func() error { return r.API.Create(ctx, manifests(o)) })
 	}
 	return g.Wait()
 }
