@@ -302,6 +302,10 @@ func (m machine) ImportImage(ctx context.Context, write func(io.Writer) error) e
 	return m.ImportImages(ctx, write)
 }
 
+func (m machine) RemoveImage(ctx context.Context, ref string) error {
+	return m.RemoveImages(ctx, []string{ref})
+}
+
 // imageMaker makes images out of the bundle's.
 type imageMaker struct{ bundle *bundle.Bundle }
 

@@ -51,12 +51,6 @@ func (h *Host) FileID(ctx context.Context, path string) (string, error) {
 	return strings.TrimSpace(string(out.Stdout)), nil
 }
 
-// RemoveImage takes an image's name away from containerd; one that is not there is no error.
-func (h *Host) RemoveImage(ctx context.Context, ref string) error {
-	_, err := h.runner.Run(ctx, remote.Command{Argv: []string{ctr, "-n", "k8s.io", "images", "rm", ref}, Sudo: true})
-	return err
-}
-
 // DropUDP throws away the datagrams that come from an address to a port, until undo.
 func (h *Host) DropUDP(ctx context.Context, from string, port int) (undo func(context.Context) error, err error) {
 	rule := func(ctx context.Context, verb string) error {

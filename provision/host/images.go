@@ -37,6 +37,15 @@ func (h *Host) ImportImages(ctx context.Context, write func(io.Writer) error) er
 	return nil
 }
 
+// RemoveImages takes images away from containerd, with their content and what was unpacked of it. Those that are not there are no error.
+func (h *Host) RemoveImages(ctx context.Context, refs []string) error {
+	argv := append([]string{ctr, "-n", "k8s.io", "images", "rm", "--sync"}, refs...)
+	if _, err := h.runner.Run(ctx, remote.Command{Argv: argv, Sudo: true}); err != nil {
+		return fmt.Errorf("remove images: %w", err)
+	}
+	return nil
+}
+
 // Images returns the images in the k8s.io namespace: the digest each name points to.
 func (h *Host) Images(ctx context.Context) (map[string]string, error) {
 	out, err := h.runner.Run(ctx, remote.Command{Argv: []string{ctr, "-n", "k8s.io", "images", "ls"}, Sudo: true})

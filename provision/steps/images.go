@@ -24,6 +24,9 @@ func (x *Steps) applyImages(ctx context.Context, s plan.Step, h *host.Host) (str
 	if err != nil {
 		return "", err
 	}
+	if err := x.forgetUnsynced(ctx, s, h, in, have); err != nil {
+		return "", err
+	}
 	var missing []string
 	blobs := map[string]bool{} // what the host's content store has already
 	arch := x.env.Facts(s.Host).Arch
@@ -39,6 +42,11 @@ func (x *Steps) applyImages(ctx context.Context, s plan.Step, h *host.Host) (str
 	batches, total, err := x.batches(arch, missing, blobs)
 	if err != nil {
 		return "", err
+	}
+	if len(batches) > 0 {
+		if err := h.Mark(ctx, host.Marker{Step: string(s.Kind), State: host.MarkerStarted, Digest: x.env.Facts(s.Host).BootID}); err != nil {
+			return "", err
+		}
 	}
 	var sent int64
 	for _, batch := range batches {
@@ -62,6 +70,28 @@ func (x *Steps) applyImages(ctx context.Context, s plan.Step, h *host.Host) (str
 		return "", err
 	}
 	return fmt.Sprintf("%d images imported, %d there already, %d MB sent", len(missing), len(in.Images)-len(missing), sent/1e6), nil
+}
+
+// forgetUnsynced removes the images of an import that did not end before its host lost power, or was started anew: containerd knows
+// them as unpacked, and does not sync what it unpacks, so that their programs may be empty files. The digest of a started marker is
+// the boot it was of. What a finished import brought is on the disk: the marker is written after it.
+func (x *Steps) forgetUnsynced(ctx context.Context, s plan.Step, h *host.Host, in plan.ImagesInputs, have map[string]string) error {
+	f := x.env.Facts(s.Host)
+	m, ok := f.Markers[string(s.Kind)]
+	if !ok || m.State != host.MarkerStarted || m.Digest == f.BootID {
+		return nil
+	}
+	var refs []string
+	for _, i := range in.Images {
+		if have[i.Ref] != "" {
+			refs = append(refs, i.Ref)
+			delete(have, i.Ref)
+		}
+	}
+	if len(refs) == 0 {
+		return nil
+	}
+	return h.RemoveImages(ctx, refs)
 }
 
 func (x *Steps) haveBlobs(arch platform.Arch, ref string, blobs map[string]bool) error {

@@ -137,6 +137,6 @@ printf %s "$files" | while read -r sha path; do
 	stat -c "file $sha %s %a %.9Y $path" "$path" | sed 's/^\(file [^ ]* [^ ]* [^ ]* [0-9]*\)\.\([0-9]*\) /\1\2 /'
 done >>"$m"
 printf %s "$rest" >>"$m"
-sync -f "$m" 2>/dev/null || true
+sync -f "$m" /usr/local /etc 2>/dev/null || sync
 mv -f "$m" "$markers/$step"
 rm -rf "$staging"
