@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hybridctl/hybridctl/provision/bundle"
 	"github.com/hybridctl/hybridctl/provision/bundle/bundletest"
 	"github.com/hybridctl/hybridctl/provision/conformance"
 	"github.com/hybridctl/hybridctl/provision/inventory"
@@ -41,6 +42,8 @@ type sim struct {
 	api   *fakeAPI
 	c     *inventory.Cluster
 	state string
+
+	bundle *bundle.Bundle
 }
 
 type simHost struct {
@@ -65,6 +68,7 @@ func newSim(t testing.TB, n int, o remotetest.Options) *sim {
 	s := &sim{t: t, fleet: remotetest.NewFleet(t, n, o), hosts: map[string]*simHost{}, api: newFakeAPI()}
 	s.state = filepath.Join(t.TempDir(), "state")
 	b := bundletest.Make(t, platform.AMD64, platform.ARM64)
+	s.bundle = b
 	c := &inventory.Cluster{APIVersion: inventory.APIVersion, Kind: inventory.Kind, Metadata: inventory.Metadata{Name: "sim"}, Path: filepath.Join(t.TempDir(), "inventory.yaml")}
 	c.Spec.Kubernetes.Version = b.Manifest.KubernetesVersion
 	c.Spec.Bundle = b.Dir
@@ -88,6 +92,7 @@ func newSim(t testing.TB, n int, o remotetest.Options) *sim {
 	}
 	s.fleet.On(remotetest.Prefix("/usr/local/bin/ctr -n k8s.io images ls"), s.answer("images"))
 	s.fleet.On(remotetest.Prefix("/usr/local/bin/ctr -n k8s.io images import"), s.answer("import"))
+	s.fleet.On(remotetest.Prefix("/usr/local/bin/ctr -n k8s.io images rm"), s.answer("forget"))
 	s.fleet.On(remotetest.Prefix("cat -- /etc/kubernetes/admin.conf"), s.answer("admin.conf"))
 	s.fleet.On(remotetest.Prefix("systemctl start"), s.answer("start"))
 	return s
@@ -180,6 +185,8 @@ func (h *simHost) carryOut(what string, args []string, in []byte, session *remot
 		h.apply(in)
 	case "import":
 		h.images["imported"] = fmt.Sprint(len(in))
+	case "forget":
+		clear(h.images)
 	case "mark":
 		h.markers[args[0]] = string(in)
 	case "kubeadm":

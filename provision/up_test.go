@@ -241,6 +241,43 @@ func TestUp_DriftIsMended(t *testing.T) {
 	}
 }
 
+// TestUp_ImportCutOff: what containerd unpacked before its host lost power may be empty files, although it knows the images.
+func TestUp_ImportCutOff(t *testing.T) {
+	for boot, wantForgotten := range map[string]bool{"another-boot": true, "": false} {
+		s := newSim(t, 2, remotetest.Options{})
+		mustUp(t, s)
+		h := s.hosts["host-1"]
+		if boot == "" {
+			boot = strings.TrimSpace(h.fact["boot-id"])
+		}
+		h.mu.Lock()
+		h.markers["images"] = "state started\ndigest " + boot + "\n"
+		for _, i := range s.bundle.Manifest.Images {
+			for _, arch := range platform.All() {
+				if platform.ProfileFor(arch).Spellings[1] == h.arch {
+					h.images[i.Ref] = i.Manifests[arch]
+				}
+			}
+		}
+		h.writes = nil
+		h.mu.Unlock()
+		mustUp(t, s)
+		h.mu.Lock()
+		done := strings.Join(h.writes, "\n")
+		marker := h.markers["images"]
+		h.mu.Unlock()
+		if forgotten := strings.Contains(done, "forget"); forgotten != wantForgotten {
+			t.Errorf("boot %q: forgotten %v, want %v:\n%s", boot, forgotten, wantForgotten, done)
+		}
+		if !strings.Contains(marker, "state done") {
+			t.Errorf("the marker says %q", marker)
+		}
+		if wantForgotten && !strings.Contains(done, "import") {
+			t.Errorf("nothing was imported anew:\n%s", done)
+		}
+	}
+}
+
 func TestUp_MissingBundleFile(t *testing.T) {
 	s := newSim(t, 1, remotetest.Options{})
 	s.c.Spec.Bundle = filepath.Join(t.TempDir(), "none")
