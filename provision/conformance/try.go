@@ -243,18 +243,24 @@ func (r *run) tryForeign(ctx context.Context, c Cell) outcome {
 	defer cancel()
 	name := slot(podWrong, r.place(c.Dst))
 	var text string
-	err := r.view.until(ctx, func(pods map[string]kube.Pod, events []kube.Event) (string, bool) {
-		p := pods[name]
-		text = p.Problem + "\n" + p.Words + "\n" + warnings(events, "Pod/"+name)
-		switch {
-		case refusesFormat(text) || strings.Contains(p.Words, "exit code"):
-			return "", false
-		case p.Ready:
-			return "a program of another architecture runs here: an emulator hides wrong images", true
+	ended := func(orReady bool) func(map[string]kube.Pod, []kube.Event) (string, bool) {
+		return func(pods map[string]kube.Pod, events []kube.Event) (string, bool) {
+			p := pods[name]
+			text = p.Problem + "\n" + p.Words + "\n" + warnings(events, "Pod/"+name)
+			if refusesFormat(text) || strings.Contains(p.Words, "exit code") || orReady && p.Ready {
+				return "", false
+			}
+			return "a program of another architecture neither runs nor is refused: " + orDefault(p.Problem, "the pod does not exist yet"), false
 		}
-		return "a program of another architecture neither runs nor is refused: " + orDefault(p.Problem, "the pod does not exist yet"), false
-	})
-	if err != nil {
+	}
+	if err := r.view.until(ctx, ended(true)); err != nil {
+		return failed("%v", err)
+	}
+	// A container counts as running, and its pod as Ready, before its program is loaded. Whether it runs, its own answer tells.
+	if _, err := r.agent(name, mainContainer); err == nil {
+		return failed("a program of another architecture runs here: an emulator hides wrong images")
+	}
+	if err := r.view.until(ctx, ended(false)); err != nil {
 		return failed("%v", err)
 	}
 	if refusesFormat(text) {
