@@ -56,6 +56,7 @@ type fake struct {
 	onApply   func(kind, name string)
 	lingers   string // Service that answers on although it has no endpoint or is gone, through that pod
 	wordless  bool   // a foreign program's end is only in its log
+	flashes   bool   // a foreign program's pod is Ready until somebody wants something of it
 	leaky     bool   // the registry gives the image to everybody
 	anywhere  bool   // every node answers for a Service with the policy Local
 }
@@ -84,6 +85,7 @@ type fakePod struct {
 	root       string
 	who        probe.Who
 	log        string
+	dies       string // what it ends with when somebody wants something of it
 	ctx        context.Context
 	stop       context.CancelFunc
 }
@@ -435,6 +437,10 @@ func (c *fake) start(p *fakePod, m manifest) {
 			p.Words += ": " + p.log
 		}
 		p.Problem = p.Words
+		if c.flashes {
+			p.Ready, p.IP, p.dies = true, "127.9.9.9", p.Words
+			p.Problem, p.Words = "", ""
+		}
 		return
 	}
 	tcp, udp := c.listen(p)
@@ -591,6 +597,12 @@ func (c *fake) Exec(ctx context.Context, o kube.ExecOptions) error {
 	p, hook := c.pods[o.Pod], c.onExec
 	c.mu.Unlock()
 	switch {
+	case p != nil && p.dies != "":
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		p.Ready, p.Problem, p.Words, p.dies = false, p.dies, p.dies, ""
+		c.notify()
+		return errors.New("cannot exec in a stopped container")
 	case p == nil || !slices.Contains(p.containers, o.Container):
 		return fmt.Errorf("no container %s/%s", o.Pod, o.Container)
 	case !slices.Equal(o.Argv, []string{probePath, "agent"}):

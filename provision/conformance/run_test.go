@@ -418,6 +418,17 @@ func TestRun_TheReasonIsInTheLog(t *testing.T) {
 	}
 }
 
+// A pod is Ready for a moment although its program cannot be loaded: that is no emulator.
+func TestRun_ReadyForAMoment(t *testing.T) {
+	c := newFake(t, amd64, arm64)
+	c.flashes = true
+	o := c.options()
+	o.Checks = []string{"N2"}
+	if d, err := fullRun(t, o); err != nil || d.Verdict() != report.Passed {
+		t.Errorf("%s, %v: %+v", d.Verdict(), err, d.Cells)
+	}
+}
+
 // A port that another Service has is not a port that should be closed: another one is drawn.
 func TestRun_NodePortsOfOthers(t *testing.T) {
 	for name, c := range map[string]struct {
