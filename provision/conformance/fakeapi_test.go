@@ -1,0 +1,437 @@
+package conformance
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/platform"
+	"github.com/hybridctl/hybridctl/provision/probe"
+)
+
+func (c *fake) Nodes(context.Context) ([]kube.Node, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var out []kube.Node
+	for _, n := range c.nodes {
+		out = append(out, kube.Node{
+			Name: n.name, Ready: n.ready, Arch: string(n.arch), ArchLabel: string(n.arch), InternalIPs: []string{n.address}, KernelVersion: "6.12",
+			PodCIDR: c.ip(fmt.Sprintf("%d.0/24", n.place)), ControlPlane: n.place == 0,
+		})
+	}
+	slices.SortFunc(out, func(a, b kube.Node) int { return strings.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+func (c *fake) Namespaces(_ context.Context, label string) ([]string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if label != RunLabel {
+		c.t.Errorf("asked for namespaces with the label %q", label)
+	}
+	return slices.Sorted(maps.Keys(c.spaces)), nil
+}
+
+func (c *fake) parse(b []byte) []manifest {
+	var out []manifest
+	for _, document := range bytes.Split(b, []byte("---\n")) {
+		if len(document) == 0 {
+			continue
+		}
+		var m manifest
+		if err := json.Unmarshal(document, &m); err != nil {
+			c.t.Errorf("%v in %s", err, document)
+		}
+		if m.Metadata.Labels[RunLabel] == "" || m.Kind != "Namespace" && m.Metadata.Namespace == "" {
+			c.t.Errorf("%s %s lacks its label or namespace", m.Kind, m.Metadata.Name)
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
+func (c *fake) Create(ctx context.Context, manifests []byte) error {
+	_, err := c.Apply(ctx, manifests, kube.ApplyOptions{})
+	return err
+}
+
+func (c *fake) Apply(ctx context.Context, b []byte, _ kube.ApplyOptions) ([]kube.ObjectChange, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	for _, m := range c.parse(b) {
+		if c.onApply != nil {
+			c.onApply(m.Kind, m.Metadata.Name)
+		}
+		c.mu.Lock()
+		err := c.forbidden[m.Kind]
+		if err == nil && m.Kind != "Namespace" && !c.spaces[m.Metadata.Namespace] {
+			err = fmt.Errorf("namespace %s not found", m.Metadata.Namespace)
+		}
+		if err == nil {
+			switch m.Kind {
+			case "Namespace":
+				c.spaces[m.Metadata.Name] = true
+			case "Secret":
+				c.secrets[m.Metadata.Name] = m.StringData[".dockerconfigjson"]
+			case "Service":
+				err = c.applyService(m)
+			case "Pod":
+				c.applyPod(m)
+			default:
+				err = fmt.Errorf("no kind %s", m.Kind)
+			}
+		}
+		c.notify()
+		c.mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
+}
+
+func (c *fake) applyService(m manifest) error {
+	s := c.svcs[m.Metadata.Name]
+	if s == nil {
+		s = &fakeService{ip: c.ip(fmt.Sprintf("210.%d", c.next()))}
+	}
+	s.selector, s.policy = m.Spec.Selector, m.Spec.ExternalTrafficPolicy
+	if m.Spec.Type == "NodePort" {
+		wanted := m.Spec.Ports[0].NodePort
+		for name, o := range c.svcs {
+			if wanted != 0 && o.port == wanted && name != m.Metadata.Name || c.ports[wanted] {
+				return fmt.Errorf("provided port is already allocated: %d", wanted)
+			}
+		}
+		switch {
+		case wanted != 0:
+			s.port = wanted
+		case s.port == 0:
+			s.port = firstNodePort + nodePorts + c.next() // beyond those that are chosen
+		}
+	}
+	c.svcs[m.Metadata.Name] = s
+	return nil
+}
+
+// applyPod schedules a pod and leaves it to its node.
+func (c *fake) applyPod(m manifest) {
+	if c.pods[m.Metadata.Name] != nil {
+		return
+	}
+	p := &fakePod{root: filepath.Join(c.dir, "pods", m.Metadata.Name+fmt.Sprint(c.next()))}
+	p.ctx, p.stop = context.WithCancel(context.Background())
+	p.Pod = kube.Pod{
+		Namespace: m.Metadata.Namespace, Name: m.Metadata.Name, UID: fmt.Sprintf("uid-%s-%d", m.Metadata.Name, c.next()), Labels: m.Metadata.Labels,
+		Problem: "its kubelet has not started it yet",
+	}
+	for _, one := range m.Spec.Containers {
+		p.containers = append(p.containers, one.Name)
+	}
+	c.pods[p.Name] = p
+	for _, n := range c.nodes {
+		if m.Spec.NodeName == n.name || m.Spec.NodeName == "" && n.ready && n.fits(m) {
+			p.node, p.Node = n, n.name
+			break
+		}
+	}
+	if p.node == nil {
+		p.Unschedulable = "0 nodes are available: none matches the selector"
+		p.Problem = "not scheduled: " + p.Unschedulable
+		return
+	}
+	c.done.Go(func() { c.start(p, m) })
+}
+
+func (n *fakeNode) fits(m manifest) bool {
+	for key, value := range m.Spec.NodeSelector {
+		if key != "kubernetes.io/arch" || value != string(n.arch) {
+			return false
+		}
+	}
+	if a := m.Spec.Affinity; a != nil {
+		e := a.NodeAffinity.Required.NodeSelectorTerms[0].MatchExpressions[0]
+		return e.Key == "kubernetes.io/arch" && e.Operator == "In" && slices.Contains(e.Values, string(n.arch))
+	}
+	return true
+}
+
+func (c *fake) event(p *fakePod, kind, reason, message string) {
+	c.events = append(c.events, kube.Event{Object: "Pod/" + p.Name, Type: kind, Reason: reason, Message: message, Count: 1, Last: time.Unix(int64(len(c.events)), 0)})
+}
+
+// start is what a kubelet does with a pod.
+func (c *fake) start(p *fakePod, m manifest) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer c.notify()
+	n := p.node
+	if n.gone || n.stuck || p.ctx.Err() != nil {
+		return
+	}
+	p.HostIP = n.address
+	main := m.Spec.Containers[0]
+	if !slices.Equal(main.Command, []string{probePath}) || !slices.Equal(main.Args, []string{"serve"}) || m.Spec.HostNetwork {
+		c.t.Errorf("pod %s does not serve: %+v", p.Name, m.Spec)
+	}
+	if err := errors.Join(os.MkdirAll(filepath.Join(p.root, "shared"), 0o755)); err != nil {
+		c.t.Error(err)
+	}
+	for _, v := range m.Spec.Volumes {
+		if v.HostPath == nil {
+			continue
+		}
+		path := n.path(v.HostPath.Path)
+		if _, err := os.Stat(path); err != nil && v.HostPath.Type == "Directory" {
+			c.event(p, "Warning", "FailedMount", "MountVolume.SetUp failed: hostPath type check failed: "+v.HostPath.Path+" is not a directory")
+			return
+		}
+		if err := errors.Join(os.MkdirAll(path, 0o755), os.Symlink(path, filepath.Join(p.root, "host"))); err != nil {
+			c.t.Error(err)
+		}
+	}
+	machine, ok := n.images[main.Image]
+	switch {
+	case main.Image == privateImage && main.ImagePullPolicy == "Always":
+		allowed := c.leaky
+		for _, s := range m.Spec.ImagePullSecrets {
+			allowed = allowed || strings.Contains(c.secrets[s.Name], `"`+password+`"`) && strings.Contains(c.secrets[s.Name], `"private.test"`)
+		}
+		if !allowed {
+			c.event(p, "Warning", "Failed", "failed to pull image: 401 Unauthorized")
+			p.Problem, p.Words = "container probe: ErrImagePull", "container probe: ErrImagePull"
+			return
+		}
+		c.event(p, "Normal", "Pulled", "Successfully pulled image in 1.2s")
+		machine = n.arch
+	case !ok:
+		p.Problem, p.Words = "container probe: ErrImageNeverPull", "container probe: ErrImageNeverPull"
+		c.event(p, "Warning", "ErrImageNeverPull", "the image is not there")
+		return
+	}
+	if machine != n.arch && !n.emulates {
+		p.log = "exec /probe: exec format error"
+		p.Words = "container probe: last ended with exit code 255"
+		if !c.wordless {
+			p.Words += ": " + p.log
+		}
+		p.Problem = p.Words
+		if c.flashes {
+			p.Ready, p.IP, p.dies = true, "127.9.9.9", p.Words
+			p.Problem, p.Words = "", ""
+		}
+		return
+	}
+	tcp, udp := c.listen(p)
+	if tcp == nil {
+		return
+	}
+	profile := platform.ProfileFor(machine)
+	p.who = probe.Who{
+		Version: probe.Version, UID: p.UID, Pod: p.Name, Node: n.name, Container: mainContainer, UnameM: n.uname, ELF: int(profile.ELFMachine), PageSize: 4096,
+	}
+	who := p.who
+	if c.lie != nil {
+		c.lie(&who)
+	}
+	p.Ready, p.Problem = true, ""
+	c.done.Go(func() {
+		if err := probe.Serve(p.ctx, who, tcp, udp); err != nil {
+			c.t.Errorf("%s: %v", p.Name, err)
+		}
+	})
+}
+
+// listen gives a pod an address and opens its sockets.
+func (c *fake) listen(p *fakePod) (net.Listener, net.PacketConn) {
+	p.IP = c.ip(fmt.Sprintf("%d.%d", p.node.place, c.next()%250+1))
+	tcp, err := net.Listen("tcp", at(p.IP, probe.Port))
+	if err != nil {
+		c.t.Error(err)
+		return nil, nil
+	}
+	udp, err := net.ListenPacket("udp", at(p.IP, probe.Port))
+	if err != nil {
+		c.t.Error(err)
+		return nil, nil
+	}
+	c.used = append(c.used, p.IP)
+	return tcp, udp
+}
+
+func (c *fake) Delete(_ context.Context, b []byte) ([]kube.ObjectChange, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, m := range c.parse(b) {
+		if m.Kind != "Service" || c.svcs[m.Metadata.Name] == nil {
+			return nil, fmt.Errorf("no %s %s", m.Kind, m.Metadata.Name)
+		}
+		if !strings.HasPrefix(m.Metadata.Name, c.lingers) || c.lingers == "" {
+			delete(c.svcs, m.Metadata.Name)
+		}
+	}
+	return nil, nil
+}
+
+func (c *fake) DeleteNamespace(ctx context.Context, name string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.forbidden["delete"]; err != nil {
+		return err
+	}
+	if !c.spaces[name] {
+		return nil
+	}
+	delete(c.spaces, name)
+	for _, p := range c.pods {
+		p.stop()
+	}
+	clear(c.pods)
+	clear(c.svcs)
+	clear(c.secrets)
+	c.events = nil
+	c.notify()
+	return nil
+}
+
+// all lists the pods of a namespace, or of all; c.mu is held.
+func (c *fake) all(namespace string) []kube.Pod {
+	var out []kube.Pod
+	for _, name := range slices.Sorted(maps.Keys(c.pods)) {
+		out = append(out, c.pods[name].Pod)
+	}
+	out = append(out, c.others...)
+	return slices.DeleteFunc(out, func(p kube.Pod) bool { return namespace != "" && p.Namespace != namespace })
+}
+
+func (c *fake) Pods(_ context.Context, namespace, labels string) ([]kube.Pod, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	key, value, _ := strings.Cut(labels, "=")
+	return slices.DeleteFunc(c.all(namespace), func(p kube.Pod) bool { return key != "" && p.Labels[key] != value }), nil
+}
+
+func (c *fake) WaitPods(ctx context.Context, namespace string, missing func([]kube.Pod, []kube.Event) []kube.Missing, _ kube.WaitOptions) error {
+	for {
+		c.mu.Lock()
+		pods, events, changed := c.all(namespace), slices.Clone(c.events), c.changed
+		c.mu.Unlock()
+		if len(missing(pods, events)) == 0 {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (c *fake) Services(context.Context, string) ([]kube.Service, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var out []kube.Service
+	for name, s := range c.svcs {
+		out = append(out, kube.Service{Name: name, ClusterIP: s.ip, NodePorts: map[string]int{"TCP": s.port, "UDP": s.port}})
+	}
+	return out, nil
+}
+
+func (c *fake) Events(context.Context, string) ([]kube.Event, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.events), nil
+}
+
+func (c *fake) PodLog(_ context.Context, _, pod, _ string, _ int64) ([]byte, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p := c.pods[pod]; p != nil {
+		return []byte(p.log), nil
+	}
+	return nil, fmt.Errorf("no pod %s", pod)
+}
+
+func (c *fake) WaitNodesReady(_ context.Context, names []string, _ kube.WaitOptions) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, name := range names {
+		if n := c.node(name); n == nil || !n.ready {
+			return &kube.NotReadyError{What: "nodes", Missing: []kube.Missing{{Object: "node " + name, Node: name, Reason: "NotReady: kubelet stopped posting status"}}, Cause: context.DeadlineExceeded}
+		}
+	}
+	return nil
+}
+
+func (c *fake) WaitDaemonSets(ctx context.Context, nodes []string, o kube.WaitOptions) error {
+	return c.WaitNodesReady(ctx, nodes, o)
+}
+
+// Exec runs an agent in this process. On a node that is gone nothing is heard any more, until the context ends.
+func (c *fake) Exec(ctx context.Context, o kube.ExecOptions) error {
+	c.mu.Lock()
+	p, hook := c.pods[o.Pod], c.onExec
+	c.mu.Unlock()
+	switch {
+	case p != nil && p.dies != "":
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		p.Ready, p.Problem, p.Words, p.dies = false, p.dies, p.dies, ""
+		c.notify()
+		return errors.New("cannot exec in a stopped container")
+	case p == nil || !slices.Contains(p.containers, o.Container):
+		return fmt.Errorf("no container %s/%s", o.Pod, o.Container)
+	case !slices.Equal(o.Argv, []string{probePath, "agent"}):
+		return fmt.Errorf("cannot run %v", o.Argv)
+	case hook != nil:
+		if err := hook(o.Pod, o.Container); err != nil {
+			return err
+		}
+	}
+	who := p.who
+	who.Container = o.Container
+	agent := probe.Agent{Who: who, Dialer: podDialer{p, c}, Lookup: c.lookup, Root: p.root}
+	ended := make(chan error, 1)
+	go func() { ended <- agent.Run(ctx, o.Stdin, podWriter{p, c, o.Stdout}) }()
+	select {
+	case err := <-ended:
+		if c.isGone(p.node) {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-p.ctx.Done():
+		return errors.New("the container has ended")
+	}
+}
+
+// podWriter is a pod's way to who listens: what a node says that is gone is lost.
+type podWriter struct {
+	p   *fakePod
+	c   *fake
+	out io.Writer
+}
+
+func (w podWriter) Write(b []byte) (int, error) {
+	if w.c.isGone(w.p.node) {
+		return len(b), nil
+	}
+	return w.out.Write(b)
+}

@@ -1,0 +1,130 @@
+package conformance
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+)
+
+func (n *fakeNode) path(p string) string { return filepath.Join(n.dir, p) }
+
+// reach fails when the host is gone.
+func (n *fakeNode) reach(ctx context.Context) error {
+	if n.c.isGone(n) {
+		return fmt.Errorf("%s: the connection was lost", n.name)
+	}
+	return ctx.Err()
+}
+
+func (n *fakeNode) UnameM(ctx context.Context) (string, error) { return n.uname, n.reach(ctx) }
+
+func (n *fakeNode) DropUDP(ctx context.Context, from string, port int) (func(context.Context) error, error) {
+	if err := n.reach(ctx); err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(n.c.nodes, func(o *fakeNode) bool { return o.address == from })
+	if i < 0 || port != vxlanPort {
+		return nil, fmt.Errorf("cannot drop %s %d", from, port)
+	}
+	key := [2]string{n.c.nodes[i].name, n.name}
+	n.c.mu.Lock()
+	defer n.c.mu.Unlock()
+	n.c.drops[key] = true
+	return func(context.Context) error {
+		n.c.mu.Lock()
+		defer n.c.mu.Unlock()
+		delete(n.c.drops, key)
+		return nil
+	}, nil
+}
+
+func (n *fakeNode) MakeDir(ctx context.Context, path string) error {
+	if n.refuses != nil {
+		return n.refuses
+	}
+	return errors.Join(n.reach(ctx), os.MkdirAll(n.path(path), 0o755))
+}
+
+func (n *fakeNode) WriteFile(ctx context.Context, path, text string) error {
+	if err := n.reach(ctx); err != nil {
+		return err
+	}
+	return os.WriteFile(n.path(path), []byte(text), 0o644)
+}
+
+func (n *fakeNode) ReadFile(ctx context.Context, path string) (text, id string, err error) {
+	if err := n.reach(ctx); err != nil {
+		return "", "", err
+	}
+	b, err := os.ReadFile(n.path(path))
+	if err != nil {
+		return "", "", err
+	}
+	var st syscall.Stat_t
+	err = syscall.Stat(n.path(path), &st)
+	if n.copies {
+		st.Ino++
+	}
+	return string(b), fmt.Sprintf("%d:%d", st.Dev, st.Ino), err
+}
+
+func (n *fakeNode) RemoveDir(ctx context.Context, path string) error {
+	if err := n.reach(ctx); err != nil {
+		return err
+	}
+	return os.RemoveAll(n.path(path))
+}
+
+func (n *fakeNode) ImportImage(ctx context.Context, write func(io.Writer) error) error {
+	if n.refuses != nil {
+		return n.refuses
+	}
+	if err := n.reach(ctx); err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	if err := write(&b); err != nil {
+		return err
+	}
+	var images []MadeImage
+	if err := json.Unmarshal(b.Bytes(), &images); err != nil {
+		return err
+	}
+	n.c.mu.Lock()
+	defer n.c.mu.Unlock()
+	for _, i := range images {
+		if i.Claims != n.arch {
+			return fmt.Errorf("image %s claims %s on %s", i.Ref, i.Claims, n.name)
+		}
+		n.images[i.Ref] = i.Holds
+	}
+	return nil
+}
+
+func (n *fakeNode) RemoveImage(ctx context.Context, ref string) error {
+	if err := n.reach(ctx); err != nil {
+		return err
+	}
+	n.c.mu.Lock()
+	defer n.c.mu.Unlock()
+	delete(n.images, ref)
+	return nil
+}
+
+func (n *fakeNode) Evidence(ctx context.Context) ([]byte, error) {
+	return []byte("journal of " + n.name + ": password=" + password + "\n"), n.reach(ctx)
+}
+
+// fakeImages makes images: the words about them.
+type fakeImages struct{}
+
+func (fakeImages) Archive(_ context.Context, w io.Writer, _ string, images []MadeImage) error {
+	return json.NewEncoder(w).Encode(images)
+}

@@ -1,0 +1,94 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/probe"
+)
+
+func (r *run) tryPodWrites(ctx context.Context, c Cell) outcome {
+	a, err := r.agent(slot(podA, r.place(c.Dst)), mainContainer)
+	if err != nil {
+		return blocked("%v", err)
+	}
+	text := r.nonces(Cell{Check: c.Check, Name: c.Name, Dst: c.Dst, times: 1})[0]
+	if _, err := a.ask(ctx, probe.Order{Op: probe.OpWrite, Path: "/host/by-pod", Text: text}); err != nil {
+		return failed("the pod cannot write: %v", err)
+	}
+	inPod, err := a.ask(ctx, probe.Order{Op: probe.OpRead, Path: "/host/by-pod"})
+	if err != nil {
+		return failed("the pod cannot read what it wrote: %v", err)
+	}
+	path := hostDirs + r.RunID + "/by-pod"
+	if r.Fault.is(faultByte, c.Dst) {
+		if err := r.Machines[c.Dst].WriteFile(ctx, path, flip(text)); err != nil {
+			return failed("the fault could not be made: %v", err)
+		}
+	}
+	got, id, err := r.Machines[c.Dst].ReadFile(ctx, path)
+	switch {
+	case err != nil:
+		return failed("the host does not have what the pod wrote: %v", err)
+	case got == text && id != inPod.FileID:
+		return failed("the host's file is another one: device and inode %s, the pod's %s", id, inPod.FileID)
+	}
+	return same(got, text, "the pod wrote", "the host has")
+}
+
+func (r *run) tryHostWrites(ctx context.Context, c Cell) outcome {
+	a, err := r.agent(slot(podB, r.place(c.Dst)), mainContainer)
+	if err != nil {
+		return blocked("%v", err)
+	}
+	text := r.nonces(Cell{Check: c.Check, Name: c.Name, Dst: c.Dst, times: 1})[0]
+	if err := r.Machines[c.Dst].WriteFile(ctx, hostDirs+r.RunID+"/by-host", text); err != nil {
+		return failed("the host cannot write: %v", err)
+	}
+	got, err := a.ask(ctx, probe.Order{Op: probe.OpRead, Path: "/host/by-host"})
+	if err != nil {
+		return failed("another pod cannot read what the host wrote: %v", err)
+	}
+	return same(got.Text, text, "the host wrote", "the pod read")
+}
+
+func (r *run) tryElsewhere(ctx context.Context, c Cell) outcome {
+	name := fmt.Sprintf("only-on-%d", r.place(c.Dst))
+	if err := r.Machines[c.Dst].WriteFile(ctx, hostDirs+r.RunID+"/"+name, r.RunID); err != nil {
+		return failed("the host cannot write: %v", err)
+	}
+	a, err := r.agent(slot(podA, r.place(c.Src)), mainContainer)
+	if err != nil {
+		return blocked("%v", err)
+	}
+	_, err = a.ask(ctx, probe.Order{Op: probe.OpRead, Path: "/host/" + name})
+	var refused *orderError
+	switch {
+	case err == nil:
+		return failed("a pod on %s sees the file of %s: the directory is shared", c.Src, c.Dst)
+	case errors.As(err, &refused) && refused.answer.NotExist:
+		return passed()
+	}
+	return failed("a pod on %s cannot look: %v", c.Src, err)
+}
+
+func (r *run) tryNoDirectory(ctx context.Context, c Cell) outcome {
+	ctx, cancel := context.WithTimeout(ctx, r.Patience)
+	defer cancel()
+	name := slot(podNoDir, r.place(c.Dst))
+	err := r.view.until(ctx, func(pods map[string]kube.Pod, events []kube.Event) (string, bool) {
+		switch {
+		case pods[name].Ready:
+			return "a pod runs although the directory it wants does not exist", true
+		case said(events, "Pod/"+name, "FailedMount"):
+			return "", false
+		}
+		return "the kubelet does not say that the directory is missing", false
+	})
+	if err != nil {
+		return failed("%v", err)
+	}
+	return passed()
+}

@@ -1,0 +1,256 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hybridctl/hybridctl/provision/probe"
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+func TestRun_Interrupted(t *testing.T) {
+	for name, when := range map[string]func(c *fake, o *Options, cancel func()){
+		"while setting up": func(c *fake, _ *Options, cancel func()) {
+			c.onApply = func(kind, _ string) {
+				if kind == "Pod" {
+					cancel()
+				}
+			}
+		},
+		"while pods start": func(c *fake, o *Options, cancel func()) { c.node("arm-1").stuck = true; o.Event = onDone("N1", cancel) },
+		"while cells are tried": func(c *fake, _ *Options, cancel func()) {
+			c.onExec = func(string, string) error { cancel(); return nil }
+		},
+		"when most is done": func(_ *fake, o *Options, cancel func()) { o.Event = onDone("S8", cancel) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newFake(t, amd64, arm64)
+			o := c.options()
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			when(c, &o, func() { cancel(errors.New("SIGINT")) })
+			o.KeepOnFailure = true // an interruption is no failure
+			var planned []Cell
+			o.Planned = func(cells []Cell) { planned = cells }
+			d, err := Run(ctx, o)
+			wantComplete(t, d, planned)
+			if err == nil || !strings.Contains(err.Error(), "SIGINT") || !strings.Contains(d.Error, "interrupted") || errors.Is(err, ErrSetup) || d.Verdict() != report.Failing {
+				t.Errorf("got %v, %q", err, d.Error)
+			}
+			for _, cell := range d.Cells {
+				if cell.Verdict == report.Failing || cell.Verdict == report.Flaky {
+					t.Errorf("%s: %s: %s", cell.ID(), cell.Verdict, cell.Reason)
+				}
+			}
+			c.wantNothingLeft(t)
+		})
+	}
+}
+
+// onDone acts at the end of the first cell of a check.
+func onDone(check string, act func()) func(report.Event) {
+	var once sync.Once
+	return func(e report.Event) {
+		if e.Kind == report.Done && e.Step == check {
+			once.Do(act)
+		}
+	}
+}
+
+// A node that goes away takes its own cells with it, and no others; the run ends, and says so.
+func TestRun_ANodeGoesAway(t *testing.T) {
+	c := newFake(t, amd64, arm64, arm64)
+	o := c.options()
+	o.pace.rulesLag, o.pace.answer = 100*time.Millisecond, 300*time.Millisecond
+	o.pace.attempt, o.pace.stream = time.Second, 2*time.Second
+	o.Patience = time.Second
+	c.onExec = func(pod, _ string) error {
+		if pod == "a-0" {
+			c.goAway("arm-1") // it hears nothing of what it is asked
+		}
+		return nil
+	}
+	d, err := fullRun(t, o)
+	if err == nil || !strings.Contains(d.Error, "arm-1: ") || !strings.Contains(d.Error, "the connection was lost") {
+		t.Errorf("that its host could not be cleaned is not said: %v", err)
+	}
+	passed := 0
+	for _, cell := range d.Cells {
+		concerned := cell.Class == "arm64" || cell.Dst != nil && cell.Dst.Node == "arm-1" || cell.Src != nil && (cell.Src.Node == "arm-1" || strings.HasSuffix(cell.Src.Where, "arm-1"))
+		switch {
+		case cell.Verdict == report.Passed:
+			passed++
+		case !concerned && !always(cell) && cell.Name != "dns/each-server":
+			t.Errorf("%s: %s: %s", cell.ID(), cell.Verdict, cell.Reason)
+		}
+	}
+	if passed == 0 || d.Verdict() != report.Failing {
+		t.Errorf("%d cells passed; the run's verdict is %s", passed, d.Verdict())
+	}
+	c.wantNothingLeft(t)
+}
+
+// A client that cannot be asked any more has not seen that nothing answers.
+func TestRun_SilenceOfTheClientIsNotSilenceOfTheService(t *testing.T) {
+	c := newFake(t, amd64, arm64)
+	o := c.options()
+	o.pace.attempt, o.pace.rulesLag, o.pace.answer = 200*time.Millisecond, 200*time.Millisecond, 200*time.Millisecond
+	o.Checks = []string{"S6"}
+	c.onApply = func(kind, name string) {
+		c.mu.Lock()
+		again := c.svcs["stay-0"] != nil // the second time its endpoint is taken away
+		c.mu.Unlock()
+		if kind == "Service" && name == "stay-0" && again {
+			c.goAway("arm-1")
+		}
+	}
+	d, err := fullRun(t, o)
+	if err == nil {
+		t.Error("the lost host is not said")
+	}
+	for _, cell := range d.Cells {
+		if cell.Name == "endpoint-removed" && cell.Dst.Node == "arm-1" && cell.Verdict == report.Passed {
+			t.Errorf("%s passed", cell.ID())
+		}
+	}
+}
+
+// One lost packet is not yet a closed port.
+func TestRun_OneSilenceIsNotTheEnd(t *testing.T) {
+	c := newFake(t, arm64)
+	c.lingers = "stay-0"
+	var mu sync.Mutex
+	silences := 0
+	c.intercept = func(from, to *fakePod, network string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if s := c.svcs["stay-0"]; s != nil && s.selector[slotLabel] == "none" && silences == 0 {
+			silences++
+			return unanswered(network)
+		}
+		return nil
+	}
+	o := c.options()
+	o.pace.rulesLag = 200 * time.Millisecond
+	o.Checks = []string{"S6"}
+	d, err := fullRun(t, o)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, cell := range d.Cells {
+		if cell.Name == "endpoint-removed" && (cell.Verdict != report.Failing || silences == 0) {
+			t.Errorf("%s: %s %s; %d silences", cell.ID(), cell.Verdict, cell.Reason, silences)
+		}
+	}
+}
+
+// A node that joins while the run is on its way is none of those it knows.
+func TestRun_ANodeJoins(t *testing.T) {
+	c := newFake(t, amd64, arm64)
+	late := *c.node("arm-1")
+	late.name, late.place, late.address, late.dir = "arm-0", 5, c.ip("200.6"), filepath.Join(c.dir, "late")
+	o := c.options()
+	o.Checks = []string{"D"}
+	o.Planned = func([]Cell) { c.nodes = append([]*fakeNode{&late}, c.nodes...) }
+	d, err := Run(t.Context(), o)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, cell := range d.Cells {
+		if cell.Class == "arm64" && (cell.Verdict != report.Failing || !strings.Contains(cell.Reason, "the pod is on arm-0, which was not there when the run began")) || cell.Class != "arm64" && cell.Verdict != report.Passed {
+			t.Errorf("%s: %s: %s", cell.ID(), cell.Verdict, cell.Reason)
+		}
+	}
+}
+
+func TestRun_Keep(t *testing.T) {
+	for _, k := range []struct {
+		name                string
+		keep, onFail, fails bool
+		kept                bool
+	}{
+		{"keep", true, false, false, true},
+		{"keep on failure, and it fails", false, true, true, true},
+		{"keep on failure, and it passes", false, true, false, false},
+		{"it fails", false, false, true, false},
+	} {
+		t.Run(k.name, func(t *testing.T) {
+			c := newFake(t, amd64, arm64)
+			o := c.options()
+			o.Checks, o.Keep, o.KeepOnFailure = []string{"S4", "S8"}, k.keep, k.onFail
+			var said []string
+			var mu sync.Mutex
+			o.Event = func(e report.Event) {
+				mu.Lock()
+				defer mu.Unlock()
+				said = append(said, e.Message)
+			}
+			if k.fails {
+				c.lie = func(w *probe.Who) { w.Node = "elsewhere" }
+			}
+			d, err := fullRun(t, o)
+			if err != nil || (d.Verdict() == report.Failing) != k.fails {
+				t.Errorf("%s, %v", d.Verdict(), err)
+			}
+			if !k.kept {
+				c.wantNothingLeft(t)
+				return
+			}
+			if !c.spaces["hybridctl-conformance-run1"] || len(c.pods) == 0 {
+				t.Error("nothing is kept")
+			}
+			if !slices.ContainsFunc(said, func(s string) bool {
+				return strings.Contains(s, "hybridctl-conformance-run1 is kept") && strings.Contains(s, "hybridctl conformance clean")
+			}) {
+				t.Errorf("it is not said: %v", said)
+			}
+			if err := Clean(t.Context(), c, o.Machines, "run1"); err != nil {
+				t.Error(err)
+			}
+			c.wantNothingLeft(t)
+		})
+	}
+}
+
+// Evidence is gathered where a cell failed, before anything is taken away, and holds no secret.
+func TestRun_Evidence(t *testing.T) {
+	c := newFake(t, amd64, arm64)
+	c.node("arm-1").emulates = true
+	o := c.options()
+	o.Checks = []string{"N2"}
+	var mu sync.Mutex
+	files := map[string]string{}
+	o.Evidence = func(name string, body []byte) (string, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		files[name] = string(body)
+		return "evidence/" + name, nil
+	}
+	d, err := fullRun(t, o)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, cell := range d.Cells {
+		want := []string(nil)
+		if cell.Verdict == report.Failing {
+			want = []string{"evidence/arm-1-cluster.txt", "evidence/arm-1-host.txt"}
+			if !strings.Contains(cell.Cause, "binfmt") || cell.Hint == "" {
+				t.Errorf("cause %q, hint %q", cell.Cause, cell.Hint)
+			}
+		}
+		if !slices.Equal(cell.Evidence, want) {
+			t.Errorf("%s: %v", cell.ID(), cell.Evidence)
+		}
+	}
+	if len(files) != 2 || !strings.Contains(files["arm-1-cluster.txt"], "pod foreign-0") || !strings.Contains(files["arm-1-host.txt"], "journal of arm-1: password=<withheld>") {
+		t.Errorf("%v", files)
+	}
+}

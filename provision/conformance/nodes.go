@@ -1,0 +1,77 @@
+package conformance
+
+import (
+	"context"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/platform"
+)
+
+func (r *run) tryReady(ctx context.Context, c Cell) outcome {
+	ctx, cancel := context.WithTimeout(ctx, r.Window+30*time.Second)
+	defer cancel()
+	if err := r.API.WaitNodesReady(ctx, []string{c.Dst}, kube.WaitOptions{Window: r.Window}); err != nil {
+		return failed("not Ready without a break for %s: %v", r.Window, err)
+	}
+	return passed()
+}
+
+func (r *run) tryDaemons(ctx context.Context, c Cell) outcome {
+	ctx, cancel := context.WithTimeout(ctx, r.Window+30*time.Second)
+	defer cancel()
+	if err := r.API.WaitDaemonSets(ctx, []string{c.Dst}, kube.WaitOptions{Window: r.Window}); err != nil {
+		return failed("%v", err)
+	}
+	return passed()
+}
+
+func (r *run) tryArch(ctx context.Context, c Cell) outcome {
+	nodes, err := r.API.Nodes(ctx)
+	if err != nil {
+		return failed("%v", err)
+	}
+	i := slices.IndexFunc(nodes, func(n kube.Node) bool { return n.Name == c.Dst })
+	if i < 0 {
+		return failed("the node is gone")
+	}
+	machine, err := r.Machines[c.Dst].UnameM(ctx)
+	if err != nil {
+		return failed("ask the host: %v", err)
+	}
+	n := nodes[i]
+	real, err := platform.Parse(machine)
+	switch {
+	case err != nil:
+		return failed("the host says it is %q: %v", machine, err)
+	case n.ArchLabel != n.Arch || n.Arch != string(real):
+		return failed("label kubernetes.io/arch is %q, the kubelet says %q, the host %q", n.ArchLabel, n.Arch, machine)
+	}
+	return passed()
+}
+
+func (r *run) tryAddress(ctx context.Context, c Cell) outcome {
+	ctx, cancel := context.WithTimeout(ctx, r.Patience)
+	defer cancel()
+	pod, err := r.view.ready(ctx, slot(podA, r.place(c.Dst)))
+	if err != nil {
+		return failed("a new pod does not start there: %v", err)
+	}
+	n := r.node(c.Dst)
+	if pod.Node != n.Name {
+		return failed("the pod is on %s", pod.Node)
+	}
+	if n.PodCIDR == "" {
+		return passed() // the pod network does not use the nodes' ranges
+	}
+	_, network, err := net.ParseCIDR(n.PodCIDR)
+	if err != nil {
+		return failed("the node's podCIDR %q: %v", n.PodCIDR, err)
+	}
+	if ip := net.ParseIP(pod.IP); ip == nil || !network.Contains(ip) {
+		return failed("a new pod got the address %s, which is not of the node's podCIDR %s", pod.IP, n.PodCIDR)
+	}
+	return passed()
+}

@@ -1,0 +1,154 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+func TestRun_Leftovers(t *testing.T) {
+	c := newFake(t, amd64, arm64)
+	c.spaces["hybridctl-conformance-old"] = true
+	o := c.options()
+	c.onApply = func(kind, name string) { t.Errorf("%s %s is made", kind, name) }
+	d, err := Run(t.Context(), o)
+	if !errors.Is(err, ErrLeftovers) || !strings.Contains(err.Error(), "hybridctl-conformance-old") || !strings.Contains(err.Error(), "hybridctl conformance clean") {
+		t.Errorf("got %v", err)
+	}
+	if d.Error == "" || len(d.Cells) > 0 || d.ID != "run1" || d.Verdict() != report.Failing {
+		t.Errorf("%+v", d)
+	}
+	if len(c.spaces) != 1 {
+		t.Errorf("%v", c.spaces)
+	}
+	ids, err := Runs(t.Context(), c)
+	if err != nil || !slices.Equal(ids, []string{"old"}) {
+		t.Errorf("%v, %v", ids, err)
+	}
+	if err := Clean(t.Context(), c, o.Machines, "old"); err != nil {
+		t.Error(err)
+	}
+	c.wantNothingLeft(t)
+}
+
+func TestRun_BadInput(t *testing.T) {
+	c := newFake(t, amd64, arm64)
+	c.onApply = func(kind, name string) { t.Errorf("%s %s is made", kind, name) }
+	for _, b := range []struct {
+		with func(*Options)
+		is   error
+		want string
+	}{
+		{func(o *Options) { o.Scenario = "upgrade" }, ErrUsage, `there is no scenario "upgrade"`},
+		{func(o *Options) { o.Checks = []string{"S99"} }, ErrUsage, `has no check "S99"`},
+		{func(o *Options) { o.Scenario = ScaleOut }, ErrUsage, "needs the nodes that were added"},
+		{func(o *Options) { o.Scenario, o.NewNodes = ScaleOut, []string{"arm-9"} }, ErrUsage, `there is no node "arm-9" in the cluster`},
+		{func(o *Options) { o.API = unreachable{o.API} }, ErrSetup, "the API server does not answer"},
+	} {
+		o := c.options()
+		b.with(&o)
+		d, err := Run(t.Context(), o)
+		if !errors.Is(err, b.is) || !strings.Contains(err.Error(), b.want) || d.Error != err.Error() || d.Verdict() != report.Failing {
+			t.Errorf("want %s, got %v and %+v", b.want, err, d)
+		}
+	}
+	if err := TestSelf(t.Context(), Options{API: unreachable{c}}, nil); err == nil || !strings.Contains(err.Error(), "the API server does not answer") {
+		t.Errorf("self-test: %v", err)
+	}
+}
+
+type unreachable struct{ API }
+
+func (unreachable) Nodes(context.Context) ([]kube.Node, error)           { return nil, errUnreachable }
+func (unreachable) Namespaces(context.Context, string) ([]string, error) { return nil, errUnreachable }
+func (unreachable) DeleteNamespace(context.Context, string) error        { return errUnreachable }
+
+var errUnreachable = errors.New("the API server does not answer")
+
+func TestRun_CannotBegin(t *testing.T) {
+	for name, c := range map[string]struct {
+		with func(*fake, *Options)
+		want string
+	}{
+		"namespace forbidden": {func(c *fake, _ *Options) {
+			c.forbidden["Namespace"] = errors.New("namespaces is forbidden: User x cannot create it")
+		}, "namespaces is forbidden: User x cannot create it"},
+		"pods forbidden": {func(c *fake, _ *Options) { c.forbidden["Pod"] = errors.New("pods is forbidden") }, "pods is forbidden"},
+		"no image":       {func(_ *fake, o *Options) { o.Image, o.Images = "", nil }, "the bundle has no image of the probe"},
+		"no password": {func(_ *fake, o *Options) {
+			o.Registry.Password = func() (string, error) { return "", errors.New("registry's password: no such file") }
+		}, "registry's password: no such file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t, amd64, arm64)
+			o := f.options()
+			c.with(f, &o)
+			d, err := fullRun(t, o)
+			if !errors.Is(err, ErrSetup) || !strings.Contains(err.Error(), c.want) || !strings.Contains(d.Error, c.want) {
+				t.Errorf("got %v, %q", err, d.Error)
+			}
+			if d.Verdict() != report.Failing {
+				t.Errorf("the run's verdict is %s", d.Verdict())
+			}
+			for _, cell := range d.Cells {
+				if cell.Verdict != report.Blocked || cell.Reason == "" {
+					t.Errorf("%s: %s: %s", cell.ID(), cell.Verdict, cell.Reason)
+				}
+			}
+			f.wantNothingLeft(t)
+		})
+	}
+}
+
+// What cannot be taken away is said, also beside another error.
+func TestRun_CannotCleanUp(t *testing.T) {
+	for _, interrupted := range []bool{false, true} {
+		c := newFake(t, amd64, arm64)
+		o := c.options()
+		o.Checks = []string{"S4"}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		c.forbidden["delete"] = errors.New("namespaces cannot be deleted")
+		if interrupted {
+			c.onExec = func(string, string) error { cancel(); return nil }
+		}
+		d, err := Run(ctx, o)
+		if err == nil || !strings.Contains(d.Error, "namespaces cannot be deleted") || errors.Is(err, context.Canceled) != interrupted {
+			t.Errorf("interrupted %v: %v", interrupted, err)
+		}
+	}
+}
+
+func TestRun_AProbeThatNeverStarts(t *testing.T) {
+	c := newFake(t, amd64, arm64)
+	c.node("arm-1").stuck = true
+	o := c.options()
+	o.Patience = time.Second
+	d, err := fullRun(t, o)
+	if err != nil || d.Verdict() != report.Failing {
+		t.Errorf("%s, %v", d.Verdict(), err)
+	}
+	for _, cell := range d.Cells {
+		concerned := cell.Class == "arm64" || cell.Dst != nil && cell.Dst.Node == "arm-1" || cell.Src != nil && (cell.Src.Node == "arm-1" || strings.HasSuffix(cell.Src.Where, "arm-1"))
+		looks := slices.Contains([]string{"ready", "architecture", "daemonsets"}, cell.Name)
+		switch {
+		case always(cell):
+		case concerned && !looks && cell.Verdict == report.Passed && !strings.HasPrefix(cell.Src.String(), "operator"):
+			t.Errorf("%s passed", cell.ID())
+		case (!concerned || looks) && cell.Verdict != report.Passed:
+			t.Errorf("%s: %s: %s", cell.ID(), cell.Verdict, cell.Reason)
+		case cell.Verdict == report.Blocked && !strings.Contains(cell.Reason, "its kubelet has not started it yet"):
+			t.Errorf("%s: %s", cell.ID(), cell.Reason)
+		}
+	}
+	if d.CheckVerdict("N1") != report.Failing {
+		t.Error("N1 is not failing")
+	}
+	c.wantNothingLeft(t)
+}
