@@ -75,10 +75,8 @@ func (r *run) tryElsewhere(ctx context.Context, c Cell) outcome {
 }
 
 func (r *run) tryNoDirectory(ctx context.Context, c Cell) outcome {
-	ctx, cancel := context.WithTimeout(ctx, r.Patience)
-	defer cancel()
 	name := slot(podNoDir, r.place(c.Dst))
-	err := r.view.until(ctx, func(pods map[string]kube.Pod, events []kube.Event) (string, bool) {
+	return r.shows(ctx, func(pods map[string]kube.Pod, events []kube.Event) (string, bool) {
 		switch {
 		case pods[name].Ready:
 			return "a pod runs although the directory it wants does not exist", true
@@ -87,8 +85,4 @@ func (r *run) tryNoDirectory(ctx context.Context, c Cell) outcome {
 		}
 		return "the kubelet does not say that the directory is missing", false
 	})
-	if err != nil {
-		return failed("%v", err)
-	}
-	return passed()
 }

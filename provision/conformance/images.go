@@ -84,26 +84,18 @@ func (r *run) tryForeign(ctx context.Context, c Cell) outcome {
 }
 
 func (r *run) tryPull(ctx context.Context, c Cell) outcome {
-	ctx, cancel := context.WithTimeout(ctx, r.Patience)
-	defer cancel()
 	name := slot(podPull, r.place(c.Dst))
-	err := r.view.until(ctx, func(_ map[string]kube.Pod, events []kube.Event) (string, bool) {
+	return r.shows(ctx, func(_ map[string]kube.Pod, events []kube.Event) (string, bool) {
 		if said(events, "Pod/"+name, "Pulled") {
 			return "", false
 		}
 		return "the image was not pulled; " + lastWarning(events, "Pod/"+name), false
 	})
-	if err != nil {
-		return failed("%v", err)
-	}
-	return passed()
 }
 
 func (r *run) tryNoPull(ctx context.Context, c Cell) outcome {
-	ctx, cancel := context.WithTimeout(ctx, r.Patience)
-	defer cancel()
 	name := slot(podNoPull, r.place(c.Dst))
-	err := r.view.until(ctx, func(_ map[string]kube.Pod, events []kube.Event) (string, bool) {
+	return r.shows(ctx, func(_ map[string]kube.Pod, events []kube.Event) (string, bool) {
 		text := strings.ToLower(warnings(events, "Pod/"+name))
 		switch {
 		case said(events, "Pod/"+name, "Pulled"):
@@ -113,8 +105,4 @@ func (r *run) tryNoPull(ctx context.Context, c Cell) outcome {
 		}
 		return "the registry does not refuse; " + lastWarning(events, "Pod/"+name), false
 	})
-	if err != nil {
-		return failed("%v", err)
-	}
-	return passed()
 }

@@ -75,16 +75,15 @@ const (
 
 // Input is what the matrix is planned from.
 type Input struct {
-	Scenario  Scenario
-	Nodes     []Node // all of the cluster
-	Checks    []string
-	Quick     bool
-	MaxPairs  int
-	Seed      uint64
-	Vantages  []Vantage
-	HasImage  bool // the probe's own images can be made: S2
-	Registry  bool
-	HasBefore bool
+	Scenario Scenario
+	Nodes    []Node // all of the cluster
+	Checks   []string
+	Quick    bool
+	MaxPairs int
+	Seed     uint64
+	Vantages []Vantage
+	HasImage bool // the probe's own images can be made: S2
+	Registry bool
 }
 
 // Matrix is what a run will find out.
@@ -213,9 +212,6 @@ func notReady(nodes ...Node) string {
 		if !n.Ready {
 			return "node " + n.Name + " is not Ready"
 		}
-		if n.OutOf != "" {
-			return "no probe runs on " + n.Name + ": " + n.OutOf
-		}
 	}
 	return ""
 }
@@ -248,8 +244,12 @@ func (p *planner) directed() {
 		return
 	}
 	for _, arch := range archs(p.subjects()) {
-		p.add(Cell{Name: "nodeSelector/" + arch, Class: arch, kind: kindSelector})
-		p.add(Cell{Name: "nodeAffinity/" + arch, Class: arch, kind: kindAffinity})
+		blocked := ""
+		if !slices.ContainsFunc(p.in.Nodes, func(n Node) bool { return n.Arch == arch && n.Ready }) {
+			blocked = "no " + arch + " node is Ready"
+		}
+		p.add(Cell{Name: "nodeSelector/" + arch, Class: arch, kind: kindSelector, Blocked: blocked})
+		p.add(Cell{Name: "nodeAffinity/" + arch, Class: arch, kind: kindAffinity, Blocked: blocked})
 	}
 	p.add(Cell{Name: "unsatisfiable-stays-pending", Class: "any", kind: kindNowhere})
 }
@@ -348,6 +348,9 @@ func (p *planner) outside() {
 				p.from(v, n, other, "tcp/nodePort/backend-on-"+other.Arch, kindNodePort, "tcp")
 				p.from(v, n, other, "udp/nodePort/backend-on-"+other.Arch, kindNodePort, "udp")
 				p.from(v, n, other, "tcp/nodePort/policy-Local-refuses", kindNotLocal, "tcp")
+			} else {
+				p.add(Cell{Name: "nodePort/other-architecture", Class: n.Arch, Src: n.Name, Dst: n.Name, Vantage: v.Name, kind: kindNever,
+					Blocked: "needs a node of another architecture that is Ready"})
 			}
 			p.from(v, n, n, "tcp/nodePort/closed-before-and-after", kindClosed, "tcp")
 		}

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"slices"
 	"time"
@@ -11,19 +12,22 @@ import (
 )
 
 func (r *run) tryReady(ctx context.Context, c Cell) outcome {
-	ctx, cancel := context.WithTimeout(ctx, r.Window+30*time.Second)
-	defer cancel()
-	if err := r.API.WaitNodesReady(ctx, []string{c.Dst}, kube.WaitOptions{Window: r.Window}); err != nil {
-		return failed("not Ready without a break for %s: %v", r.Window, err)
-	}
-	return passed()
+	return r.steady(ctx, c, r.API.WaitNodesReady, fmt.Sprintf("not Ready without a break for %s: ", r.Window))
 }
 
 func (r *run) tryDaemons(ctx context.Context, c Cell) outcome {
-	ctx, cancel := context.WithTimeout(ctx, r.Window+30*time.Second)
+	return r.steady(ctx, c, r.API.WaitDaemonSets, "")
+}
+
+// windowLag is what a wait may need beyond its window: the first answer, and one break.
+const windowLag = 30 * time.Second
+
+// steady waits for something to hold on a node without a break for the window.
+func (r *run) steady(ctx context.Context, c Cell, wait func(context.Context, []string, kube.WaitOptions) error, otherwise string) outcome {
+	ctx, cancel := context.WithTimeout(ctx, r.Window+windowLag)
 	defer cancel()
-	if err := r.API.WaitDaemonSets(ctx, []string{c.Dst}, kube.WaitOptions{Window: r.Window}); err != nil {
-		return failed("%v", err)
+	if err := wait(ctx, []string{c.Dst}, kube.WaitOptions{Window: r.Window}); err != nil {
+		return failed("%s%v", otherwise, err)
 	}
 	return passed()
 }

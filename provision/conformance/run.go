@@ -96,7 +96,7 @@ func (r *run) prepare(ctx context.Context) error {
 	}
 	r.matrix, err = Plan(Input{
 		Scenario: r.Scenario, Nodes: r.nodes, Checks: r.Checks, Quick: r.Quick, MaxPairs: r.MaxPairs, Seed: r.Seed,
-		Vantages: r.Vantages, HasImage: r.Images != nil, Registry: r.Registry != nil, HasBefore: r.Before != nil,
+		Vantages: r.Vantages, HasImage: r.Images != nil, Registry: r.Registry != nil,
 	})
 	if err != nil {
 		return err
@@ -131,6 +131,9 @@ func (r *run) look(nodes []kube.Node) error {
 		}
 		if len(n.InternalIPs) > 0 {
 			node.Address = n.InternalIPs[0]
+		}
+		if !n.Ready {
+			node.OutOf = "not Ready"
 		}
 		if f, ok := r.Facts[n.Name]; ok {
 			node.PageKiB, node.CPU = f.PageKiB, f.CPU

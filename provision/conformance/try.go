@@ -128,4 +128,14 @@ func (r *run) timeoutOf(c Cell) time.Duration {
 	return r.pace.attempt
 }
 
+// shows waits for what a claim says of the run's namespace, as long as pods have to start.
+func (r *run) shows(ctx context.Context, claim claim) outcome {
+	ctx, cancel := context.WithTimeout(ctx, r.Patience)
+	defer cancel()
+	if err := r.view.until(ctx, claim); err != nil {
+		return failed("%v", err)
+	}
+	return passed()
+}
+
 func at(ip string, port int) string { return net.JoinHostPort(ip, strconv.Itoa(port)) }

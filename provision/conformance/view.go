@@ -41,9 +41,11 @@ func (v *view) follow(ctx context.Context, api API, namespace string) {
 	v.changed = make(chan struct{})
 }
 
-// until waits for what the claim says of the namespace to be true. reason is what it still waits for, and the error when the context
-// ends first; a claim that gives up says so.
-func (v *view) until(ctx context.Context, claim func(pods map[string]kube.Pod, events []kube.Event) (reason string, givesUp bool)) error {
+// claim is something that will be true of a namespace. reason is what it still waits for, "" when it is true; one that gives up says so.
+type claim func(pods map[string]kube.Pod, events []kube.Event) (reason string, givesUp bool)
+
+// until waits for a claim to be true. The error is its reason when the context ends first, or when it gives up.
+func (v *view) until(ctx context.Context, claim claim) error {
 	for {
 		v.mu.Lock()
 		reason, givesUp := claim(v.pods, v.events)
