@@ -79,6 +79,13 @@ func (l *Layout) Add(ctx context.Context, ref string, images []Image) (Index, er
 
 // write copies the image's blobs, the manifest last.
 func (l *Layout) write(ctx context.Context, i Image) error {
+	return i.eachBlob(func(hash v1.Hash, _ int64, open func() (io.ReadCloser, error)) error {
+		return l.writeBlob(ctx, hash, open)
+	})
+}
+
+// eachBlob hands on the image's blobs with their sizes in bytes, the manifest last: what has the manifest has the whole image.
+func (i Image) eachBlob(put func(hash v1.Hash, size int64, open func() (io.ReadCloser, error)) error) error {
 	layers, err := i.img.Layers()
 	if err != nil {
 		return err
@@ -88,7 +95,11 @@ func (l *Layout) write(ctx context.Context, i Image) error {
 		if err != nil {
 			return err
 		}
-		if err := l.writeBlob(ctx, hash, layer.Compressed); err != nil {
+		size, err := layer.Size()
+		if err != nil {
+			return err
+		}
+		if err := put(hash, size, layer.Compressed); err != nil {
 			return err
 		}
 	}
@@ -108,10 +119,10 @@ func (l *Layout) write(ctx context.Context, i Image) error {
 	if err != nil {
 		return err
 	}
-	if err := l.writeBlob(ctx, name, whole(config)); err != nil {
+	if err := put(name, int64(len(config)), whole(config)); err != nil {
 		return err
 	}
-	return l.writeBlob(ctx, digest, whole(manifest))
+	return put(digest, int64(len(manifest)), whole(manifest))
 }
 
 // writeBlob copies a blob and verifies its digest. One that is there was written, and verified, before.

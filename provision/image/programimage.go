@@ -8,7 +8,7 @@ import (
 	"io"
 	"maps"
 	"os"
-	"strings"
+	"path"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -81,16 +81,16 @@ func (i Image) As(arch platform.Arch, labels map[string]string) (Image, error) {
 // that an archive that is cut off is none.
 func WriteArchive(ctx context.Context, w io.Writer, images []Named) error {
 	t := tar.NewWriter(w)
-	sent := map[string]bool{}
-	put := func(digest string, size int64, open func() (io.ReadCloser, error)) error {
-		if sent[digest] {
+	sent := map[v1.Hash]bool{}
+	put := func(hash v1.Hash, size int64, open func() (io.ReadCloser, error)) error {
+		if sent[hash] {
 			return nil
 		}
-		sent[digest] = true
-		return addMember(ctx, t, "blobs/"+strings.Replace(digest, ":", "/", 1), size, open)
+		sent[hash] = true
+		return addMember(ctx, t, path.Join("blobs", hash.Algorithm, hash.Hex), size, open)
 	}
 	for _, n := range images {
-		if err := putImage(n.Image, put); err != nil {
+		if err := n.Image.eachBlob(put); err != nil {
 			return fmt.Errorf("image %s: %w", n.Ref, err)
 		}
 	}
@@ -107,43 +107,6 @@ func WriteArchive(ctx context.Context, w io.Writer, images []Named) error {
 		}
 	}
 	return t.Close()
-}
-
-// putImage hands on the image's blobs, the manifest last.
-func putImage(i Image, put func(digest string, size int64, open func() (io.ReadCloser, error)) error) error {
-	layers, err := i.img.Layers()
-	if err != nil {
-		return err
-	}
-	for _, l := range layers {
-		digest, err := l.Digest()
-		if err != nil {
-			return err
-		}
-		size, err := l.Size()
-		if err != nil {
-			return err
-		}
-		if err := put(digest.String(), size, l.Compressed); err != nil {
-			return err
-		}
-	}
-	config, err := i.img.RawConfigFile()
-	if err != nil {
-		return err
-	}
-	name, err := i.img.ConfigName()
-	if err != nil {
-		return err
-	}
-	manifest, err := i.img.RawManifest()
-	if err != nil {
-		return err
-	}
-	if err := put(name.String(), int64(len(config)), whole(config)); err != nil {
-		return err
-	}
-	return put(i.Digest, int64(len(manifest)), whole(manifest))
 }
 
 func addMember(ctx context.Context, t *tar.Writer, name string, size int64, open func() (io.ReadCloser, error)) error {
