@@ -56,6 +56,18 @@ func pristine(t *testing.T, name string, machines ...string) *cluster {
 	return c
 }
 
+// also adds lines to the spec of the cluster's inventory, in a copy beside it that goes with the test.
+func (c *cluster) also(lines string) {
+	c.t.Helper()
+	text := strings.Replace(readFile(c.t, c.inventory), "\nspec:\n", "\nspec:\n"+lines, 1)
+	c.inventory = strings.TrimSuffix(c.inventory, ".yaml") + "-also.yaml"
+	path := filepath.Join(root, c.inventory)
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { _ = os.Remove(path) })
+}
+
 // evidence says what a failed test's machines look like.
 func (c *cluster) evidence() {
 	for _, m := range c.machines {
