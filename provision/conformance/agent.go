@@ -37,14 +37,14 @@ type agent struct {
 // errSilent: a node that is gone does not say so, and neither does the API server for a long time.
 var errSilent = errors.New("the probe does not answer any more")
 
-// startAgent starts a container's agent and asks who it is. An agent that has not answered when patience is over after the time of its
-// order is given up.
-func startAgent(ctx context.Context, api API, namespace, pod, container string, patience time.Duration) (*agent, error) {
+// startAgent starts a container's agent and asks who it is. An agent that has not answered when the pace's time is over after that of
+// its order is given up.
+func startAgent(ctx context.Context, api API, namespace, pod, container string, pace pace) (*agent, error) {
 	running, stop := context.WithCancel(ctx)
 	orders, in := io.Pipe()
 	out, answers := io.Pipe()
 	a := &agent{
-		waiting: map[int]chan probe.Answer{}, patience: patience, orders: make(chan []byte), in: in, answers: answers, stop: stop, done: make(chan struct{}),
+		waiting: map[int]chan probe.Answer{}, patience: pace.start, orders: make(chan []byte), in: in, answers: answers, stop: stop, done: make(chan struct{}),
 	}
 	go func() { // ends with the exec
 		var words tail
@@ -75,6 +75,7 @@ func startAgent(ctx context.Context, api API, namespace, pod, container string, 
 		a.close()
 		return nil, fmt.Errorf("the probe in %s speaks version %d, this hybridctl version %d: make the bundle anew", pod, a.who.Version, probe.Version)
 	}
+	a.patience = pace.answer
 	return a, nil
 }
 

@@ -13,7 +13,7 @@ import (
 func (r *run) tryDNS(ctx context.Context, c Cell) outcome {
 	a, err := r.agent(slot(podA, r.place(c.Dst)), mainContainer)
 	if err != nil {
-		return blocked("%v", err)
+		return lost(c, err)
 	}
 	name := slot(svcTo, r.place(c.Dst))
 	want, servers := r.svc[name].ClusterIP, []string{""}

@@ -12,7 +12,7 @@ import (
 func (r *run) tryPodWrites(ctx context.Context, c Cell) outcome {
 	a, err := r.agent(slot(podA, r.place(c.Dst)), mainContainer)
 	if err != nil {
-		return blocked("%v", err)
+		return lost(c, err)
 	}
 	text := r.nonces(Cell{Check: c.Check, Name: c.Name, Dst: c.Dst, times: 1})[0]
 	if _, err := a.ask(ctx, probe.Order{Op: probe.OpWrite, Path: "/host/by-pod", Text: text}); err != nil {
@@ -41,7 +41,7 @@ func (r *run) tryPodWrites(ctx context.Context, c Cell) outcome {
 func (r *run) tryHostWrites(ctx context.Context, c Cell) outcome {
 	a, err := r.agent(slot(podB, r.place(c.Dst)), mainContainer)
 	if err != nil {
-		return blocked("%v", err)
+		return lost(c, err)
 	}
 	text := r.nonces(Cell{Check: c.Check, Name: c.Name, Dst: c.Dst, times: 1})[0]
 	if err := r.Machines[c.Dst].WriteFile(ctx, hostDirs+r.RunID+"/by-host", text); err != nil {
@@ -61,7 +61,7 @@ func (r *run) tryElsewhere(ctx context.Context, c Cell) outcome {
 	}
 	a, err := r.agent(slot(podA, r.place(c.Src)), mainContainer)
 	if err != nil {
-		return blocked("%v", err)
+		return lost(c, err)
 	}
 	_, err = a.ask(ctx, probe.Order{Op: probe.OpRead, Path: "/host/" + name})
 	var refused *orderError

@@ -46,7 +46,7 @@ func (r *run) nodePortOf(c Cell, service, node string) (string, error) {
 func (r *run) tryNodePort(ctx context.Context, c Cell) outcome {
 	_, w, err := r.wantedOf(slot(podA, r.place(c.Dst)))
 	if err != nil {
-		return blocked("%v", err)
+		return lost(c, err)
 	}
 	service := svcTo
 	if c.kind == kindLocal {
@@ -102,7 +102,7 @@ func (r *run) tryNotLocal(ctx context.Context, c Cell) outcome {
 func (r *run) tryClosed(ctx context.Context, c Cell) outcome {
 	_, w, err := r.wantedOf(slot(podA, r.place(c.Dst)))
 	if err != nil {
-		return blocked("%v", err)
+		return lost(c, err)
 	}
 	name := slot(svcGone, r.place(c.Dst)) + "-" + fmt.Sprint(slices.IndexFunc(r.Vantages, func(v Vantage) bool { return v.Name == c.Vantage }))
 	var service object

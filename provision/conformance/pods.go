@@ -11,7 +11,7 @@ func (r *run) tryLoopback(ctx context.Context, c Cell) outcome {
 	name := slot(podA, r.place(c.Dst))
 	_, w, err := r.wantedOf(name)
 	if err != nil {
-		return blocked("%v", err)
+		return lost(c, err)
 	}
 	addr := at("127.0.0.1", probe.Port)
 	if strings.HasSuffix(c.network, "6") {
@@ -34,11 +34,11 @@ func (r *run) tryEmptyDir(ctx context.Context, c Cell) outcome {
 	name := slot(podA, r.place(c.Dst))
 	writer, err := r.agent(name, mainContainer)
 	if err != nil {
-		return blocked("%v", err)
+		return lost(c, err)
 	}
 	reader, err := r.agent(name, peerContainer)
 	if err != nil {
-		return blocked("%v", err)
+		return lost(c, err)
 	}
 	text := r.nonces(Cell{Check: c.Check, Name: c.Name, Dst: c.Dst, times: 1})[0]
 	if _, err := writer.ask(ctx, probe.Order{Op: probe.OpWrite, Path: "/shared/from-the-other", Text: text}); err != nil {
@@ -62,11 +62,11 @@ func same(got, want, wrote, read string) outcome {
 func (r *run) trySameNode(ctx context.Context, c Cell) outcome {
 	server, w, err := r.wantedOf(slot(podA, r.place(c.Dst)))
 	if err != nil {
-		return blocked("%v", err)
+		return lost(c, err)
 	}
 	client, err := r.view.now(slot(podB, r.place(c.Dst)))
 	if err != nil {
-		return blocked("%v", err)
+		return lost(c, err)
 	}
 	if client.Node != server.Node || client.HostIP != server.HostIP {
 		return failed("the pods are on %s (%s) and %s (%s)", client.Node, client.HostIP, server.Node, server.HostIP)
@@ -78,11 +78,11 @@ func (r *run) trySameNode(ctx context.Context, c Cell) outcome {
 func (r *run) tryPodIP(ctx context.Context, c Cell) outcome {
 	server, w, err := r.wantedOf(slot(podA, r.place(c.Dst)))
 	if err != nil {
-		return blocked("%v", err)
+		return lost(c, err)
 	}
 	client, err := r.view.now(slot(podA, r.place(c.Src)))
 	if err != nil {
-		return blocked("%v", err)
+		return lost(c, err)
 	}
 	w.clientIP = client.IP
 	return r.dial(ctx, c, client.Name, mainContainer, at(server.IP, probe.Port), w)

@@ -152,3 +152,37 @@ func TestRun_AProbeThatNeverStarts(t *testing.T) {
 	}
 	c.wantNothingLeft(t)
 }
+
+// A kubelet that runs no program in a container, or stops to, leaves the node unproven: that is no run that passes.
+func TestRun_AProbeThatDoesNotAnswer(t *testing.T) {
+	c := newFake(t, amd64, arm64)
+	c.onExec = func(pod, _ string) error {
+		if pod == "b-0" { // of arm-1
+			return errors.New("dial tcp 10.0.0.1:10250: i/o timeout")
+		}
+		return nil
+	}
+	o := c.options()
+	o.Checks = []string{"S4", "S5"}
+	d, err := fullRun(t, o)
+	if err != nil || d.CheckVerdict("S4") != report.Failing || d.Verdict() != report.Failing || d.CheckVerdict("S5") != report.Passed {
+		t.Errorf("%s: S4 %s, S5 %s, %v", d.Verdict(), d.CheckVerdict("S4"), d.CheckVerdict("S5"), err)
+	}
+}
+
+// A slow node takes long to start a program in a container, and answers soon once it runs.
+func TestRun_AProbeThatStartsLate(t *testing.T) {
+	c := newFake(t, amd64, arm64)
+	o := c.options()
+	o.pace.answer = 500 * time.Millisecond
+	o.Checks = []string{"S4"}
+	c.onExec = func(pod, _ string) error {
+		if pod == "b-0" {
+			time.Sleep(3 * o.pace.answer)
+		}
+		return nil
+	}
+	if d, err := fullRun(t, o); err != nil || d.Verdict() != report.Passed {
+		t.Errorf("%s, %v: %+v", d.Verdict(), err, d.Cells)
+	}
+}

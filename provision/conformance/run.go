@@ -238,7 +238,7 @@ func (r *run) tryAll(ctx context.Context) {
 func (r *run) tryOne(ctx context.Context, i int, c Cell, places places) {
 	// Cells that wait for a pod to start do not take the place of one that could go on.
 	if err := r.startable(ctx, c); err != nil && ctx.Err() == nil {
-		r.finish(i, c, r.Now(), blocked("%v", err))
+		r.finish(i, c, r.Now(), lost(c, err))
 		return
 	}
 	leave, ok := places.take(ctx, c)

@@ -21,7 +21,7 @@ func (r *run) client(c Cell) string {
 func (r *run) tryService(ctx context.Context, c Cell) outcome {
 	_, w, err := r.wantedOf(slot(podA, r.place(c.Dst)))
 	if err != nil {
-		return blocked("%v", err)
+		return lost(c, err)
 	}
 	name := slot(svcTo, r.place(c.Dst))
 	addr := at(r.svc[name].ClusterIP, probe.Port)
@@ -39,7 +39,7 @@ func (r *run) tryHairpin(ctx context.Context, c Cell) outcome {
 	name := slot(podA, r.place(c.Dst))
 	_, w, err := r.wantedOf(name)
 	if err != nil {
-		return blocked("%v", err)
+		return lost(c, err)
 	}
 	return r.dialSettled(ctx, c, name, at(r.svc[slot(svcTo, r.place(c.Dst))].ClusterIP, probe.Port), w)
 }
@@ -48,7 +48,7 @@ func (r *run) tryHairpin(ctx context.Context, c Cell) outcome {
 func (r *run) dialSettled(ctx context.Context, c Cell, pod, addr string, w wanted) outcome {
 	a, err := r.agent(pod, mainContainer)
 	if err != nil {
-		return blocked("%v", err)
+		return lost(c, err)
 	}
 	r.settle(ctx, r.asks(a, c, addr))
 	return r.dial(ctx, c, pod, mainContainer, addr, w)
@@ -96,7 +96,7 @@ func (r *run) tryRemoved(ctx context.Context, c Cell) outcome {
 	name, pod := slot(svcStay, i), slot(podA, i)
 	client, err := r.agent(pod, mainContainer)
 	if err != nil {
-		return blocked("%v", err)
+		return lost(c, err)
 	}
 	addr := at(r.svc[name].ClusterIP, probe.Port)
 	if !r.settle(ctx, r.asks(client, c, addr)) {

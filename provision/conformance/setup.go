@@ -261,7 +261,7 @@ func (r *run) agent(pod, container string) (*agent, error) {
 		r.agents[key] = l
 	}
 	r.mu.Unlock()
-	l.once.Do(func() { l.agent, l.err = startAgent(r.life, r.API, r.objects.namespace, pod, container, r.pace.answer) })
+	l.once.Do(func() { l.agent, l.err = startAgent(r.life, r.API, r.objects.namespace, pod, container, r.pace) })
 	return l.agent, l.err
 }
 

@@ -17,13 +17,14 @@ import (
 type pace struct {
 	attempt    time.Duration
 	stream     time.Duration // for payloads of many packets
+	start      time.Duration // for an agent to be there: the kubelet starts a program in a container
 	answer     time.Duration // how long after the time of its order an agent may answer
 	rulesLag   time.Duration
 	rulesPause time.Duration
 }
 
 // usual is the pace outside tests.
-var usual = pace{attempt: 5 * time.Second, stream: 40 * time.Second, answer: 30 * time.Second, rulesLag: 60 * time.Second, rulesPause: 500 * time.Millisecond}
+var usual = pace{attempt: 5 * time.Second, stream: 40 * time.Second, start: 2 * time.Minute, answer: 30 * time.Second, rulesLag: 60 * time.Second, rulesPause: 500 * time.Millisecond}
 
 // tries says how each kind of cell is found out.
 var tries = map[kind]func(*run, context.Context, Cell) outcome{
@@ -49,7 +50,7 @@ func (r *run) try(ctx context.Context, c Cell) outcome {
 	return f(r, ctx, c)
 }
 
-// startable waits for the probes a cell uses. A node whose probes do not start fails in its own cells; what needs them is blocked.
+// startable waits for the probes a cell uses.
 func (r *run) startable(ctx context.Context, c Cell) error {
 	ctx, cancel := context.WithTimeout(ctx, r.Patience)
 	defer cancel()
@@ -59,6 +60,15 @@ func (r *run) startable(ctx context.Context, c Cell) error {
 		}
 	}
 	return nil
+}
+
+// lost is the outcome of a cell whose probe is not there, or not any more. It is the failure of the probe's own node, so that no run
+// passes without it; what two nodes are needed for is blocked.
+func lost(c Cell, err error) outcome {
+	if c.Src == "" || c.Src == c.Dst {
+		return failed("%v", err)
+	}
+	return blocked("%v", err)
 }
 
 // uses are the probe pods that a cell needs before it can begin.
@@ -104,7 +114,7 @@ func (r *run) wantedOf(pod string) (kube.Pod, wanted, error) {
 func (r *run) dial(ctx context.Context, c Cell, pod, container, addr string, w wanted) outcome {
 	agent, err := r.agent(pod, container)
 	if err != nil {
-		return blocked("%v", err)
+		return lost(c, err)
 	}
 	nonces := r.nonces(c)
 	answer, err := agent.ask(ctx, r.order(c, addr, nonces))
