@@ -6,7 +6,7 @@ import "embed"
 
 // FS holds the files by their paths below this folder. Files ending in .tmpl are text/template sources.
 //
-//go:embed kubeadm containerd systemd cni scripts os
+//go:embed kubeadm containerd systemd cni csi scripts os
 var FS embed.FS
 
 // Script returns the body of scripts/<name>.sh; a name that does not exist is a programming error and panics.

@@ -152,6 +152,11 @@ func (d *decoder) member(e entry, path string, v reflect.Value, f structField) {
 }
 
 func (d *decoder) list(n *yaml.Node, path string, v reflect.Value) {
+	if n.Kind == yaml.MappingNode && v.Type() == reflect.TypeFor[CephClusters]() {
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1)) // a single one needs no list
+		d.structure(n, nil, path, v.Index(0))
+		return
+	}
 	if n.Kind != yaml.SequenceNode {
 		d.wrongType(n, path, v.Type())
 		return

@@ -32,6 +32,7 @@ func Default(c *Cluster) {
 	setDefault(&c.Spec.Timeouts.Step, seconds(15*60))
 	setDefault(&c.Spec.Timeouts.Ready, seconds(10*60))
 
+	defaultStorage(&c.Spec.Storage)
 	defaultHosts(c.Spec.Hosts)
 	// With several control-plane hosts no single address is the right one; validation asks for it.
 	if planes := controlPlanes(c); len(planes) == 1 && planes[0].Address != "" {

@@ -20,6 +20,12 @@ func pathFields(c *Cluster) []pathField {
 		{"spec.ssh.sudoPasswordFile", &s.SSH.SudoPasswordFile},
 		{"spec.conformance.registry.passwordFile", &s.Conformance.Registry.PasswordFile},
 	}
+	for i := range s.Storage.Ceph {
+		path := c.CephPath(i)
+		fields = append(fields,
+			pathField{path + ".rbd.keyFile", &s.Storage.Ceph[i].RBD.KeyFile},
+			pathField{path + ".cephfs.keyFile", &s.Storage.Ceph[i].CephFS.KeyFile})
+	}
 	for i := range s.SSH.IdentityFiles {
 		fields = append(fields, pathField{item("spec.ssh.identityFiles", i), &s.SSH.IdentityFiles[i]})
 	}

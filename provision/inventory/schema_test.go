@@ -36,6 +36,7 @@ func TestSchema_HasEveryFieldWithADescription(t *testing.T) {
 		Defs        map[string]object `json:"$defs"`
 		Properties  map[string]object
 		Items       *object
+		OneOf       []object
 		Required    []string
 		Closed      any `json:"additionalProperties"`
 		Description string
@@ -48,6 +49,9 @@ func TestSchema_HasEveryFieldWithADescription(t *testing.T) {
 	follow = func(o object) object {
 		if name, ok := strings.CutPrefix(o.Ref, "#/$defs/"); ok {
 			return follow(root.Defs[name])
+		}
+		if o.Properties == nil && len(o.OneOf) > 0 { // the shortest way to write it comes first
+			return follow(o.OneOf[0])
 		}
 		if o.Items != nil {
 			return follow(*o.Items)

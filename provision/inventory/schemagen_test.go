@@ -102,6 +102,47 @@ func constraints() map[string]constraint {
 			s.Else = &jsonschema.Schema{Not: &jsonschema.Schema{Required: []string{"path"}}}
 		},
 
+		"CephClusters": func(s *jsonschema.Schema) {
+			one := uint64(1)
+			s.OneOf = []*jsonschema.Schema{{Ref: s.Items.Ref}, {Type: "array", Items: s.Items, MinItems: &one}}
+			s.Type, s.Items = "", nil
+		},
+		"Ceph.fsid": follows(fsidRule),
+		"Ceph.clusterID": func(s *jsonschema.Schema) {
+			follows(cephNameRule)(s)
+			longest := uint64(maxClusterID)
+			s.MaxLength = &longest
+		},
+		"Ceph.monitors": func(s *jsonschema.Schema) {
+			follows(monitorRule)(s.Items)
+			one := uint64(1)
+			s.MinItems, s.UniqueItems = &one, true
+		},
+		"Ceph.msMode": enum(msModes...),
+		"CephRBD.imageFeatures": func(s *jsonschema.Schema) {
+			enum(slices.Sorted(maps.Keys(imageFeatures))...)(s.Items)
+			s.UniqueItems = true
+			s.Default = defaultImageFeatures
+		},
+		"CephRBD.fstype":            both(enum("ext4", "xfs"), defaults("ext4")),
+		"CephRBD.mounter":           both(enum(MounterKernel, MounterNBD), defaults(MounterKernel)),
+		"CephRBD.mapOptions":        options,
+		"CephRBD.mountOptions":      options,
+		"CephFS.subvolumeGroup":     both(follows(cephNameRule), defaults(DefaultSubvolumeGroup)),
+		"CephFS.fsName":             follows(cephNameRule),
+		"CephFS.pool":               follows(cephNameRule),
+		"CephRBD.pool":              follows(cephNameRule),
+		"CephFS.mountOptions":       options,
+		"CephFS.kernelMountOptions": options,
+		"CephCSI.namespace":         both(follows(nameRule), defaults(DefaultCSINamespace)),
+		"CephCSI.kubeletDir":        both(follows(dirRule), defaults(DefaultKubeletDir)),
+		"CephCSI.driverVersion":     follows(driverRule),
+		"CephCSI.tolerations":       func(s *jsonschema.Schema) { follows(taintRule)(s.Items); s.UniqueItems = true },
+		"CephCSI.nodeSelector": func(s *jsonschema.Schema) {
+			s.PropertyNames = &jsonschema.Schema{Pattern: labelKeyRule.pattern.String()}
+			follows(labelRule)(s.AdditionalProperties)
+		},
+
 		"SSH.hostKeys":       both(enum(HostKeysAcceptNew, HostKeysStrict), defaults(ssh.HostKeys)),
 		"SSH.connectTimeout": defaults(ssh.ConnectTimeout),
 		"SSH.commandTimeout": defaults(ssh.CommandTimeout),
@@ -125,6 +166,23 @@ func constraints() map[string]constraint {
 			follows(labelRule)(s.AdditionalProperties)
 		},
 		"Host.taints": func(s *jsonschema.Schema) { follows(taintRule)(s.Items); s.UniqueItems = true },
+	}
+	for _, typeName := range []string{"CephRBD", "CephFS"} {
+		all[typeName+".user"] = follows(cephNameRule)
+		all[typeName+".keyFile"] = notEmpty
+		all[typeName+".keyEnv"] = follows(envRule)
+		all[typeName+".keyCommand"] = func(s *jsonschema.Schema) { notEmpty(s.Items); one := uint64(1); s.MinItems = &one }
+		all[typeName+".key"] = notEmpty
+		all[typeName+".storageClass"] = follows(domainRule)
+		all[typeName+".reclaimPolicy"] = both(enum(ReclaimDelete, ReclaimRetain), defaults(ReclaimDelete))
+		all[typeName] = func(s *jsonschema.Schema) {
+			for _, source := range []string{"keyFile", "keyEnv", "keyCommand", "key"} {
+				s.OneOf = append(s.OneOf, &jsonschema.Schema{Required: []string{source}})
+			}
+		}
+	}
+	for _, name := range []string{"driver", "provisioner", "attacher", "resizer", "registrar", "snapshotter"} {
+		all["CephImages."+name] = follows(imageRule)
 	}
 	for _, typeName := range []string{"SSH", "Host"} {
 		all[typeName+".port"] = func(s *jsonschema.Schema) { s.Minimum, s.Maximum = "1", "65535" }
@@ -175,6 +233,8 @@ func unique(s *jsonschema.Schema) {
 	notEmpty(s.Items)
 	s.UniqueItems = true
 }
+
+func options(s *jsonschema.Schema) { follows(optionRule)(s.Items); s.UniqueItems = true }
 
 // without forbids the fields that are not the user's to set.
 func without(owned map[string]string) constraint {

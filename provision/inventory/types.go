@@ -43,6 +43,7 @@ type Spec struct {
 	Kubernetes  Kubernetes  `yaml:"kubernetes" json:"kubernetes"`                       // what kubeadm is told
 	Bundle      string      `yaml:"bundle" json:"bundle"`                               // directory with the binaries and images of every architecture; relative to this document's folder
 	CNI         CNI         `yaml:"cni,omitempty" json:"cni,omitempty"`                 // the pod network
+	Storage     Storage     `yaml:"storage,omitempty" json:"storage,omitempty"`         // where persistent volumes come from
 	SSH         SSH         `yaml:"ssh,omitempty" json:"ssh,omitempty"`                 // how hosts are reached
 	Preflight   Preflight   `yaml:"preflight,omitempty" json:"preflight,omitempty"`     // checks before anything is written, for all hosts
 	Timeouts    Timeouts    `yaml:"timeouts,omitempty" json:"timeouts,omitempty"`       // how long hybridctl waits

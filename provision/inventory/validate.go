@@ -18,6 +18,7 @@ func validate(c *Cluster, bad map[string]bool) []Problem {
 	v.networks()
 	v.endpoint()
 	v.cni()
+	v.storage()
 	v.ssh()
 	v.preflight()
 	v.hosts()

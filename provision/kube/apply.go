@@ -67,6 +67,9 @@ func (c *Client) applyObject(ctx context.Context, object *unstructured.Unstructu
 	var after *unstructured.Unstructured
 	err = c.do(ctx, what, func(ctx context.Context) (err error) {
 		after, err = patch(ctx, resource, object, o, false)
+		if before != nil && immutable(object, err) {
+			after, err = replace(ctx, resource, before, object, o)
+		}
 		return err
 	})
 	if err != nil {

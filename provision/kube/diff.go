@@ -55,14 +55,18 @@ func (c *Client) diffObject(ctx context.Context, object *unstructured.Unstructur
 		return report.Failed, fmt.Errorf("%s: %w", what, err)
 	}
 	var after *unstructured.Unstructured
+	refused := false
 	err = c.do(ctx, what, func(ctx context.Context) (err error) {
 		after, err = patch(ctx, resource, object, ApplyOptions{FieldManager: FieldManager, Force: true}, true)
 		if before == nil && (apierrors.IsNotFound(err) || terminating(err)) {
 			err = nil // its namespace is not there yet, or still going
 		}
+		refused = immutable(object, err) // Apply makes it anew
 		return err
 	})
 	switch {
+	case before != nil && refused:
+		return report.Configured, nil
 	case err != nil:
 		return report.Failed, err
 	case before == nil || before.GetDeletionTimestamp() != nil:

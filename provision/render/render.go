@@ -4,6 +4,7 @@ package render
 
 import (
 	"bytes"
+	"encoding/base64"
 	"fmt"
 	"strconv"
 	"strings"
@@ -16,7 +17,7 @@ import (
 // file fills one template of templates.FS in; parts are further files whose definitions it uses. Templates and data are ours, so an
 // error is a programming error and panics; the golden tests meet it first.
 func file(name string, data any, parts ...string) []byte {
-	t := template.New("").Option("missingkey=error").Funcs(template.FuncMap{"quote": strconv.Quote, "indent": indent})
+	t := template.New("").Option("missingkey=error").Funcs(template.FuncMap{"quote": strconv.Quote, "indent": indent, "base64": encode})
 	t = template.Must(t.ParseFS(templates.FS, append([]string{name}, parts...)...))
 	var b bytes.Buffer
 	if err := t.ExecuteTemplate(&b, name[strings.LastIndex(name, "/")+1:], data); err != nil {
@@ -46,6 +47,9 @@ type indented struct {
 func indent(n int, c Component) indented {
 	return indented{Prefix: strings.Repeat(" ", n), Component: c}
 }
+
+// encode is how a Secret's data stands in it.
+func encode(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 
 // document is one YAML document of a component's configuration, keys sorted.
 func document(apiVersion, kind string, own, user map[string]any) string {

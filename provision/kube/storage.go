@@ -1,0 +1,125 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+)
+
+// Volume is a PersistentVolume of a CSI driver.
+type Volume struct {
+	Name       string
+	Driver     string
+	Handle     string            // the driver's name of it
+	Class      string            // its StorageClass
+	Claim      string            // namespace/name; empty = none
+	Retained   bool              // what it stands for stays when it is deleted
+	Attributes map[string]string // what the driver noted when it made it
+}
+
+// Volumes lists the PersistentVolumes of those CSI drivers, sorted by name.
+func (c *Client) Volumes(ctx context.Context, drivers []string) ([]Volume, error) {
+	var out []Volume
+	err := c.do(ctx, "list the volumes", func(ctx context.Context) error {
+		list, err := c.core.PersistentVolumes().List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		out = nil
+		for _, v := range list.Items {
+			if s := v.Spec.CSI; s != nil && slices.Contains(drivers, s.Driver) {
+				out = append(out, volumeOf(&v))
+			}
+		}
+		return nil
+	})
+	slices.SortFunc(out, func(a, b Volume) int { return strings.Compare(a.Name, b.Name) })
+	return out, err
+}
+
+func volumeOf(v *corev1.PersistentVolume) Volume {
+	s := v.Spec.CSI
+	out := Volume{Name: v.Name, Driver: s.Driver, Handle: s.VolumeHandle, Class: v.Spec.StorageClassName,
+		Retained: v.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimRetain, Attributes: maps.Clone(s.VolumeAttributes)}
+	if claim := v.Spec.ClaimRef; claim != nil {
+		out.Claim = claim.Namespace + "/" + claim.Name
+	}
+	return out
+}
+
+// WaitCSINodes returns when every one of the nodes lists every one of the CSI drivers: from then on its kubelet can mount their volumes.
+func (c *Client) WaitCSINodes(ctx context.Context, nodes, drivers []string, o WaitOptions) error {
+	return c.await(ctx, "CSI drivers", o, func(stores []*viewStore) check {
+		return func(time.Time) (missing []Missing, _ time.Duration) {
+			lists := map[string][]string{}
+			for _, n := range listOf[storagev1.CSINode](stores[0]) {
+				for _, d := range n.Spec.Drivers {
+					lists[n.Name] = append(lists[n.Name], d.Name)
+				}
+			}
+			for _, node := range nodes {
+				for _, driver := range drivers {
+					if !slices.Contains(lists[node], driver) {
+						missing = append(missing, Missing{Object: "driver " + driver + " on " + node, Node: node, Reason: "has not registered with the kubelet yet"})
+					}
+				}
+			}
+			return missing, 0
+		}
+	}, sourceOf(c.storage.CSINodes(), &storagev1.CSINode{}, "", nil))
+}
+
+// HasKind tells whether the API server has a kind, for instance of an optional definition.
+func (c *Client) HasKind(ctx context.Context, apiVersion, kind string) (bool, error) {
+	object := &unstructured.Unstructured{}
+	object.SetAPIVersion(apiVersion)
+	object.SetKind(kind)
+	_, err := c.mapping(ctx, object, time.Time{})
+	if meta.IsNoMatchError(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for the kind %s: %w", kind, c.explain(err))
+	}
+	return true, nil
+}
+
+// classKind is a kind whose objects cannot be changed but in their metadata: what differs is made anew. Volumes keep a copy of what
+// they were made with, so that this touches none.
+var classKind = schema.GroupKind{Group: "storage.k8s.io", Kind: "StorageClass"}
+
+// immutable tells whether the API server refuses to change an object that may be made anew. One that it refuses for another reason
+// would be refused anew as well.
+func immutable(object *unstructured.Unstructured, err error) bool {
+	var status apierrors.APIStatus
+	if object.GroupVersionKind().GroupKind() != classKind || !apierrors.IsInvalid(err) || !errors.As(err, &status) || status.Status().Details == nil {
+		return false
+	}
+	causes := status.Status().Details.Causes
+	return len(causes) > 0 && !slices.ContainsFunc(causes, func(c metav1.StatusCause) bool {
+		return !strings.Contains(c.Message, "immutable") && !strings.Contains(c.Message, "are forbidden")
+	})
+}
+
+// replace makes an object anew.
+func replace(ctx context.Context, resource dynamic.ResourceInterface, old, object *unstructured.Unstructured, o ApplyOptions) (*unstructured.Unstructured, error) {
+	uid := old.GetUID()
+	err := resource.Delete(ctx, old.GetName(), metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return nil, err
+	}
+	return patch(ctx, resource, object, o, false)
+}
