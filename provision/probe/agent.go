@@ -25,6 +25,10 @@ const (
 	OpWrite  = "write"  // Path, Text: whole, synced → nothing
 	OpRead   = "read"   // Path → Text, FileID
 	OpLookup = "lookup" // Server (address:port; empty = the pod's own), Name → Addresses
+	OpFill   = "fill"   // Path, Nonces[0], Size: bytes that follow from the nonce, synced → SHA256
+	OpSum    = "sum"    // Path, Size: the first bytes → SHA256
+	OpAppend = "append" // Path, Name, Size: so many lines "<name> <number>", each under the file's lock → nothing
+	OpSpace  = "space"  // Path → Bytes, and Major of a block device
 )
 
 // Order is one line of JSON to an agent.
@@ -52,6 +56,9 @@ type Answer struct {
 	Text      string    `json:"text,omitempty"`
 	FileID    string    `json:"fileID,omitempty"` // device:inode, as stat -c %d:%i prints it
 	Addresses []string  `json:"addresses,omitempty"`
+	SHA256    string    `json:"sha256,omitempty"`
+	Bytes     int64     `json:"bytes,omitempty"`
+	Major     int       `json:"major,omitempty"`
 }
 
 // maxOrders bounds how many orders an agent works on at once.
@@ -65,6 +72,7 @@ type Agent struct {
 	Who    Who
 	Dialer Dialer                                                           // nil = a net.Dialer
 	Lookup func(ctx context.Context, server, name string) ([]string, error) // nil = DNS
+	Space  func(path string) (size int64, major int, err error)             // nil = the file system's or device's
 	Root   string                                                           // what paths start at; empty = /
 }
 
@@ -75,6 +83,9 @@ func (agent Agent) Run(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	if agent.Lookup == nil {
 		agent.Lookup = lookup
+	}
+	if agent.Space == nil {
+		agent.Space = space
 	}
 	var mu sync.Mutex
 	enc := json.NewEncoder(out)
@@ -112,6 +123,7 @@ func (agent Agent) carryOut(ctx context.Context, o Order) Answer {
 	if timeout <= 0 {
 		timeout = 10 * time.Second
 	}
+	path := filepath.Join(agent.Root, o.Path)
 	err := func() error {
 		switch o.Op {
 		case OpWho:
@@ -128,16 +140,33 @@ func (agent Agent) carryOut(ctx context.Context, o Order) Answer {
 			}
 			return nil
 		case OpWrite:
-			return write(filepath.Join(agent.Root, o.Path), o.Text)
+			return write(path, o.Text)
 		case OpRead:
 			var err error
-			a.Text, a.FileID, err = read(filepath.Join(agent.Root, o.Path))
+			a.Text, a.FileID, err = read(path)
 			return err
 		case OpLookup:
 			one, cancel := context.WithTimeout(ctx, timeout)
 			defer cancel()
 			var err error
 			a.Addresses, err = agent.Lookup(one, o.Server, o.Name)
+			return err
+		case OpFill:
+			if len(o.Nonces) != 1 {
+				return errors.New("one nonce is wanted")
+			}
+			var err error
+			a.SHA256, err = fill(path, o.Nonces[0], o.Size)
+			return err
+		case OpSum:
+			var err error
+			a.SHA256, err = sum(path, o.Size)
+			return err
+		case OpAppend:
+			return appendLines(path, o.Name, o.Size)
+		case OpSpace:
+			var err error
+			a.Bytes, a.Major, err = agent.Space(path)
 			return err
 		}
 		return fmt.Errorf("no operation %q: the probe is of another version", o.Op)

@@ -3,6 +3,7 @@ package probe
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 )
@@ -217,5 +219,54 @@ func TestAgent_BrokenOutput(t *testing.T) {
 	}
 	if err := (Agent{}).Run(t.Context(), strings.NewReader(strings.Repeat("x", 2<<20)), io.Discard); err == nil {
 		t.Error("an order without end is no error")
+	}
+}
+
+func TestAgent_Volumes(t *testing.T) {
+	root := t.TempDir()
+	agent := Agent{Root: root}
+	ask := func(o Order) Answer { return agent.carryOut(t.Context(), o) }
+	const size = 9 << 20 // more than a piece, and not a whole number of them
+	wrote := ask(Order{Op: OpFill, Path: "/v", Nonces: []string{"n"}, Size: size})
+	if wrote.Error != "" || len(wrote.SHA256) != 64 {
+		t.Fatalf("%+v", wrote)
+	}
+	if st, err := os.Stat(filepath.Join(root, "v")); err != nil || st.Size() != size {
+		t.Errorf("%v, %v", st, err)
+	}
+	if read := ask(Order{Op: OpSum, Path: "/v", Size: size}); read.SHA256 != wrote.SHA256 {
+		t.Errorf("%+v, want %s", read, wrote.SHA256)
+	}
+	if short := ask(Order{Op: OpSum, Path: "/v", Size: size + 1}); short.Error == "" {
+		t.Error("more bytes were read than there are")
+	}
+	if other := ask(Order{Op: OpFill, Path: "/w", Nonces: []string{"m"}, Size: size}); other.SHA256 == wrote.SHA256 {
+		t.Error("another nonce gives the same bytes")
+	}
+	var open sync.WaitGroup
+	for _, name := range []string{"a", "b"} {
+		open.Go(func() {
+			if got := ask(Order{Op: OpAppend, Path: "/lines", Name: name, Size: 50}); got.Error != "" {
+				t.Error(got.Error)
+			}
+		})
+	}
+	open.Wait()
+	if got := ask(Order{Op: OpRead, Path: "/lines"}); strings.Count(got.Text, "\n") != 100 || !strings.Contains(got.Text, "b 49\n") {
+		t.Errorf("%q", got.Text)
+	}
+	for _, o := range []Order{
+		{Op: OpFill, Path: "/v", Nonces: []string{"n"}}, {Op: OpFill, Path: "/v", Nonces: []string{"n"}, Size: MaxFill + 1}, {Op: OpFill, Path: "/v", Size: 1},
+		{Op: OpFill, Path: "/none/v", Nonces: []string{"n"}, Size: 1}, {Op: OpSum, Path: "/none", Size: 1}, {Op: OpAppend, Path: "/v", Name: "a"},
+	} {
+		if got := ask(o); got.Error == "" {
+			t.Errorf("%+v was carried out: %+v", o, got)
+		}
+	}
+	if bytes, major, err := space(root); err != nil || bytes <= 0 || major != 0 {
+		t.Errorf("%d bytes, major %d, %v", bytes, major, err)
+	}
+	if _, _, err := space(filepath.Join(root, "none")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%v", err)
 	}
 }

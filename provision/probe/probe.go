@@ -12,7 +12,7 @@ import (
 )
 
 // Version is that of the protocol and the orders. A probe of another version is refused: it came from an older bundle.
-const Version = 1
+const Version = 2
 
 // Port is where a probe serves TCP and UDP.
 const Port = 8470
