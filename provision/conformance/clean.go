@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+
+	"github.com/hybridctl/hybridctl/provision/kube"
 )
 
 // namespacePrefix is what the runs' namespaces are called, before the run's ID.
@@ -39,6 +41,7 @@ func Clean(ctx context.Context, api API, machines map[string]Machine, runID stri
 		}
 	}
 	note(api.DeleteNamespace(ctx, namespacePrefix+runID)) // first: containers hold images and directories
+	note(api.WaitNoVolumes(ctx, namespacePrefix+runID, "", kube.WaitOptions{}))
 	var open sync.WaitGroup
 	for name, m := range machines {
 		open.Go(func() {

@@ -41,6 +41,8 @@ type API interface {
 	PodLog(ctx context.Context, namespace, pod, container string, limit int64) ([]byte, error)
 	Exec(ctx context.Context, o kube.ExecOptions) error
 	WaitNodesReady(ctx context.Context, names []string, o kube.WaitOptions) error
+	Volumes(ctx context.Context, drivers []string) ([]kube.Volume, error)
+	WaitNoVolumes(ctx context.Context, namespace, claim string, o kube.WaitOptions) error
 	WaitDaemonSets(ctx context.Context, nodes []string, o kube.WaitOptions) error
 }
 
@@ -106,6 +108,9 @@ type Options struct {
 	Vantages  []Vantage
 	// Registry is the inventory's private registry; nil = none is named.
 	Registry *Registry
+	// Storage are the classes of volumes that check S9 proves; NoStorage is why there are none.
+	Storage   []StorageClass
+	NoStorage string
 	// Before are the pods as they were before a scale-out; nil = the beginning of this run.
 	Before []kube.Pod
 

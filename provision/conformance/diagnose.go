@@ -66,9 +66,29 @@ var symptoms = []symptom{
 	}), "something between here and the node throws the packets away", "open TCP and UDP 30000 to 32767 in the host's firewall"},
 }
 
+// cephSymptoms are what ceph-csi, the kernel and the attach controller say when a volume does not come.
+var cephSymptoms = []symptom{
+	{says("rados: ret=-1,", "Operation not permitted"), "the Ceph user lacks capabilities", "compare \"ceph auth get\" with the README's, section \"Ceph storage\""},
+	{says("rados: ret=-13", "mauth authentication failed: -13"), "Ceph refuses the user or its key", "compare the key with \"ceph auth get-key client.USER\"; the user's name has no \"client.\" before it"},
+	{says("secret too big 32"), "the key is of the type AES256, which kernels before 7.0 cannot use", "give the user a key of the type aes"},
+	{says("rados: ret=-22", "Failed to parse secret"), "the key is malformed", "copy it from \"ceph auth get-key client.USER\""},
+	{says("pool not found"), "the pool is not there", "compare the inventory's pool with \"ceph osd pool ls\""},
+	{says("failed to load rbd kernel module", "map failed: (2)"), "this kernel has no module rbd", "install a kernel with it, or use the mounter rbd-nbd"},
+	{says("No mds server is up"), "the file system has no active MDS, or another name", "compare fsName with \"ceph fs status\""},
+	{says("server is speaking msgr1 protocol", "V1_BANNER"), "the monitors' port and msMode are of two protocols", "port 6789 goes with msMode legacy, port 3300 with the others"},
+	{says("no available topology found"), "the provisioner asks for topology, which the driver does not have", "run the provisioner with --immediate-topology=false"},
+	{says("missing ID field 'adminID'"), "the driver is older than 3.14 and wants adminID and adminKey in its secret", "say the driver's version in spec.storage.csi.driverVersion"},
+	{says("DeadlineExceeded", "socket closed", "connect error"), "the monitors do not answer", "look at the way from the nodes to the monitors' addresses and ports"},
+	{says("Bidirectional"), "the driver's mounts do not reach the host", "mount the kubelet's directories into the node plugin with mountPropagation: Bidirectional"},
+}
+
 // diagnose names the likely cause of a cell that did not pass; empty when no known symptom shows.
 func diagnose(c report.CellResult, all []report.CellResult, evidence string) (cause, hint string) {
-	for _, s := range symptoms {
+	known := symptoms
+	if c.Check == "S9" {
+		known = cephSymptoms
+	}
+	for _, s := range known {
 		if s.shows(c, all, evidence) {
 			return s.cause, s.hint
 		}

@@ -125,7 +125,35 @@ func (r *run) clusterEvidence(ctx context.Context, node string) []byte {
 			fmt.Fprintf(&b, "   log:\n%s\n", log)
 		}
 	}
+	r.driverEvidence(ctx, node, &b)
 	return b.Bytes()
+}
+
+// driverContainer is what ceph-csi's own container is called in its pods.
+const driverContainer = "driver"
+
+// driverEvidence is what ceph-csi's pods on a node log, and the provisioners, wherever they are.
+func (r *run) driverEvidence(ctx context.Context, node string, b *bytes.Buffer) {
+	failed := func(c report.CellResult) bool { return c.Check == "S9" && slices.Contains(nodesOf(c), node) }
+	if len(r.Storage) == 0 || !slices.ContainsFunc(r.cells, failed) {
+		return
+	}
+	pods, err := r.API.Pods(ctx, r.Storage[0].Namespace, "")
+	if err != nil {
+		fmt.Fprintf(b, "pods of ceph-csi: %v\n", err)
+	}
+	for _, p := range pods {
+		if p.Node != node && !strings.Contains(p.Name, "provisioner") {
+			continue
+		}
+		fmt.Fprintf(b, "== pod %s/%s on %s restarts %d ready %v %s\n", p.Namespace, p.Name, p.Node, p.Restarts, p.Ready, p.Problem)
+		log, err := r.API.PodLog(ctx, p.Namespace, p.Name, driverContainer, 16<<10)
+		if err != nil {
+			fmt.Fprintf(b, "   log: %v\n", err)
+			continue
+		}
+		fmt.Fprintf(b, "   log:\n%s\n", log)
+	}
 }
 
 // secrets are what must not stand in a report: credentials that logs and units may hold. What the first group finds stays. JSON may

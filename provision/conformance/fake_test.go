@@ -34,6 +34,7 @@ type fake struct {
 	number  int        // the last that was given away
 	used    []string   // every address a pod ever had
 	drops   map[[2]string]bool
+	disks   fakeDisks
 
 	// What can be wrong with it.
 	forbidden map[string]error                                            // by kind: Apply fails
@@ -76,6 +77,9 @@ type fakePod struct {
 	root       string
 	who        probe.Who
 	log        string
+	claim      string // of its volume
+	waits      bool   // for it
+	manifest   manifest
 	dies       string // what it ends with when somebody wants something of it
 	ctx        context.Context
 	stop       context.CancelFunc
@@ -99,7 +103,7 @@ func newFake(t *testing.T, archs ...platform.Arch) *fake {
 	t.Helper()
 	c := &fake{
 		t: t, dir: t.TempDir(), changed: make(chan struct{}), spaces: map[string]bool{}, pods: map[string]*fakePod{}, svcs: map[string]*fakeService{},
-		secrets: map[string]string{}, drops: map[[2]string]bool{}, forbidden: map[string]error{}, ports: map[int]bool{},
+		secrets: map[string]string{}, drops: map[[2]string]bool{}, disks: fakeDisks{claims: map[string]*fakeClaim{}}, forbidden: map[string]error{}, ports: map[int]bool{},
 	}
 	// Nobody else on this machine uses the same part of 127.0.0.0/8 at the same time.
 	for c.part = 10; ; c.part++ {
@@ -211,11 +215,16 @@ type manifest struct {
 		Volumes []struct {
 			Name     string
 			HostPath *struct{ Path, Type string }
+			Claim    *struct{ ClaimName string } `json:"persistentVolumeClaim"`
 		}
 		Ports []struct {
 			Protocol string
 			NodePort int
 		}
+		StorageClassName, VolumeMode string
+		ReclaimPolicy                string `json:"persistentVolumeReclaimPolicy"`
+		AccessModes                  []string
+		Resources                    struct{ Requests struct{ Storage string } }
 	}
 	StringData map[string]string
 }

@@ -53,7 +53,7 @@ func (c *fake) parse(b []byte) []manifest {
 		if err := json.Unmarshal(document, &m); err != nil {
 			c.t.Errorf("%v in %s", err, document)
 		}
-		if m.Metadata.Labels[RunLabel] == "" || m.Kind != "Namespace" && m.Metadata.Namespace == "" {
+		if m.Kind != "PersistentVolume" && m.Metadata.Labels[RunLabel] == "" || m.Kind != "Namespace" && m.Kind != "PersistentVolume" && m.Metadata.Namespace == "" {
 			c.t.Errorf("%s %s lacks its label or namespace", m.Kind, m.Metadata.Name)
 		}
 		out = append(out, m)
@@ -76,7 +76,7 @@ func (c *fake) Apply(ctx context.Context, b []byte, _ kube.ApplyOptions) ([]kube
 		}
 		c.mu.Lock()
 		err := c.forbidden[m.Kind]
-		if err == nil && m.Kind != "Namespace" && !c.spaces[m.Metadata.Namespace] {
+		if err == nil && m.Kind != "Namespace" && m.Kind != "PersistentVolume" && !c.spaces[m.Metadata.Namespace] {
 			err = fmt.Errorf("namespace %s not found", m.Metadata.Namespace)
 		}
 		if err == nil {
@@ -89,6 +89,10 @@ func (c *fake) Apply(ctx context.Context, b []byte, _ kube.ApplyOptions) ([]kube
 				err = c.applyService(m)
 			case "Pod":
 				c.applyPod(m)
+			case "PersistentVolumeClaim":
+				c.applyClaim(m)
+			case "PersistentVolume":
+				c.letGo(m)
 			default:
 				err = fmt.Errorf("no kind %s", m.Kind)
 			}
@@ -131,7 +135,7 @@ func (c *fake) applyPod(m manifest) {
 	if c.pods[m.Metadata.Name] != nil {
 		return
 	}
-	p := &fakePod{root: filepath.Join(c.dir, "pods", m.Metadata.Name+fmt.Sprint(c.next()))}
+	p := &fakePod{manifest: m, root: filepath.Join(c.dir, "pods", m.Metadata.Name+fmt.Sprint(c.next()))}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	p.Pod = kube.Pod{
 		Namespace: m.Metadata.Namespace, Name: m.Metadata.Name, UID: fmt.Sprintf("uid-%s-%d", m.Metadata.Name, c.next()), Labels: m.Metadata.Labels,
@@ -201,6 +205,9 @@ func (c *fake) start(p *fakePod, m manifest) {
 		if err := errors.Join(os.MkdirAll(path, 0o755), os.Symlink(path, filepath.Join(p.root, "host"))); err != nil {
 			c.t.Error(err)
 		}
+	}
+	if !c.attach(p, m) {
+		return
 	}
 	machine, ok := n.images[main.Image]
 	switch {
@@ -274,15 +281,36 @@ func (c *fake) listen(p *fakePod) (net.Listener, net.PacketConn) {
 func (c *fake) Delete(_ context.Context, b []byte) ([]kube.ObjectChange, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	defer c.notify()
 	for _, m := range c.parse(b) {
-		if m.Kind != "Service" || c.svcs[m.Metadata.Name] == nil {
-			return nil, fmt.Errorf("no %s %s", m.Kind, m.Metadata.Name)
-		}
-		if !strings.HasPrefix(m.Metadata.Name, c.lingers) || c.lingers == "" {
-			delete(c.svcs, m.Metadata.Name)
+		switch name := m.Metadata.Name; {
+		case m.Kind == "Pod":
+			c.deletePod(name)
+		case m.Kind == "PersistentVolumeClaim":
+			c.deleteClaim(name)
+		case m.Kind != "Service" || c.svcs[name] == nil:
+			return nil, fmt.Errorf("no %s %s", m.Kind, name)
+		case !strings.HasPrefix(name, c.lingers) || c.lingers == "":
+			delete(c.svcs, name)
 		}
 	}
 	return nil, nil
+}
+
+// deletePod ends a pod, and has others try again that waited for its volume.
+func (c *fake) deletePod(name string) {
+	p := c.pods[name]
+	if p == nil {
+		return
+	}
+	p.stop()
+	delete(c.pods, name)
+	for _, o := range c.pods {
+		if o.waits {
+			o.waits = false
+			c.done.Go(func() { c.start(o, o.manifest) })
+		}
+	}
 }
 
 func (c *fake) DeleteNamespace(ctx context.Context, name string) error {
@@ -405,7 +433,7 @@ func (c *fake) Exec(ctx context.Context, o kube.ExecOptions) error {
 	}
 	who := p.who
 	who.Container = o.Container
-	agent := probe.Agent{Who: who, Dialer: podDialer{p, c}, Lookup: c.lookup, Root: p.root}
+	agent := probe.Agent{Who: who, Dialer: podDialer{p, c}, Lookup: c.lookup, Root: p.root, Space: func(string) (int64, int, error) { return c.space(p) }}
 	ended := make(chan error, 1)
 	go func() { ended <- agent.Run(ctx, o.Stdin, podWriter{p, c, o.Stdout}) }()
 	select {

@@ -63,6 +63,12 @@ func (n *fakeNode) ReadFile(ctx context.Context, path string) (text, id string, 
 	if err := n.reach(ctx); err != nil {
 		return "", "", err
 	}
+	switch path {
+	case "/proc/self/mounts":
+		return n.mounts(), "1:1", nil
+	case "/proc/devices":
+		return fakeDevices, "1:2", nil
+	}
 	b, err := os.ReadFile(n.path(path))
 	if err != nil {
 		return "", "", err

@@ -35,6 +35,7 @@ type Cell struct {
 	network string // "tcp", "udp"
 	size    int    // bytes
 	times   int    // attempts
+	class   string // of storage, by name
 }
 
 // kind is which function finds a cell out.
@@ -70,20 +71,30 @@ const (
 	kindPull        kind = "pull"
 	kindNoPull      kind = "noPull"
 	kindGuard       kind = "guard"
-	kindNever       kind = "never" // blocked whatever happens
+
+	kindVolumeMoves   kind = "volumeMoves"
+	kindVolumeBlock   kind = "volumeBlock"
+	kindVolumeAlone   kind = "volumeAlone"
+	kindVolumeShared  kind = "volumeShared"
+	kindVolumeGrows   kind = "volumeGrows"
+	kindVolumeDeleted kind = "volumeDeleted"
+
+	kindNever kind = "never" // blocked whatever happens
 )
 
 // Input is what the matrix is planned from.
 type Input struct {
-	Scenario Scenario
-	Nodes    []Node // all of the cluster
-	Checks   []string
-	Quick    bool
-	MaxPairs int
-	Seed     uint64
-	Vantages []Vantage
-	HasImage bool // the probe's own images can be made: S2
-	Registry bool
+	Scenario  Scenario
+	Nodes     []Node // all of the cluster
+	Checks    []string
+	Quick     bool
+	MaxPairs  int
+	Seed      uint64
+	Vantages  []Vantage
+	HasImage  bool // the probe's own images can be made: S2
+	Registry  bool
+	Storage   []StorageClass
+	NoStorage string // why there is none
 }
 
 // Matrix is what a run will find out.
@@ -405,12 +416,6 @@ func (p *planner) hostPath() {
 	}
 }
 
-func (p *planner) ceph() {
-	if !p.in.Quick {
-		p.add(Cell{Name: "volumes", Class: "any", kind: kindNever, Blocked: "no Ceph storage in the inventory"})
-	}
-}
-
 func (p *planner) registry() {
 	switch {
 	case p.in.Quick:
@@ -459,23 +464,14 @@ func (p *planner) pairs() {
 	r := rand.New(rand.NewPCG(p.in.Seed, 0))
 	shuffled := slices.Clone(all)
 	r.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
-	chosen := map[[2]string]bool{}
-	met := map[string]bool{} // "client name, class of the server", and the reverse
-	for _, l := range shuffled {
-		out, in := "from "+l.src.Name+" to "+l.dst.class(), "to "+l.dst.Name+" from "+l.src.class()
-		if met[out] && met[in] {
-			continue
-		}
-		met[out], met[in] = true, true
-		chosen[[2]string{l.src.Name, l.dst.Name}] = true
-	}
+	chosen := meeting(shuffled)
 	for _, l := range shuffled {
 		if len(chosen) >= limit {
 			break
 		}
-		chosen[[2]string{l.src.Name, l.dst.Name}] = true
+		chosen[l.names()] = true
 	}
-	p.links = slices.DeleteFunc(slices.Clone(all), func(l link) bool { return !chosen[[2]string{l.src.Name, l.dst.Name}] })
+	p.links = slices.DeleteFunc(slices.Clone(all), func(l link) bool { return !chosen[l.names()] })
 	p.m.Coverage.Pairs, p.m.Coverage.Sampled = len(p.links), true
 }
 

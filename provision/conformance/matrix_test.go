@@ -95,6 +95,13 @@ func TestPlan_Goldens(t *testing.T) {
 			in.HasImage, in.Registry = false, false
 			in.Vantages = []Vantage{{Name: "jump", Problem: "jump cannot be reached"}}
 		}},
+		{"volumes.txt", planInput(arm, x86, planNode("x86-2", "amd64")), func(in *Input) {
+			in.Checks = []string{"S9"}
+			in.Storage = []StorageClass{{Name: "ceph-rbd", Driver: RBD, Without: map[string]string{"x86-2": "ceph-csi is not wanted on x86-2"}}, {Name: "ceph-cephfs", Driver: CephFS, Grows: true}}
+		}},
+		{"volumes-one.txt", planInput(arm), func(in *Input) {
+			in.Checks, in.Storage = []string{"S9"}, []StorageClass{{Name: "ceph-rbd", Driver: RBD, Grows: true}}
+		}},
 		{"some-checks.txt", planInput(arm, x86), func(in *Input) { in.Checks = []string{"S9", "S4"} }},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -81,6 +81,8 @@ type podSpec struct {
 	selector object
 	secret   string // imagePullSecret
 	restart  string // default Always
+	claim    string // whose volume is mounted at volumeDir, or is the device volumeDevice
+	block    bool
 }
 
 // everything is tolerated: a node is proven whatever its taints keep away.
@@ -103,10 +105,21 @@ func (o objects) pod(p podSpec) object {
 		peer["volumeMounts"] = []object{{"name": "shared", "mountPath": "/shared"}}
 		containers = append(containers, peer)
 	}
+	grace := 0
+	if p.claim != "" {
+		volumes = append(volumes, object{"name": "volume", "persistentVolumeClaim": object{"claimName": p.claim}})
+		grace = 1 // the pod is gone when its kubelet says so, and not at once: until then its volume is in use
+	}
+	switch {
+	case p.block:
+		main["volumeDevices"] = []object{{"name": "volume", "devicePath": volumeDevice}}
+	case p.claim != "":
+		mounts = append(mounts, object{"name": "volume", "mountPath": volumeDir})
+	}
 	main["volumeMounts"] = mounts
 	spec := object{
 		"containers": containers, "volumes": volumes, "tolerations": everything,
-		"automountServiceAccountToken": false, "enableServiceLinks": false, "terminationGracePeriodSeconds": 0,
+		"automountServiceAccountToken": false, "enableServiceLinks": false, "terminationGracePeriodSeconds": grace,
 		"restartPolicy": orDefault(p.restart, "Always"),
 	}
 	if p.node != "" {
@@ -169,6 +182,18 @@ func (o objects) service(name string, selector map[string]string, policy string,
 		spec["type"], spec["externalTrafficPolicy"] = "NodePort", policy
 	}
 	return object{"apiVersion": "v1", "kind": "Service", "metadata": o.meta(name, nil), "spec": spec}
+}
+
+// claim asks for a volume.
+func (o objects) claim(name, class, accessMode, size string, block bool) object {
+	mode := "Filesystem"
+	if block {
+		mode = "Block"
+	}
+	return object{"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": o.meta(name, nil), "spec": object{
+		"storageClassName": class, "accessModes": []string{accessMode}, "volumeMode": mode,
+		"resources": object{"requests": object{"storage": size}},
+	}}
 }
 
 // pullSecret is a registry's credentials, as the kubelet reads them.

@@ -7,19 +7,22 @@ import (
 
 // cellsAtOnce bounds how many cells are tried at the same time, and cellsOnNode how many of them have an end on the same node: a small
 // machine that answers everybody at once is slow, and slow is what cells look for.
+// Cells with volumes mostly wait for the cluster: they have places of their own.
 const (
-	cellsAtOnce = 24
-	cellsOnNode = 2
+	cellsAtOnce   = 24
+	cellsOnNode   = 2
+	volumesAtOnce = 3
 )
 
 // places are what cells have to take before they are tried.
 type places struct {
-	all  chan struct{}
-	node map[string]chan struct{}
+	all     chan struct{}
+	volumes chan struct{}
+	node    map[string]chan struct{}
 }
 
 func newPlaces(nodes []Node) places {
-	p := places{all: make(chan struct{}, cellsAtOnce), node: map[string]chan struct{}{}}
+	p := places{all: make(chan struct{}, cellsAtOnce), volumes: make(chan struct{}, volumesAtOnce), node: map[string]chan struct{}{}}
 	for _, n := range nodes {
 		p.node[n.Name] = make(chan struct{}, cellsOnNode)
 	}
@@ -39,7 +42,10 @@ func (p places) take(ctx context.Context, c Cell) (leave func(), ok bool) {
 		}
 	}
 	var want []chan struct{}
-	if !slices.Contains(watches, c.kind) {
+	switch {
+	case c.class != "":
+		want = append(want, p.volumes)
+	case !slices.Contains(watches, c.kind):
 		ends := []string{c.Src, c.Dst}
 		slices.Sort(ends)
 		for _, name := range slices.Compact(ends) {

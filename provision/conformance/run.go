@@ -31,6 +31,7 @@ type run struct {
 
 	mu      sync.Mutex
 	agents  map[string]*lazyAgent
+	claims  int // how many volumes were asked for
 	svc     map[string]kube.Service
 	ports   map[int]bool                  // NodePorts this run has chosen
 	undo    []func(context.Context) error // takes faults away again
@@ -96,7 +97,7 @@ func (r *run) prepare(ctx context.Context) error {
 	}
 	r.matrix, err = Plan(Input{
 		Scenario: r.Scenario, Nodes: r.nodes, Checks: r.Checks, Quick: r.Quick, MaxPairs: r.MaxPairs, Seed: r.Seed,
-		Vantages: r.Vantages, HasImage: r.Images != nil, Registry: r.Registry != nil,
+		Vantages: r.Vantages, HasImage: r.Images != nil, Registry: r.Registry != nil, Storage: r.Storage, NoStorage: r.NoStorage,
 	})
 	if err != nil {
 		return err

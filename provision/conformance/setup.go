@@ -240,7 +240,7 @@ func (r *run) usesProbes(n Node) bool {
 	return slices.ContainsFunc(r.matrix.Cells, func(c Cell) bool {
 		return c.Blocked == "" && (c.Src == n.Name || c.Dst == n.Name) && !slices.Contains([]kind{
 			kindReady, kindArch, kindDaemons, kindOwn, kindForeign, kindNoDirectory, kindPull, kindNoPull, kindGuard,
-		}, c.kind)
+		}, c.kind) && c.class == ""
 	})
 }
 

@@ -37,6 +37,8 @@ var tries = map[kind]func(*run, context.Context, Cell) outcome{
 	kindNodePort: (*run).tryNodePort, kindLocal: (*run).tryNodePort, kindNotLocal: (*run).tryNotLocal, kindClosed: (*run).tryClosed,
 	kindPodWrites: (*run).tryPodWrites, kindHostWrites: (*run).tryHostWrites, kindElsewhere: (*run).tryElsewhere, kindNoDirectory: (*run).tryNoDirectory,
 	kindPull: (*run).tryPull, kindNoPull: (*run).tryNoPull, kindGuard: (*run).tryGuard,
+	kindVolumeMoves: (*run).tryMoves, kindVolumeBlock: (*run).tryMoves, kindVolumeAlone: (*run).tryAlone, kindVolumeShared: (*run).tryShared,
+	kindVolumeGrows: (*run).tryGrows, kindVolumeDeleted: (*run).tryDeleted,
 }
 
 func (r *run) try(ctx context.Context, c Cell) outcome {

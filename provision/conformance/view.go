@@ -67,6 +67,13 @@ func (v *view) until(ctx context.Context, claim claim) error {
 	}
 }
 
+// warning is the newest warning about an object, as one sentence; empty when there is none.
+func (v *view) warning(object string) string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return lastWarning(v.events, object)
+}
+
 // ready waits for a pod to be Ready.
 func (v *view) ready(ctx context.Context, name string) (kube.Pod, error) {
 	var pod kube.Pod

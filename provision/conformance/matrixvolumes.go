@@ -1,0 +1,92 @@
+package conformance
+
+import "slices"
+
+// ceph plans check S9: for every class of volumes, that they move between nodes of all architectures and stay what they are.
+func (p *planner) ceph() {
+	if p.in.Quick {
+		return
+	}
+	if len(p.in.Storage) == 0 {
+		p.add(Cell{Name: "volumes", Class: "any", kind: kindNever, Blocked: orDefault(p.in.NoStorage, "no Ceph storage in the inventory")})
+	}
+	for _, s := range p.in.Storage {
+		p.volumes(s)
+	}
+}
+
+func (p *planner) volumes(s StorageClass) {
+	between := func(l link, name string, k kind) {
+		p.between(l, Cell{Name: s.Name + "/" + name, kind: k, class: s.Name, times: 1, Blocked: withoutVolumes(s, l.src, l.dst)})
+	}
+	on := func(n Node, name string, k kind) {
+		p.on(n, s.Name+"/"+name, k, Cell{class: s.Name, times: 1, Blocked: withoutVolumes(s, n)})
+	}
+	met := meeting(p.links)
+	for _, l := range p.links {
+		if met[l.names()] {
+			between(l, "moves", kindVolumeMoves)
+		}
+	}
+	for _, n := range p.subjects() {
+		if !slices.ContainsFunc(p.links, func(l link) bool { return l.dst.Name == n.Name }) {
+			p.on(n, s.Name+"/comes-back", kindVolumeMoves, Cell{Src: n.Name, class: s.Name, times: 1, Blocked: withoutVolumes(s, n)})
+		}
+	}
+	// What does not depend on the very node is tried once for each pair of architectures.
+	seen := map[string]bool{}
+	for _, l := range p.links {
+		if seen[classOf(l)] || withoutVolumes(s, l.src, l.dst) != "" || notReady(l.src, l.dst) != "" {
+			continue
+		}
+		seen[classOf(l)] = true
+		if s.Driver == RBD {
+			between(l, "block-device-moves", kindVolumeBlock)
+			between(l, "second-node-stays-out", kindVolumeAlone)
+		} else {
+			between(l, "shared-by-two-writers", kindVolumeShared)
+		}
+	}
+	seen = map[string]bool{}
+	for _, n := range p.subjects() {
+		if seen[n.Arch] || withoutVolumes(s, n) != "" || notReady(n) != "" {
+			continue
+		}
+		seen[n.Arch] = true
+		if s.Grows {
+			on(n, "grows", kindVolumeGrows)
+		}
+		on(n, "deleted", kindVolumeDeleted)
+	}
+}
+
+// withoutVolumes is why nothing can be proven of a class on these nodes.
+func withoutVolumes(s StorageClass, nodes ...Node) string {
+	for _, n := range nodes {
+		if why := s.Without[n.Name]; why != "" {
+			return why
+		}
+		if n.NoMachine != "" {
+			return needsMachine(n).Blocked
+		}
+	}
+	return ""
+}
+
+// meeting chooses of links enough that every node still meets every class as a client and as a server.
+func meeting(links []link) map[[2]string]bool {
+	chosen := map[[2]string]bool{}
+	met := map[string]bool{} // "client name, class of the server", and the reverse
+	for _, l := range links {
+		out, in := "from "+l.src.Name+" to "+l.dst.class(), "to "+l.dst.Name+" from "+l.src.class()
+		if met[out] && met[in] {
+			continue
+		}
+		met[out], met[in] = true, true
+		chosen[l.names()] = true
+	}
+	return chosen
+}
+
+// names are the link's nodes.
+func (l link) names() [2]string { return [2]string{l.src.Name, l.dst.Name} }
