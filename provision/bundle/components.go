@@ -19,7 +19,18 @@ const (
 	Flannel               = "flannel"
 	FlannelCNIPlugin      = "flannel-cni-plugin"
 	Probe                 = "probe" // of hybridctl's own conformance checks
+
+	// Ceph's driver and the programs beside it.
+	CephCSI                = "ceph-csi"
+	CSIProvisioner         = "csi-provisioner"
+	CSIAttacher            = "csi-attacher"
+	CSIResizer             = "csi-resizer"
+	CSINodeDriverRegistrar = "csi-node-driver-registrar"
+	CSISnapshotter         = "csi-snapshotter"
 )
+
+// StorageComponents are those that only clusters with storage need.
+var StorageComponents = []string{CephCSI, CSIProvisioner, CSIAttacher, CSIResizer, CSINodeDriverRegistrar, CSISnapshotter}
 
 // need is something every bundle must hold.
 type need struct{ component, name string }
@@ -40,7 +51,7 @@ var neededImages = append(slices.Clone(kubeImages), Etcd, CoreDNS, Pause)
 
 var (
 	binaryComponents = []string{Containerd, Runc, CNIPlugins, Kubernetes}
-	imageComponents  = append(slices.Clone(neededImages), Flannel, FlannelCNIPlugin, Probe)
+	imageComponents  = slices.Concat(neededImages, []string{Flannel, FlannelCNIPlugin, Probe}, StorageComponents)
 )
 
 // Missing tells, a line each, what the bundle lacks for a cluster of that Kubernetes version with hosts of those architectures:
@@ -66,6 +77,16 @@ func (b *Bundle) Missing(version string, archs []platform.Arch, components ...st
 		}
 	}
 	return lacks
+}
+
+// Find returns the image of that full name, or, without a name, that of the component.
+func (m Manifest) Find(component, ref string) (Image, bool) {
+	for _, i := range m.Images {
+		if ref != "" && i.Ref == ref || ref == "" && i.Component == component {
+			return i, true
+		}
+	}
+	return Image{}, false
 }
 
 func (m Manifest) hasBinary(n need, a platform.Arch) bool {

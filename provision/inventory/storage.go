@@ -1,6 +1,10 @@
 package inventory
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // Storage is where persistent volumes come from.
 type Storage struct {
@@ -133,6 +137,81 @@ func (r CephRBD) KeySource() KeySource { return KeySource{r.KeyFile, r.KeyEnv, r
 
 // KeySource returns where the user's key comes from.
 func (f CephFS) KeySource() KeySource { return KeySource{f.KeyFile, f.KeyEnv, f.KeyCommand, f.Key} }
+
+// The kinds of volumes of a Ceph cluster.
+const (
+	CephTypeRBD = "rbd"
+	CephTypeFS  = "cephfs"
+)
+
+// CephUser is a class of volumes with the user in Ceph that makes and mounts them.
+type CephUser struct {
+	ID   string // of the class among all: "0.rbd" is that of the first Ceph cluster
+	Type string // CephTypeRBD or CephTypeFS
+	Ceph Ceph
+	Name string // of the user, without client.
+	Key  KeySource
+	Path string // where the class stands in the document
+}
+
+// CephUsers lists the classes of all Ceph clusters, in the document's order, block devices first.
+func (c *Cluster) CephUsers() []CephUser {
+	var out []CephUser
+	for i, ceph := range c.Spec.Storage.Ceph {
+		path := c.CephPath(i)
+		if r := ceph.RBD; r.Wanted() {
+			out = append(out, CephUser{fmt.Sprintf("%d.%s", i, CephTypeRBD), CephTypeRBD, ceph, r.User, r.KeySource(), field(path, "rbd")})
+		}
+		if f := ceph.CephFS; f.Wanted() {
+			out = append(out, CephUser{fmt.Sprintf("%d.%s", i, CephTypeFS), CephTypeFS, ceph, f.User, f.KeySource(), field(path, "cephfs")})
+		}
+	}
+	return out
+}
+
+// Directory is what a user of a shared file system mounts: the subvolume group, in which its volumes are.
+func (f CephFS) Directory() string { return "/volumes/" + f.SubvolumeGroup }
+
+// WantedImage is an image that ceph-csi is made of.
+type WantedImage struct {
+	Component string // its name in bundles
+	Ref       string // the inventory's own; empty = the bundle's
+}
+
+// WantedImages lists the images that the classes cannot do without. Snapshots are not among them: they depend on the API server.
+func (s Storage) WantedImages() []WantedImage {
+	if len(s.Ceph) == 0 {
+		return nil
+	}
+	i := s.CSI.Images
+	out := []WantedImage{{"ceph-csi", i.Driver}, {"csi-provisioner", i.Provisioner}, {"csi-node-driver-registrar", i.Registrar}}
+	if s.HasRBD() {
+		out = append(out, WantedImage{"csi-attacher", i.Attacher})
+	}
+	if slices.ContainsFunc(s.Ceph, func(c Ceph) bool { return c.RBD.AllowExpansion || c.CephFS.AllowExpansion }) {
+		out = append(out, WantedImage{"csi-resizer", i.Resizer})
+	}
+	return out
+}
+
+// Version returns the driver's version: what the inventory says, else the tag of its image; "" when neither is a version.
+func (s CephCSI) Version(driverImage string) string {
+	version := s.DriverVersion
+	if version == "" {
+		version = driverImage[strings.LastIndexByte(driverImage, ':')+1:]
+	}
+	if !driverRule.ok(version) {
+		return ""
+	}
+	return strings.TrimPrefix(version, "v")
+}
+
+// OlderThan compares a version of the driver, which may have a suffix.
+func OlderThan(version string, major, minor, patch int) bool {
+	var v [3]int
+	fmt.Sscanf(version, "%d.%d.%d", &v[0], &v[1], &v[2]) // a part that is missing is zero
+	return slices.Compare(v[:], []int{major, minor, patch}) < 0
+}
 
 // HasRBD tells whether any Ceph cluster has a class of block devices.
 func (s Storage) HasRBD() bool {

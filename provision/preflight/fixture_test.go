@@ -11,6 +11,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/platform"
+	"github.com/hybridctl/hybridctl/provision/report"
 )
 
 // fixture is an x86 control plane and an Arm worker, fit for everything and not touched yet.
@@ -18,7 +19,10 @@ type fixture struct {
 	cluster *inventory.Cluster
 	hosts   []facts.Host
 	bundle  *bundle.Manifest
+	ceph    CephSeen
 }
+
+func (f *fixture) run() []report.Check { return RunCeph(f.cluster, f.hosts, f.bundle, f.ceph) }
 
 func fit() *fixture {
 	return &fixture{

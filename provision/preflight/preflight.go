@@ -33,16 +33,20 @@ const (
 	onFacts   kind = iota // on each host whose facts are known
 	onContact             // on each host, whether it answered or not
 	onCluster             // once; the view has no host
+
+	onCeph        // like onFacts, on hosts that are to mount Ceph's volumes
+	onCephCluster // like onCluster, with Ceph in the inventory
 )
 
 // checks are all checks, in the order of their subjects.
-var checks = slices.Concat(accessChecks, archChecks, bundleChecks, kernelChecks, resourceChecks, identityChecks, softwareChecks, memberChecks)
+var checks = slices.Concat(accessChecks, archChecks, bundleChecks, kernelChecks, resourceChecks, identityChecks, softwareChecks, memberChecks, cephChecks)
 
 // view is what a check looks at.
 type view struct {
 	cluster *inventory.Cluster
 	bundle  *bundle.Bundle
 	fleet   *fleet
+	ceph    CephSeen
 	host    inventory.Host
 	facts   facts.Host
 }
@@ -76,20 +80,26 @@ func (v verdict) hinted(format string, args ...any) verdict {
 // Run runs every check on every host of the inventory. The results are sorted by host and name, the cluster's own first. What
 // the inventory ignores keeps its message and is Ignored. A host without facts counts as not reached.
 func Run(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest) []report.Check {
-	v := view{cluster: c, bundle: &bundle.Bundle{}, fleet: newFleet(c, hosts)}
+	return RunCeph(c, hosts, m, CephSeen{})
+}
+
+// RunCeph is Run with what was found out about the inventory's Ceph clusters.
+func RunCeph(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest, ceph CephSeen) []report.Check {
+	v := view{cluster: c, bundle: &bundle.Bundle{}, fleet: newFleet(c, hosts), ceph: ceph}
 	if m != nil {
 		v.bundle.Manifest = *m
 	}
 	var out []report.Check
 	for _, ch := range checks {
-		if ch.kind == onCluster {
+		if ch.kind == onCluster || ch.kind == onCephCluster && len(c.Spec.Storage.Ceph) > 0 {
 			out = append(out, ch.on(v))
 		}
 	}
 	for _, h := range c.Spec.Hosts {
 		v.host, v.facts = h, v.fleet.facts[h.Name]
 		for _, ch := range checks {
-			if ch.kind == onContact || ch.kind == onFacts && v.facts.Err == nil {
+			known := v.facts.Err == nil
+			if ch.kind == onContact || ch.kind == onFacts && known || ch.kind == onCeph && known && c.Spec.Storage.Mounts(h) {
 				out = append(out, ch.on(v))
 			}
 		}
@@ -145,6 +155,9 @@ func Describe(name string) string {
 // Ask returns what the checks must know of each host beyond what every host tells.
 func Ask(c *inventory.Cluster) facts.Ask {
 	ask := facts.Ask{Modules: modules(c), Units: foreignUnits()}
+	if len(c.Spec.Storage.Ceph) > 0 {
+		ask.Modules = append(ask.Modules, "rbd", "ceph", "nbd")
+	}
 	for _, t := range tools {
 		ask.Tools = append(ask.Tools, t.name)
 	}

@@ -261,7 +261,7 @@ func TestRun(t *testing.T) {
 			}
 			c.change(f)
 			found := false
-			for _, r := range Run(f.cluster, f.hosts, f.bundle) {
+			for _, r := range f.run() {
 				switch {
 				case r.Host == c.host && r.Name == c.check:
 					found = true
@@ -284,9 +284,9 @@ func TestRun(t *testing.T) {
 
 // TestRun_EveryCheck: on fit hosts every check is run and passes, before and after the cluster is up, and each can fail.
 func TestRun_EveryCheck(t *testing.T) {
-	for name, f := range map[string]*fixture{"new": fit(), "running": fit().up()} {
+	for name, f := range map[string]*fixture{"new": fit().withCeph(), "running": fit().withCeph().up()} {
 		ran := map[string]bool{}
-		for _, r := range Run(f.cluster, f.hosts, f.bundle) {
+		for _, r := range f.run() {
 			ran[r.Name] = true
 			if r.Status != report.Pass || r.Hint != "" {
 				t.Errorf("%s: %+v", name, r)
@@ -305,7 +305,7 @@ func TestRun_EveryCheck(t *testing.T) {
 		if Describe(name) == "" {
 			t.Errorf("%s has no description", name)
 		}
-		if !slices.ContainsFunc(cases, func(c one) bool { return c.check == name && (c.status == report.Fail || c.status == report.Warn) }) {
+		if !slices.ContainsFunc(slices.Concat(cases, cephCases), func(c one) bool { return c.check == name && (c.status == report.Fail || c.status == report.Warn) }) {
 			t.Errorf("no case shows %s failing", name)
 		}
 	}

@@ -29,6 +29,7 @@ esac
 umask 077
 mkdir -p /run/hybridctl || exit
 dir=$(mktemp -d /run/hybridctl/ceph-probe.XXXXXX) || exit
+# shellcheck disable=SC2317 # trap calls it
 clean() {
 	rm -rf "$dir"
 	# shellcheck disable=SC2086 # a list of words
@@ -59,7 +60,7 @@ since() {
 
 ask_monitor() { # ADDRESS PORT
 	# shellcheck disable=SC2016 # bash reads these
-	said=$(timeout 4 bash -c 'exec 3<>"/dev/tcp/$0/$1" && head -c 9 <&3' "$1" "$2" 2>&1 | od -An -v -tx1 | tr -d ' \n')
+	said=$(timeout 4 bash -c 'exec 3<>"/dev/tcp/$1/$2" && head -c 9 <&3' bash "$1" "$2" 2>&1 | od -An -v -tx1 | tr -d ' \n')
 	printf 'monitor %s:%s %s\n' "$1" "$2" "$said"
 }
 
