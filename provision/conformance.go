@@ -126,6 +126,7 @@ func (s *session) conformanceOptions(ctx context.Context, o ConformanceOptions, 
 	if i, ok := s.bundle.Image(bundle.Probe); ok {
 		c.Image, c.Images = i.Ref, imageMaker{s.bundle}
 	}
+	c.Storage, c.NoStorage = s.storageClasses()
 	c.Machines, c.NoMachine = s.machines()
 	for name := range c.Machines {
 		f := s.facts[name]
