@@ -33,8 +33,11 @@ func TestApply_EditsAndTheirUndoing(t *testing.T) {
 		for seed := range uint64(walks) {
 			r := rand.New(rand.NewPCG(seed, 1))
 			text := original
-			if seed%2 == 1 {
+			switch seed % 3 {
+			case 1:
 				text = []byte(strings.ReplaceAll(string(original), "\n", "\r\n"))
+			case 2:
+				text = []byte(strings.TrimSuffix(string(original), "\n"))
 			}
 			type done struct {
 				stepOf
