@@ -24,7 +24,7 @@ const module = "github.com/hybridctl/hybridctl/"
 // Changing it is fine when the design changes, in the same commit.
 var mayImport = map[string]string{
 	"cmd/hybridctl":          "cmd/hybridctl/cli cmd/hybridctl/quiet",
-	"cmd/hybridctl/cli":      "cmd/hybridctl/progress provision provision/conformance provision/inventory provision/inventory/edit provision/bundle provision/plan provision/preflight provision/report",
+	"cmd/hybridctl/cli":      "cmd/hybridctl/progress provision provision/conformance provision/inventory provision/inventory/edit provision/inventory/foreign provision/bundle provision/plan provision/preflight provision/report",
 	"cmd/hybridctl/progress": "provision/report",
 	"cmd/hybridctl/quiet":    "",
 	"cmd/probe":              "provision/probe",
@@ -48,7 +48,8 @@ var mayImport = map[string]string{
 	"provision/workload":     "provision/image provision/platform provision/report",
 	"templates":              "",
 
-	"provision/inventory/edit": "provision/inventory provision/platform",
+	"provision/inventory/edit":    "provision/inventory provision/platform",
+	"provision/inventory/foreign": "provision/inventory",
 }
 
 // outside says which packages may import a dependency directly; it stands for all packages of the dependency. A dependency that is
@@ -69,7 +70,7 @@ var outside = map[string]string{
 	"golang.org/x/crypto":                    "provision/remote",
 	"golang.org/x/sync":                      "provision provision/conformance provision/facts provision/bundle provision/image provision/steps",
 	"golang.org/x/term":                      "cmd/hybridctl/cli cmd/hybridctl/progress",
-	"gopkg.in/yaml.v3":                       "provision/inventory provision/inventory/edit provision/bundle",
+	"gopkg.in/yaml.v3":                       "provision/inventory provision/inventory/edit provision/inventory/foreign provision/bundle",
 	"k8s.io/api":                             "provision/kube",
 	"k8s.io/apimachinery":                    "provision/kube",
 	"k8s.io/client-go":                       "provision/kube",

@@ -18,7 +18,7 @@ func newInventory(a *app) *cobra.Command {
 		RunE:  runGroup,
 	}
 	cmd.AddCommand(
-		newInventoryShow(a), newInventoryLs(a), newInventorySchema(a), newInventoryValidate(a),
+		newInventoryShow(a), newInventoryLs(a), newInventorySchema(a), newInventoryValidate(a), newInventoryImport(a),
 		newInventoryAdd(a), newInventoryRm(a), newInventoryRename(a), newInventorySet(a), newInventoryUnset(a), newInventoryFmt(a),
 	)
 	return cmd

@@ -145,4 +145,18 @@ func writeBeside(path string, text []byte, old fs.FileInfo) (name string, err er
 	return f.Name(), f.Sync()
 }
 
+// Create writes a new file, whole or not at all. An error that is fs.ErrExist says that there is one of that name.
+func Create(name string, text []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Link(f.Name(), name) // unlike a rename, this replaces nothing
+}
+
 func ownerOf(info fs.FileInfo) *syscall.Stat_t { return info.Sys().(*syscall.Stat_t) }
