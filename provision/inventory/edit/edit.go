@@ -5,6 +5,7 @@
 package edit
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 
@@ -89,5 +90,9 @@ func safeDecode(n *yaml.Node, v any) (err error) {
 			err = fmt.Errorf("%v", p)
 		}
 	}()
-	return n.Decode(v)
+	err = n.Decode(v)
+	if several := (*yaml.TypeError)(nil); errors.As(err, &several) {
+		return errors.New(several.Errors[0])
+	}
+	return err
 }

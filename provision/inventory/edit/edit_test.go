@@ -158,6 +158,10 @@ func TestApply_ChangesTheseLinesOnly(t *testing.T) {
 		{"the first in brackets goes", block, Unset("spec.ssh.user"), `
 -    ssh: {user: "root", port: 22} # everywhere
 +    ssh: {port: 22} # everywhere`},
+		{"the first behind a dash goes", strings.Replace(block, "-   name: x86-1\n", "-   arch: amd64\n        name: x86-1\n", 1), Unset("spec.hosts[x86-1].arch"), `
+-    -   arch: amd64
+-        name: x86-1
++    -   name: x86-1`},
 		{"an item goes", block, Unset("spec.hosts[x86-2].taints[0]"), `
 -        taints: ["dedicated=db:NoSchedule", 'a=b:NoExecute']
 +        taints: ['a=b:NoExecute']`},

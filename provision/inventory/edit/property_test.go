@@ -73,7 +73,7 @@ func must(t *testing.T, file string, text []byte, e Edit, name string) []byte {
 // checkLines holds an edit to its lines: without those that went and those that came, the texts are the same.
 func checkLines(t *testing.T, file string, s stepOf, before, after string) {
 	t.Helper()
-	old, now := strings.SplitAfter(before, "\n"), strings.SplitAfter(after, "\n")
+	old, now := strings.Split(before, "\n"), strings.Split(after, "\n")
 	if s.mentioning != "" {
 		for i := range old {
 			if old[i] != now[i] && !strings.Contains(old[i], s.mentioning) {
