@@ -16,9 +16,9 @@ import (
 
 // Edit is one change of an inventory: AddHost, RemoveHost, RenameHost, Set, Unset or Format makes one.
 type Edit interface {
-	// mean changes the document's values the way the edit is meant, and returns them.
+	// mean returns the values that the document is to have then; those it has stay as they are.
 	mean(d *document) (map[string]any, error)
-	// splice changes the document's text.
+	// splice returns the text that the document is to have.
 	splice(d *document) ([]byte, error)
 }
 
@@ -49,10 +49,6 @@ func apply(file string, text []byte, e Edit) ([]byte, error) {
 	}
 	want, err := e.mean(d)
 	if err != nil {
-		return nil, err
-	}
-	// mean has changed the values, so the nodes are read anew.
-	if d, err = read(file, text); err != nil {
 		return nil, err
 	}
 	edited, err := e.splice(d)

@@ -162,7 +162,7 @@ func (d *document) outer(p place) int {
 
 // insert adds to a mapping or list what is missing in it. t is its type, which tells the order of fields.
 func (d *document) insert(n *yaml.Node, t reflect.Type, missing []step, text string) ([]byte, error) {
-	if merged := n.Kind == yaml.AliasNode; merged || n.Kind == yaml.ScalarNode {
+	if n.Kind == yaml.ScalarNode {
 		return nil, d.byHand(n, "is no mapping or list that something can be added to")
 	}
 	name := missing[0]
