@@ -66,6 +66,7 @@ func (a *app) importInventory(file string, f importFlags) error {
 	if err != nil {
 		return err
 	}
+	draft.Left = append(draft.Left, besides(file)...)
 	if err := f.complete(&draft.Cluster, file); err != nil {
 		return err
 	}
@@ -89,6 +90,17 @@ func (a *app) importInventory(file string, f importFlags) error {
 		}
 	}
 	return a.write(doc, doc.text)
+}
+
+// besides are the folders where Ansible would look for more variables.
+func besides(file string) []foreign.Leftover {
+	var left []foreign.Leftover
+	for _, name := range []string{"group_vars", "host_vars"} {
+		if _, err := os.Stat(filepath.Join(filepath.Dir(file), name)); err == nil {
+			left = append(left, foreign.Leftover{File: file, What: name + " beside it", Why: "is not read"})
+		}
+	}
+	return left
 }
 
 func create(file string, text []byte) error {

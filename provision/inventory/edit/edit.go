@@ -25,6 +25,7 @@ type Edit interface {
 // Apply carries out the edits one after another on text that was read from file, and returns the new text, which is a valid
 // inventory. The error is, or wraps, a *inventory.Problems: about the text as it was, or about what it would have become.
 func Apply(file string, text []byte, edits ...Edit) ([]byte, error) {
+	before := text
 	for _, e := range edits {
 		var err error
 		if text, err = apply(file, text, e); err != nil {
@@ -32,13 +33,16 @@ func Apply(file string, text []byte, edits ...Edit) ([]byte, error) {
 		}
 	}
 	if _, err := inventory.Parse(file, text); err != nil {
-		return nil, wrongResult(err)
+		return nil, wrongResult(file, before, err)
 	}
 	return text, nil
 }
 
-// wrongResult tells problems of the text as it would be from those of the file, whose lines may be others.
-func wrongResult(err error) error {
+// wrongResult tells problems of the text as it would be, whose lines may be others, from those that it has already.
+func wrongResult(file string, before []byte, err error) error {
+	if _, already := inventory.Parse(file, before); already != nil {
+		return fmt.Errorf("refused, nothing was written: the inventory had problems before, and also edited like that it would have these:\n%w", err)
+	}
 	return fmt.Errorf("refused, nothing was written: edited like that, the inventory would have these problems:\n%w", err)
 }
 

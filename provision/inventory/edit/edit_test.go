@@ -242,6 +242,8 @@ func TestApply_RefusesWithThePlaceAndTheRemedy(t *testing.T) {
 			"refused, nothing was written: edited like that, the inventory would have these problems:\nF:14:28: spec.hosts[3].address: 192.0.2.12 is taken by spec.hosts[2] (line 12)"},
 		{"an unknown field", flowing, Set("spec.kubernetes.verison", "v1"),
 			"refused, nothing was written: edited like that, the inventory would have these problems:\nF:5:34: spec.kubernetes.verison: unknown field (did you mean version?)"},
+		{"an edit of what is wrong elsewhere", strings.Replace(flowing, "bundle:", "bundel:", 1), Set("metadata.name", "prod"),
+			"refused, nothing was written: the inventory had problems before, and also edited like that it would have these:\nF:6:3: spec.bundel: unknown field (did you mean bundle?)"},
 		{"an unknown host", flowing, Set("spec.hosts[x86-3].user", "me"), "spec.hosts has no x86-3; did you mean x86-1?"},
 		{"nothing to unset", flowing, Unset("spec.ssh.user"), "spec.ssh.user is not in the inventory: there is nothing to take out"},
 		{"an open bracket", flowing, Set("spec.hosts[x86", "me"), `the path "spec.hosts[x86" has a bracket that holds nothing or does not close`},
@@ -266,6 +268,13 @@ func TestApply_RefusesWithThePlaceAndTheRemedy(t *testing.T) {
 func TestApply_ManyEditsMayBeWrongInBetween(t *testing.T) {
 	got, err := Apply("F", []byte(flowing), Set("spec.hosts[arm-1].address", "192.0.2.11"), Set("spec.hosts[x86-1].address", "192.0.2.21"))
 	if err != nil || !strings.Contains(string(got), "{name: x86-1, address: 192.0.2.21, ") {
+		t.Errorf("%v\n%s", err, got)
+	}
+}
+
+func TestApply_MendsWhatIsWrong(t *testing.T) {
+	got, err := Apply("F", []byte(strings.Replace(flowing, "v1.36.3", "1.36", 1)), Set("spec.kubernetes.version", "v1.36.3"))
+	if err != nil || string(got) != flowing {
 		t.Errorf("%v\n%s", err, got)
 	}
 }

@@ -23,13 +23,18 @@ type Draft struct {
 // Leftover is something that the draft does not have, or has otherwise.
 type Leftover struct {
 	File string `json:"file"`
-	Line int    `json:"line"`
-	What string `json:"what"` // a variable, a group, a host, a field
+	Line int    `json:"line,omitempty"` // from 1; 0: the file itself
+	What string `json:"what"`           // a variable, a group, a host, a field
 	Why  string `json:"why"`
 }
 
-// String gives "file:line: what: why".
-func (l Leftover) String() string { return fmt.Sprintf("%s:%d: %s: %s", l.File, l.Line, l.What, l.Why) }
+// String gives "file:line: what: why", or "file: what: why".
+func (l Leftover) String() string {
+	if l.Line == 0 {
+		return l.File + ": " + l.What + ": " + l.Why
+	}
+	return fmt.Sprintf("%s:%d: %s: %s", l.File, l.Line, l.What, l.Why)
+}
 
 const noCounterpart = "has no counterpart"
 
