@@ -24,7 +24,7 @@ const module = "github.com/hybridctl/hybridctl/"
 // Changing it is fine when the design changes, in the same commit.
 var mayImport = map[string]string{
 	"cmd/hybridctl":          "cmd/hybridctl/cli cmd/hybridctl/quiet",
-	"cmd/hybridctl/cli":      "cmd/hybridctl/progress provision provision/conformance provision/inventory provision/bundle provision/plan provision/preflight provision/report",
+	"cmd/hybridctl/cli":      "cmd/hybridctl/progress provision provision/conformance provision/inventory provision/inventory/edit provision/inventory/foreign provision/bundle provision/plan provision/preflight provision/report",
 	"cmd/hybridctl/progress": "provision/report",
 	"cmd/hybridctl/quiet":    "",
 	"cmd/probe":              "provision/probe",
@@ -47,6 +47,9 @@ var mayImport = map[string]string{
 	"provision/steps":        "provision/plan provision/host provision/kube provision/render provision/bundle provision/report provision/facts provision/inventory provision/platform",
 	"provision/workload":     "provision/image provision/platform provision/report",
 	"templates":              "",
+
+	"provision/inventory/edit":    "provision/inventory provision/platform",
+	"provision/inventory/foreign": "provision/inventory",
 }
 
 // outside says which packages may import a dependency directly; it stands for all packages of the dependency. A dependency that is
@@ -60,13 +63,14 @@ var outside = map[string]string{
 	"github.com/pkg/sftp":                    "provision/remote",
 	"github.com/pulumi/pulumi/pkg/v3":        "provision/stack",
 	"github.com/pulumi/pulumi/sdk/v3":        "provision/stack",
+	"github.com/rogpeppe/go-internal":        "provision/inventory/edit",
 	"github.com/spf13/cobra":                 "cmd/hybridctl/cli",
 	"github.com/spf13/pflag":                 "cmd/hybridctl/cli",
 	"github.com/vbauerster/mpb/v8":           "cmd/hybridctl/progress",
 	"golang.org/x/crypto":                    "provision/remote",
 	"golang.org/x/sync":                      "provision provision/conformance provision/facts provision/bundle provision/image provision/steps",
 	"golang.org/x/term":                      "cmd/hybridctl/cli cmd/hybridctl/progress",
-	"gopkg.in/yaml.v3":                       "provision/inventory provision/bundle",
+	"gopkg.in/yaml.v3":                       "provision/inventory provision/inventory/edit provision/inventory/foreign provision/bundle",
 	"k8s.io/api":                             "provision/kube",
 	"k8s.io/apimachinery":                    "provision/kube",
 	"k8s.io/client-go":                       "provision/kube",

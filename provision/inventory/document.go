@@ -13,6 +13,16 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
+// Root returns the mapping that an inventory's text is, with the places of all its nodes, for edits that keep the text. Its content
+// need not be valid. The error is a *Problems.
+func Root(file string, data []byte) (*yaml.Node, error) {
+	doc, problems := readDocument(file, data)
+	if len(problems) > 0 {
+		return nil, asError(problems)
+	}
+	return doc.root, nil
+}
+
 // readDocument parses bytes into the one YAML mapping that an inventory is. It says what is wrong with the text; what is wrong
 // with the content is decode's and validate's business.
 func readDocument(file string, data []byte) (*document, []Problem) {

@@ -59,6 +59,22 @@ func unknownFieldHint(name, meant string, known []string) string {
 	return "known here: " + strings.Join(known, ", ")
 }
 
+// FieldNames lists the names of a struct type's fields as a document writes them, in the order of the source.
+func FieldNames(t reflect.Type) []string { return fieldNames(fieldsOf(t)) }
+
+// FieldType returns the type of a struct type's field by the name that a document gives it, or nil.
+func FieldType(t reflect.Type, name string) reflect.Type {
+	for _, f := range fieldsOf(t) {
+		if f.name == name {
+			return t.Field(f.index).Type
+		}
+	}
+	return nil
+}
+
+// Suggest returns the candidate that is nearest to what was written, or "" when none is near.
+func Suggest(written string, candidates []string) string { return suggest(written, candidates) }
+
 // walkFields calls visit for every field of the document with the path of what it stands in: spec.hosts[].
 func walkFields(t reflect.Type, path string, visit func(path, name string)) {
 	switch t.Kind() {

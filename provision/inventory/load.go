@@ -10,6 +10,15 @@ import (
 // Load reads an inventory: decoded strictly, with defaults, with absolute paths, validated.
 // The error is a *Problems with everything that is wrong with it.
 func Load(path string) (*Cluster, error) {
+	data, err := Read(path)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(path, data)
+}
+
+// Read returns the bytes of an inventory file, whatever they are. The error is a *Problems that says why there are none.
+func Read(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err == nil && info.IsDir() {
 		return nil, unreadable(path, "is a directory", "name the file in it", nil)
@@ -21,7 +30,7 @@ func Load(path string) (*Cluster, error) {
 	if err != nil {
 		return nil, cannotRead(path, err)
 	}
-	return Parse(path, data)
+	return data, nil
 }
 
 // Parse does what Load does with bytes that were read from path.

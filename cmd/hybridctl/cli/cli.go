@@ -33,6 +33,7 @@ type Front struct {
 	Status     func(context.Context, provision.Options) (provision.StatusReport, error)
 	Kubeconfig func(context.Context, provision.Options) ([]byte, error)
 	Destroy    func(context.Context, provision.Options) (provision.Result, error)
+	Identify   func(context.Context, provision.Options, []string) ([]provision.Identity, error)
 
 	Conformance         func(context.Context, provision.ConformanceOptions) (report.ConformanceRun, error)
 	ConformanceClean    func(context.Context, provision.Options) ([]string, error)
@@ -43,7 +44,7 @@ type Front struct {
 func Engine() Front {
 	return Front{
 		Up: provision.Up, Plan: provision.Plan, Preflight: provision.Preflight,
-		Status: provision.Status, Kubeconfig: provision.Kubeconfig, Destroy: provision.Destroy,
+		Status: provision.Status, Kubeconfig: provision.Kubeconfig, Destroy: provision.Destroy, Identify: provision.Identify,
 		Conformance: provision.Conformance, ConformanceClean: provision.ConformanceClean, ConformanceSelfTest: provision.ConformanceSelfTest,
 	}
 }

@@ -107,6 +107,10 @@ func newRun(t *testing.T) *run {
 			t.Error("Preflight was called")
 			return nil, nil
 		},
+		Identify: func(context.Context, provision.Options, []string) ([]provision.Identity, error) {
+			t.Error("Identify was called")
+			return nil, nil
+		},
 		Status: func(context.Context, provision.Options) (provision.StatusReport, error) {
 			t.Error("Status was called")
 			return provision.StatusReport{}, nil

@@ -14,10 +14,13 @@ import (
 func newInventory(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "inventory",
-		Short: "Show, describe and check inventories",
+		Short: "Show, check and edit inventories",
 		RunE:  runGroup,
 	}
-	cmd.AddCommand(newInventoryShow(a), newInventorySchema(a), newInventoryValidate(a))
+	cmd.AddCommand(
+		newInventoryShow(a), newInventoryLs(a), newInventorySchema(a), newInventoryValidate(a), newInventoryImport(a),
+		newInventoryAdd(a), newInventoryRm(a), newInventoryRename(a), newInventorySet(a), newInventoryUnset(a), newInventoryFmt(a),
+	)
 	return cmd
 }
 

@@ -35,6 +35,11 @@ func (a *app) open(ctx context.Context, f clusterFlags) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
+	return a.openCluster(ctx, f, c), nil
+}
+
+// openCluster is open with an inventory that is loaded already.
+func (a *app) openCluster(ctx context.Context, f clusterFlags, c *inventory.Cluster) *session {
 	s := &session{app: a, cluster: c}
 	s.view = progress.New(progress.Options{
 		Out: a.Stderr, Live: a.canDraw(a.Stderr), Hosts: hostNames(c), JSON: a.global.logFormat == logJSON, Color: a.color(a.Stderr),
@@ -47,7 +52,7 @@ func (a *app) open(ctx context.Context, f clusterFlags) (*session, error) {
 		s.options.Stderr = s.view
 		s.options.Prompt = func(question string) (string, error) { return s.secret(ctx, question) }
 	}
-	return s, nil
+	return s
 }
 
 // close gives the terminal back; it may be called again.

@@ -1,0 +1,129 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hybridctl/hybridctl/provision"
+	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/inventory/edit"
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+func newInventoryAdd(a *app) *cobra.Command {
+	var f editFlags
+	var probe bool
+	cmd := &cobra.Command{
+		Use:   "add NAME=ADDRESS[,WORD=VALUE]...",
+		Short: "Add hosts to an inventory",
+		Long: `add writes hosts behind the last one, in the manner of that one, and does nothing to the cluster: up joins them. The words are role, arch,
+user, port, jump, nodeIP, hostKey, identityFile, sudoPasswordFile, sudoPasswordEnv, label (label=KEY=VALUE) and taint; the last two and
+identityFile may come more than once.
+
+With --probe, add connects to the hosts and asks them for their architecture, and for their name where only an address is given.`,
+		Example: `  hybridctl inventory add arm-2=192.0.2.22,role=worker,label=rack=a2
+  hybridctl inventory add --probe 192.0.2.23`,
+		Args: someArgs("NAME=ADDRESS"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			hosts, err := parseHosts(args, probe)
+			if err == nil && probe {
+				err = a.probe(cmd.Context(), f, hosts)
+			}
+			if err != nil {
+				return err
+			}
+			return a.editInventory(f, addEdits(hosts)...)
+		},
+	}
+	f.register(cmd)
+	cmd.Flags().BoolVar(&probe, "probe", false, "ask the hosts for name and architecture")
+	cmd.Flags().StringVar(&f.stateDir, "state-dir", "", "where host keys are kept (default .hybridctl/<cluster> beside the inventory)")
+	return cmd
+}
+
+func parseHosts(args []string, mayLackName bool) ([]inventory.Host, error) {
+	hosts := make([]inventory.Host, len(args))
+	for i, arg := range args {
+		h, err := edit.ParseHost(arg)
+		if err != nil {
+			return nil, asUsageError(err)
+		}
+		if h.Name == "" && !mayLackName {
+			return nil, usagef("%q has no name: write NAME=%s, or ask the host with --probe", arg, h.Address)
+		}
+		hosts[i] = h
+	}
+	return hosts, nil
+}
+
+func addEdits(hosts []inventory.Host) []edit.Edit {
+	edits := make([]edit.Edit, len(hosts))
+	for i, h := range hosts {
+		edits[i] = edit.AddHost(h)
+	}
+	return edits
+}
+
+// probe asks new hosts what they are, and fills in what was not given.
+func (a *app) probe(ctx context.Context, f editFlags, hosts []inventory.Host) error {
+	file, err := openInventory(f.inventory)
+	if err != nil {
+		return err
+	}
+	known := make([]inventory.Host, len(hosts))
+	names := make([]string, len(hosts))
+	for i, h := range hosts {
+		if h.Name == "" {
+			h.Name = strings.ReplaceAll(strings.ToLower(h.Address), "_", "-") // until it is known
+		}
+		known[i], names[i] = h, h.Name
+	}
+	c, err := file.Apply(addEdits(known)...)
+	if err != nil {
+		return asEditError(err)
+	}
+	ctx, cancel := a.untilStop(ctx)
+	defer cancel()
+	s := a.openCluster(ctx, f.clusterFlags, c)
+	defer s.close()
+	identities, err := a.Front.Identify(ctx, s.options, names)
+	s.close()
+	if err != nil {
+		return err
+	}
+	var problems []error
+	for i, id := range identities {
+		if err := identify(&hosts[i], id); err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", id.Host, err))
+			continue
+		}
+		fmt.Fprintf(a.Stderr, "%s is %s, %s, %s\n", hosts[i].Address, report.OneLine(id.Hostname), id.Arch, report.OneLine(id.OS))
+	}
+	if len(problems) > 0 {
+		return fmt.Errorf("nothing was written: %w", errors.Join(problems...))
+	}
+	return nil
+}
+
+// identify fills in what a host says of itself. What was given stands, and must be true.
+func identify(h *inventory.Host, id provision.Identity) error {
+	switch {
+	case id.Err != nil:
+		return id.Err
+	case id.Arch == "":
+		return fmt.Errorf("its architecture %q is not supported", id.Machine)
+	case h.Arch != "" && h.Arch != id.Arch:
+		return fmt.Errorf("it is %s, and not %s as given", id.Arch, h.Arch)
+	case h.Name == "" && id.Hostname == "":
+		return errors.New("it has no name: give it one with NAME=" + h.Address)
+	}
+	h.Arch = id.Arch
+	if h.Name == "" {
+		h.Name, _, _ = strings.Cut(id.Hostname, ".")
+	}
+	return nil
+}

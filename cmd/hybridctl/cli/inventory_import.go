@@ -1,0 +1,147 @@
+package cli
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/inventory/edit"
+	"github.com/hybridctl/hybridctl/provision/inventory/foreign"
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+// importFlags say what the other tool's inventory does not.
+type importFlags struct {
+	out, name, version, bundle, endpoint string
+}
+
+// importDocument is what inventory import writes as JSON and YAML.
+type importDocument struct {
+	File      string             `json:"file,omitempty"` // what was written
+	Hosts     int                `json:"hosts"`
+	Inventory string             `json:"inventory"`
+	Left      []foreign.Leftover `json:"left"` // what has no counterpart
+}
+
+func newInventoryImport(a *app) *cobra.Command {
+	var f importFlags
+	cmd := &cobra.Command{
+		Use:   "import FILE",
+		Short: "Make an inventory of one of Ansible or k0sctl",
+		Long: `import reads an inventory of Ansible (kubespray's groups, in either format) or a k0sctl file, and writes the inventory that says the
+same. Whatever has no counterpart is told on stderr, with its line. The version of Kubernetes is the bundle's where FILE names none.`,
+		Example: `  hybridctl inventory import hosts.ini --out inventory.yaml`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usagef("%s wants one file", cmd.CommandPath())
+			}
+			return nil
+		},
+		RunE: func(_ *cobra.Command, args []string) error { return a.importInventory(args[0], f) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.out, "out", "", "the file to write, which must not be there yet (default stdout)")
+	flags.StringVar(&f.name, "name", "", "the cluster's name (default the file's, or what it says)")
+	flags.StringVar(&f.version, "kubernetes-version", "", "the version of Kubernetes (default what the file says, or the bundle's)")
+	flags.StringVar(&f.bundle, "bundle", "./bundle", "the bundle's directory, relative to the new inventory's folder")
+	flags.StringVar(&f.endpoint, "endpoint", "", "host:port of the API server, needed with several control-plane hosts")
+	return cmd
+}
+
+func (a *app) importInventory(file string, f importFlags) error {
+	data, err := inventory.Read(file)
+	if err != nil {
+		return asUsageError(err)
+	}
+	draft, err := foreign.Read(file, data)
+	if err != nil {
+		return err
+	}
+	draft.Left = append(draft.Left, besides(file)...)
+	if err := f.complete(&draft.Cluster, file); err != nil {
+		return err
+	}
+	text, err := inventory.Show(&draft.Cluster, false)
+	if err != nil {
+		return err
+	}
+	text = append([]byte("# Made of "+report.OneLine(filepath.Base(file))+" by hybridctl inventory import.\n"), text...)
+	if _, err := inventory.Parse(cmp.Or(f.out, "inventory.yaml"), text); err != nil {
+		return fmt.Errorf("nothing was written: made of %s, the inventory would have these problems:\n%w", file, err)
+	}
+	doc := importDocument{File: f.out, Hosts: len(draft.Cluster.Spec.Hosts), Inventory: string(text), Left: append([]foreign.Leftover{}, draft.Left...)}
+	if f.out != "" {
+		if err := create(f.out, text); err != nil {
+			return err
+		}
+	}
+	if a.global.output == report.Text {
+		for _, l := range doc.Left {
+			fmt.Fprintln(a.Stderr, report.OneLine(l.String()))
+		}
+	}
+	return a.write(doc, doc.text)
+}
+
+// besides are the folders where Ansible would look for more variables.
+func besides(file string) []foreign.Leftover {
+	var left []foreign.Leftover
+	for _, name := range []string{"group_vars", "host_vars"} {
+		if _, err := os.Stat(filepath.Join(filepath.Dir(file), name)); err == nil {
+			left = append(left, foreign.Leftover{File: file, What: name + " beside it", Why: "is not read"})
+		}
+	}
+	return left
+}
+
+func create(file string, text []byte) error {
+	err := edit.Create(file, text)
+	if errors.Is(err, fs.ErrExist) {
+		return usagef("%s is there already: name another file with --out, or move it away", file)
+	}
+	return err
+}
+
+// complete fills in what the file did not say.
+func (f importFlags) complete(c *inventory.Cluster, file string) error {
+	base := strings.ToLower(strings.TrimSuffix(filepath.Base(file), filepath.Ext(file)))
+	c.Metadata.Name = cmp.Or(f.name, c.Metadata.Name, strings.ReplaceAll(base, "_", "-"))
+	c.Spec.Bundle = f.bundle
+	k := &c.Spec.Kubernetes
+	k.Endpoint = cmp.Or(f.endpoint, k.Endpoint)
+	k.Version = cmp.Or(f.version, k.Version)
+	if k.Version != "" {
+		return nil
+	}
+	dir := f.bundle
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(filepath.Dir(f.out), dir)
+	}
+	b, err := bundle.Open(dir)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, bundle.ErrNotBundle) {
+		return usagef("%s names no version of Kubernetes, and %s is no bundle that does: give --kubernetes-version", file, dir)
+	}
+	if err != nil {
+		return err
+	}
+	k.Version = b.Manifest.KubernetesVersion
+	return nil
+}
+
+func (d importDocument) text(w io.Writer) error {
+	if d.File == "" {
+		_, err := io.WriteString(w, d.Inventory)
+		return err
+	}
+	_, err := fmt.Fprintf(w, "%s: written, %s\n", d.File, report.Count(d.Hosts, "host"))
+	return err
+}

@@ -1,0 +1,96 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/hybridctl/hybridctl/provision"
+)
+
+// identifies answers for the hosts that are asked, in their order.
+func identifies(t *testing.T, names []string, answers ...provision.Identity) func(context.Context, provision.Options, []string) ([]provision.Identity, error) {
+	return func(_ context.Context, o provision.Options, asked []string) ([]provision.Identity, error) {
+		if !slices.Equal(asked, names) {
+			t.Errorf("asked %v, want %v", asked, names)
+		}
+		for _, name := range asked {
+			if _, ok := o.Cluster.Host(name); !ok {
+				t.Errorf("%s is no host of the cluster", name)
+			}
+		}
+		return answers, nil
+	}
+}
+
+func (r *run) inventory() string {
+	r.t.Helper()
+	b, err := os.ReadFile(filepath.Join(r.dir, "inventory.yaml"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestInventoryAdd_ProbeFillsInWhatWasNotGiven(t *testing.T) {
+	r := newRun(t)
+	r.front.Identify = identifies(t, []string{"192.0.2.12", "x86-3"},
+		provision.Identity{Hostname: "arm-7.example.com", Arch: "arm64", OS: "Debian GNU/Linux 13 (trixie)"},
+		provision.Identity{Hostname: "other", Arch: "amd64", OS: "Debian\x1b[2J"})
+	r.want("inventory add --probe 192.0.2.12 x86-3=192.0.2.13,user=me", 0)
+	want := lab + "    - {name: arm-7, address: 192.0.2.12, arch: arm64}\n    - {name: x86-3, address: 192.0.2.13, arch: amd64, user: me}\n"
+	if got := r.inventory(); got != want {
+		t.Errorf("got\n%s", got)
+	}
+	contains(t, "stderr", r.stderr.String(), "192.0.2.12 is arm-7.example.com, arm64, Debian GNU/Linux 13 (trixie)\n")
+	if strings.Contains(r.stderr.String(), "\x1b") {
+		t.Error("what the host says reaches the terminal as it is")
+	}
+}
+
+func TestInventoryAdd_ProbeRefuses(t *testing.T) {
+	for want, answer := range map[string]provision.Identity{
+		"x86-2: connection refused":                          {Err: errors.New("connection refused")},
+		`x86-2: its architecture "riscv64" is not supported`: {Hostname: "x", Machine: "riscv64"},
+		"x86-2: it is arm64, and not amd64 as given":         {Hostname: "x", Arch: "arm64"},
+	} {
+		r := newRun(t)
+		answer.Host = "x86-2"
+		r.front.Identify = identifies(t, []string{"x86-2"}, answer)
+		r.want("inventory add --probe x86-2=192.0.2.12,arch=amd64", 1)
+		if got := r.stderr.String(); got != "error: nothing was written: "+want+"\n" {
+			t.Error(got)
+		}
+		if r.inventory() != lab || r.stdout.Len() > 0 {
+			t.Errorf("%s: something was written", want)
+		}
+	}
+}
+
+func TestInventoryAdd_ProbeAsksNobodyWhenTheHostCannotBeAdded(t *testing.T) {
+	r := newRun(t)
+	r.want("inventory add --probe x86-2=192.0.2.11", 2)
+	contains(t, "stderr", r.stderr.String(), "192.0.2.11 is taken by spec.hosts[1]")
+}
+
+func TestCutAssignment(t *testing.T) {
+	for arg, want := range map[string][2]string{
+		"a.b=c":             {"a.b", "c"},
+		"a[x=y].b=c=d":      {"a[x=y].b", "c=d"},
+		"a=":                {"a", ""},
+		"a.taints[0]=k=v:E": {"a.taints[0]", "k=v:E"},
+	} {
+		if path, value, ok := cutAssignment(arg); !ok || path != want[0] || value != want[1] {
+			t.Errorf("%s: %q, %q, %v", arg, path, value, ok)
+		}
+	}
+	for _, arg := range []string{"a", "=b", "a[x=y]"} {
+		if _, _, ok := cutAssignment(arg); ok {
+			t.Errorf("%s was taken", arg)
+		}
+	}
+}

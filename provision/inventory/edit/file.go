@@ -1,0 +1,162 @@
+package edit
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/rogpeppe/go-internal/diff"
+
+	"github.com/hybridctl/hybridctl/provision/inventory"
+)
+
+// ErrChanged: somebody else changed the file since it was read; nothing was written. The user runs the command again.
+var ErrChanged = errors.New("it was changed by somebody else in the meantime; nothing was written: run the command again")
+
+// File is an inventory file that is being edited.
+type File struct {
+	Name string // as the user named it
+
+	path          string // behind symbolic links
+	before, after []byte
+}
+
+// Open reads the file. The error is a *inventory.Problems.
+func Open(name string) (*File, error) {
+	text, err := inventory.Read(name)
+	if err != nil {
+		return nil, err
+	}
+	path, err := filepath.EvalSymlinks(name)
+	if err != nil {
+		return nil, err
+	}
+	return &File{Name: name, path: path, before: text, after: text}, nil
+}
+
+// Apply carries out edits, as the function Apply does, and returns the cluster that the file would then describe. Nothing is written
+// yet.
+func (f *File) Apply(edits ...Edit) (*inventory.Cluster, error) {
+	text, err := Apply(f.Name, f.after, edits...)
+	if err != nil {
+		return nil, err
+	}
+	f.after = text
+	return inventory.Parse(f.Name, text)
+}
+
+// Changed says whether the edits make a difference.
+func (f *File) Changed() bool { return !bytes.Equal(f.before, f.after) }
+
+// Diff is the difference that the edits make, as diff -u writes it; "" for none.
+func (f *File) Diff() string {
+	d := diff.Diff(f.Name, f.before, f.Name, f.after)
+	if _, rest, found := bytes.Cut(d, []byte("\n")); found { // its first line is a command that nobody gave
+		return string(rest)
+	}
+	return ""
+}
+
+// Write replaces the file in one step, with its mode and, when root writes, its owner. ErrChanged: it is no longer what was read.
+func (f *File) Write() error {
+	if !f.Changed() {
+		return nil
+	}
+	if err := f.replace(); err != nil {
+		return fmt.Errorf("%s: %w", f.Name, err)
+	}
+	return nil
+}
+
+func (f *File) replace() error {
+	// The lock keeps two of us from writing between each other's look and rename; it ends with the file.
+	dir, err := os.Open(filepath.Dir(f.path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX); err != nil {
+		return fmt.Errorf("lock %s: %w", dir.Name(), err)
+	}
+	info, err := f.unchanged()
+	if err != nil {
+		return err
+	}
+	temporary, err := writeBeside(f.path, f.after, info)
+	if err != nil {
+		return err
+	}
+	if _, err := f.unchanged(); err != nil {
+		return errors.Join(err, os.Remove(temporary))
+	}
+	if err := os.Rename(temporary, f.path); err != nil {
+		return errors.Join(err, os.Remove(temporary))
+	}
+	return dir.Sync()
+}
+
+// unchanged looks whether the file still holds what was read, and whether it may be written.
+func (f *File) unchanged() (fs.FileInfo, error) {
+	file, err := os.OpenFile(f.path, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, ErrChanged
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	now, err := io.ReadAll(file)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(now, f.before) {
+		return nil, ErrChanged
+	}
+	return file.Stat()
+}
+
+// writeBeside writes a new file in the folder of path, with the mode and the owner of the old one.
+func writeBeside(path string, text []byte, old fs.FileInfo) (name string, err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return "", err
+	}
+	defer func() {
+		if err = errors.Join(err, f.Close()); err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	if owner := ownerOf(old); os.Geteuid() == 0 {
+		if err := f.Chown(int(owner.Uid), int(owner.Gid)); err != nil {
+			return "", err
+		}
+	}
+	if err := f.Chmod(old.Mode().Perm()); err != nil {
+		return "", err
+	}
+	if _, err := f.Write(text); err != nil {
+		return "", err
+	}
+	return f.Name(), f.Sync()
+}
+
+// Create writes a new file, whole or not at all. An error that is fs.ErrExist says that there is one of that name.
+func Create(name string, text []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Link(f.Name(), name) // unlike a rename, this replaces nothing
+}
+
+func ownerOf(info fs.FileInfo) *syscall.Stat_t { return info.Sys().(*syscall.Stat_t) }

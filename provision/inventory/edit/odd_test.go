@@ -1,0 +1,94 @@
+package edit
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// oddly is valid and unlike what anybody's editor would write.
+const oddly = `%YAML 1.1
+--- # the document
+"apiVersion": hybridctl.dev/v1alpha1
+kind: Cluster
+metadata: {"name":lab}
+spec: !!map
+  bundle: |-
+    ./bundle
+
+  # between
+  kubernetes:
+    version: v1.36.3
+    kubelet: {
+      ümläut: "ä # no comment", # a comment
+      list: [1, 2,
+        3]
+    }
+  hosts: &hosts
+  - # a host
+    name: a
+    # inside
+    address: 10.0.0.1
+    role: control-plane
+  -
+    name: b
+    address: 10.0.0.2
+    labels:
+      'quoted': 'its'
+      ? x
+      : y
+  - &c {name: c, "address": '10.0.0.3', taints: [
+      a=b:NoSchedule,
+      "c=d:NoSchedule" ]}
+  # behind
+`
+
+func TestApply_OddText(t *testing.T) {
+	for _, test := range []struct {
+		edit Edit
+		want string
+	}{
+		{Set("metadata.name", "prod"), "-metadata: {\"name\":lab}\n+metadata: {\"name\":prod}"},
+		{Set("spec.kubernetes.kubelet.more", "5"), "-        3]\n+        3], more: 5"},
+		{Set("spec.kubernetes.kubelet.ümläut", "x"), "-      ümläut: \"ä # no comment\", # a comment\n+      ümläut: x, # a comment"},
+		{Set("spec.bundle", "./b"), "-  bundle: |-\n-    ./bundle\n+  bundle: ./b"},
+		{Set("spec.hosts[a].labels.zone", "b"), "+    labels:\n+      zone: b"},
+		{Set("spec.hosts[b].labels.quoted", "other"), "-      'quoted': 'its'\n+      'quoted': 'other'"},
+		{Set("spec.hosts[c].address", "10.0.0.4"), "-  - &c {name: c, \"address\": '10.0.0.3', taints: [\n+  - &c {name: c, \"address\": '10.0.0.4', taints: ["},
+		{Unset("spec.hosts[c].taints[0]"), "-      a=b:NoSchedule,"},
+		{RemoveHost("c"), "-  - &c {name: c, \"address\": '10.0.0.3', taints: [\n-      a=b:NoSchedule,\n-      \"c=d:NoSchedule\" ]}"},
+		{RemoveHost("b"), "-  -\n-    name: b\n-    address: 10.0.0.2\n-    labels:\n-      'quoted': 'its'\n-      ? x\n-      : y"},
+		{RenameHost("b", "bb"), "-    name: b\n+    name: bb"},
+		{AddHost(host(t, "d=10.0.0.5")), "+  - {name: d, address: 10.0.0.5}"},
+	} {
+		got, err := Apply("F", []byte(oddly), test.edit)
+		if err != nil {
+			t.Errorf("%#v: %v", test.edit, err)
+			continue
+		}
+		if diff := cmp.Diff(test.want, changes(oddly, string(got))); diff != "" {
+			t.Errorf("%#v: -want +got:\n%s", test.edit, diff)
+		}
+	}
+}
+
+// What cannot be spliced is refused, and never done half.
+func TestApply_OddTextThatIsLeftToTheUser(t *testing.T) {
+	for _, test := range []struct {
+		text string
+		edit Edit
+		want string
+	}{
+		{strings.Replace(oddly, "'its'", "one\n        two", 1), Set("spec.hosts[b].labels.quoted", "x"), "F:28:17: spans several lines"},
+		{strings.Replace(oddly, "{\"name\":lab}", "!!map {name: lab}", 1), Set("metadata", "{name: prod}"), "F:5:11: has an anchor or a tag"},
+		{strings.Replace(oddly, "    # inside\n", "    name: a\n", 1), Set("metadata.name", "x"), `F:3:1: cannot be edited: line 21: mapping key "name" already defined at line 20`},
+		{strings.Replace(block, "-   name: x86-1\n", "-   arch: amd64\n        # why\n        name: x86-1\n", 1), Unset("spec.hosts[x86-1].arch"), "F:24:15: is followed by a comment"},
+		{flowing, RemoveHost("x86-1"), "F:9:5: stands beside a comment"},
+	} {
+		got, err := Apply("F", []byte(test.text), test.edit)
+		if err == nil || !strings.Contains(err.Error(), test.want) || got != nil {
+			t.Errorf("%v\n%s", err, got)
+		}
+	}
+}

@@ -1,0 +1,230 @@
+package edit
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/hybridctl/hybridctl/provision/inventory"
+)
+
+// Set returns the edit that gives a field a value: spec.kubernetes.version, spec.hosts[arm-1].labels.zone. Items of lists are named
+// by their name or number; the number after the last one adds an item. A field that takes text takes value as it is; any other
+// takes a number, true or false, or YAML in brackets. Fields and mappings on the way are made. A *PathError says that there is
+// nothing of that path.
+func Set(path, value string) Edit { return set{path, value} }
+
+type set struct{ path, value string }
+
+func (e set) mean(d *document) (map[string]any, error) {
+	steps, err := d.resolve(e.path)
+	if err != nil {
+		return nil, err
+	}
+	value, _, err := e.parsed(steps)
+	if err != nil {
+		return nil, err
+	}
+	values, err := put(d.values, steps, value)
+	if err != nil {
+		return nil, err
+	}
+	return values.(map[string]any), nil
+}
+
+// parsed returns the value, and how it is written where no other scalar stood.
+func (e set) parsed(steps []step) (value any, text string, err error) {
+	t := typeAt(steps)
+	if isText(t) {
+		return e.value, quoteText(e.value), nil
+	}
+	value, ok := parseValue(e.value)
+	switch {
+	case ok:
+		return value, e.value, nil
+	case t == nil || t.Kind() == reflect.Interface:
+		return e.value, quoteText(e.value), nil
+	}
+	return nil, "", &PathError{fmt.Sprintf("%s: %q is no value in one line of YAML; lists are written [a, b], mappings {name: value}", e.path, e.value)}
+}
+
+func (e set) splice(d *document) ([]byte, error) {
+	steps, err := d.resolve(e.path)
+	if err != nil {
+		return nil, err
+	}
+	_, text, err := e.parsed(steps)
+	if err != nil {
+		return nil, err
+	}
+	trail, err := d.trail(steps)
+	if err != nil {
+		return nil, err
+	}
+	last := trail[len(trail)-1]
+	if len(trail) == len(steps)+1 {
+		if isText(typeAt(steps)) && last.node.Kind == yaml.ScalarNode {
+			text = requote(last.node, e.value)
+		}
+		return d.replace(last, text)
+	}
+	missing := steps[len(trail)-1:]
+	if m := merge(last.node); m != nil && len(missing) > 1 && member(valueAt(d.values, steps[:len(trail)-1]), missing[0].name) != nil {
+		return nil, d.problem(m, "", fmt.Sprintf("%s comes from this merge key", missing[0].name), "write it out here first, or edit it where it stands")
+	}
+	if last.node.Kind == yaml.ScalarNode && last.node.ShortTag() == "!!null" {
+		return d.replace(last, nest(missing, text))
+	}
+	return d.insert(last.node, typeAt(steps[:len(trail)-1]), missing, text)
+}
+
+func valueAt(v any, steps []step) any {
+	for _, s := range steps {
+		if list, ok := v.([]any); ok && s.index < len(list) {
+			v = list[s.index]
+			continue
+		}
+		v = member(v, s.name)
+	}
+	return v
+}
+
+// nest writes a value inside what is missing around it: {labels: {zone: a}}.
+func nest(missing []step, text string) string {
+	for _, s := range slices.Backward(missing) {
+		if s.index >= 0 {
+			text = "[" + text + "]"
+		} else {
+			text = "{" + quoteText(s.name) + ": " + text + "}"
+		}
+	}
+	return text
+}
+
+// replace writes text where a value stands.
+func (d *document) replace(p place, text string) ([]byte, error) {
+	n := p.node
+	if n.Anchor != "" || tagged(n) {
+		return nil, d.byHand(n, "has an anchor or a tag")
+	}
+	start, err := d.start(n)
+	if err != nil {
+		return nil, err
+	}
+	end, err := d.end(n, d.outer(p))
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case n.Kind == yaml.ScalarNode && start == end: // "key:" with nothing behind it
+		return d.cut(start, start, " "+text), nil
+	case p.key == nil || n.Kind == yaml.ScalarNode || n.Kind == yaml.AliasNode || isFlow(n):
+		return d.cut(start, end, text), nil
+	}
+	return d.replaceBlock(p, end, text)
+}
+
+// replaceBlock writes text behind the key and takes the lines below it away.
+func (d *document) replaceBlock(p place, end int, text string) ([]byte, error) {
+	colon, err := d.colon(p.key)
+	if err != nil {
+		return nil, err
+	}
+	first := d.lineOf(colon) + 1
+	if !d.alone(colon) || !d.alone(end) {
+		return nil, d.byHand(p.node, "does not stand on lines of its own")
+	}
+	without := newDocument(d.file, d.cutLines(first, d.lineOf(end)), d.root)
+	return without.cut(colon, colon, " "+text), nil
+}
+
+// colon is the offset behind the colon of a key.
+func (d *document) colon(key *yaml.Node) (int, error) {
+	offset, err := d.end(key, 0)
+	if err != nil {
+		return 0, err
+	}
+	if offset = d.skip(offset, " \t"); offset >= len(d.text) || d.text[offset] != ':' {
+		return 0, d.byHand(key, "has no colon behind it")
+	}
+	return offset + 1, nil
+}
+
+func (d *document) outer(p place) int {
+	if p.parent == nil {
+		return 0
+	}
+	return d.indentOf(p.parent)
+}
+
+// insert adds to a mapping or list what is missing in it. t is its type, which tells the order of fields.
+func (d *document) insert(n *yaml.Node, t reflect.Type, missing []step, text string) ([]byte, error) {
+	if n.Kind == yaml.ScalarNode {
+		return nil, d.byHand(n, "is no mapping or list that something can be added to")
+	}
+	name := missing[0]
+	if len(n.Content) == 0 {
+		return d.fill(n, nest(missing, text))
+	}
+	behind := d.predecessor(n, t, name.name)
+	end, err := d.end(behind, d.indentOf(n))
+	if err != nil {
+		return nil, err
+	}
+	if isFlow(n) {
+		inner := nest(missing, text)
+		return d.cut(end, end, ", "+inner[1:len(inner)-1]), nil
+	}
+	if !d.alone(end) {
+		return nil, d.byHand(behind, "is followed by something in its line")
+	}
+	indent := strings.Repeat(" ", d.indentOf(n))
+	if name.index >= 0 {
+		return d.insertLine(end, indent+"- "+nest(missing[1:], text)), nil
+	}
+	return d.insertLine(end, d.entryLines(indent, missing, text)...), nil
+}
+
+// entryLines are the lines of a new entry of a block mapping; mappings on the way are blocks too.
+func (d *document) entryLines(indent string, missing []step, text string) []string {
+	if len(missing) == 1 || missing[1].index >= 0 {
+		return []string{indent + quoteText(missing[0].name) + ": " + nest(missing[1:], text)}
+	}
+	deeper := indent + strings.Repeat(" ", d.indentStep())
+	return append([]string{indent + quoteText(missing[0].name) + ":"}, d.entryLines(deeper, missing[1:], text)...)
+}
+
+// fill writes into the brackets of an empty mapping or list.
+func (d *document) fill(n *yaml.Node, nested string) ([]byte, error) {
+	start, err := d.body(n)
+	if err != nil {
+		return nil, err
+	}
+	end, err := d.end(n, 0)
+	if err != nil {
+		return nil, err
+	}
+	return d.cut(start, end, nested), nil
+}
+
+// predecessor is what a new entry is to stand behind: the field that comes before it in the type, else whatever is last. It is a value, or
+// the key of one that is empty.
+func (d *document) predecessor(n *yaml.Node, t reflect.Type, name string) *yaml.Node {
+	at := len(n.Content) - 1
+	if n.Kind == yaml.SequenceNode {
+		return n.Content[at]
+	}
+	if t != nil && t.Kind() == reflect.Struct {
+		order := inventory.FieldNames(t)
+		rank := slices.Index(order, name)
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if other := slices.Index(order, n.Content[i].Value); other >= 0 && other < rank {
+				at = i + 1
+			}
+		}
+	}
+	return n.Content[at]
+}

@@ -1,0 +1,214 @@
+package edit
+
+import (
+	"bytes"
+	"fmt"
+
+	"gopkg.in/yaml.v3"
+)
+
+// Unset returns the edit that takes a field or an item of a list out, and what it stood in when that is empty then. Comments on lines
+// of their own stay. A *PathError says that the inventory has nothing of that path.
+func Unset(path string) Edit { return unset{path} }
+
+type unset struct{ path string }
+
+func (e unset) mean(d *document) (map[string]any, error) {
+	steps, err := d.stepsOut(e.path)
+	if err != nil {
+		return nil, err
+	}
+	return drop(d.values, steps).(map[string]any), nil
+}
+
+func (e unset) splice(d *document) ([]byte, error) {
+	steps, err := d.stepsOut(e.path)
+	if err != nil {
+		return nil, err
+	}
+	return d.remove(steps)
+}
+
+// stepsOut are the steps to what has to go for a path to be gone: the outermost thing that would be empty without it.
+func (d *document) stepsOut(path string) ([]step, error) {
+	steps, err := d.resolve(path)
+	if err != nil {
+		return nil, err
+	}
+	if !d.has(steps) {
+		return nil, &PathError{path + " is not in the inventory: there is nothing to take out"}
+	}
+	for len(steps) > 1 && size(valueAt(d.values, steps[:len(steps)-1])) == 1 {
+		steps = steps[:len(steps)-1]
+	}
+	return steps, nil
+}
+
+// has says whether the document gives a value to the steps, be it nothing.
+func (d *document) has(steps []step) bool {
+	last := steps[len(steps)-1]
+	switch around := valueAt(d.values, steps[:len(steps)-1]).(type) {
+	case []any:
+		return last.index >= 0 && last.index < len(around)
+	case map[string]any:
+		_, ok := around[last.name]
+		return ok
+	}
+	return false
+}
+
+func size(v any) int {
+	switch v := v.(type) {
+	case []any:
+		return len(v)
+	case map[string]any:
+		return len(v)
+	}
+	return 0
+}
+
+// remove takes out what stands at the steps.
+func (d *document) remove(steps []step) ([]byte, error) {
+	trail, err := d.trail(steps)
+	if err != nil {
+		return nil, err
+	}
+	p := trail[len(trail)-1]
+	if len(trail) <= len(steps) {
+		at := p.node
+		if m := merge(at); m != nil {
+			at = m
+		}
+		return nil, d.problem(at, "", fmt.Sprintf("%s comes from a merge key", steps[len(trail)-1].name), "edit it where it stands, or write another value here")
+	}
+	if err := d.checkAnchors(p.node); err != nil {
+		return nil, err
+	}
+	if isFlow(p.parent) {
+		return d.removeFlow(p)
+	}
+	return d.removeBlock(p)
+}
+
+// checkAnchors refuses to remove an anchor that is used elsewhere.
+func (d *document) checkAnchors(removed *yaml.Node) error {
+	inside := map[*yaml.Node]bool{}
+	var collect func(n *yaml.Node)
+	collect = func(n *yaml.Node) {
+		inside[n] = true
+		for _, c := range n.Content {
+			collect(c)
+		}
+	}
+	collect(removed)
+	var find func(n *yaml.Node) error
+	find = func(n *yaml.Node) error {
+		if inside[n] {
+			return nil
+		}
+		if n.Kind == yaml.AliasNode && inside[n.Alias] {
+			return d.problem(n.Alias, "", fmt.Sprintf("has the anchor &%s, which line %d uses", n.Alias.Anchor, n.Line), "write it out there first")
+		}
+		for _, c := range n.Content {
+			if err := find(c); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return find(d.root)
+}
+
+// removeBlock takes the lines of an entry or item away.
+func (d *document) removeBlock(p place) ([]byte, error) {
+	var start int
+	var err error
+	if p.key != nil {
+		start, err = d.start(p.key)
+	} else {
+		start, err = d.dash(p.node)
+	}
+	if err != nil {
+		return nil, err
+	}
+	end, err := d.entryEnd(p)
+	if err != nil {
+		return nil, err
+	}
+	if !d.alone(end) {
+		return nil, d.byHand(p.node, "is followed by something in its line")
+	}
+	if d.first(start) {
+		return d.cutLines(d.lineOf(start), d.lineOf(end)), nil
+	}
+	return d.pullUp(p, start, end)
+}
+
+// entryEnd is where an entry or item ends.
+func (d *document) entryEnd(p place) (int, error) {
+	end, err := d.end(p.node, d.outer(p))
+	if err != nil || p.key == nil {
+		return end, err
+	}
+	colon, err := d.colon(p.key)
+	return max(end, colon), err
+}
+
+// pullUp removes the first entry of a mapping that begins behind a dash: the next one takes its place.
+func (d *document) pullUp(p place, start, end int) ([]byte, error) {
+	if p.key == nil || p.index != 0 || len(p.parent.Content) < 4 {
+		return nil, d.byHand(p.node, "does not stand on lines of its own")
+	}
+	next, err := d.start(p.parent.Content[2])
+	if err != nil {
+		return nil, err
+	}
+	if len(bytes.TrimSpace(d.text[end:next])) > 0 {
+		return nil, d.byHand(p.node, "is followed by a comment, which would be lost")
+	}
+	return d.cut(start, next, ""), nil
+}
+
+// removeFlow takes an entry or item out of brackets, with the comma before it or, of the first one, behind it.
+func (d *document) removeFlow(p place) ([]byte, error) {
+	first := p.node
+	width := 1
+	if p.key != nil {
+		first, width = p.key, 2
+	}
+	start, err := d.start(first)
+	if err != nil {
+		return nil, err
+	}
+	end, err := d.entryEnd(p)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case p.index >= width:
+		before := place{node: p.parent.Content[p.index-1], parent: p.parent, index: p.index - width}
+		if width == 2 {
+			before.key = p.parent.Content[p.index-2]
+		}
+		from, err := d.entryEnd(before)
+		if err != nil {
+			return nil, err
+		}
+		return d.cutBeside(p, from, end, d.text[from:start])
+	case len(p.parent.Content) > width:
+		next, err := d.start(p.parent.Content[width])
+		if err != nil {
+			return nil, err
+		}
+		return d.cutBeside(p, start, next, d.text[end:next])
+	}
+	return d.cut(start, end, ""), nil
+}
+
+// cutBeside cuts from start to end unless a comment would be lost with the seam, which is between what goes and what stays.
+func (d *document) cutBeside(p place, start, end int, seam []byte) ([]byte, error) {
+	if bytes.IndexByte(seam, '#') >= 0 {
+		return nil, d.byHand(p.node, "stands beside a comment, which would be lost")
+	}
+	return d.cut(start, end, ""), nil
+}

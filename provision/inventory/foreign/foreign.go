@@ -1,0 +1,165 @@
+// Package foreign reads inventories of other tools, of Ansible (kubespray) and of k0sctl, and makes the draft of one of ours.
+// Whatever has no counterpart is told with its line; nothing is left out silently, and no value that may be a secret is repeated.
+// It opens no file and connects to nothing.
+package foreign
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/hybridctl/hybridctl/provision/inventory"
+)
+
+// Draft is what another tool's inventory says in our words. Name, version, bundle and endpoint are empty where it does not say.
+type Draft struct {
+	Cluster inventory.Cluster
+	Left    []Leftover // in the order of the file
+}
+
+// Leftover is something that the draft does not have, or has otherwise.
+type Leftover struct {
+	File string `json:"file"`
+	Line int    `json:"line,omitempty"` // from 1; 0: the file itself
+	What string `json:"what"`           // a variable, a group, a host, a field
+	Why  string `json:"why"`
+}
+
+// String gives "file:line: what: why", or "file: what: why".
+func (l Leftover) String() string {
+	if l.Line == 0 {
+		return l.File + ": " + l.What + ": " + l.Why
+	}
+	return fmt.Sprintf("%s:%d: %s: %s", l.File, l.Line, l.What, l.Why)
+}
+
+const noCounterpart = "has no counterpart"
+
+// Read reads the inventory of another tool, whichever it is. The error is a *inventory.Problems that says where it cannot be understood.
+func Read(file string, data []byte) (Draft, error) {
+	var root yaml.Node
+	err := yaml.Unmarshal(data, &root)
+	named := strings.HasSuffix(file, ".yaml") || strings.HasSuffix(file, ".yml")
+	isMapping := err == nil && len(root.Content) == 1 && root.Content[0].Kind == yaml.MappingNode && (named || allMappings(root.Content[0]))
+	var draft Draft
+	switch {
+	case isMapping && strings.HasPrefix(textOf(value(root.Content[0], "apiVersion")), k0sctlAPI):
+		draft, err = readK0sctl(file, root.Content[0])
+	case isMapping:
+		draft, err = readAnsibleYAML(file, root.Content[0])
+	case named:
+		return Draft{}, problem(file, 1, notMapping(err), "Ansible's groups and k0sctl's Cluster are mappings")
+	default:
+		draft, err = readAnsibleINI(file, data)
+	}
+	if err != nil {
+		return Draft{}, err
+	}
+	draft.Cluster.APIVersion, draft.Cluster.Kind = inventory.APIVersion, inventory.Kind
+	shareLogin(&draft.Cluster.Spec)
+	slices.SortFunc(draft.Left, func(a, b Leftover) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.What, b.What), cmp.Compare(a.Why, b.Why))
+	})
+	draft.Left = slices.Compact(draft.Left) // a range of hosts says it for each
+	return draft, nil
+}
+
+// allMappings tells groups in YAML from a line of the other format that happens to be YAML too.
+func allMappings(root *yaml.Node) bool {
+	for _, v := range fields(root) {
+		if v.Kind != yaml.MappingNode {
+			return value(root, "apiVersion") != nil
+		}
+	}
+	return true
+}
+
+func notMapping(err error) string {
+	if err != nil {
+		return "not YAML: " + strings.TrimPrefix(err.Error(), "yaml: ")
+	}
+	return "the file is not one mapping"
+}
+
+// shareLogin moves to spec.ssh what all hosts have alike.
+func shareLogin(spec *inventory.Spec) {
+	if len(spec.Hosts) == 0 {
+		return
+	}
+	first := spec.Hosts[0]
+	same := func(equal func(h inventory.Host) bool) bool {
+		return !slices.ContainsFunc(spec.Hosts, func(h inventory.Host) bool { return !equal(h) })
+	}
+	user := same(func(h inventory.Host) bool { return h.User == first.User })
+	port := same(func(h inventory.Host) bool { return h.Port == first.Port })
+	keys := same(func(h inventory.Host) bool { return slices.Equal(h.IdentityFiles, first.IdentityFiles) })
+	jump := same(func(h inventory.Host) bool { return h.Jump == first.Jump })
+	for i := range spec.Hosts {
+		h := &spec.Hosts[i]
+		move(user, &spec.SSH.User, &h.User)
+		move(port, &spec.SSH.Port, &h.Port)
+		move(keys, &spec.SSH.IdentityFiles, &h.IdentityFiles)
+		move(jump, &spec.SSH.Jump, &h.Jump)
+	}
+}
+
+// move moves a value, if it is alike, from a host to where it holds for all.
+func move[T any](alike bool, to, from *T) {
+	if alike {
+		var zero T
+		*to, *from = *from, zero
+	}
+}
+
+// nodeName is the name that Kubernetes takes; changed says that it is another one.
+func nodeName(name string) (ours string, changed bool) {
+	ours = strings.Trim(strings.ReplaceAll(strings.ToLower(name), "_", "-"), "-.")
+	return ours, ours != name
+}
+
+func problem(file string, line int, message, hint string) error {
+	return &inventory.Problems{List: []inventory.Problem{{File: file, Line: line, Column: 1, Message: message, Hint: hint}}}
+}
+
+// value returns the value of a mapping's field, behind an alias, or nil.
+func value(n *yaml.Node, name string) *yaml.Node {
+	for key, v := range fields(n) {
+		if key.Value == name {
+			return v
+		}
+	}
+	return nil
+}
+
+// fields goes through a mapping's fields, behind aliases; anything else has none.
+func fields(n *yaml.Node) func(yield func(key, value *yaml.Node) bool) {
+	return func(yield func(key, value *yaml.Node) bool) {
+		n := behindAlias(n)
+		if n == nil || n.Kind != yaml.MappingNode {
+			return
+		}
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if !yield(n.Content[i], behindAlias(n.Content[i+1])) {
+				return
+			}
+		}
+	}
+}
+
+func behindAlias(n *yaml.Node) *yaml.Node {
+	if n != nil && n.Kind == yaml.AliasNode {
+		return n.Alias
+	}
+	return n
+}
+
+// textOf returns a scalar's text; anything else has none.
+func textOf(n *yaml.Node) string {
+	if n == nil || n.Kind != yaml.ScalarNode || n.ShortTag() == "!!null" {
+		return ""
+	}
+	return n.Value
+}

@@ -1,0 +1,119 @@
+package foreign
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/hybridctl/hybridctl/provision/inventory"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files")
+
+// The draft, and everything that has no counterpart, of each file in testdata.
+func TestRead_Golden(t *testing.T) {
+	for _, file := range []string{"kubespray.ini", "nested.yaml", "k0sctl.yaml"} {
+		t.Run(file, func(t *testing.T) {
+			data, err := os.ReadFile(filepath.Join("testdata", file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			d, err := Read(file, data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := inventory.Show(&d.Cluster, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := string(text)
+			for _, l := range d.Left {
+				got += l.String() + "\n"
+			}
+			if strings.Contains(got, "hunter2") {
+				t.Error("a password is repeated")
+			}
+			golden := filepath.Join("testdata", file+".golden")
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("rewrite with -update if this is meant:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestRead_WhatCannotBeUnderstood(t *testing.T) {
+	for _, test := range []struct{ file, text, want string }{
+		{"h.ini", "[kube_node]\na\n", "h.ini:1:1: no host is in the group kube_control_plane (hosts get their roles from the groups kube_control_plane and kube_node)"},
+		{"h.ini", "[a b]\n", `h.ini:1:1: "[a b]" is neither [group] nor [group:children] nor [group:vars]`},
+		{"h.ini", "[x:vars]\nsecret hunter2\n", "h.ini:2:1: this is not name=value"},
+		{"h.ini", "host hunter2\n", "h.ini:1:1: what follows the host is not name=value"},
+		{"h.ini", "host a='b\n", "h.ini:1:1: a quote ' is not closed"},
+		{"h.ini", "node[1:\n", `h.ini:1:1: "node[1:" has a range that is not [1:3] or [a:c]`},
+		{"h.ini", "node[3:1]\n", `h.ini:1:1: "node[3:1]": the range from 3 to 1 is empty or too large`},
+		{"h.ini", "node[1:b]\n", `h.ini:1:1: "node[1:b]": the range from 1 to b is neither of numbers nor of letters`},
+		{"h.ini", "node[1:9999][1:9999]\n", `h.ini:1:1: "node[1:9999][1:9999]" names more than 10000 hosts`},
+		{"h.ini", "[a:children]\nb\n[b:children]\na\n", "h.ini:1:1: the group a lies within itself"},
+		{"h.yaml", "- a\n", "h.yaml:1:1: the file is not one mapping (Ansible's groups and k0sctl's Cluster are mappings)"},
+		{"h.yaml", "all: 5\n", "h.yaml:1:1: the group all is no mapping (a group has hosts, children and vars)"},
+		{"h.yaml", "all: &a {children: {b: *a}}\n", "h.yaml:1:1: the groups are too many, or nested too deeply"},
+		{"k.yaml", "apiVersion: k0sctl.k0sproject.io/v1beta1\nspec: {hosts: []}\n", "k.yaml:1:1: spec.hosts holds no host that is reached over SSH"},
+	} {
+		_, err := Read(test.file, []byte(test.text))
+		if err == nil || err.Error() != test.want {
+			t.Errorf("%q:\ngot  %v\nwant %s", test.text, err, test.want)
+		}
+	}
+}
+
+func TestExpand(t *testing.T) {
+	for pattern, want := range map[string][]string{
+		"a":            {"a"},
+		"n[1:3]":       {"n1", "n2", "n3"},
+		"n[08:10].x":   {"n08.x", "n09.x", "n10.x"},
+		"n[1:5:2]":     {"n1", "n3", "n5"},
+		"db-[a:c]":     {"db-a", "db-b", "db-c"},
+		"r[1:2]n[a:b]": {"r1na", "r1nb", "r2na", "r2nb"},
+	} {
+		if got, err := expand(pattern); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: %v, %v", pattern, got, err)
+		}
+	}
+}
+
+// Whatever bytes come: no panic, and an error or hosts.
+func FuzzRead(f *testing.F) {
+	for _, file := range []string{"kubespray.ini", "nested.yaml", "k0sctl.yaml"} {
+		data, err := os.ReadFile(filepath.Join("testdata", file))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Add([]byte("a: &a {children: {b: *a, c: *a}}"))
+	f.Add([]byte("[kube_control_plane]\nn[1:3:2]:22 a=[1 b={"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		d, err := Read("F", data)
+		if err == nil && len(d.Cluster.Spec.Hosts) == 0 {
+			t.Error("no hosts and no error")
+		}
+		for _, l := range d.Left {
+			if l.Line < 1 || l.What == "" || l.Why == "" {
+				t.Errorf("%+v", l)
+			}
+		}
+	})
+}
