@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := build
-.PHONY: build test verify update fuzz bench lab demo e2e e2e-smoke e2e-faults clean help
+.PHONY: build test verify update fuzz bench lab demo e2e e2e-smoke e2e-faults e2e-ceph clean help
 
 build: ## bin/hybridctl, and the same for linux/amd64 and linux/arm64
 	@scripts/build.sh
@@ -33,6 +33,9 @@ e2e-smoke: ## up, up again, destroy with an x86 control plane and an Arm worker 
 
 e2e-faults: ## what goes wrong on real machines: power cuts, full disks, lost hosts (root)
 	@scripts/e2e.sh -run '^TestFault_'
+
+e2e-ceph: ## volumes of a real Ceph, written on one architecture and read on the other (root; LAB_IMAGES: the driver's archives)
+	@scripts/e2e.sh -run '^TestCeph_'
 
 clean: ## what was built; "e2e/lab/lab clean" throws the lab's artefacts away
 	@rm -rf bin

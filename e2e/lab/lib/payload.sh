@@ -5,6 +5,7 @@ ARCHES=(amd64 arm64)
 TOOLS=(echo pause cp iptables-wrapper flannel-cni)
 CNI_PLUGINS=(bridge host-local loopback portmap firewall tuning bandwidth)
 NEWER_PACKAGES=(containerd runc containernetworking-plugins)
+SIDECARS=(csi-provisioner csi-attacher csi-resizer)
 
 # go_build DIR ARCH OUT [PACKAGE [FLAG…]]
 go_build() {
@@ -55,6 +56,48 @@ make_probe() {
   for arch in "${ARCHES[@]}"; do go_build "$REPO" "$arch" "$1/$arch/probe" ./cmd/probe -ldflags '-s -w'; done
 }
 
+# make_csi: the sidecars of CSI drivers, from the tool that the go.mod of each names. They serve the drivers that LAB_IMAGES brings.
+make_csi() {
+  local arch sidecar package
+  for sidecar in "${SIDECARS[@]}"; do
+    package=$(sidecar_package "$sidecar")
+    for arch in "${ARCHES[@]}"; do
+      go_build "$LAB_HOME/src/$sidecar" "$arch" "$1/$arch/$sidecar" "$package" -ldflags "-s -w -X main.version=$(sidecar_version "$sidecar")"
+    done
+  done
+}
+
+sidecar_package() { awk '$1 == "tool" { print $2 }' "$LAB_HOME/src/$1/go.mod"; }
+sidecar_version() { awk '$1 == "tool" { module = $2; sub("/cmd/.*", "", module) } module && $1 == module { print $2 }' "$LAB_HOME/src/$1/go.mod"; }
+
+# archives: the files that LAB_IMAGES names, a line each. A folder stands for the .tar files in it.
+archives() {
+  local entry entries=()
+  IFS=: read -r -a entries <<<"${LAB_IMAGES:-}"
+  for entry in "${entries[@]}"; do
+    [ -e "$entry" ] || die "LAB_IMAGES: $entry is not there"
+    if [ -d "$entry" ]; then
+      find "$(readlink -f "$entry")" -maxdepth 1 -name '*.tar' | sort | grep . || die "LAB_IMAGES: $entry holds no .tar file"
+    else
+      readlink -f "$entry"
+    fi
+  done
+}
+
+# archive_ref FILE: the name of the image in an OCI archive: the container runtime's annotation, or the layout's own.
+archive_ref() {
+  local index annotation ref
+  index=$(tar -xOf "$1" index.json 2>/dev/null || tar -xOf "$1" ./index.json 2>/dev/null) || die "$1 is not an OCI archive: it has no index.json"
+  for annotation in io.containerd.image.name org.opencontainers.image.ref.name; do
+    ref=$(grep -oE "\"$annotation\": *\"[^\"]+\"" <<<"$index" | head -n 1 | cut -d'"' -f4) || true
+    [ -z "$ref" ] || break
+  done
+  case $ref in
+  */*:*) echo "$ref" ;;
+  *) die "$1: its index.json has no full name for the image ($ref)" ;;
+  esac
+}
+
 # make_runtime: containerd, runc and the CNI plugins as Debian builds them.
 make_runtime() {
   local out=$1 arch root
@@ -94,6 +137,7 @@ make_inputs() {
   for arch in "${ARCHES[@]}"; do
     mkdir -p "$out/$arch"
     cp -rl "$(path runtime)/$arch/"* "$out/$arch/"
+    [ -z "${LAB_IMAGES:-}" ] || cp -l "$(path csi)/$arch/"* "$out/$arch/"
     ln "$(path kube)/$arch/kube" "$out/$arch/kube"
     ln "$(path probe)/$arch/probe" "$out/$arch/probe"
   done
@@ -115,12 +159,27 @@ make_inputs() {
     source_image pause "$PAUSE"
     source_image flannel "$FLANNEL"
     source_image flannel-cni-plugin "$FLANNEL"
-    echo "  - {component: probe, ref: $REPOSITORY/probe:1, programs: {amd64: amd64/probe, arm64: arm64/probe}}"
+    source_program probe 1
     echo "  - {ref: $REPOSITORY/echo:1, path: oci}"
+    [ -z "${LAB_IMAGES:-}" ] || source_storage
   } >"$out/bundle.yaml"
 }
 
 source_binary() { echo "  - {component: $1, name: $2, version: $3, files: {amd64: amd64/$4, arm64: arm64/$4}}"; }
 source_image() { echo "  - {component: $1, ref: $REPOSITORY/$1:$2, path: oci}"; }
+source_program() { echo "  - {component: $1, ref: $REPOSITORY/$1:$2, programs: {amd64: amd64/$1, arm64: arm64/$1}}"; }
+
+# source_storage: the sidecars, and the archives as they lie there.
+source_storage() {
+  local sidecar files file ref component
+  for sidecar in "${SIDECARS[@]}"; do source_program "$sidecar" "$(sidecar_version "$sidecar")"; done
+  files=$(archives)
+  while read -r file; do
+    ref=$(archive_ref "$file")
+    component=${ref##*/} component=${component%%:*}
+    [ "$component" != cephcsi ] || component=ceph-csi # the driver's image is not called what the driver is
+    echo "  - {component: $component, ref: \"$ref\", path: \"$file\"}"
+  done <<<"$files"
+}
 
 make_bundle() { "$REPO/bin/hybridctl" bundle create -f "$(path inputs)/bundle.yaml" "$1/bundle"; }

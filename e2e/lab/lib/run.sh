@@ -11,7 +11,8 @@ address() {
   case $1 in
   x86-[12]) echo "10.99.0.1${1#x86-}" ;;
   arm-[12]) echo "10.99.0.2${1#arm-}" ;;
-  *) die "there is no machine \"$1\" (there are: ${MACHINES[*]})" ;;
+  ceph) echo 10.99.0.5 ;; # no machine, but processes of this host
+  *) die "there is no machine \"$1\" (there are: ${MACHINES[*]} ceph)" ;;
   esac
 }
 arch() { case $1 in x86-*) echo amd64 ;; *) echo arm64 ;; esac; }
@@ -176,5 +177,8 @@ status() {
     disk=pristine
     [ ! -e "$RUN/$name/disk" ] || disk="$(du -sh "$RUN/$name/disk" | cut -f1) $RUN/$name/disk"
     printf '%-6s %-11s %-6s %-7s %-8s %s\n' "$name" "$(address "$name")" "$(arch "$name")" "$(user "$name")" "$pid" "$disk"
+  done
+  for name in "${CEPH_DAEMONS[@]}"; do
+    ! pid=$(process "ceph/$name") || printf '%-6s %-11s %-6s %-7s %-8s %s\n' ceph "$(address ceph)" - "$name" "$pid" "$RUN/ceph"
   done
 }
