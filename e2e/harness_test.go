@@ -56,11 +56,16 @@ func pristine(t *testing.T, name string, machines ...string) *cluster {
 	return c
 }
 
-// also adds lines to the spec of the cluster's inventory, in a copy beside it that goes with the test.
+// also adds lines to the spec of the cluster's inventory.
 func (c *cluster) also(lines string) {
 	c.t.Helper()
-	text := strings.Replace(readFile(c.t, c.inventory), "\nspec:\n", "\nspec:\n"+lines, 1)
-	c.inventory = strings.TrimSuffix(c.inventory, ".yaml") + "-also.yaml"
+	c.write("-also", strings.Replace(readFile(c.t, c.inventory), "\nspec:\n", "\nspec:\n"+lines, 1))
+}
+
+// write makes another inventory the cluster's: one beside its own, which goes with the test.
+func (c *cluster) write(suffix, text string) {
+	c.t.Helper()
+	c.inventory = strings.TrimSuffix(c.inventory, ".yaml") + suffix + ".yaml"
 	path := filepath.Join(root, c.inventory)
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		c.t.Fatal(err)

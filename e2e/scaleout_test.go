@@ -1,0 +1,105 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestScaleOut_X86ControlPlane adds Arm machines, one after another, to a cluster of one x86 machine that is in use: their scenario
+// passes, nothing is asked of the old machine over SSH, and its pods stay what they were. Then one of them is removed, and joined again.
+func TestScaleOut_X86ControlPlane(t *testing.T) {
+	c := pristine(t, "lab-x86", "x86-1", "arm-1")
+	c.onlyHost("x86-1")
+	c.machines = []string{"x86-1"}
+	c.hybridctl(0, "up", "--yes")
+	c.nodesAreReady()
+
+	logins := c.operatorLogins("x86-1")
+	c.scaleOut("arm-1", "--add", "arm-1=10.99.0.21", "--arch", "arm64")
+	if now := c.operatorLogins("x86-1"); now != logins {
+		t.Errorf("scale-out logged in to the old host: %d logins before, %d after", logins, now)
+	}
+	r, out := c.hybridctl(0, "scale-out", "--yes", "--conformance=off")
+	if len(r.Changes) != 0 || !strings.Contains(out.stdout, "every host of the inventory is a node already") {
+		t.Errorf("nothing was left to do: %s", out.stdout)
+	}
+	c.secondRunChangesNothing()
+
+	t.Run("second", func(t *testing.T) { // its only way in is through the first
+		c.t = t
+		lab(t, "reset", "arm-2")
+		lab(t, "up", "arm-2")
+		c.scaleOut("arm-2", "--add", "arm-2=10.99.0.22,jump=arm-1")
+	})
+	t.Run("remove", func(t *testing.T) {
+		c.t = t
+		before := c.machines
+		c.kubectl("create", "deployment", "web", "--image=lab.test/kube/echo:1", "--replicas=2")
+		c.kubectl("rollout", "status", "deployment/web", "--timeout=5m")
+		last := before[len(before)-1]
+		c.hybridctl(0, "remove", last, "--yes")
+		c.machines = before[:len(before)-1]
+		c.nodesAreReady()
+		c.kubectl("rollout", "status", "deployment/web", "--timeout=5m")
+		c.kubectl("delete", "deployment", "web")
+		if strings.Contains(readFile(t, c.inventory), last) {
+			t.Errorf("%s is still in the inventory", last)
+		}
+		add := last + "=" + addressOf(last)
+		if last == "arm-2" {
+			add += ",jump=arm-1"
+		}
+		c.scaleOut(last, "--add", add)
+	})
+}
+
+// scaleOut joins a machine and proves it; the report has every check of the scenario.
+func (c *cluster) scaleOut(machine string, args ...string) {
+	c.t.Helper()
+	dir := c.t.TempDir()
+	_, out := c.hybridctl(0, "scale-out", append(args, "--yes", "--report-dir", dir)...)
+	c.machines = append(c.machines, machine)
+	c.nodesAreReady()
+	count := map[string]map[string]int{}
+	for _, cell := range readRun(c.t, dir).Cells {
+		if count[cell.ID] == nil {
+			count[cell.ID] = map[string]int{}
+		}
+		count[cell.ID][cell.Verdict]++
+		if cell.Verdict == "fail" || cell.Verdict == "flaky" {
+			c.t.Errorf("%s/%s %s: %s: %s", cell.ID, cell.Cell, cell.Class, cell.Verdict, cell.Reason)
+		}
+	}
+	for _, id := range []string{"S1", "S2", "S4", "S5", "S6", "G"} {
+		if count[id]["pass"] == 0 {
+			c.t.Errorf("nothing of %s passed: %v", id, count[id])
+		}
+	}
+	c.t.Logf("%s joined: %v\n%s", machine, count, tail(out.stderr, 3))
+	c.nothingLeft()
+}
+
+// onlyHost makes an inventory of the first days: one host.
+func (c *cluster) onlyHost(name string) {
+	c.t.Helper()
+	var kept []string
+	for line := range strings.Lines(readFile(c.t, c.inventory)) {
+		if strings.HasPrefix(line, "    - {name: ") && !strings.HasPrefix(line, "    - {name: "+name+",") {
+			continue
+		}
+		kept = append(kept, line)
+	}
+	c.write("-first", strings.Join(kept, ""))
+}
+
+// operatorLogins counts how often somebody came from the operator's address.
+func (c *cluster) operatorLogins(machine string) int {
+	c.t.Helper()
+	return strings.Count(on(c.t, machine, "journalctl -u ssh -u sshd -o cat --no-pager"), "Accepted publickey for root from 10.99.0.1 ")
+}
+
+func addressOf(machine string) string {
+	return map[string]string{"x86-1": "10.99.0.11", "x86-2": "10.99.0.12", "arm-1": "10.99.0.21", "arm-2": "10.99.0.22"}[machine]
+}
