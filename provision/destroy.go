@@ -10,17 +10,23 @@ import (
 	"github.com/hybridctl/hybridctl/provision/stack"
 )
 
+// DestroyOptions are Destroy's own.
+type DestroyOptions struct {
+	Options
+	Force bool // also when volumes would stay in Ceph that nobody knows of any more
+}
+
 // Destroy takes the cluster away, in reverse order; hosts end as clean as before. A host that does not answer is reported and stays
-// in the state: running Destroy again finishes it.
-func Destroy(ctx context.Context, o Options) (Result, error) {
-	o = o.withDefaults()
+// in the state: running Destroy again finishes it. ErrVolumes: something would be left in Ceph.
+func Destroy(ctx context.Context, o DestroyOptions) (Result, error) {
+	o.Options = o.withDefaults()
 	r := Result{Cluster: o.Cluster.Metadata.Name}
 	store, err := stack.OpenStore(o.StateDir)
 	if err != nil {
 		return r, err
 	}
 	defer store.Close()
-	s, err := open(o)
+	s, err := open(o.Options)
 	if err != nil {
 		return r, err
 	}
@@ -29,6 +35,9 @@ func Destroy(ctx context.Context, o Options) (Result, error) {
 	reading, cancel := o.stoppable(ctx)
 	defer cancel()
 	if r.Plan, err = s.surveyForDestroy(reading); err != nil {
+		return r, err
+	}
+	if err := s.mayOrphan(reading, o.Force); err != nil {
 		return r, err
 	}
 	if o.Ask != nil && len(r.Plan.Steps) > 0 && !o.Ask(r.Plan) {

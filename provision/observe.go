@@ -30,8 +30,9 @@ func (s *session) survey(ctx context.Context) (plan.Plan, []report.Check, error)
 	if err := ctx.Err(); err != nil {
 		return plan.Plan{}, nil, err
 	}
-	all := preflight.Run(s.Cluster, in.Hosts, in.Bundle)
-	checks := slices.DeleteFunc(slices.Clone(all), func(c report.Check) bool { return c.Status == report.Pass })
+	s.readCephKeys(ctx)
+	in.CephKeys = s.cephKeys
+	checks := s.problems()
 	if blocking := preflight.Blocking(checks); len(blocking) > 0 {
 		return plan.Plan{}, checks, ErrPreflight
 	}
@@ -41,6 +42,19 @@ func (s *session) survey(ctx context.Context) (plan.Plan, []report.Check, error)
 		return plan.Plan{}, checks, fmt.Errorf("%w: %w", ErrBundle, err)
 	}
 	return p, checks, nil
+}
+
+// problems runs every check on what is known by now, and returns those that did not pass.
+func (s *session) problems() []report.Check {
+	return slices.DeleteFunc(s.checks(), func(c report.Check) bool { return c.Status == report.Pass })
+}
+
+func (s *session) checks() []report.Check {
+	var hosts []facts.Host
+	for _, h := range s.Cluster.Spec.Hosts {
+		hosts = append(hosts, s.facts[h.Name])
+	}
+	return preflight.RunCeph(s.Cluster, hosts, &s.bundle.Manifest, s.ceph)
 }
 
 // files reads the files that the inventory names.
@@ -96,14 +110,17 @@ func (s *session) observeAPI(ctx context.Context, in plan.Input) facts.Cluster {
 			out.NodeInPlace[n.Name] = kube.NodeInPlace(n, h.Labels, h.Taints)
 		}
 	}
-	out.CNI, err = observeCNI(ctx, s.api, plan.CNIManifest(in))
+	out.CNI, err = observeObjects(ctx, s.api, plan.CNIManifest(in))
 	if err != nil {
+		return facts.Cluster{Err: err}
+	}
+	if err := s.observeCSI(ctx, in, &out); err != nil {
 		return facts.Cluster{Err: err}
 	}
 	return out
 }
 
-func observeCNI(ctx context.Context, client api, manifest []byte) (facts.CNIState, error) {
+func observeObjects(ctx context.Context, client api, manifest []byte) (facts.CNIState, error) {
 	changes, err := client.Diff(ctx, manifest)
 	if err != nil {
 		return facts.CNIState{}, err

@@ -7,7 +7,6 @@ import (
 	"errors"
 
 	"github.com/hybridctl/hybridctl/provision/plan"
-	"github.com/hybridctl/hybridctl/provision/preflight"
 	"github.com/hybridctl/hybridctl/provision/report"
 	"github.com/hybridctl/hybridctl/provision/stack"
 )
@@ -56,7 +55,10 @@ func Preflight(ctx context.Context, o Options) ([]report.Check, error) {
 	if err := s.openBundle(); err != nil {
 		return nil, err
 	}
-	checks := preflight.Run(o.Cluster, s.gather(ctx), &s.bundle.Manifest)
+	s.gather(ctx)
+	s.readCephKeys(ctx)
+	s.probeCeph(ctx, s.cephHosts(nil))
+	checks := s.checks()
 	if err := ctx.Err(); err != nil {
 		return checks, err
 	}

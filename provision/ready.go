@@ -33,6 +33,9 @@ func (s *session) waitReady(ctx context.Context, r *Result) error {
 	defer cancel()
 	s.event(report.Event{Kind: report.Started, Step: "ready"})
 	err := s.ready(ctx, names, window)
+	if err == nil {
+		err = s.storageReady(ctx, names, window, *r)
+	}
 	e := report.Event{Kind: report.Done, Step: "ready", Action: report.Unchanged}
 	if err != nil {
 		e.Action, e.Err = report.Failed, err
@@ -43,11 +46,7 @@ func (s *session) waitReady(ctx context.Context, r *Result) error {
 }
 
 func (s *session) ready(ctx context.Context, names []string, window time.Duration) error {
-	o := kube.WaitOptions{Window: window, Progress: func(missing []kube.Missing) {
-		for _, m := range missing {
-			s.event(report.Event{Kind: report.Progress, Step: "ready", Message: m.String()})
-		}
-	}}
+	o := kube.WaitOptions{Window: window, Progress: s.missing}
 	if err := s.api.WaitNodesReady(ctx, names, o); err != nil {
 		return err
 	}
@@ -65,6 +64,13 @@ func (s *session) ready(ctx context.Context, names []string, window time.Duratio
 		return err
 	}
 	return s.api.WaitDaemonSets(ctx, names, o) // a pod network that was still starting has had time to fail
+}
+
+// missing tells what a wait still waits for.
+func (s *session) missing(list []kube.Missing) {
+	for _, m := range list {
+		s.event(report.Event{Kind: report.Progress, Step: "ready", Message: m.String()})
+	}
 }
 
 // dnsAtOnce bounds how many hosts ask the cluster's DNS at the same time.

@@ -34,6 +34,9 @@ type session struct {
 	api     api
 	config  []byte // admin kubeconfig
 
+	cephKeys map[string]inventory.Secret // by ID of the user
+	ceph     preflight.CephSeen
+
 	newAPI func(kubeconfig []byte, o kube.Options) (api, error)
 }
 
@@ -41,6 +44,8 @@ type session struct {
 type api interface {
 	steps.API
 	Diff(ctx context.Context, manifests []byte) ([]kube.ObjectChange, error)
+	HasKind(ctx context.Context, apiVersion, kind string) (bool, error)
+	WaitCSINodes(ctx context.Context, nodes, drivers []string, o kube.WaitOptions) error
 	WaitDeployment(ctx context.Context, namespace, name string, o kube.WaitOptions) error
 	CheckDNS(ctx context.Context, dial kube.DialFunc, clusterDomain string) error
 	conformance.API

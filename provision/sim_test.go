@@ -57,7 +57,10 @@ type simHost struct {
 	files   map[string]int64 // sizes of uploads by sha256
 	images  map[string]string
 	member  bool
-	writes  []string // scripts that change something, in order
+	writes  []string          // scripts that change something, in order
+	asked   []string          // every command, whole
+	probes  int               // how often its kernel was asked about Ceph
+	ceph    map[string]string // what its kernel answers, by ID of the user, when not the usual
 	fail    map[string]string
 	gate    map[string]chan struct{} // scripts wait here
 }
@@ -87,7 +90,7 @@ func newSim(t testing.TB, n int, o remotetest.Options) *sim {
 	inventory.Default(c)
 	s.c = c
 	s.fleet.On(asksForFacts, s.answer("facts"))
-	for _, script := range []string{"apply", "probe-files", "kubeadm", "mark", "reset", "remove"} {
+	for _, script := range []string{"apply", "probe-files", "kubeadm", "mark", "reset", "remove", "ceph-probe"} {
 		s.fleet.On(remotetest.Is(templates.Script(script)), s.answer(script))
 	}
 	s.fleet.On(remotetest.Prefix("/usr/local/bin/ctr -n k8s.io images ls"), s.answer("images"))
@@ -145,6 +148,7 @@ func (s *sim) answer(what string) remotetest.Handler {
 		_, args, _ := session.Script()
 		h.mu.Lock()
 		defer h.mu.Unlock()
+		h.asked = append(h.asked, session.Command())
 		return h.carryOut(what, args, in, session)
 	}
 }
@@ -174,6 +178,10 @@ func (h *simHost) carryOut(what string, args []string, in []byte, session *remot
 		for ref, digest := range h.images {
 			fmt.Fprintln(session.Stdout, ref, "manifest", digest, "1B", "linux", "-")
 		}
+		return 0
+	case "ceph-probe":
+		h.probes++
+		fmt.Fprint(session.Stdout, h.cephSays(string(in)))
 		return 0
 	case "admin.conf":
 		fmt.Fprint(session.Stdout, testKubeconfig())
@@ -231,6 +239,26 @@ func (h *simHost) apply(in []byte) {
 	h.markers[step] = "state done\ndigest " + digest + "\n"
 }
 
+// cephSays is the answer of ceph-probe.sh: all is well, but for what the test has put into ceph.
+func (h *simHost) cephSays(questions string) string {
+	var b strings.Builder
+	b.WriteString("features 0x1bf\n")
+	for line := range strings.Lines(questions) {
+		f := strings.Fields(line)
+		switch f[0] {
+		case "monitor":
+			fmt.Fprintf(&b, "monitor %s:%s %x\n", f[1], f[2], "ceph v027")
+		case "rbd", "cephfs":
+			said, ok := h.ceph[f[1]]
+			if !ok && f[0] == "rbd" {
+				said = "said No such file or directory\nlog rbd: image kube/probe-1 does not exist\n"
+			}
+			fmt.Fprintf(&b, "asked %s\n%s", f[1], said)
+		}
+	}
+	return b.String()
+}
+
 func (h *simHost) facts() []byte {
 	m := map[string]string{}
 	for k, v := range h.fact {
@@ -241,6 +269,7 @@ func (h *simHost) facts() []byte {
 	m["clock"] = fmt.Sprintf("%d.%09d", time.Now().Unix(), time.Now().Nanosecond())
 	m["hostname"], m["machine-id"], m["machine"] = h.name+"\n", "id-of-"+h.name+"\n", h.arch+"\n"
 	m["ports"], m["addresses"] = "", ""
+	m["modules"] += "rbd available\nceph available\n"
 	for step, text := range h.markers {
 		m["marker/"+step] = text
 	}
@@ -274,6 +303,9 @@ type fakeAPI struct {
 	mu              sync.Mutex
 	nodes           map[string]kube.Node
 	cni             bool
+	csi             string // the objects of ceph-csi that were applied last
+	volumes         []kube.Volume
+	waited          []string // for which nodes and drivers
 	tokens          map[string]bool
 	made            int
 	late            map[string]int // how often a node is not found before its kubelet has registered it
@@ -313,11 +345,23 @@ func (a *fakeAPI) ApplyNode(_ context.Context, name string, _ map[string]string,
 	}
 	return report.Unchanged, nil
 }
-func (a *fakeAPI) Apply(context.Context, []byte, kube.ApplyOptions) ([]kube.ObjectChange, error) {
+func (a *fakeAPI) Apply(_ context.Context, manifest []byte, _ kube.ApplyOptions) ([]kube.ObjectChange, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.cni = true
+	if bytes.Contains(manifest, []byte("kind: CSIDriver")) {
+		a.csi = string(manifest)
+	} else {
+		a.cni = true
+	}
 	return []kube.ObjectChange{{Kind: "DaemonSet", Name: "net", Action: report.Created}}, nil
+}
+func (a *fakeAPI) Volumes(context.Context, []string) ([]kube.Volume, error) { return a.volumes, nil }
+func (a *fakeAPI) HasKind(context.Context, string, string) (bool, error)    { return false, nil }
+func (a *fakeAPI) WaitCSINodes(_ context.Context, nodes, drivers []string, _ kube.WaitOptions) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.waited = append(a.waited, strings.Join(nodes, ",")+": "+strings.Join(drivers, ","))
+	return nil
 }
 func (a *fakeAPI) Nodes(context.Context) ([]kube.Node, error) {
 	a.mu.Lock()
@@ -328,12 +372,16 @@ func (a *fakeAPI) Nodes(context.Context) ([]kube.Node, error) {
 	}
 	return out, nil
 }
-func (a *fakeAPI) Diff(context.Context, []byte) ([]kube.ObjectChange, error) {
+func (a *fakeAPI) Diff(_ context.Context, manifest []byte) ([]kube.ObjectChange, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	action := report.Created
-	if a.cni {
+	isCSI := bytes.Contains(manifest, []byte("kind: CSIDriver"))
+	switch {
+	case isCSI && a.csi == string(manifest), !isCSI && a.cni:
 		action = report.Unchanged
+	case isCSI && a.csi != "":
+		action = report.Configured
 	}
 	return []kube.ObjectChange{{Kind: "DaemonSet", Name: "net", Action: action}}, nil
 }

@@ -1,37 +1,283 @@
 package provision
 
 import (
+	"bytes"
+	"context"
+	"errors"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
 
-	"github.com/hybridctl/hybridctl/provision/bundle"
-	"github.com/hybridctl/hybridctl/provision/conformance"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/hybridctl/hybridctl/provision/facts"
+	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/preflight"
+	"github.com/hybridctl/hybridctl/provision/render"
+	"github.com/hybridctl/hybridctl/provision/report"
 )
 
-// storageClasses are the classes of volumes that the inventory names, as check S9 proves them, or why there are none.
-func (s *session) storageClasses() (classes []conformance.StorageClass, none string) {
-	storage := s.Cluster.Spec.Storage
-	if len(storage.Ceph) == 0 {
-		return nil, "no Ceph storage in the inventory"
+// readCephKeys reads the keys of Ceph's users, for the objects and to see whether they have changed. What is wrong with one is for the
+// checks to say.
+func (s *session) readCephKeys(ctx context.Context) {
+	s.cephKeys, s.ceph.Keys = map[string]inventory.Secret{}, map[string]preflight.CephKey{}
+	for _, u := range s.Cluster.CephUsers() {
+		text, err := s.cephSecret(ctx, u)
+		var key inventory.CephKey
+		if err == nil {
+			key, err = inventory.ParseCephKey(text)
+		}
+		s.cephKeys[u.ID], s.ceph.Keys[u.ID] = key.Secret, preflight.CephKey{Problem: err, AES256: key.AES256}
 	}
-	if _, ok := s.bundle.Image(bundle.CephCSI); !ok && storage.CSI.Images.Driver == "" {
-		return nil, "no ceph-csi image in the bundle"
+}
+
+// keyCommandPatience bounds a program that prints a key: it may ask a person, or a safe far away.
+const keyCommandPatience = 2 * time.Minute
+
+func (s *session) cephSecret(ctx context.Context, u inventory.CephUser) (string, error) {
+	switch k := u.Key; {
+	case len(k.Command) > 0:
+		ctx, cancel := context.WithTimeout(ctx, keyCommandPatience)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, k.Command[0], k.Command[1:]...)
+		var out bytes.Buffer
+		cmd.Dir, cmd.Stdout, cmd.Stderr = filepath.Dir(s.Cluster.Path), &out, s.Stderr
+		if err := cmd.Run(); err != nil {
+			return "", fmt.Errorf("keyCommand %s: %w", k.Command[0], err)
+		}
+		return out.String(), nil
+	case k.Inline != "":
+		return string(k.Inline), nil
+	case k.File != "":
+		b, err := os.ReadFile(k.File)
+		return string(b), err
+	default:
+		return secret("key", "", k.Env)()
 	}
-	without := map[string]string{}
+}
+
+// observeCSI asks the API server about ceph-csi's objects.
+func (s *session) observeCSI(ctx context.Context, in plan.Input, out *facts.Cluster) error {
+	if len(s.Cluster.Spec.Storage.Ceph) == 0 {
+		return nil
+	}
+	var err error
+	if out.Snapshots, err = s.api.HasKind(ctx, "snapshot.storage.k8s.io/v1", "VolumeSnapshotClass"); err != nil {
+		return err
+	}
+	in.API = *out
+	if manifest := plan.CSIManifest(in); manifest != nil {
+		out.CSI, err = observeObjects(ctx, s.api, manifest)
+	}
+	return err
+}
+
+// checkStorage asks the kernels of the hosts that the plan gives storage to, before anything is written. A run that changes nothing
+// about storage asks nobody. ErrPreflight: a check failed.
+func (s *session) checkStorage(ctx context.Context, p plan.Plan, checks []report.Check) ([]report.Check, error) {
+	hosts := s.cephHosts(&p)
+	if len(hosts) == 0 {
+		return checks, nil
+	}
+	s.probeCeph(ctx, hosts)
+	if err := ctx.Err(); err != nil {
+		return checks, err
+	}
+	checks = s.problems()
+	if len(preflight.Blocking(checks)) > 0 {
+		return checks, ErrPreflight
+	}
+	return checks, nil
+}
+
+// cephHosts are the hosts whose kernels are to be asked: all that mount volumes when storage is to be installed or there is no plan,
+// else those that join.
+func (s *session) cephHosts(p *plan.Plan) []string {
+	all := p == nil
+	if !all {
+		csi, ok := p.Step(plan.ClusterID(plan.CSI))
+		if !ok {
+			return nil
+		}
+		all = csi.Action != plan.Unchanged
+	}
+	var out []string
 	for _, h := range s.Cluster.Spec.Hosts {
-		if !storage.Mounts(h) {
-			without[h.Name] = fmt.Sprintf("ceph-csi is not wanted on %s (spec.storage.csi.nodeSelector)", h.Name)
+		if !s.Cluster.Spec.Storage.Mounts(h) || s.facts[h.Name].Err != nil {
+			continue
+		}
+		if all || joins(*p, h.Name) {
+			out = append(out, h.Name)
 		}
 	}
-	for _, c := range storage.Ceph {
-		if r := c.RBD; r.Wanted() {
-			classes = append(classes, conformance.StorageClass{Name: r.StorageClass, Driver: conformance.RBD, Grows: r.AllowExpansion,
-				Retains: r.ReclaimPolicy == inventory.ReclaimRetain, Namespace: storage.CSI.Namespace, Without: without})
-		}
-		if f := c.CephFS; f.Wanted() {
-			classes = append(classes, conformance.StorageClass{Name: f.StorageClass, Driver: conformance.CephFS, Grows: f.AllowExpansion,
-				Retains: f.ReclaimPolicy == inventory.ReclaimRetain, Namespace: storage.CSI.Namespace, Without: without})
+	return out
+}
+
+func joins(p plan.Plan, name string) bool {
+	for _, k := range []plan.Kind{plan.Init, plan.Join} {
+		if st, ok := p.Step(plan.HostID(name, k)); ok && st.Action != plan.Unchanged {
+			return true
 		}
 	}
-	return classes, ""
+	return false
+}
+
+// probeCeph asks all those hosts at once: each may have to wait for a monitor that is not there.
+func (s *session) probeCeph(ctx context.Context, names []string) {
+	s.ceph.Hosts = map[string]preflight.CephHost{}
+	var mu sync.Mutex
+	g := new(errgroup.Group)
+	g.SetLimit(s.Parallel)
+	for _, name := range names {
+		g.Go(func() error {
+			s.event(report.Event{Kind: report.Started, Host: name, Step: "ceph"})
+			seen := s.askCeph(ctx, name)
+			e := report.Event{Kind: report.Done, Host: name, Step: "ceph", Action: report.Unchanged}
+			if seen.Err != nil {
+				e.Action, e.Err = report.Failed, seen.Err
+			}
+			s.event(e)
+			mu.Lock()
+			defer mu.Unlock()
+			s.ceph.Hosts[name] = seen
+			return nil
+		})
+	}
+	_ = g.Wait() // what went wrong is each host's own
+}
+
+func (s *session) askCeph(ctx context.Context, name string) preflight.CephHost {
+	h, err := s.host(name)
+	if err != nil {
+		return preflight.CephHost{Err: err}
+	}
+	said, err := h.ProbeCeph(ctx, s.cephQuestions())
+	if err != nil {
+		return preflight.CephHost{Err: err}
+	}
+	seen := preflight.CephHost{Features: said.Features, Absent: said.Absent, Banners: said.Banners, Answers: map[string]preflight.CephAnswer{}}
+	for id, a := range said.Answers {
+		seen.Answers[id] = preflight.CephAnswer{Errno: a.Errno, Text: a.Text, Log: a.Log}
+	}
+	return seen
+}
+
+// cephQuestions are what every host is asked: each user whose key is one.
+func (s *session) cephQuestions() []host.CephQuestion {
+	var out []host.CephQuestion
+	for _, u := range s.Cluster.CephUsers() {
+		if s.ceph.Keys[u.ID].Problem != nil {
+			continue
+		}
+		q := host.CephQuestion{ID: u.ID, Monitors: u.Ceph.Monitors, User: u.Name, Key: string(s.cephKeys[u.ID])}
+		if u.Ceph.MSMode != inventory.MSLegacy {
+			q.Mode = u.Ceph.MSMode
+		}
+		if u.Type == inventory.CephTypeRBD {
+			q.Pool = u.Ceph.RBD.Pool
+		} else {
+			q.FileSystem, q.Path = u.Ceph.CephFS.FSName, u.Ceph.CephFS.Directory()
+		}
+		out = append(out, q)
+	}
+	return out
+}
+
+// storageReady waits until every node that is to mount volumes lists every driver, and what makes volumes runs.
+func (s *session) storageReady(ctx context.Context, names []string, window time.Duration, r Result) error {
+	st, ok := r.Plan.Step(plan.ClusterID(plan.CSI))
+	failed := slices.ContainsFunc(r.Changes, func(c report.Change) bool {
+		return c.Kind == string(plan.CSI) && (c.Error != "" || c.Action == report.Skipped || c.Action == report.Failed)
+	})
+	if !ok || failed {
+		return nil
+	}
+	in, ok := st.Inputs.(plan.CSIInputs)
+	if !ok {
+		return fmt.Errorf("inputs of kind %T", st.Inputs)
+	}
+	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		h, _ := s.Cluster.Host(name)
+		return !s.Cluster.Spec.Storage.Mounts(h)
+	})
+	o := kube.WaitOptions{Progress: s.missing}
+	if err := s.api.WaitCSINodes(ctx, names, in.Drivers, o); err != nil {
+		return err
+	}
+	if window == 0 {
+		return nil
+	}
+	for _, d := range in.Provisioners {
+		if err := s.api.WaitDeployment(ctx, in.Namespace, d, o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ErrVolumes: volumes would stay in Ceph that no cluster knows of any more. The user deletes them first, or forces.
+var ErrVolumes = errors.New("there are volumes in Ceph")
+
+// mayOrphan refuses to take a cluster away whose volumes in Ceph would be forgotten. A cluster that was never initialised has none.
+func (s *session) mayOrphan(ctx context.Context, force bool) error {
+	storage := s.Cluster.Spec.Storage
+	if boot := s.facts[s.Cluster.Bootstrap().Name]; force || len(storage.Ceph) == 0 || boot.Err == nil && !initialised(boot) {
+		return nil
+	}
+	volumes, err := s.cephVolumes(ctx)
+	if err != nil {
+		return fmt.Errorf("%w, perhaps: the API server could not be asked (%v); with --force the cluster goes all the same, and what it has in Ceph stays there", ErrVolumes, err)
+	}
+	if len(volumes) == 0 {
+		return nil
+	}
+	var names []string
+	for _, v := range volumes {
+		names = append(names, fmt.Sprintf("%s (%s, claim %s)", v.Name, v.Class, orNone(v.Claim)))
+	}
+	const most = 5
+	if len(names) > most {
+		names = append(names[:most], fmt.Sprintf("and %d more", len(names)-most))
+	}
+	return fmt.Errorf("%w: %s; delete the claims first (those of a class with reclaimPolicy Retain leave their images behind even so); with --force the cluster goes, and of each volume an image or subvolume stays in %s",
+		ErrVolumes, strings.Join(names, ", "), whereIn(storage))
+}
+
+func (s *session) cephVolumes(ctx context.Context) ([]kube.Volume, error) {
+	if err := s.loadKubeconfig(ctx); err != nil {
+		return nil, err
+	}
+	if s.api == nil {
+		return nil, errors.New("no control-plane host that answers has an admin kubeconfig")
+	}
+	return s.api.Volumes(ctx, []string{render.RBD.DriverName(), render.CephFS.DriverName()})
+}
+
+// whereIn names the pools and file systems of the inventory.
+func whereIn(s inventory.Storage) string {
+	var out []string
+	for _, c := range s.Ceph {
+		if c.RBD.Wanted() {
+			out = append(out, "the pool "+c.RBD.Pool)
+		}
+		if c.CephFS.Wanted() {
+			out = append(out, "the file system "+c.CephFS.FSName)
+		}
+	}
+	return strings.Join(out, " or ")
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
 }

@@ -60,6 +60,9 @@ func Up(ctx context.Context, o UpOptions) (Result, error) {
 	if r.Plan, r.Checks, err = s.survey(reading); err != nil {
 		return r, err
 	}
+	if r.Checks, err = s.checkStorage(reading, r.Plan, r.Checks); err != nil {
+		return r, err
+	}
 	if err := s.confirm(r.Plan); err != nil {
 		return r, err
 	}

@@ -292,7 +292,7 @@ func TestUp_MissingBundleFile(t *testing.T) {
 func TestDestroy_LeavesNothingAndUpMakesItAnew(t *testing.T) {
 	s := newSim(t, 3, remotetest.Options{})
 	mustUp(t, s)
-	if _, err := Destroy(context.Background(), s.options()); err != nil {
+	if _, err := Destroy(context.Background(), DestroyOptions{Options: s.options()}); err != nil {
 		t.Fatal(err)
 	}
 	for name, h := range s.hosts {
@@ -312,7 +312,7 @@ func TestDestroy_UnreachableHostIsReportedAndFinishedLater(t *testing.T) {
 	s := newSim(t, 3, remotetest.Options{})
 	mustUp(t, s)
 	s.fleet.Hosts[1].Refuse()
-	r, err := Destroy(context.Background(), s.options())
+	r, err := Destroy(context.Background(), DestroyOptions{Options: s.options()})
 	if !errors.Is(err, ErrPartial) || !strings.Contains(r.Hosts[1].Error, "connection refused") || !strings.Contains(r.Hosts[1].Next, "destroy") {
 		t.Fatalf("error %v, host %+v", err, r.Hosts[1])
 	}
@@ -322,7 +322,7 @@ func TestDestroy_UnreachableHostIsReportedAndFinishedLater(t *testing.T) {
 		}
 	}
 	s.fleet.Hosts[1].Start()
-	if _, err := Destroy(context.Background(), s.options()); err != nil {
+	if _, err := Destroy(context.Background(), DestroyOptions{Options: s.options()}); err != nil {
 		t.Fatal(err)
 	}
 	if len(s.hosts["host-2"].markers) != 0 {
@@ -336,7 +336,7 @@ func TestDestroy_StateLost(t *testing.T) {
 	if err := os.RemoveAll(s.state); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Destroy(context.Background(), s.options()); err != nil {
+	if _, err := Destroy(context.Background(), DestroyOptions{Options: s.options()}); err != nil {
 		t.Fatal(err)
 	}
 	for name, h := range s.hosts {

@@ -117,6 +117,10 @@ type Cluster struct {
 	Version  string
 	Nodes    []Node
 	CNI      CNIState
+	CSI      CNIState // of ceph-csi's objects
+
+	// Snapshots tells whether the API server has the kinds of volume snapshots.
+	Snapshots bool
 
 	// NodeInPlace tells of each of the inventory's hosts whether its node has the labels and taints the inventory gives it.
 	NodeInPlace map[string]bool
@@ -125,7 +129,7 @@ type Cluster struct {
 // Missing ends a line of CNIState.Differs about an object that is not there.
 const Missing = ": missing"
 
-// CNIState tells whether the pod network's objects are as wanted.
+// CNIState tells whether the pod network's objects are as wanted, or those of storage.
 type CNIState struct {
 	InPlace bool
 	Differs []string // "kind/namespace/name: missing" or "…: differs", sorted

@@ -17,6 +17,8 @@ type Input struct {
 	API         facts.Cluster     // what the API server told, if there is one
 	Patches     map[string][]byte // kubeadm patches by file name
 	CNIManifest []byte            // with the CNI provider "manifest": the file
+
+	CephKeys map[string]inventory.Secret // by ID of the user
 }
 
 // ClusterID returns the ID of a cluster step.
@@ -45,6 +47,9 @@ func Build(in Input) (Plan, error) {
 			after, previous = previous, HostID(h.Name, Join)
 		}
 		p.Steps = append(p.Steps, b.joinStep(h, after), b.nodeStep(h, Join))
+	}
+	if csi, ok := b.csiStep(p.Steps); ok {
+		p.Steps = append(p.Steps, csi)
 	}
 	p.Notes = b.notes()
 	return p, nil

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/bundle"
@@ -27,6 +28,9 @@ func (b *builder) imagesStep(h inventory.Host, runtime Action) Step {
 	in := ImagesInputs{}
 	for _, i := range b.in.Bundle.Images {
 		if h.Role != inventory.ControlPlane && controlPlaneOnly[i.Component] {
+			continue
+		}
+		if len(b.in.Cluster.Spec.Storage.Ceph) == 0 && slices.Contains(bundle.StorageComponents, i.Component) {
 			continue
 		}
 		if m, ok := i.Manifests[f.Arch]; ok {

@@ -180,19 +180,24 @@ func (b *builder) cniStep() Step {
 	manifest := CNIManifest(b.in)
 	in := CNIInputs{Provider: b.in.Cluster.Spec.CNI.Provider, ManifestDigest: Digest(manifest), Manifest: manifest}
 	s := Step{ID: ClusterID(CNI), Kind: CNI, DependsOn: []ID{HostID(b.in.Cluster.Bootstrap().Name, Init)}, Inputs: in, Digest: Digest(in)}
+	b.judgeObjects(&s, b.in.API.CNI)
+	return s
+}
+
+// judgeObjects compares a step of objects with what the API server told of them.
+func (b *builder) judgeObjects(s *Step, state facts.CNIState) {
 	switch {
-	case b.in.API.Observed && b.in.API.CNI.InPlace:
+	case b.in.API.Observed && state.InPlace:
 		s.Action, s.Reason = Unchanged, "in place"
-	case b.in.API.Observed && allMissing(b.in.API.CNI.Differs):
+	case b.in.API.Observed && allMissing(state.Differs):
 		s.Action, s.Reason = Create, "not installed yet"
 	case b.in.API.Observed:
-		s.Action, s.Reason, s.Details = Update, "objects differ from what is wanted", b.in.API.CNI.Differs
+		s.Action, s.Reason, s.Details = Update, "objects differ from what is wanted", state.Differs
 	case b.in.API.Err == nil:
 		s.Action, s.Reason = Create, "no cluster yet"
 	default:
 		s.Action, s.Reason = Unknown, "the API server did not answer"
 	}
-	return s
 }
 
 func allMissing(objects []string) bool {
@@ -236,7 +241,7 @@ func (b *builder) notes() []string {
 			out = append(out, fmt.Sprintf("the node %s is in the cluster but not in the inventory; it is left as it is", n.Name))
 		}
 	}
-	return out
+	return append(out, b.cephNotes()...)
 }
 
 func (b *builder) memberDigest(h inventory.Host, k Kind) string {

@@ -170,6 +170,15 @@ func TestBuild_OneChange(t *testing.T) {
 		{"cni edited", func(in *Input) {
 			in.API.CNI = facts.CNIState{Differs: []string{"DaemonSet/kube-flannel/kube-flannel-ds: differs"}}
 		}, "update cluster/cni"},
+		{"secret edited", func(in *Input) {
+			withCeph(in)
+			in.API.CSI = facts.CNIState{Differs: []string{"Secret/ceph-csi/ceph-csi-ceph-rbd: differs"}}
+		}, "update cluster/csi"},
+		{"storage is new", func(in *Input) {
+			withCeph(in)
+			in.API.CSI = facts.CNIState{Differs: []string{"Namespace/ceph-csi: missing"}}
+		}, "create cluster/csi"},
+		{"storage in place", func(in *Input) { withCeph(in); in.API.CSI.InPlace = true }, ""},
 		{"cni never installed", func(in *Input) { in.API.CNI = facts.CNIState{Differs: []string{"Namespace/kube-flannel: missing"}} }, "create cluster/cni"},
 		{"host reset by hand", func(in *Input) { in.Hosts[0].Kubeadm.KubeletConf = false }, "create x86-1/join"},
 		{"marker lost, still a node", func(in *Input) { delete(in.Hosts[0].Markers, "join") }, ""},

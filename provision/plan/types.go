@@ -24,6 +24,7 @@ const (
 	Join       Kind = "join"       // kubeadm join
 	Node       Kind = "node"       // labels and taints of the Node object
 	CNI        Kind = "cni"        // the pod network
+	CSI        Kind = "csi"        // Ceph's volumes
 )
 
 // Action says what has to be done for a step.

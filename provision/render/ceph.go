@@ -21,6 +21,9 @@ func (t CephType) DriverName() string { return string(t) + ".csi.ceph.com" }
 // Name begins the names of the driver's own objects.
 func (t CephType) Name() string { return "ceph-csi-" + string(t) }
 
+// Provisioner is the name of the Deployment that makes volumes.
+func (t CephType) Provisioner() string { return t.Name() + "-provisioner" }
+
 // Block tells whether volumes are block devices.
 func (t CephType) Block() bool { return t == RBD }
 

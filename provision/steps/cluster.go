@@ -61,11 +61,16 @@ func (x *Steps) applyCNI(ctx context.Context, s plan.Step, _ *host.Host) (string
 	if err != nil {
 		return "", err
 	}
-	changed := 0
+	return fmt.Sprintf("%s: %d of %d objects changed", in.Provider, changed(changes), len(changes)), nil
+}
+
+// changed counts the objects that were not as wanted.
+func changed(changes []kube.ObjectChange) int {
+	n := 0
 	for _, c := range changes {
 		if c.Action != report.Unchanged {
-			changed++
+			n++
 		}
 	}
-	return fmt.Sprintf("%s: %d of %d objects changed", in.Provider, changed, len(changes)), nil
+	return n
 }

@@ -40,6 +40,7 @@ type API interface {
 	DeleteToken(ctx context.Context, id string) error
 	ApplyNode(ctx context.Context, name string, labels map[string]string, taints []string) (report.Action, error)
 	Apply(ctx context.Context, manifests []byte, o kube.ApplyOptions) ([]kube.ObjectChange, error)
+	Volumes(ctx context.Context, drivers []string) ([]kube.Volume, error)
 }
 
 // Steps carries out every kind of step. Close it when the run ends.
@@ -96,6 +97,7 @@ var (
 		plan.Join:       (*Steps).applyJoin,
 		plan.Node:       (*Steps).applyNode,
 		plan.CNI:        (*Steps).applyCNI,
+		plan.CSI:        (*Steps).applyCSI,
 	}
 	undoers = map[plan.Kind]action{
 		plan.OS:         (*Steps).undoFiles,
@@ -106,6 +108,7 @@ var (
 		plan.Join:       (*Steps).undoMember,
 		plan.Node:       nothing, // the cluster goes as a whole
 		plan.CNI:        nothing,
+		plan.CSI:        nothing, // what is in Ceph stays; Destroy has asked about it
 	}
 )
 

@@ -32,7 +32,7 @@ type Front struct {
 	Preflight  func(context.Context, provision.Options) ([]report.Check, error)
 	Status     func(context.Context, provision.Options) (provision.StatusReport, error)
 	Kubeconfig func(context.Context, provision.Options) ([]byte, error)
-	Destroy    func(context.Context, provision.Options) (provision.Result, error)
+	Destroy    func(context.Context, provision.DestroyOptions) (provision.Result, error)
 	Identify   func(context.Context, provision.Options, []string) ([]provision.Identity, error)
 
 	Conformance         func(context.Context, provision.ConformanceOptions) (report.ConformanceRun, error)

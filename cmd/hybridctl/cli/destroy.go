@@ -14,7 +14,8 @@ import (
 
 type destroyFlags struct {
 	clusterFlags
-	yes bool
+	yes   bool
+	force bool
 }
 
 func newDestroy(a *app) *cobra.Command {
@@ -27,6 +28,7 @@ func newDestroy(a *app) *cobra.Command {
 	}
 	f.register(cmd)
 	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
+	cmd.Flags().BoolVar(&f.force, "force", false, "also when volumes of the cluster would stay in Ceph")
 	return cmd
 }
 
@@ -45,7 +47,7 @@ func (a *app) destroy(ctx context.Context, f destroyFlags) error {
 		}
 	}
 	done := s.announceStop()
-	result, err := a.Front.Destroy(ctx, s.options)
+	result, err := a.Front.Destroy(ctx, provision.DestroyOptions{Options: s.options, Force: f.force})
 	done()
 	s.close()
 	return a.writeResult(result, err, func(w io.Writer) error { return writeDestroy(w, result, err == nil, a.color(w)) })

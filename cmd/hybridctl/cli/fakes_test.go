@@ -119,7 +119,7 @@ func newRun(t *testing.T) *run {
 			t.Error("Kubeconfig was called")
 			return nil, nil
 		},
-		Destroy: func(context.Context, provision.Options) (provision.Result, error) {
+		Destroy: func(context.Context, provision.DestroyOptions) (provision.Result, error) {
 			t.Error("Destroy was called")
 			return provision.Result{}, nil
 		},

@@ -228,7 +228,7 @@ func TestDestroy_WantsTheClustersName(t *testing.T) {
 			r := newRun(t)
 			r.terminal = &fakeTerminal{answers: []string{answer}}
 			if code == 0 {
-				r.front.Destroy = func(context.Context, provision.Options) (provision.Result, error) { return destroyedResult(), nil }
+				r.front.Destroy = func(context.Context, provision.DestroyOptions) (provision.Result, error) { return destroyedResult(), nil }
 			}
 			r.want("destroy", code)
 			contains(t, "stderr", r.stderr.String(), "cluster lab", "2 hosts: arm-1, x86-1")
@@ -241,7 +241,7 @@ func TestDestroy_WantsTheClustersName(t *testing.T) {
 
 func TestDestroy_YesDoesNotAsk(t *testing.T) {
 	r := newRun(t)
-	r.front.Destroy = func(context.Context, provision.Options) (provision.Result, error) {
+	r.front.Destroy = func(context.Context, provision.DestroyOptions) (provision.Result, error) {
 		return partialResult(), provision.ErrPartial
 	}
 	r.want("destroy --yes", 4)

@@ -1,0 +1,220 @@
+package plan
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/render"
+)
+
+// CSIInputs is ceph-csi: its objects, and what is asked about once they are there.
+type CSIInputs struct {
+	Namespace     string   `json:"namespace"`
+	Drivers       []string `json:"drivers"`       // as nodes list them
+	Provisioners  []string `json:"provisioners"`  // Deployments in the namespace
+	ClusterIDs    []string `json:"clusterIDs"`    // that volumes may be of
+	ObjectsDigest string   `json:"objectsDigest"` // of the objects, with a keyed hash in each key's place
+	Manifest      []byte   `json:"-"`             // holds the keys
+}
+
+// csiStep plans ceph-csi; false when the inventory has no storage, or the bundle no images for it.
+func (b *builder) csiStep(others []Step) (Step, bool) {
+	data, ok := b.ceph(func(u inventory.CephUser) string { return string(b.in.CephKeys[u.ID]) })
+	if !ok {
+		return Step{}, false
+	}
+	hashed, _ := b.ceph(func(u inventory.CephUser) string { return keyedHash(u, b.in.CephKeys[u.ID]) })
+	in := CSIInputs{Namespace: data.Namespace, Manifest: render.CephManifest(data), ObjectsDigest: Digest(render.CephManifest(hashed))}
+	for _, c := range data.Clusters {
+		in.ClusterIDs = append(in.ClusterIDs, c.ClusterID)
+	}
+	for _, c := range data.Classes {
+		if !slices.Contains(in.Drivers, c.Type.DriverName()) {
+			in.Drivers = append(in.Drivers, c.Type.DriverName())
+			in.Provisioners = append(in.Provisioners, c.Type.Provisioner())
+		}
+	}
+	s := Step{ID: ClusterID(CSI), Kind: CSI, DependsOn: []ID{ClusterID(CNI), HostID(b.in.Cluster.Bootstrap().Name, Node)}, Inputs: in, Digest: Digest(in)}
+	for _, o := range others {
+		// A node that is there would ask a registry for what is still on its way; one that joins has its images before.
+		if _, isNode := b.nodes[o.Host]; isNode && o.Kind == Images && o.pending() {
+			s.DependsOn = append(s.DependsOn, o.ID)
+		}
+	}
+	b.judgeObjects(&s, b.in.API.CSI)
+	return s, true
+}
+
+// keyedHash stands for a key where a change of it has to be seen. Without the fsid it says nothing, and with it no more than that two
+// keys are the same.
+func keyedHash(u inventory.CephUser, key inventory.Secret) string {
+	h := hmac.New(sha256.New, []byte(u.Ceph.FSID))
+	h.Write([]byte(key))
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// CSIManifest returns the objects of ceph-csi, which hold keys; nil when there are none to install.
+func CSIManifest(in Input) []byte {
+	b := &builder{in: in}
+	data, ok := b.ceph(func(u inventory.CephUser) string { return string(in.CephKeys[u.ID]) })
+	if !ok {
+		return nil
+	}
+	return render.CephManifest(data)
+}
+
+// ceph is what the objects vary by. False: there is no storage in the inventory, or the bundle lacks an image.
+func (b *builder) ceph(key func(inventory.CephUser) string) (render.CephCSI, bool) {
+	s := b.in.Cluster.Spec.Storage
+	if len(s.Ceph) == 0 || len(b.missingCephImages()) > 0 {
+		return render.CephCSI{}, false
+	}
+	c := render.CephCSI{Namespace: s.CSI.Namespace, KubeletDir: s.CSI.KubeletDir, NodeSelector: s.CSI.NodeSelector, Snapshots: b.in.API.Snapshots}
+	c.Images = b.cephImages()
+	version := s.CSI.Version(c.Images.Driver)
+	c.AdminFields = version == "" || inventory.OlderThan(version, 3, 14, 0) // newer drivers pass them over
+	c.Replicas, c.Tolerations = b.provisioners()
+	for _, cluster := range s.Ceph {
+		one := render.CephCluster{ClusterID: cluster.ClusterID, Monitors: cluster.Monitors}
+		if cluster.CephFS.Wanted() {
+			one.SubvolumeGroup, one.KernelMountOptions = cluster.CephFS.SubvolumeGroup, strings.Join(modeOptions(cluster), ",")
+		}
+		c.Clusters = append(c.Clusters, one)
+		c.HoldsMounts = c.HoldsMounts || cluster.RBD.Mounter == inventory.MounterNBD
+	}
+	for _, u := range b.in.Cluster.CephUsers() {
+		class := rbdClass
+		if u.Type == inventory.CephTypeFS {
+			class = cephfsClass
+		}
+		one := class(u.Ceph)
+		one.ClusterID, one.User, one.Key = u.Ceph.ClusterID, u.Name, key(u)
+		c.Classes = append(c.Classes, one)
+	}
+	return c, true
+}
+
+func rbdClass(c inventory.Ceph) render.CephClass {
+	r := c.RBD
+	p := []render.NameValue{{Name: "pool", Value: r.Pool}}
+	if len(r.ImageFeatures) > 0 {
+		p = append(p, render.NameValue{Name: "imageFeatures", Value: strings.Join(r.ImageFeatures, ",")})
+	}
+	p = append(p, render.NameValue{Name: "csi.storage.k8s.io/fstype", Value: r.FSType})
+	mounter, options := "krbd", append(modeOptions(c), r.MapOptions...)
+	if r.Mounter == inventory.MounterNBD {
+		p = append(p, render.NameValue{Name: "mounter", Value: r.Mounter})
+		mounter, options = "nbd", r.MapOptions // librbd finds out itself which protocol a monitor speaks
+	}
+	if len(options) > 0 {
+		p = append(p, render.NameValue{Name: "mapOptions", Value: mounter + ":" + strings.Join(options, ",")})
+	}
+	return render.CephClass{Type: render.RBD, Class: r.StorageClass, Default: r.Default, Parameters: p, MountOptions: r.MountOptions,
+		ReclaimPolicy: r.ReclaimPolicy, AllowExpansion: r.AllowExpansion}
+}
+
+func cephfsClass(c inventory.Ceph) render.CephClass {
+	f := c.CephFS
+	p := []render.NameValue{{Name: "fsName", Value: f.FSName}}
+	if f.Pool != "" {
+		p = append(p, render.NameValue{Name: "pool", Value: f.Pool})
+	}
+	if options := append(modeOptions(c), f.KernelMountOptions...); len(options) > 0 {
+		p = append(p, render.NameValue{Name: "kernelMountOptions", Value: strings.Join(options, ",")})
+	}
+	return render.CephClass{Type: render.CephFS, Class: f.StorageClass, Default: f.Default, Parameters: p, MountOptions: f.MountOptions,
+		ReclaimPolicy: f.ReclaimPolicy, AllowExpansion: f.AllowExpansion}
+}
+
+// modeOptions tell the kernel's client to speak the second protocol; the first is what it speaks by itself.
+func modeOptions(c inventory.Ceph) []string {
+	if c.MSMode == inventory.MSLegacy {
+		return nil
+	}
+	return []string{"ms_mode=" + c.MSMode}
+}
+
+// cephImages are the images' names: the inventory's own, else those of the bundle. A snapshotter is there only with its kinds.
+func (b *builder) cephImages() render.CephImages {
+	refs := map[string]string{}
+	for _, w := range b.in.Cluster.Spec.Storage.WantedImages() {
+		i, _ := b.in.Bundle.Find(w.Component, w.Ref)
+		refs[w.Component] = first(w.Ref, i.Ref)
+	}
+	images := render.CephImages{Driver: refs["ceph-csi"], Provisioner: refs["csi-provisioner"], Attacher: refs["csi-attacher"],
+		Resizer: refs["csi-resizer"], Registrar: refs["csi-node-driver-registrar"]}
+	if b.in.API.Snapshots {
+		i, _ := b.in.Bundle.Find("csi-snapshotter", "")
+		images.Snapshotter = first(b.in.Cluster.Spec.Storage.CSI.Images.Snapshotter, i.Ref)
+	}
+	return images
+}
+
+func first(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+func (b *builder) missingCephImages() []string {
+	var out []string
+	for _, w := range b.in.Cluster.Spec.Storage.WantedImages() {
+		if _, ok := b.in.Bundle.Find(w.Component, w.Ref); !ok && w.Ref == "" {
+			out = append(out, w.Component)
+		}
+	}
+	return out
+}
+
+// maxProvisioners is one that works and one that waits to take over.
+const maxProvisioners = 2
+
+// provisioners tells how many of each there are, and what they tolerate: two where two workers can take them, and on the control plane
+// where no worker can.
+func (b *builder) provisioners() (replicas int, tolerations []render.Taint) {
+	s := b.in.Cluster.Spec.Storage
+	for _, t := range s.CSI.Tolerations {
+		tolerations = append(tolerations, taint(t))
+	}
+	for _, h := range b.in.Cluster.Spec.Hosts {
+		if h.Role == inventory.Worker && s.Mounts(h) && tolerated(h.Taints, s.CSI.Tolerations) {
+			replicas++
+		}
+	}
+	if replicas == 0 {
+		return 1, append(tolerations, controlPlaneTaint)
+	}
+	return min(replicas, maxProvisioners), tolerations
+}
+
+func tolerated(taints, tolerations []string) bool {
+	return !slices.ContainsFunc(taints, func(t string) bool {
+		return !strings.HasSuffix(t, ":PreferNoSchedule") && !slices.Contains(tolerations, t)
+	})
+}
+
+// cephNotes tells what the user should know of storage.
+func (b *builder) cephNotes() []string {
+	s := b.in.Cluster.Spec.Storage
+	if len(s.Ceph) == 0 {
+		return nil
+	}
+	var out []string
+	if missing := b.missingCephImages(); len(missing) > 0 {
+		out = append(out, "ceph-csi is not installed: the bundle has no image for "+strings.Join(missing, ", "))
+	} else if b.in.API.Snapshots && b.cephImages().Snapshotter == "" {
+		out = append(out, "the cluster knows snapshots, but the bundle has no image for csi-snapshotter: Ceph's volumes get no VolumeSnapshotClass")
+	}
+	for _, c := range s.Ceph {
+		if c.RBD.FSType == "xfs" {
+			out = append(out, fmt.Sprintf("the class %s makes xfs: a claim for less than 300 MiB is bound and never mounted", c.RBD.StorageClass))
+		}
+	}
+	return out
+}
