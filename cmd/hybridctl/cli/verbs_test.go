@@ -228,7 +228,9 @@ func TestDestroy_WantsTheClustersName(t *testing.T) {
 			r := newRun(t)
 			r.terminal = &fakeTerminal{answers: []string{answer}}
 			if code == 0 {
-				r.front.Destroy = func(context.Context, provision.DestroyOptions) (provision.Result, error) { return destroyedResult(), nil }
+				r.front.Destroy = func(context.Context, provision.DestroyOptions) (provision.Result, error) {
+					return destroyedResult(), nil
+				}
 			}
 			r.want("destroy", code)
 			contains(t, "stderr", r.stderr.String(), "cluster lab", "2 hosts: arm-1, x86-1")
