@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
 )
@@ -28,6 +29,13 @@ func Runs(ctx context.Context, api API) ([]string, error) {
 	return ids, nil
 }
 
+// How long cleaning up may take after a run has ended, however it ended: a namespace goes when the kubelets have ended its pods, and
+// a slow one must not cost the hosts their time.
+const (
+	cleanFor      = 5 * time.Minute
+	cleanHostsFor = time.Minute
+)
+
 // Clean removes what a run made: its namespace, and its directory and images on the hosts that can be reached. It goes on after
 // errors and returns all of them.
 func Clean(ctx context.Context, api API, machines map[string]Machine, runID string) error {
@@ -40,8 +48,9 @@ func Clean(ctx context.Context, api API, machines map[string]Machine, runID stri
 			mu.Unlock()
 		}
 	}
-	note(api.DeleteNamespace(ctx, namespacePrefix+runID)) // first: containers hold images and directories
-	note(api.WaitNoVolumes(ctx, namespacePrefix+runID, "", kube.WaitOptions{}))
+	note(cleanCluster(ctx, api, namespacePrefix+runID)) // first: containers hold images and directories
+	ctx, cancel := context.WithTimeout(ctx, cleanHostsFor)
+	defer cancel()
 	var open sync.WaitGroup
 	for name, m := range machines {
 		open.Go(func() {
@@ -57,6 +66,15 @@ func Clean(ctx context.Context, api API, machines map[string]Machine, runID stri
 	}
 	open.Wait()
 	return errors.Join(errs...)
+}
+
+func cleanCluster(ctx context.Context, api API, namespace string) error {
+	ctx, cancel := context.WithTimeout(ctx, cleanFor)
+	defer cancel()
+	if err := api.DeleteNamespace(ctx, namespace); err != nil {
+		return err
+	}
+	return api.WaitNoVolumes(ctx, namespace, "", kube.WaitOptions{})
 }
 
 // ownRef and foreignRef name the images of one run. The registry does not exist: they are never pulled.

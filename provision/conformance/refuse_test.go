@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
@@ -185,4 +186,37 @@ func TestRun_AProbeThatStartsLate(t *testing.T) {
 	if d, err := fullRun(t, o); err != nil || d.Verdict() != report.Passed {
 		t.Errorf("%s, %v: %+v", d.Verdict(), err, d.Cells)
 	}
+}
+
+// A namespace that does not go within its time leaves the hosts theirs.
+func TestClean_ASlowNamespaceLeavesTheHostsTheirTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &slowMachine{}
+		err := Clean(t.Context(), stuckNamespace{}, map[string]Machine{"arm-1": m}, "run1")
+		if !errors.Is(err, context.DeadlineExceeded) || m.removed != 3 {
+			t.Errorf("%d of 3 things were removed from the host; %v", m.removed, err)
+		}
+	})
+}
+
+type stuckNamespace struct{ API }
+
+func (stuckNamespace) DeleteNamespace(ctx context.Context, _ string) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+type slowMachine struct {
+	Machine
+	removed int
+}
+
+func (m *slowMachine) RemoveDir(ctx context.Context, _ string) error   { return m.remove(ctx) }
+func (m *slowMachine) RemoveImage(ctx context.Context, _ string) error { return m.remove(ctx) }
+
+func (m *slowMachine) remove(ctx context.Context) error {
+	if ctx.Err() == nil {
+		m.removed++
+	}
+	return ctx.Err()
 }

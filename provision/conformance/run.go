@@ -13,9 +13,6 @@ import (
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
-// cleanFor is how long cleaning up may take after the run has ended, however it ended.
-const cleanFor = 3 * time.Minute
-
 // run is one run on its way.
 type run struct {
 	Options
@@ -289,11 +286,11 @@ func (r *run) done(c report.CellResult) {
 
 // clean takes away what the run made, in the cluster and on hosts. It goes on after errors.
 func (r *run) clean(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, cleanFor)
-	defer cancel()
 	var errs []error
 	for _, undo := range r.undo {
-		errs = append(errs, undo(ctx))
+		limited, cancel := context.WithTimeout(ctx, cleanHostsFor)
+		errs = append(errs, undo(limited))
+		cancel()
 	}
 	failing := slices.ContainsFunc(r.cells, func(c report.CellResult) bool { return c.Verdict == report.Failing })
 	if r.Keep || r.KeepOnFailure && failing {
