@@ -228,7 +228,9 @@ func TestDestroy_WantsTheClustersName(t *testing.T) {
 			r := newRun(t)
 			r.terminal = &fakeTerminal{answers: []string{answer}}
 			if code == 0 {
-				r.front.Destroy = func(context.Context, provision.DestroyOptions) (provision.Result, error) { return destroyedResult(), nil }
+				r.front.Destroy = func(context.Context, provision.DestroyOptions) (provision.Result, error) {
+					return destroyedResult(), nil
+				}
 			}
 			r.want("destroy", code)
 			contains(t, "stderr", r.stderr.String(), "cluster lab", "2 hosts: arm-1, x86-1")
@@ -247,6 +249,23 @@ func TestDestroy_YesDoesNotAsk(t *testing.T) {
 	r.want("destroy --yes", 4)
 	if strings.Contains(r.stdout.String(), "is gone") {
 		t.Error("says that the cluster is gone although a host failed")
+	}
+}
+
+func TestDestroy_ForceIsHandedOn(t *testing.T) {
+	for _, force := range []bool{false, true} {
+		r := newRun(t)
+		r.front.Destroy = func(_ context.Context, o provision.DestroyOptions) (provision.Result, error) {
+			if o.Force != force {
+				t.Errorf("force %v, want %v", o.Force, force)
+			}
+			return destroyedResult(), nil
+		}
+		line := "destroy --yes"
+		if force {
+			line += " --force"
+		}
+		r.want(line, 0)
 	}
 }
 
