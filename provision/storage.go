@@ -103,11 +103,11 @@ func (s *session) checkStorage(ctx context.Context, p plan.Plan, checks []report
 func (s *session) cephHosts(p *plan.Plan) []string {
 	all := p == nil
 	if !all {
-		csi, ok := p.Step(plan.ClusterID(plan.CSI))
-		if !ok {
+		if !plan.InstallsCSI(s.Cluster, &s.bundle.Manifest) {
 			return nil
 		}
-		all = csi.Action != plan.Unchanged
+		csi, ok := p.Step(plan.ClusterID(plan.CSI)) // a plan for some hosts has no steps of the cluster
+		all = ok && csi.Action != plan.Unchanged
 	}
 	var out []string
 	for _, h := range s.Cluster.Spec.Hosts {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hybridctl/hybridctl/provision/bundle"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/render"
 )
@@ -56,6 +57,12 @@ func keyedHash(u inventory.CephUser, key inventory.Secret) string {
 	h := hmac.New(sha256.New, []byte(u.Ceph.FSID))
 	h.Write([]byte(key))
 	return hex.EncodeToString(h.Sum(nil))
+}
+
+// InstallsCSI tells whether ceph-csi belongs to the cluster: the inventory has storage, and the bundle the images.
+func InstallsCSI(c *inventory.Cluster, m *bundle.Manifest) bool {
+	b := &builder{in: Input{Cluster: c, Bundle: m}}
+	return len(c.Spec.Storage.Ceph) > 0 && len(b.missingCephImages()) == 0
 }
 
 // CSIManifest returns the objects of ceph-csi, which hold keys; nil when there are none to install.

@@ -252,6 +252,23 @@ func TestDestroy_YesDoesNotAsk(t *testing.T) {
 	}
 }
 
+func TestDestroy_ForceIsHandedOn(t *testing.T) {
+	for _, force := range []bool{false, true} {
+		r := newRun(t)
+		r.front.Destroy = func(_ context.Context, o provision.DestroyOptions) (provision.Result, error) {
+			if o.Force != force {
+				t.Errorf("force %v, want %v", o.Force, force)
+			}
+			return destroyedResult(), nil
+		}
+		line := "destroy --yes"
+		if force {
+			line += " --force"
+		}
+		r.want(line, 0)
+	}
+}
+
 func TestRun_EveryVerbHasHelpAndNoVerbRunsByMistake(t *testing.T) {
 	r := newRun(t)
 	root := newRoot(&app{Deps: Deps{Front: r.front}})
