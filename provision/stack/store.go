@@ -60,13 +60,14 @@ func (s *Store) Close() error {
 	return errors.Join(s.lock.Truncate(0), s.lock.Close())
 }
 
-// InSync says that Up would find nothing to do: the plan has no changes, and the state holds exactly its steps.
+// InSync says that Up would find nothing to do: the plan has no changes, and the state holds exactly its steps; of a part, at least
+// those.
 func (s *Store) InSync(p plan.Plan) bool {
 	return p.Changes() == 0 && s.holds(p)
 }
 
 func (s *Store) holds(p plan.Plan) bool {
-	if len(p.Steps) != len(s.done) {
+	if !p.Part && len(p.Steps) != len(s.done) {
 		return false
 	}
 	for _, step := range p.Steps {
@@ -82,11 +83,14 @@ func (s *Store) holds(p plan.Plan) bool {
 // crash is nothing special. It may itself be interrupted anywhere: the journal begins with the state it builds on.
 func (s *Store) fold() error {
 	journal := filepath.Join(s.dir, journalFile)
-	d, err := replay(journal)
+	d, part, err := replay(journal)
 	if err != nil {
 		return damaged(journal, s.dir, err)
 	}
 	if d != nil {
+		if err := s.join(d, part); err != nil {
+			return err
+		}
 		if err := s.save(*d); err != nil {
 			return fmt.Errorf("save the state: %w", err)
 		}
