@@ -24,7 +24,7 @@ const module = "github.com/hybridctl/hybridctl/"
 // Changing it is fine when the design changes, in the same commit.
 var mayImport = map[string]string{
 	"cmd/hybridctl":          "cmd/hybridctl/cli cmd/hybridctl/quiet",
-	"cmd/hybridctl/cli":      "cmd/hybridctl/progress provision provision/conformance provision/inventory provision/bundle provision/plan provision/preflight provision/report",
+	"cmd/hybridctl/cli":      "cmd/hybridctl/progress provision provision/conformance provision/inventory provision/bundle provision/plan provision/platform provision/preflight provision/report",
 	"cmd/hybridctl/progress": "provision/report",
 	"cmd/hybridctl/quiet":    "",
 	"cmd/probe":              "provision/probe",

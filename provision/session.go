@@ -28,6 +28,8 @@ type session struct {
 	dialer *remote.Dialer
 	bundle *bundle.Bundle
 
+	joining *joining // of a scale-out; nil = the session is of all hosts
+
 	mu      sync.Mutex
 	runners map[string]remote.Runner
 	facts   map[string]facts.Host
@@ -41,6 +43,7 @@ type session struct {
 type api interface {
 	steps.API
 	Diff(ctx context.Context, manifests []byte) ([]kube.ObjectChange, error)
+	Version(ctx context.Context) (string, error)
 	WaitDeployment(ctx context.Context, namespace, name string, o kube.WaitOptions) error
 	CheckDNS(ctx context.Context, dial kube.DialFunc, clusterDomain string) error
 	conformance.API
@@ -67,6 +70,7 @@ func (s *session) close() {
 	for _, r := range s.runners {
 		_ = r.Close() // the run is over: nothing can be lost
 	}
+	s.joining.close()
 	_ = s.dialer.Close()
 }
 
@@ -82,8 +86,12 @@ func (s *session) openBundle() error {
 
 // gather connects to every host and learns what it is: one connection and one command each.
 func (s *session) gather(ctx context.Context) []facts.Host {
-	targets := make([]facts.Target, len(s.Cluster.Spec.Hosts))
-	for i, h := range s.Cluster.Spec.Hosts {
+	return s.gatherFrom(ctx, s.Cluster.Spec.Hosts)
+}
+
+func (s *session) gatherFrom(ctx context.Context, from []inventory.Host) []facts.Host {
+	targets := make([]facts.Target, len(from))
+	for i, h := range from {
 		targets[i] = facts.Target{Name: h.Name, Dial: func(ctx context.Context) (remote.Runner, error) { return s.dial(ctx, h) }}
 	}
 	hosts := facts.Gather(ctx, targets, preflight.Ask(s.Cluster), s.Parallel, func(h facts.Host) {
@@ -123,6 +131,9 @@ func (s *session) host(name string) (*host.Host, error) {
 	}
 	if f := s.facts[name]; f.Err != nil {
 		return nil, f.Err
+	}
+	if s.joining != nil {
+		return nil, fmt.Errorf("a scale-out does not connect to %s, which was a node before", name)
 	}
 	return nil, fmt.Errorf("%s is not connected", name)
 }

@@ -276,7 +276,10 @@ type fakeAPI struct {
 	cni             bool
 	tokens          map[string]bool
 	made            int
-	late            map[string]int // how often a node is not found before its kubelet has registered it
+	pods            []kube.Pod
+	refuse          map[string]error // why a node cannot be labelled
+	snapshots       []int            // how many nodes there were when the pods were listed
+	late            map[string]int   // how often a node is not found before its kubelet has registered it
 }
 
 func newFakeAPI() *fakeAPI { return &fakeAPI{nodes: map[string]kube.Node{}, tokens: map[string]bool{}} }
@@ -287,8 +290,21 @@ func (a *fakeAPI) addNode(name string) {
 	a.nodes[name] = kube.Node{Name: name, Ready: true, MachineID: "id-of-" + name}
 }
 
+func (a *fakeAPI) Version(context.Context) (string, error) { return bundletest.Version, nil }
+func (a *fakeAPI) Pods(context.Context, string, string) ([]kube.Pod, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.snapshots = append(a.snapshots, len(a.nodes))
+	return a.pods, nil
+}
 func (a *fakeAPI) WaitAPI(context.Context) error { return nil }
-func (a *fakeAPI) CAHashes() []string            { return []string{"sha256:00"} }
+func (a *fakeAPI) CAHashes() []string {
+	hashes, err := kube.CAHashes([]byte(testKubeconfig()))
+	if err != nil {
+		panic(err)
+	}
+	return hashes
+}
 func (a *fakeAPI) CreateToken(_ context.Context, ttl time.Duration, _ string) (kube.Token, error) {
 	t := kube.NewToken()
 	t.Expires = time.Now().Add(ttl)
@@ -307,6 +323,9 @@ func (a *fakeAPI) DeleteToken(_ context.Context, id string) error {
 func (a *fakeAPI) ApplyNode(_ context.Context, name string, _ map[string]string, _ []string) (report.Action, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if err := a.refuse[name]; err != nil {
+		return "", err
+	}
 	if a.late[name] > 0 {
 		a.late[name]--
 		return "", fmt.Errorf("%w: %s", kube.ErrNotFound, name)

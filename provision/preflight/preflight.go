@@ -76,17 +76,26 @@ func (v verdict) hinted(format string, args ...any) verdict {
 // Run runs every check on every host of the inventory. The results are sorted by host and name, the cluster's own first. What
 // the inventory ignores keeps its message and is Ignored. A host without facts counts as not reached.
 func Run(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest) []report.Check {
+	return newView(c, hosts, m).run(c.Spec.Hosts)
+}
+
+func newView(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest) view {
 	v := view{cluster: c, bundle: &bundle.Bundle{}, fleet: newFleet(c, hosts)}
 	if m != nil {
 		v.bundle.Manifest = *m
 	}
+	return v
+}
+
+// run runs the cluster's checks, and every other on these hosts.
+func (v view) run(on []inventory.Host) []report.Check {
 	var out []report.Check
 	for _, ch := range checks {
 		if ch.kind == onCluster {
 			out = append(out, ch.on(v))
 		}
 	}
-	for _, h := range c.Spec.Hosts {
+	for _, h := range on {
 		v.host, v.facts = h, v.fleet.facts[h.Name]
 		for _, ch := range checks {
 			if ch.kind == onContact || ch.kind == onFacts && v.facts.Err == nil {
@@ -94,10 +103,14 @@ func Run(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest) []report.
 			}
 		}
 	}
-	slices.SortStableFunc(out, func(a, b report.Check) int {
+	sortChecks(out)
+	return out
+}
+
+func sortChecks(all []report.Check) {
+	slices.SortStableFunc(all, func(a, b report.Check) int {
 		return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Name, b.Name))
 	})
-	return out
 }
 
 // on runs the check on what v shows.

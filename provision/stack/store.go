@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/pulumi/pulumi/pkg/v3/resource/deploy"
 	"github.com/pulumi/pulumi/pkg/v3/resource/stack"
@@ -77,6 +78,20 @@ func (s *Store) holds(p plan.Plan) bool {
 		}
 	}
 	return true
+}
+
+// Unfinished tells whether earlier runs began with a host and did not come to its end: the state has some of its steps, but not the one
+// that labels its node, which is its last.
+func (s *Store) Unfinished(host string) bool {
+	if _, ended := s.done[plan.HostID(host, plan.Node)]; ended {
+		return false
+	}
+	for id := range s.done {
+		if name, _, _ := strings.Cut(string(id), "/"); name == host {
+			return true
+		}
+	}
+	return false
 }
 
 // fold brings what the journal says into state.json and removes the journal. Every run ends with it, so that recovering from a

@@ -99,6 +99,10 @@ func newRun(t *testing.T) *run {
 			t.Error("Up was called")
 			return provision.Result{}, nil
 		},
+		ScaleOut: func(context.Context, provision.ScaleOutOptions) (provision.Result, error) {
+			t.Error("ScaleOut was called")
+			return provision.Result{}, nil
+		},
 		Plan: func(context.Context, provision.Options) (plan.Plan, []report.Check, error) {
 			t.Error("Plan was called")
 			return plan.Plan{}, nil, nil
