@@ -29,7 +29,11 @@ type Options struct {
 	// Stop is closed on the first ^C: running steps finish, no new ones start. The ctx's end is the second ^C.
 	Stop <-chan struct{}
 
-	newAPI func(kubeconfig []byte, o kube.Options) (api, error) // tests have one without a cluster
+	// BreakLock takes the cluster's lock from whoever has it: for a holder that is gone.
+	BreakLock bool
+
+	leaseTTL time.Duration                                        // tests have a short one
+	newAPI   func(kubeconfig []byte, o kube.Options) (api, error) // tests have one without a cluster
 }
 
 // defaultParallel is how many hosts are worked on at once: steps wait for hosts rather than compute here.
@@ -47,6 +51,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Stop == nil {
 		o.Stop = make(chan struct{})
+	}
+	if o.leaseTTL == 0 {
+		o.leaseTTL = leaseTTL
 	}
 	if o.newAPI == nil {
 		o.newAPI = newClient

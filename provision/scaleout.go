@@ -57,10 +57,19 @@ func ScaleOut(ctx context.Context, o ScaleOutOptions) (Result, error) {
 	if o.Proof.before, err = s.podsBefore(reading, o.Conformance); err != nil {
 		return r, err
 	}
-	failed, err := s.grow(ctx, store, hosts, &r)
+	unlock, err := s.lock(reading)
 	if err != nil {
 		return r, err
 	}
+	failed, err := s.grow(ctx, store, hosts, &r)
+	lost := unlock(ctx)
+	switch {
+	case errors.Is(lost, ErrLocked):
+		return r, lost
+	case err != nil:
+		return r, err
+	}
+	failed = errors.Join(failed, lost)
 	failed = errors.Join(failed, s.waitReady(reading, &r))
 	r.Hosts = s.hostResultsOf(hosts, r.Changes, "scale-out")
 	o.Proof.Scenario, o.Proof.Nodes = string(conformance.ScaleOut), s.members(r.Changes)

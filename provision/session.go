@@ -43,6 +43,7 @@ type session struct {
 type api interface {
 	steps.API
 	Diff(ctx context.Context, manifests []byte) ([]kube.ObjectChange, error)
+	kube.LeaseAPI
 	Version(ctx context.Context) (string, error)
 	WaitDeployment(ctx context.Context, namespace, name string, o kube.WaitOptions) error
 	CheckDNS(ctx context.Context, dial kube.DialFunc, clusterDomain string) error

@@ -87,7 +87,7 @@ func newSim(t testing.TB, n int, o remotetest.Options) *sim {
 	inventory.Default(c)
 	s.c = c
 	s.fleet.On(asksForFacts, s.answer("facts"))
-	for _, script := range []string{"apply", "probe-files", "kubeadm", "mark", "reset", "remove"} {
+	for _, script := range []string{"apply", "probe-files", "kubeadm", "mark", "reset", "remove", "pki-pack", "pki-unpack"} {
 		s.fleet.On(remotetest.Is(templates.Script(script)), s.answer(script))
 	}
 	s.fleet.On(remotetest.Prefix("/usr/local/bin/ctr -n k8s.io images ls"), s.answer("images"))
@@ -175,6 +175,9 @@ func (h *simHost) carryOut(what string, args []string, in []byte, session *remot
 			fmt.Fprintln(session.Stdout, ref, "manifest", digest, "1B", "linux", "-")
 		}
 		return 0
+	case "pki-pack":
+		fmt.Fprint(session.Stdout, "certificates")
+		return 0
 	case "admin.conf":
 		fmt.Fprint(session.Stdout, testKubeconfig())
 		return 0
@@ -205,6 +208,8 @@ func (h *simHost) carryOut(what string, args []string, in []byte, session *remot
 		case "os":
 			clear(h.markers)
 		}
+	case "pki-unpack":
+		h.files["pki"] = int64(len(in))
 	case "start":
 	default:
 		return 127
@@ -277,6 +282,9 @@ type fakeAPI struct {
 	tokens          map[string]bool
 	made            int
 	pods            []kube.Pod
+	holder          string           // of the cluster's lock
+	lost            error            // of a renewal
+	held            int              // how often it was taken
 	refuse          map[string]error // why a node cannot be labelled
 	snapshots       []int            // how many nodes there were when the pods were listed
 	late            map[string]int   // how often a node is not found before its kubelet has registered it
@@ -290,12 +298,41 @@ func (a *fakeAPI) addNode(name string) {
 	a.nodes[name] = kube.Node{Name: name, Ready: true, MachineID: "id-of-" + name}
 }
 
+// controlPlane makes a node one of a control plane.
+func (a *fakeAPI) controlPlane(name string) {
+	n := a.nodes[name]
+	n.ControlPlane = true
+	a.nodes[name] = n
+}
 func (a *fakeAPI) Version(context.Context) (string, error) { return bundletest.Version, nil }
 func (a *fakeAPI) Pods(context.Context, string, string) ([]kube.Pod, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.snapshots = append(a.snapshots, len(a.nodes))
 	return a.pods, nil
+}
+func (a *fakeAPI) TakeLease(_ context.Context, o kube.LeaseOptions) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.holder != "" && !o.Break {
+		return fmt.Errorf("%w by %s", kube.ErrHeld, a.holder)
+	}
+	a.holder = o.Holder
+	a.held++
+	return nil
+}
+func (a *fakeAPI) RenewLease(context.Context, kube.LeaseOptions) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.lost
+}
+func (a *fakeAPI) ReleaseLease(_ context.Context, o kube.LeaseOptions) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.holder == o.Holder {
+		a.holder = ""
+	}
+	return nil
 }
 func (a *fakeAPI) WaitAPI(context.Context) error { return nil }
 func (a *fakeAPI) CAHashes() []string {

@@ -66,9 +66,21 @@ func Up(ctx context.Context, o UpOptions) (Result, error) {
 	var failed error
 	if r.Plan.Changes() == 0 && store.InSync(r.Plan) {
 		r.Changes = unchanged(r.Plan)
-	} else if r.Changes, failed = s.carryOut(ctx, store, r.Plan); errors.Is(failed, context.Canceled) {
+	} else {
+		unlock, err := s.lock(reading)
+		if err != nil {
+			return r, err
+		}
+		r.Changes, failed = s.carryOut(ctx, store, r.Plan)
 		r.Hosts = s.hostResults(r.Changes, "up")
-		return r, failed
+		lost := unlock(ctx)
+		switch {
+		case errors.Is(lost, ErrLocked):
+			return r, lost
+		case errors.Is(failed, context.Canceled):
+			return r, failed
+		}
+		failed = errors.Join(failed, lost)
 	}
 	if s.api != nil {
 		if r.Kubeconfig, err = s.saveKubeconfig(); err != nil {

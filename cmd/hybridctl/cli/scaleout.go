@@ -36,6 +36,7 @@ When some hosts fail the others are joined all the same; running it again finish
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.scaleOut(cmd.Context(), f) },
 	}
 	f.register(cmd)
+	f.registerBreakLock(cmd)
 	flags := cmd.Flags()
 	flags.BoolVar(&f.yes, "yes", false, "do not ask")
 	flags.StringSliceVar(&f.hosts, "host", nil, "only these hosts: `NAME,NAME…`; the flag may be repeated")
