@@ -45,7 +45,7 @@ var mayImport = map[string]string{
 	"provision/report":       "",
 	"provision/stack":        "provision/plan provision/steps provision/report",
 	"provision/steps":        "provision/plan provision/host provision/kube provision/render provision/bundle provision/report provision/facts provision/inventory provision/platform",
-	"provision/workload":     "provision/image provision/platform provision/report",
+	"provision/workload":     "provision/platform provision/report",
 	"templates":              "",
 }
 
@@ -76,7 +76,7 @@ var outside = map[string]string{
 }
 
 // pure are the packages that touch no network, no process, no file and no clock.
-const pure = "provision/plan provision/platform provision/preflight provision/render"
+const pure = "provision/plan provision/platform provision/preflight provision/render provision/workload"
 
 // impure are the ways out: whole packages, or names of packages that have pure ones too.
 var (

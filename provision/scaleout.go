@@ -22,6 +22,7 @@ type ScaleOutOptions struct {
 	Options
 	Hosts       []string      // names in the inventory; nil = every host that is no node yet
 	Arch        platform.Arch // only hosts that have it, by fact; "" = any
+	Audit       AuditMode     // "" = off
 	Conformance ConformanceMode
 	Proof       ConformanceOptions // how, but for Options, Scenario, Nodes and Quick
 }
@@ -133,6 +134,11 @@ func (s *session) surveyGrowth(ctx context.Context, store *stack.Store, o ScaleO
 		j.CACertHash = hashes[0]
 	}
 	r.Checks = report.Problems(preflight.RunJoining(s.Cluster, in.Hosts, in.Bundle, j))
+	audited, err := s.audit(ctx, o.Audit, hosts, nodes)
+	if err != nil {
+		return nil, err
+	}
+	r.Checks = append(r.Checks, audited...)
 	if len(preflight.Blocking(r.Checks)) > 0 {
 		return nil, ErrPreflight
 	}

@@ -44,6 +44,8 @@ type api interface {
 	steps.API
 	Diff(ctx context.Context, manifests []byte) ([]kube.ObjectChange, error)
 	kube.LeaseAPI
+	PodTemplates(ctx context.Context) ([]kube.PodTemplate, error)
+	ImagesByArch(ctx context.Context) (map[string][]string, error)
 	Version(ctx context.Context) (string, error)
 	WaitDeployment(ctx context.Context, namespace, name string, o kube.WaitOptions) error
 	CheckDNS(ctx context.Context, dial kube.DialFunc, clusterDomain string) error

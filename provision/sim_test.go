@@ -282,12 +282,14 @@ type fakeAPI struct {
 	tokens          map[string]bool
 	made            int
 	pods            []kube.Pod
-	holder          string           // of the cluster's lock
-	lost            error            // of a renewal
-	held            int              // how often it was taken
-	refuse          map[string]error // why a node cannot be labelled
-	snapshots       []int            // how many nodes there were when the pods were listed
-	late            map[string]int   // how often a node is not found before its kubelet has registered it
+	templates       []kube.PodTemplate
+	images          map[string][]string // architectures of the nodes that have them
+	holder          string              // of the cluster's lock
+	lost            error               // of a renewal
+	held            int                 // how often it was taken
+	refuse          map[string]error    // why a node cannot be labelled
+	snapshots       []int               // how many nodes there were when the pods were listed
+	late            map[string]int      // how often a node is not found before its kubelet has registered it
 }
 
 func newFakeAPI() *fakeAPI { return &fakeAPI{nodes: map[string]kube.Node{}, tokens: map[string]bool{}} }
@@ -310,6 +312,10 @@ func (a *fakeAPI) Pods(context.Context, string, string) ([]kube.Pod, error) {
 	defer a.mu.Unlock()
 	a.snapshots = append(a.snapshots, len(a.nodes))
 	return a.pods, nil
+}
+func (a *fakeAPI) PodTemplates(context.Context) ([]kube.PodTemplate, error) { return a.templates, nil }
+func (a *fakeAPI) ImagesByArch(context.Context) (map[string][]string, error) {
+	return a.images, nil
 }
 func (a *fakeAPI) TakeLease(_ context.Context, o kube.LeaseOptions) error {
 	a.mu.Lock()

@@ -15,6 +15,7 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/dynamic"
 	appsv1client "k8s.io/client-go/kubernetes/typed/apps/v1"
+	batchv1client "k8s.io/client-go/kubernetes/typed/batch/v1"
 	coordinationv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
@@ -40,6 +41,7 @@ type Client struct {
 	http           *http.Client
 	core           *corev1client.CoreV1Client
 	apps           *appsv1client.AppsV1Client
+	batch          *batchv1client.BatchV1Client
 	coordination   *coordinationv1client.CoordinationV1Client
 	dynamic        *dynamic.DynamicClient
 	mapper         mapper
@@ -93,6 +95,9 @@ func (c *Client) connect() error {
 		return err
 	}
 	if c.apps, err = appsv1client.NewForConfigAndClient(typed, c.http); err != nil {
+		return err
+	}
+	if c.batch, err = batchv1client.NewForConfigAndClient(typed, c.http); err != nil {
 		return err
 	}
 	if c.coordination, err = coordinationv1client.NewForConfigAndClient(typed, c.http); err != nil {

@@ -19,6 +19,7 @@ type scaleOutFlags struct {
 	yes         bool
 	hosts       []string
 	arch        string
+	audit       string
 	conformance string
 	reportDir   string
 }
@@ -41,8 +42,10 @@ When some hosts fail the others are joined all the same; running it again finish
 	flags.BoolVar(&f.yes, "yes", false, "do not ask")
 	flags.StringSliceVar(&f.hosts, "host", nil, "only these hosts: `NAME,NAME…`; the flag may be repeated")
 	flags.StringVar(&f.arch, "arch", "", "only hosts of this architecture, as they say themselves: `ARCH`")
+	flags.StringVar(&f.audit, "audit", string(provision.AuditBlock), "what an image does that a DaemonSet would run on the new nodes, and that is not made for their architecture: `MODE` is block, warn or off")
 	flags.StringVar(&f.conformance, "conformance", string(provision.ConformanceFull), "what is proven of the new nodes: `MODE` is full, quick or off")
 	flags.StringVar(&f.reportDir, "report-dir", "", "where the conformance report goes: `DIR` (default: conformance in the state directory)")
+	complete(cmd, "audit", "block", "warn", "off")
 	complete(cmd, "conformance", "full", "quick", "off")
 	complete(cmd, "arch", archNames()...)
 	return cmd
@@ -63,7 +66,10 @@ func (a *app) scaleOut(ctx context.Context, f scaleOutFlags) error {
 	if !slices.Contains(provision.ConformanceModes(), provision.ConformanceMode(f.conformance)) {
 		return usagef("--conformance must be full, quick or off, not %q", f.conformance)
 	}
-	o := provision.ScaleOutOptions{Hosts: f.hosts, Conformance: provision.ConformanceMode(f.conformance)}
+	if !slices.Contains(provision.AuditModes(), provision.AuditMode(f.audit)) {
+		return usagef("--audit must be block, warn or off, not %q", f.audit)
+	}
+	o := provision.ScaleOutOptions{Audit: provision.AuditMode(f.audit), Hosts: f.hosts, Conformance: provision.ConformanceMode(f.conformance)}
 	if f.arch != "" {
 		arch, err := platform.Parse(f.arch)
 		if err != nil {

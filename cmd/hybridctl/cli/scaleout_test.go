@@ -23,7 +23,7 @@ func TestScaleOut_FlagsBecomeOptions(t *testing.T) {
 		return goodResult(), nil
 	}
 	r.want("scale-out --yes --host arm-1 --host x86-1 --arch aarch64 --conformance quick --report-dir /r", 0)
-	if !slices.Equal(o.Hosts, []string{"arm-1", "x86-1"}) || o.Arch != platform.ARM64 || o.Conformance != provision.ConformanceQuick || o.Proof.ReportDir != "/r" {
+	if !slices.Equal(o.Hosts, []string{"arm-1", "x86-1"}) || o.Arch != platform.ARM64 || o.Conformance != provision.ConformanceQuick || o.Proof.ReportDir != "/r" || o.Audit != provision.AuditBlock {
 		t.Errorf("options %+v", o)
 	}
 	contains(t, "stderr", r.stderr.String(), "2 to create")
@@ -38,6 +38,7 @@ func TestScaleOut_ExitCodes(t *testing.T) {
 	contains(t, "stderr", r.stderr.String(), "--yes")
 	r.want("scale-out --yes --arch riscv64", 2)
 	r.want("scale-out --yes --conformance never", 2)
+	r.want("scale-out --yes --audit maybe", 2)
 	for _, c := range []struct {
 		err  error
 		code int
