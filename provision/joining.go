@@ -7,20 +7,24 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/remote"
+	"github.com/hybridctl/hybridctl/provision/render"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
-// joining keeps a session off the hosts that are nodes already. It may connect to one control plane alone, and only when it must: for the
+// joining keeps a session off the hosts that are nodes already and are to stay so. It may connect to one control plane alone, and only when it must: for the
 // kubeconfig when the state directory has none, as the way to an API server that does not answer directly, and for the certificates that
 // a further control plane needs.
 type joining struct {
 	mu     sync.Mutex
 	ways   []remote.Runner // to control planes, the last is the one in use; none = none was needed
+	guard  bool            // nodes join with guardTaint
 	member string          // the control plane to use; "" = any, as it is not known yet which are there
 }
 
@@ -97,6 +101,33 @@ func (s *session) useKept(ctx context.Context) error {
 	return s.useKubeconfig(b)
 }
 
+// guardTaint keeps pods off a new node until it is proven.
+var guardTaint = render.Taint{Key: "hybridctl.dev/not-proven", Effect: "NoSchedule"}
+
+func (s *session) joinTaint() *render.Taint {
+	if s.joining == nil || !s.joining.guard {
+		return nil
+	}
+	return &guardTaint
+}
+
+// letIn takes the guard away from nodes that were proven. When the proof failed the guard stays, and the result says how it goes.
+func (s *session) letIn(ctx context.Context, nodes []string, proof error, r *Result) error {
+	if s.joinTaint() == nil || len(nodes) == 0 {
+		return nil
+	}
+	if proof != nil || r.NotProven != "" {
+		r.Notes = append(r.Notes, fmt.Sprintf("the taint %s stays on %s, as nothing was proven of them: kubectl taint nodes %s %s- lets pods in",
+			guardTaint.Key, some(nodes), strings.Join(nodes, " "), guardTaint.Key))
+		return nil
+	}
+	var errs []error
+	for _, n := range nodes {
+		errs = append(errs, s.api.Untaint(ctx, n, guardTaint.Key))
+	}
+	return errors.Join(errs...)
+}
+
 // pkiHost is where a further control plane's certificates come from.
 func (s *session) pkiHost() string {
 	if s.joining != nil && s.joining.member != "" {
@@ -115,6 +146,11 @@ func (s *session) hostOrMember(name string) (*host.Host, error) {
 		return nil, err
 	}
 	return host.New(r), nil
+}
+
+// avoidMembers settles on a control plane that stays.
+func (s *session) avoidMembers(nodes []kube.Node, leaving []string) {
+	s.chooseMember(slices.DeleteFunc(slices.Clone(nodes), func(n kube.Node) bool { return slices.Contains(leaving, n.Name) }))
 }
 
 // chooseMember settles on a control plane of the nodes that are there: the one that is connected, else the first that is Ready.

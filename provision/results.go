@@ -19,6 +19,7 @@ type Result struct {
 
 	Conformance *report.ConformanceRun `json:"conformance,omitempty"` // what the run proved at its end
 	ReportDir   string                 `json:"reportDir,omitempty"`   // where its report is
+	Notes       []string               `json:"notes,omitempty"`       // what is left for the user to do
 	Nothing     string                 `json:"nothing,omitempty"`     // why there was nothing to do
 	NotProven   string                 `json:"notProven,omitempty"`   // why nothing was proven although it was asked for
 }

@@ -22,6 +22,7 @@ type ScaleOutOptions struct {
 	Options
 	Hosts       []string      // names in the inventory; nil = every host that is no node yet
 	Arch        platform.Arch // only hosts that have it, by fact; "" = any
+	Guard       bool          // new nodes take no ordinary pods until they are proven
 	Audit       AuditMode     // "" = off
 	Conformance ConformanceMode
 	Proof       ConformanceOptions // how, but for Options, Scenario, Nodes and Quick
@@ -33,6 +34,9 @@ type ScaleOutOptions struct {
 func ScaleOut(ctx context.Context, o ScaleOutOptions) (Result, error) {
 	o.Options = o.withDefaults()
 	o.Proof.ReportDir = ReportDir(o.Options, o.Proof.ReportDir)
+	if o.Guard && (o.Conformance == "" || o.Conformance == ConformanceOff) {
+		return Result{}, fmt.Errorf("%w: a guard goes when the nodes are proven, and with --conformance=off nothing is", ErrRefused)
+	}
 	r := Result{Cluster: o.Cluster.Metadata.Name}
 	store, err := stack.OpenStore(o.StateDir)
 	if err != nil {
@@ -43,7 +47,7 @@ func ScaleOut(ctx context.Context, o ScaleOutOptions) (Result, error) {
 	if err != nil {
 		return r, err
 	}
-	s.joining = &joining{}
+	s.joining = &joining{guard: o.Guard}
 	defer s.close()
 
 	reading, cancel := o.stoppable(ctx)
@@ -77,6 +81,7 @@ func ScaleOut(ctx context.Context, o ScaleOutOptions) (Result, error) {
 	var proof error
 	if len(o.Proof.Nodes) > 0 && reading.Err() == nil {
 		proof = s.prove(reading, o.Conformance, o.Proof, &r) // also of those that came in while others failed
+		failed = errors.Join(failed, s.letIn(reading, o.Proof.Nodes, proof, &r))
 	}
 	if err := partial(failed, r.Hosts); err != nil {
 		return r, err

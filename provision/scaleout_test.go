@@ -283,6 +283,44 @@ func TestScaleOut_PodsAreListedBeforeAnythingJoins(t *testing.T) {
 	}
 }
 
+func TestScaleOut_GuardIsOfTheRunAndNotOfTheStep(t *testing.T) {
+	s := grown(t, 3, 2)
+	if _, err := s.scaleOut(func(o *ScaleOutOptions) { o.Guard = true }); !errors.Is(err, ErrRefused) {
+		t.Errorf("a guard without a proof: %v", err)
+	}
+	r, err := s.scaleOut(func(o *ScaleOutOptions) { o.Guard, o.Conformance = true, ConformanceQuick })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(s.hosts["host-3"].config, guardTaint.Key) {
+		t.Errorf("kubeadm was told\n%s", s.hosts["host-3"].config)
+	}
+	// the bundle has no probe: nothing was proven, and the guard stays
+	if len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "kubectl taint nodes host-3 hybridctl.dev/not-proven-") || len(s.api.done) > 0 {
+		t.Errorf("notes %q, done %q", r.Notes, s.api.done)
+	}
+	if r := mustUp(t, s); r.Plan.Changes() != 0 || len(r.Plan.Notes) > 0 {
+		t.Errorf("up plans %d changes, notes %q", r.Plan.Changes(), r.Plan.Notes)
+	}
+}
+
+func TestScaleOut_GuardGoesWithTheProof(t *testing.T) {
+	s := &session{joining: &joining{guard: true}}
+	api := newFakeAPI()
+	s.api = api
+	var r Result
+	if err := s.letIn(context.Background(), []string{"a", "b"}, nil, &r); err != nil || len(r.Notes) > 0 {
+		t.Errorf("%v, %q", err, r.Notes)
+	}
+	if !slices.Equal(api.done, []string{"untaint a hybridctl.dev/not-proven", "untaint b hybridctl.dev/not-proven"}) {
+		t.Errorf("done %q", api.done)
+	}
+	api.done = nil
+	if err := s.letIn(context.Background(), []string{"a"}, ErrConformance, &r); err != nil || len(r.Notes) != 1 || len(api.done) > 0 {
+		t.Errorf("%v, %q, done %q", err, r.Notes, api.done)
+	}
+}
+
 func TestScaleOut_ProofIsOfTheNewNodesAndTouchesNoOther(t *testing.T) {
 	s := grown(t, 4, 2)
 	before := s.connections()

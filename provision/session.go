@@ -28,7 +28,7 @@ type session struct {
 	dialer *remote.Dialer
 	bundle *bundle.Bundle
 
-	joining *joining // of a scale-out; nil = the session is of all hosts
+	joining *joining // of a scale-out or a removal; nil = the session is of all hosts
 
 	mu      sync.Mutex
 	runners map[string]remote.Runner
@@ -44,6 +44,13 @@ type api interface {
 	steps.API
 	Diff(ctx context.Context, manifests []byte) ([]kube.ObjectChange, error)
 	kube.LeaseAPI
+	Untaint(ctx context.Context, node, key string) error
+	DrainPods(ctx context.Context, node string) ([]kube.DrainPod, error)
+	Cordon(ctx context.Context, node string) error
+	Drain(ctx context.Context, pods []kube.DrainPod, progress func([]kube.Missing)) error
+	DeleteNode(ctx context.Context, name string) error
+	EtcdMembers(ctx context.Context, node string) ([]kube.EtcdMember, error)
+	RemoveEtcdMember(ctx context.Context, node string, id uint64) error
 	PodTemplates(ctx context.Context) ([]kube.PodTemplate, error)
 	ImagesByArch(ctx context.Context) (map[string][]string, error)
 	Version(ctx context.Context) (string, error)
@@ -136,7 +143,7 @@ func (s *session) host(name string) (*host.Host, error) {
 		return nil, f.Err
 	}
 	if s.joining != nil {
-		return nil, fmt.Errorf("a scale-out does not connect to %s, which was a node before", name)
+		return nil, fmt.Errorf("this run does not connect to %s: it was a node before", name)
 	}
 	return nil, fmt.Errorf("%s is not connected", name)
 }

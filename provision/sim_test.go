@@ -57,6 +57,7 @@ type simHost struct {
 	files   map[string]int64 // sizes of uploads by sha256
 	images  map[string]string
 	member  bool
+	config  string   // of the last kubeadm
 	writes  []string // scripts that change something, in order
 	fail    map[string]string
 	gate    map[string]chan struct{} // scripts wait here
@@ -193,11 +194,13 @@ func (h *simHost) carryOut(what string, args []string, in []byte, session *remot
 	case "mark":
 		h.markers[args[0]] = string(in)
 	case "kubeadm":
+		h.config = string(in)
 		h.member = true
 		h.markers[args[1]] = fmt.Sprintf("state done\ndigest %s\n", args[2])
 		h.sim.api.addNode(h.name)
 	case "reset":
 		h.member = false
+		h.sim.api.log("reset " + h.name)
 		delete(h.markers, "init")
 		delete(h.markers, "join")
 	case "remove":
@@ -282,6 +285,10 @@ type fakeAPI struct {
 	tokens          map[string]bool
 	made            int
 	pods            []kube.Pod
+	done            []string // what a removal did, in order
+	evictable       map[string][]kube.DrainPod
+	guarded         bool // a budget keeps pods from being evicted
+	members         []kube.EtcdMember
 	templates       []kube.PodTemplate
 	images          map[string][]string // architectures of the nodes that have them
 	holder          string              // of the cluster's lock
@@ -312,6 +319,41 @@ func (a *fakeAPI) Pods(context.Context, string, string) ([]kube.Pod, error) {
 	defer a.mu.Unlock()
 	a.snapshots = append(a.snapshots, len(a.nodes))
 	return a.pods, nil
+}
+func (a *fakeAPI) log(what string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.done = append(a.done, what)
+}
+func (a *fakeAPI) Untaint(_ context.Context, node, key string) error {
+	a.log("untaint " + node + " " + key)
+	return nil
+}
+func (a *fakeAPI) DrainPods(_ context.Context, node string) ([]kube.DrainPod, error) {
+	return a.evictable[node], nil
+}
+func (a *fakeAPI) Cordon(_ context.Context, node string) error { a.log("cordon " + node); return nil }
+func (a *fakeAPI) Drain(ctx context.Context, pods []kube.DrainPod, _ func([]kube.Missing)) error {
+	if a.guarded {
+		<-ctx.Done()
+		return &kube.NotReadyError{What: "drain", Missing: []kube.Missing{{Object: "pod " + pods[0].String(), Reason: "budget"}}, Cause: ctx.Err()}
+	}
+	a.log(fmt.Sprintf("drain %d pods", len(pods)))
+	return nil
+}
+func (a *fakeAPI) DeleteNode(_ context.Context, name string) error {
+	a.log("delete " + name)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.nodes, name)
+	return nil
+}
+func (a *fakeAPI) EtcdMembers(context.Context, string) ([]kube.EtcdMember, error) {
+	return a.members, nil
+}
+func (a *fakeAPI) RemoveEtcdMember(_ context.Context, node string, id uint64) error {
+	a.log(fmt.Sprintf("etcd member %d asked on %s", id, node))
+	return nil
 }
 func (a *fakeAPI) PodTemplates(context.Context) ([]kube.PodTemplate, error) { return a.templates, nil }
 func (a *fakeAPI) ImagesByArch(context.Context) (map[string][]string, error) {
@@ -439,4 +481,10 @@ users: [{name: kubernetes-admin, user: {token: not-a-secret}}]
 contexts: [{name: admin, context: {cluster: kubernetes, user: kubernetes-admin}}]
 current-context: admin
 `
+}
+
+func (a *fakeAPI) machineID(name, id string) {
+	n := a.nodes[name]
+	n.MachineID = id
+	a.nodes[name] = n
 }

@@ -155,6 +155,7 @@ func (s *session) steps() *steps.Steps {
 			_, err := s.saveKubeconfig() // at once: who watches the rest of the run wants it
 			return err
 		},
+		JoinTaint: s.joinTaint(),
 		Bootstrap: s.pkiHost(),
 		Bundle:    s.bundle,
 		Progress:  s.Progress,

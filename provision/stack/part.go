@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -8,11 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/urn"
 
 	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/report"
 )
 
 // part is what a plan names that is not all of the cluster. The engine works on that alone, so that its time does not grow with the
@@ -77,12 +80,37 @@ func (s *Store) join(d *apitype.TypedDeployment, p *part) error {
 			there[r.URN] = true
 		}
 	}
+	rest = slices.DeleteFunc(rest, func(r apitype.ResourceV3) bool { // steps of a host that is gone, which the part did not name
+		there[r.URN] = r.Parent == "" || there[r.Parent]
+		return !there[r.URN]
+	})
 	for i := range rest {
 		rest[i].Dependencies = slices.DeleteFunc(rest[i].Dependencies, func(u urn.URN) bool { return !there[u] })
 	}
 	d.Deployment.Resources = rest
 	return nil
 }
+
+// Forget takes all steps of a host out of the state; nothing is undone anywhere.
+func (s *Store) Forget(ctx context.Context, cluster, host string) error {
+	p := plan.Plan{Cluster: cluster, Part: true}
+	for id := range s.done {
+		if name, kind, _ := strings.Cut(string(id), "/"); name == host {
+			p.Steps = append(p.Steps, plan.Step{ID: id, Kind: plan.Kind(kind), Host: host, Action: plan.Unchanged})
+		}
+	}
+	if len(p.Steps) == 0 {
+		return nil
+	}
+	slices.SortFunc(p.Steps, func(a, b plan.Step) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	_, err := Destroy(ctx, s, p, forget{}, Options{})
+	return err
+}
+
+// forget is the executor that undoes nothing.
+type forget struct{ adopt }
+
+func (forget) Undo(context.Context, plan.Step) (report.Change, error) { return report.Change{}, nil }
 
 // nameOf is a resource's name; an empty URN has none, and urn's own Name panics.
 func nameOf(u urn.URN) string {

@@ -75,6 +75,25 @@ func TestDestroy_PartTakesItsStepsAlone(t *testing.T) {
 	}
 }
 
+func TestDestroy_PartForgetsWhatItDoesNotNameOfAHostThatIsGone(t *testing.T) {
+	s, w := open(t, t.TempDir()), newWorld()
+	_, err := up(t, s, w, fleet(2))
+	ok(t, err)
+	p := partOf(fleet(2), "host-1")
+	p.Steps = p.Steps[:2] // not its join
+	_, err = destroy(t, s, w, p)
+	ok(t, err)
+	if s.Unfinished("host-1") || len(s.done) != 4 {
+		t.Errorf("the state holds %d steps, want the 4 that are not host-1's", len(s.done))
+	}
+	ok(t, s.Forget(t.Context(), "test", "host-0"))
+	if len(s.done) != 1 {
+		t.Errorf("the state holds %d steps, want the cluster's own", len(s.done))
+	}
+	_, err = up(t, s, w, fleet(2)) // the engine takes what is left
+	ok(t, err)
+}
+
 // TestFold_PartTwice: a crash between the save and the journal's removal makes the next run fold again.
 func TestFold_PartTwice(t *testing.T) {
 	dir := t.TempDir()

@@ -103,6 +103,10 @@ func newRun(t *testing.T) *run {
 			t.Error("ScaleOut was called")
 			return provision.Result{}, nil
 		},
+		Remove: func(context.Context, provision.RemoveOptions) (provision.Result, error) {
+			t.Error("Remove was called")
+			return provision.Result{}, nil
+		},
 		Plan: func(context.Context, provision.Options) (plan.Plan, []report.Check, error) {
 			t.Error("Plan was called")
 			return plan.Plan{}, nil, nil

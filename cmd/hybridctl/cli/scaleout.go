@@ -16,7 +16,7 @@ import (
 
 type scaleOutFlags struct {
 	clusterFlags
-	yes         bool
+	yes, guard  bool
 	hosts       []string
 	arch        string
 	audit       string
@@ -40,6 +40,7 @@ When some hosts fail the others are joined all the same; running it again finish
 	f.registerBreakLock(cmd)
 	flags := cmd.Flags()
 	flags.BoolVar(&f.yes, "yes", false, "do not ask")
+	flags.BoolVar(&f.guard, "guard", false, "keep ordinary pods off the new nodes with a taint until the proof has passed")
 	flags.StringSliceVar(&f.hosts, "host", nil, "only these hosts: `NAME,NAME…`; the flag may be repeated")
 	flags.StringVar(&f.arch, "arch", "", "only hosts of this architecture, as they say themselves: `ARCH`")
 	flags.StringVar(&f.audit, "audit", string(provision.AuditBlock), "what an image does that a DaemonSet would run on the new nodes, and that is not made for their architecture: `MODE` is block, warn or off")
@@ -69,7 +70,7 @@ func (a *app) scaleOut(ctx context.Context, f scaleOutFlags) error {
 	if !slices.Contains(provision.AuditModes(), provision.AuditMode(f.audit)) {
 		return usagef("--audit must be block, warn or off, not %q", f.audit)
 	}
-	o := provision.ScaleOutOptions{Audit: provision.AuditMode(f.audit), Hosts: f.hosts, Conformance: provision.ConformanceMode(f.conformance)}
+	o := provision.ScaleOutOptions{Guard: f.guard, Audit: provision.AuditMode(f.audit), Hosts: f.hosts, Conformance: provision.ConformanceMode(f.conformance)}
 	if f.arch != "" {
 		arch, err := platform.Parse(f.arch)
 		if err != nil {
@@ -102,6 +103,9 @@ func writeScaleOut(w io.Writer, r provision.Result, done bool, color bool) error
 	r.Kubeconfig = "" // the user has it
 	if err := writeUp(&b, r, done, color); err != nil {
 		return err
+	}
+	for _, n := range r.Notes {
+		fmt.Fprintf(&b, "note: %s\n", n)
 	}
 	_, err := w.Write(b.Bytes())
 	return err
