@@ -24,7 +24,7 @@ const module = "github.com/hybridctl/hybridctl/"
 // Changing it is fine when the design changes, in the same commit.
 var mayImport = map[string]string{
 	"cmd/hybridctl":          "cmd/hybridctl/cli cmd/hybridctl/quiet",
-	"cmd/hybridctl/cli":      "cmd/hybridctl/progress provision provision/conformance provision/inventory provision/inventory/edit provision/inventory/foreign provision/bundle provision/plan provision/preflight provision/report",
+	"cmd/hybridctl/cli":      "cmd/hybridctl/progress provision provision/conformance provision/inventory provision/inventory/edit provision/inventory/foreign provision/bundle provision/plan provision/platform provision/preflight provision/report",
 	"cmd/hybridctl/progress": "provision/report",
 	"cmd/hybridctl/quiet":    "",
 	"cmd/probe":              "provision/probe",
@@ -45,7 +45,7 @@ var mayImport = map[string]string{
 	"provision/report":       "",
 	"provision/stack":        "provision/plan provision/steps provision/report",
 	"provision/steps":        "provision/plan provision/host provision/kube provision/render provision/bundle provision/report provision/facts provision/inventory provision/platform",
-	"provision/workload":     "provision/image provision/platform provision/report",
+	"provision/workload":     "provision/platform provision/report",
 	"templates":              "",
 
 	"provision/inventory/edit":    "provision/inventory provision/platform",
@@ -80,7 +80,7 @@ var outside = map[string]string{
 }
 
 // pure are the packages that touch no network, no process, no file and no clock.
-const pure = "provision/plan provision/platform provision/preflight provision/render"
+const pure = "provision/plan provision/platform provision/preflight provision/render provision/workload"
 
 // impure are the ways out: whole packages, or names of packages that have pure ones too.
 var (

@@ -20,6 +20,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/conformance"
 	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
@@ -35,7 +36,8 @@ type ConformanceOptions struct {
 	ReportDir     string // "" = conformance in the state directory
 	Keep          bool
 	KeepOnFailure bool
-	Tool          string // hybridctl's version
+	Tool          string     // hybridctl's version
+	before        []kube.Pod // of scale-out: the pods before the nodes were added; nil = as they are now
 	// Planned is called with the matrix before anything runs.
 	Planned func(cells []conformance.Cell)
 }
@@ -109,7 +111,7 @@ func (s *session) conformance(ctx context.Context, o ConformanceOptions, dir *re
 func (s *session) conformanceOptions(ctx context.Context, o ConformanceOptions, dir *report.Dir) (c conformance.Options) {
 	c = conformance.Options{
 		API: s.api, Cluster: s.Cluster.Metadata.Name, Tool: o.Tool, Scenario: conformance.Scenario(o.Scenario),
-		Checks: o.Checks, Quick: o.Quick, NewNodes: o.Nodes, MaxPairs: o.MaxPairs, Seed: o.Seed,
+		Checks: o.Checks, Quick: o.Quick, NewNodes: o.Nodes, Before: o.before, MaxPairs: o.MaxPairs, Seed: o.Seed,
 		Facts:     map[string]conformance.NodeFacts{},
 		DNSDomain: s.Cluster.Spec.Kubernetes.DNSDomain, Window: stableFor, Patience: s.Cluster.Spec.Timeouts.Ready.Std(),
 		RunID: newRunID(), Keep: o.Keep, KeepOnFailure: o.KeepOnFailure, Planned: o.Planned, Event: s.event, Now: time.Now,
@@ -133,7 +135,7 @@ func (s *session) conformanceOptions(ctx context.Context, o ConformanceOptions, 
 		c.Facts[name] = conformance.NodeFacts{PageKiB: f.PageSize >> 10, CPU: f.CPUModel}
 	}
 	c.Vantages = []conformance.Vantage{s.operator()}
-	defer func() { s.tryVantages(ctx, c.Vantages) }()
+	defer func() { s.tryVantages(ctx, c.Vantages, s.dialled(c)) }()
 	for _, h := range s.Cluster.Spec.Conformance.Outside {
 		c.Vantages = append(c.Vantages, s.outside(ctx, h))
 	}
@@ -191,8 +193,22 @@ func (s *session) operator() conformance.Vantage {
 // vantagePatience bounds the question whether a node's address can be reached at all.
 const vantagePatience = 4 * time.Second
 
-// tryVantages finds out which nodes each vantage point reaches: it asks for their SSH port. A port that is closed is reached.
-func (s *session) tryVantages(ctx context.Context, vantages []conformance.Vantage) {
+// dialled are the hosts that the run's vantage points dial: the new ones after a scale-out, which leaves the others alone.
+func (s *session) dialled(c conformance.Options) []inventory.Host {
+	if c.Scenario != conformance.ScaleOut {
+		return s.Cluster.Spec.Hosts
+	}
+	var out []inventory.Host
+	for _, h := range s.Cluster.Spec.Hosts {
+		if slices.Contains(c.NewNodes, h.Name) {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+// tryVantages finds out which hosts each vantage point reaches: it asks for their SSH port. A port that is closed is reached.
+func (s *session) tryVantages(ctx context.Context, vantages []conformance.Vantage, hosts []inventory.Host) {
 	var open sync.WaitGroup
 	var mu sync.Mutex
 	for i := range vantages {
@@ -201,7 +217,7 @@ func (s *session) tryVantages(ctx context.Context, vantages []conformance.Vantag
 			continue
 		}
 		v.Unreached = map[string]string{}
-		for _, h := range s.Cluster.Spec.Hosts {
+		for _, h := range hosts {
 			open.Go(func() {
 				ctx, cancel := context.WithTimeout(ctx, vantagePatience)
 				defer cancel()

@@ -87,6 +87,9 @@ func secret(what, file, env string) func() (string, error) {
 
 // tunnel dials from a control-plane host, over the connection that is there already.
 func (s *session) tunnel(ctx context.Context, network, addr string) (net.Conn, error) {
+	if s.joining != nil {
+		return s.tunnelThroughOne(ctx, network, addr)
+	}
 	var errs []error
 	for _, h := range s.controlPlanes() {
 		c, err := s.host(h.Name)

@@ -103,19 +103,25 @@ func (s *session) observeAPI(ctx context.Context, in plan.Input) facts.Cluster {
 	if err != nil {
 		return facts.Cluster{Err: err}
 	}
-	out := facts.Cluster{Observed: true, NodeInPlace: map[string]bool{}}
-	for _, n := range nodes {
-		out.Nodes = append(out.Nodes, factsNode(n))
-		if h, ok := s.Cluster.Host(n.Name); ok {
-			out.NodeInPlace[n.Name] = kube.NodeInPlace(n, h.Labels, h.Taints)
-		}
-	}
+	out := s.observed(nodes)
 	out.CNI, err = observeObjects(ctx, s.api, plan.CNIManifest(in))
 	if err != nil {
 		return facts.Cluster{Err: err}
 	}
 	if err := s.observeCSI(ctx, in, &out); err != nil {
 		return facts.Cluster{Err: err}
+	}
+	return out
+}
+
+// observed are the nodes beside what the inventory wants of them.
+func (s *session) observed(nodes []kube.Node) facts.Cluster {
+	out := facts.Cluster{Observed: true, NodeInPlace: map[string]bool{}}
+	for _, n := range nodes {
+		out.Nodes = append(out.Nodes, factsNode(n))
+		if h, ok := s.Cluster.Host(n.Name); ok {
+			out.NodeInPlace[n.Name] = kube.NodeInPlace(n, h.Labels, h.Taints)
+		}
 	}
 	return out
 }

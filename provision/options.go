@@ -6,9 +6,11 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/hybridctl/hybridctl/provision/image"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
@@ -29,7 +31,12 @@ type Options struct {
 	// Stop is closed on the first ^C: running steps finish, no new ones start. The ctx's end is the second ^C.
 	Stop <-chan struct{}
 
-	newAPI func(kubeconfig []byte, o kube.Options) (api, error) // tests have one without a cluster
+	// BreakLock takes the cluster's lock from whoever has it: for a holder that is gone.
+	BreakLock bool
+
+	leaseTTL    time.Duration // tests have a short one
+	askRegistry func(ctx context.Context, image string) ([]platform.Arch, error)
+	newAPI      func(kubeconfig []byte, o kube.Options) (api, error) // tests have one without a cluster
 }
 
 // defaultParallel is how many hosts are worked on at once: steps wait for hosts rather than compute here.
@@ -47,6 +54,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Stop == nil {
 		o.Stop = make(chan struct{})
+	}
+	if o.askRegistry == nil {
+		o.askRegistry = image.Registry{}.Archs
+	}
+	if o.leaseTTL == 0 {
+		o.leaseTTL = leaseTTL
 	}
 	if o.newAPI == nil {
 		o.newAPI = newClient

@@ -23,6 +23,8 @@ var (
 	ErrReportDir = errors.New("report")
 	// ErrDeclined: the user said no to the plan. Nothing was written.
 	ErrDeclined = errors.New("nothing was done: the plan was not confirmed")
+	// ErrRefused: the inventory or the cluster has not what was asked for, or it would do harm. Nothing was done; the user asks otherwise.
+	ErrRefused = errors.New("refused")
 	// ErrLocked: another run holds the cluster's state. The user waits for it.
 	ErrLocked = stack.ErrLocked
 	// ErrBundle: the bundle is missing, damaged, or lacks what the inventory asks for. The user mends it.

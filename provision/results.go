@@ -3,12 +3,12 @@ package provision
 import (
 	"fmt"
 
+	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/plan"
-
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
-// Result is what Up and Destroy leave.
+// Result is what Up, ScaleOut, Remove and Destroy leave.
 type Result struct {
 	Cluster    string          `json:"cluster"`
 	Plan       plan.Plan       `json:"plan"`
@@ -19,6 +19,8 @@ type Result struct {
 
 	Conformance *report.ConformanceRun `json:"conformance,omitempty"` // what the run proved at its end
 	ReportDir   string                 `json:"reportDir,omitempty"`   // where its report is
+	Notes       []string               `json:"notes,omitempty"`       // what is left for the user to do
+	Nothing     string                 `json:"nothing,omitempty"`     // why there was nothing to do
 	NotProven   string                 `json:"notProven,omitempty"`   // why nothing was proven although it was asked for
 }
 
@@ -38,9 +40,13 @@ var strength = map[report.Action]int{
 
 // hostResults sums the changes up by host, in the inventory's order; verb is the command that goes on.
 func (s *session) hostResults(changes []report.Change, verb string) []HostResult {
-	out := make([]HostResult, len(s.Cluster.Spec.Hosts))
+	return s.hostResultsOf(s.Cluster.Spec.Hosts, changes, verb)
+}
+
+func (s *session) hostResultsOf(hosts []inventory.Host, changes []report.Change, verb string) []HostResult {
+	out := make([]HostResult, len(hosts))
 	index := map[string]int{}
-	for i, h := range s.Cluster.Spec.Hosts {
+	for i, h := range hosts {
 		f := s.facts[h.Name]
 		out[i] = HostResult{Name: h.Name, Action: report.Unchanged}
 		if f.Arch != "" {

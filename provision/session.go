@@ -28,6 +28,8 @@ type session struct {
 	dialer *remote.Dialer
 	bundle *bundle.Bundle
 
+	joining *joining // of a scale-out or a removal; nil = the session is of all hosts
+
 	mu      sync.Mutex
 	runners map[string]remote.Runner
 	facts   map[string]facts.Host
@@ -46,6 +48,17 @@ type api interface {
 	Diff(ctx context.Context, manifests []byte) ([]kube.ObjectChange, error)
 	HasKind(ctx context.Context, apiVersion, kind string) (bool, error)
 	WaitCSINodes(ctx context.Context, nodes, drivers []string, o kube.WaitOptions) error
+	kube.LeaseAPI
+	Untaint(ctx context.Context, node, key string) error
+	DrainPods(ctx context.Context, node string) ([]kube.DrainPod, error)
+	Cordon(ctx context.Context, node string) error
+	Drain(ctx context.Context, pods []kube.DrainPod, progress func([]kube.Missing)) error
+	DeleteNode(ctx context.Context, name string) error
+	EtcdMembers(ctx context.Context, node string) ([]kube.EtcdMember, error)
+	RemoveEtcdMember(ctx context.Context, node string, id uint64) error
+	PodTemplates(ctx context.Context) ([]kube.PodTemplate, error)
+	ImagesByArch(ctx context.Context) (map[string][]string, error)
+	Version(ctx context.Context) (string, error)
 	WaitDeployment(ctx context.Context, namespace, name string, o kube.WaitOptions) error
 	CheckDNS(ctx context.Context, dial kube.DialFunc, clusterDomain string) error
 	conformance.API
@@ -72,6 +85,7 @@ func (s *session) close() {
 	for _, r := range s.runners {
 		_ = r.Close() // the run is over: nothing can be lost
 	}
+	s.joining.close()
 	_ = s.dialer.Close()
 }
 
@@ -87,8 +101,12 @@ func (s *session) openBundle() error {
 
 // gather connects to every host and learns what it is: one connection and one command each.
 func (s *session) gather(ctx context.Context) []facts.Host {
-	targets := make([]facts.Target, len(s.Cluster.Spec.Hosts))
-	for i, h := range s.Cluster.Spec.Hosts {
+	return s.gatherFrom(ctx, s.Cluster.Spec.Hosts)
+}
+
+func (s *session) gatherFrom(ctx context.Context, from []inventory.Host) []facts.Host {
+	targets := make([]facts.Target, len(from))
+	for i, h := range from {
 		targets[i] = facts.Target{Name: h.Name, Dial: func(ctx context.Context) (remote.Runner, error) { return s.dial(ctx, h) }}
 	}
 	hosts := facts.Gather(ctx, targets, preflight.Ask(s.Cluster), s.Parallel, func(h facts.Host) {
@@ -128,6 +146,9 @@ func (s *session) host(name string) (*host.Host, error) {
 	}
 	if f := s.facts[name]; f.Err != nil {
 		return nil, f.Err
+	}
+	if s.joining != nil {
+		return nil, fmt.Errorf("this run does not connect to %s: it was a node before", name)
 	}
 	return nil, fmt.Errorf("%s is not connected", name)
 }

@@ -57,6 +57,7 @@ type simHost struct {
 	files   map[string]int64 // sizes of uploads by sha256
 	images  map[string]string
 	member  bool
+	config  string            // of the last kubeadm
 	writes  []string          // scripts that change something, in order
 	asked   []string          // every command, whole
 	probes  int               // how often its kernel was asked about Ceph
@@ -90,7 +91,7 @@ func newSim(t testing.TB, n int, o remotetest.Options) *sim {
 	inventory.Default(c)
 	s.c = c
 	s.fleet.On(asksForFacts, s.answer("facts"))
-	for _, script := range []string{"apply", "probe-files", "kubeadm", "mark", "reset", "remove", "ceph-probe"} {
+	for _, script := range []string{"apply", "probe-files", "kubeadm", "mark", "reset", "remove", "ceph-probe", "pki-pack", "pki-unpack"} {
 		s.fleet.On(remotetest.Is(templates.Script(script)), s.answer(script))
 	}
 	s.fleet.On(remotetest.Prefix("/usr/local/bin/ctr -n k8s.io images ls"), s.answer("images"))
@@ -183,6 +184,9 @@ func (h *simHost) carryOut(what string, args []string, in []byte, session *remot
 		h.probes++
 		fmt.Fprint(session.Stdout, h.cephSays(string(in)))
 		return 0
+	case "pki-pack":
+		fmt.Fprint(session.Stdout, "certificates")
+		return 0
 	case "admin.conf":
 		fmt.Fprint(session.Stdout, testKubeconfig())
 		return 0
@@ -198,11 +202,13 @@ func (h *simHost) carryOut(what string, args []string, in []byte, session *remot
 	case "mark":
 		h.markers[args[0]] = string(in)
 	case "kubeadm":
+		h.config = string(in)
 		h.member = true
 		h.markers[args[1]] = fmt.Sprintf("state done\ndigest %s\n", args[2])
 		h.sim.api.addNode(h.name)
 	case "reset":
 		h.member = false
+		h.sim.api.log("reset " + h.name)
 		delete(h.markers, "init")
 		delete(h.markers, "join")
 	case "remove":
@@ -213,6 +219,8 @@ func (h *simHost) carryOut(what string, args []string, in []byte, session *remot
 		case "os":
 			clear(h.markers)
 		}
+	case "pki-unpack":
+		h.files["pki"] = int64(len(in))
 	case "start":
 	default:
 		return 127
@@ -308,7 +316,19 @@ type fakeAPI struct {
 	waited          []string // for which nodes and drivers
 	tokens          map[string]bool
 	made            int
-	late            map[string]int // how often a node is not found before its kubelet has registered it
+	pods            []kube.Pod
+	done            []string // what a removal did, in order
+	evictable       map[string][]kube.DrainPod
+	guarded         bool // a budget keeps pods from being evicted
+	members         []kube.EtcdMember
+	templates       []kube.PodTemplate
+	images          map[string][]string // architectures of the nodes that have them
+	holder          string              // of the cluster's lock
+	lost            error               // of a renewal
+	held            int                 // how often it was taken
+	refuse          map[string]error    // why a node cannot be labelled
+	snapshots       []int               // how many nodes there were when the pods were listed
+	late            map[string]int      // how often a node is not found before its kubelet has registered it
 }
 
 func newFakeAPI() *fakeAPI { return &fakeAPI{nodes: map[string]kube.Node{}, tokens: map[string]bool{}} }
@@ -319,8 +339,89 @@ func (a *fakeAPI) addNode(name string) {
 	a.nodes[name] = kube.Node{Name: name, Ready: true, MachineID: "id-of-" + name}
 }
 
+// controlPlane makes a node one of a control plane.
+func (a *fakeAPI) controlPlane(name string) {
+	n := a.nodes[name]
+	n.ControlPlane = true
+	a.nodes[name] = n
+}
+func (a *fakeAPI) Version(context.Context) (string, error) { return bundletest.Version, nil }
+func (a *fakeAPI) Pods(context.Context, string, string) ([]kube.Pod, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.snapshots = append(a.snapshots, len(a.nodes))
+	return a.pods, nil
+}
+func (a *fakeAPI) log(what string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.done = append(a.done, what)
+}
+func (a *fakeAPI) Untaint(_ context.Context, node, key string) error {
+	a.log("untaint " + node + " " + key)
+	return nil
+}
+func (a *fakeAPI) DrainPods(_ context.Context, node string) ([]kube.DrainPod, error) {
+	return a.evictable[node], nil
+}
+func (a *fakeAPI) Cordon(_ context.Context, node string) error { a.log("cordon " + node); return nil }
+func (a *fakeAPI) Drain(ctx context.Context, pods []kube.DrainPod, _ func([]kube.Missing)) error {
+	if a.guarded {
+		<-ctx.Done()
+		return &kube.NotReadyError{What: "drain", Missing: []kube.Missing{{Object: "pod " + pods[0].String(), Reason: "budget"}}, Cause: ctx.Err()}
+	}
+	a.log(fmt.Sprintf("drain %d pods", len(pods)))
+	return nil
+}
+func (a *fakeAPI) DeleteNode(_ context.Context, name string) error {
+	a.log("delete " + name)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.nodes, name)
+	return nil
+}
+func (a *fakeAPI) EtcdMembers(context.Context, string) ([]kube.EtcdMember, error) {
+	return a.members, nil
+}
+func (a *fakeAPI) RemoveEtcdMember(_ context.Context, node string, id uint64) error {
+	a.log(fmt.Sprintf("etcd member %d asked on %s", id, node))
+	return nil
+}
+func (a *fakeAPI) PodTemplates(context.Context) ([]kube.PodTemplate, error) { return a.templates, nil }
+func (a *fakeAPI) ImagesByArch(context.Context) (map[string][]string, error) {
+	return a.images, nil
+}
+func (a *fakeAPI) TakeLease(_ context.Context, o kube.LeaseOptions) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.holder != "" && !o.Break {
+		return fmt.Errorf("%w by %s", kube.ErrHeld, a.holder)
+	}
+	a.holder = o.Holder
+	a.held++
+	return nil
+}
+func (a *fakeAPI) RenewLease(context.Context, kube.LeaseOptions) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.lost
+}
+func (a *fakeAPI) ReleaseLease(_ context.Context, o kube.LeaseOptions) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.holder == o.Holder {
+		a.holder = ""
+	}
+	return nil
+}
 func (a *fakeAPI) WaitAPI(context.Context) error { return nil }
-func (a *fakeAPI) CAHashes() []string            { return []string{"sha256:00"} }
+func (a *fakeAPI) CAHashes() []string {
+	hashes, err := kube.CAHashes([]byte(testKubeconfig()))
+	if err != nil {
+		panic(err)
+	}
+	return hashes
+}
 func (a *fakeAPI) CreateToken(_ context.Context, ttl time.Duration, _ string) (kube.Token, error) {
 	t := kube.NewToken()
 	t.Expires = time.Now().Add(ttl)
@@ -339,6 +440,9 @@ func (a *fakeAPI) DeleteToken(_ context.Context, id string) error {
 func (a *fakeAPI) ApplyNode(_ context.Context, name string, _ map[string]string, _ []string) (report.Action, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if err := a.refuse[name]; err != nil {
+		return "", err
+	}
 	if a.late[name] > 0 {
 		a.late[name]--
 		return "", fmt.Errorf("%w: %s", kube.ErrNotFound, name)
@@ -425,4 +529,10 @@ users: [{name: kubernetes-admin, user: {token: not-a-secret}}]
 contexts: [{name: admin, context: {cluster: kubernetes, user: kubernetes-admin}}]
 current-context: admin
 `
+}
+
+func (a *fakeAPI) machineID(name, id string) {
+	n := a.nodes[name]
+	n.MachineID = id
+	a.nodes[name] = n
 }

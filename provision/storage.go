@@ -193,6 +193,9 @@ func (s *session) cephQuestions() []host.CephQuestion {
 
 // storageReady waits until every node that is to mount volumes lists every driver, and what makes volumes runs.
 func (s *session) storageReady(ctx context.Context, names []string, window time.Duration, r Result) error {
+	if r.Plan.Part {
+		return s.storageJoined(ctx, names)
+	}
 	st, ok := r.Plan.Step(plan.ClusterID(plan.CSI))
 	failed := slices.ContainsFunc(r.Changes, func(c report.Change) bool {
 		return c.Kind == string(plan.CSI) && (c.Error != "" || c.Action == report.Skipped || c.Action == report.Failed)
@@ -204,12 +207,8 @@ func (s *session) storageReady(ctx context.Context, names []string, window time.
 	if !ok {
 		return fmt.Errorf("inputs of kind %T", st.Inputs)
 	}
-	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool {
-		h, _ := s.Cluster.Host(name)
-		return !s.Cluster.Spec.Storage.Mounts(h)
-	})
 	o := kube.WaitOptions{Progress: s.missing}
-	if err := s.api.WaitCSINodes(ctx, names, in.Drivers, o); err != nil {
+	if err := s.api.WaitCSINodes(ctx, s.mounting(names), in.Drivers, o); err != nil {
 		return err
 	}
 	if window == 0 {
@@ -221,6 +220,34 @@ func (s *session) storageReady(ctx context.Context, names []string, window time.
 		}
 	}
 	return nil
+}
+
+// storageJoined waits until nodes that joined list every driver, where ceph-csi is installed: up does that.
+func (s *session) storageJoined(ctx context.Context, names []string) error {
+	storage := s.Cluster.Spec.Storage
+	if names = s.mounting(names); len(names) == 0 {
+		return nil
+	}
+	pods, err := s.api.Pods(ctx, storage.CSI.Namespace, "")
+	if err != nil || len(pods) == 0 {
+		return err
+	}
+	var drivers []string
+	if storage.HasRBD() {
+		drivers = append(drivers, render.RBD.DriverName())
+	}
+	if storage.HasCephFS() {
+		drivers = append(drivers, render.CephFS.DriverName())
+	}
+	return s.api.WaitCSINodes(ctx, names, drivers, kube.WaitOptions{Progress: s.missing})
+}
+
+// mounting are the nodes that are to mount volumes.
+func (s *session) mounting(names []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		h, _ := s.Cluster.Host(name)
+		return !s.Cluster.Spec.Storage.Mounts(h)
+	})
 }
 
 // ErrVolumes: volumes would stay in Ceph that no cluster knows of any more. The user deletes them first, or forces.

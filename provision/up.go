@@ -20,7 +20,7 @@ type UpOptions struct {
 	MergeKubeconfig string // path of a kubeconfig to merge into; "" = do not
 	// Conformance says how a run that changed something ends: ConformanceFull, ConformanceQuick, or "" for not at all.
 	Conformance ConformanceMode
-	Proof       ConformanceOptions // how, but for Options, Scenario and Quick
+	Proof       ConformanceOptions // how, but for Options and Quick
 }
 
 // ConformanceMode says how much of the new-deployment scenario a run proves at its end.
@@ -69,9 +69,21 @@ func Up(ctx context.Context, o UpOptions) (Result, error) {
 	var failed error
 	if r.Plan.Changes() == 0 && store.InSync(r.Plan) {
 		r.Changes = unchanged(r.Plan)
-	} else if r.Changes, failed = s.carryOut(ctx, store, r.Plan); errors.Is(failed, context.Canceled) {
+	} else {
+		unlock, err := s.lock(reading)
+		if err != nil {
+			return r, err
+		}
+		r.Changes, failed = s.carryOut(ctx, store, r.Plan)
 		r.Hosts = s.hostResults(r.Changes, "up")
-		return r, failed
+		lost := unlock(ctx)
+		switch {
+		case errors.Is(lost, ErrLocked):
+			return r, lost
+		case errors.Is(failed, context.Canceled):
+			return r, failed
+		}
+		failed = errors.Join(failed, lost)
 	}
 	if s.api != nil {
 		if r.Kubeconfig, err = s.saveKubeconfig(); err != nil {
@@ -86,20 +98,19 @@ func Up(ctx context.Context, o UpOptions) (Result, error) {
 	if err := partial(failed, r.Hosts); err != nil {
 		return r, err
 	}
-	return r, s.prove(reading, o, &r)
+	return r, s.prove(reading, o.Conformance, o.Proof, &r)
 }
 
-// prove ends a run that changed something with the new-deployment scenario.
-func (s *session) prove(ctx context.Context, o UpOptions, r *Result) error {
-	if o.Conformance == "" || o.Conformance == ConformanceOff || r.Plan.Changes() == 0 || s.api == nil {
+// prove ends a run that changed something with a scenario.
+func (s *session) prove(ctx context.Context, mode ConformanceMode, c ConformanceOptions, r *Result) error {
+	if mode == "" || mode == ConformanceOff || r.Plan.Changes() == 0 || s.api == nil {
 		return nil
 	}
 	if _, ok := s.bundle.Image(bundle.Probe); !ok {
 		r.NotProven = "the bundle has no image of the probe (component \"probe\"), so that nothing was proven"
 		return nil
 	}
-	c := o.Proof
-	c.Options, c.Scenario, c.Quick = o.Options, "", o.Conformance == ConformanceQuick
+	c.Options, c.Quick = s.Options, mode == ConformanceQuick
 	dir, err := report.OpenDir(c.ReportDir)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrReportDir, err)
@@ -137,7 +148,7 @@ func (s *session) closeSteps(ctx context.Context, x *steps.Steps) error {
 // steps returns the executor of this session.
 func (s *session) steps() *steps.Steps {
 	return steps.New(steps.Env{
-		Host:  s.host,
+		Host:  s.hostOrMember,
 		Facts: func(name string) facts.Host { return s.facts[name] },
 		Kube:  s.kube,
 		Initialised: func(kubeconfig []byte) error {
@@ -147,7 +158,8 @@ func (s *session) steps() *steps.Steps {
 			_, err := s.saveKubeconfig() // at once: who watches the rest of the run wants it
 			return err
 		},
-		Bootstrap: s.Cluster.Bootstrap().Name,
+		JoinTaint: s.joinTaint(),
+		Bootstrap: s.pkiHost(),
 		Bundle:    s.bundle,
 		Progress:  s.Progress,
 		Timeout:   s.Cluster.Spec.Timeouts.Step.Std(),

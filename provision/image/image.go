@@ -1,7 +1,7 @@
 // Package image knows multi-arch container images: it reads them from OCI layouts, OCI archives and docker archives, assembles an
 // index with one manifest for each architecture, and looks into an image down to the ELF header of the program it runs.
-// What an image is for is decided by its config and its bytes, never by what an index says of it. The package opens no connection,
-// runs nothing, and is the only one that knows the OCI library.
+// What an image is for is decided by its config and its bytes, never by what an index says of it. Registry alone opens connections, and
+// believes what registries say. The package runs nothing, and is the only one that knows the OCI library.
 package image
 
 import (

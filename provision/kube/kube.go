@@ -15,6 +15,8 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/dynamic"
 	appsv1client "k8s.io/client-go/kubernetes/typed/apps/v1"
+	batchv1client "k8s.io/client-go/kubernetes/typed/batch/v1"
+	coordinationv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	storagev1client "k8s.io/client-go/kubernetes/typed/storage/v1"
 	"k8s.io/client-go/rest"
@@ -41,6 +43,8 @@ type Client struct {
 	core           *corev1client.CoreV1Client
 	apps           *appsv1client.AppsV1Client
 	storage        *storagev1client.StorageV1Client
+	batch          *batchv1client.BatchV1Client
+	coordination   *coordinationv1client.CoordinationV1Client
 	dynamic        *dynamic.DynamicClient
 	mapper         mapper
 	caHashes       []string
@@ -96,6 +100,12 @@ func (c *Client) connect() error {
 		return err
 	}
 	if c.storage, err = storagev1client.NewForConfigAndClient(typed, c.http); err != nil {
+		return err
+	}
+	if c.batch, err = batchv1client.NewForConfigAndClient(typed, c.http); err != nil {
+		return err
+	}
+	if c.coordination, err = coordinationv1client.NewForConfigAndClient(typed, c.http); err != nil {
 		return err
 	}
 	c.dynamic, err = dynamic.NewForConfigAndClient(c.config, c.http)

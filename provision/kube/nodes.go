@@ -9,7 +9,17 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-const controlPlaneLabel = "node-role.kubernetes.io/control-plane"
+// ControlPlaneKey is the label, and the taint, of control-plane nodes.
+const ControlPlaneKey = "node-role.kubernetes.io/control-plane"
+
+// KubeletLabels are those that a kubelet gives its own node.
+func KubeletLabels(name, arch string) map[string]string {
+	return map[string]string{
+		corev1.LabelArchStable: arch, "beta." + corev1.LabelArchStable: arch,
+		corev1.LabelOSStable: "linux", "beta." + corev1.LabelOSStable: "linux",
+		corev1.LabelHostname: name,
+	}
+}
 
 // Node is what the API server tells of a Kubernetes Node.
 type Node struct {
@@ -48,7 +58,7 @@ func (c *Client) Nodes(ctx context.Context) ([]Node, error) {
 }
 
 func nodeOf(n *corev1.Node) Node {
-	_, controlPlane := n.Labels[controlPlaneLabel]
+	_, controlPlane := n.Labels[ControlPlaneKey]
 	node := Node{
 		Name: n.Name, Unschedulable: n.Spec.Unschedulable, PodCIDR: n.Spec.PodCIDR, Labels: n.Labels, ControlPlane: controlPlane,
 		Arch: n.Status.NodeInfo.Architecture, ArchLabel: n.Labels[corev1.LabelArchStable],

@@ -53,7 +53,7 @@ func getNode(t *testing.T, c *Client, name string) Node {
 func TestNodes(t *testing.T) {
 	c := sharedClient(t)
 	makeNode(t, c, &corev1.Node{
-		ObjectMeta: metav1.ObjectMeta{Name: "nodes-b", Labels: map[string]string{controlPlaneLabel: "", corev1.LabelArchStable: "arm64"}},
+		ObjectMeta: metav1.ObjectMeta{Name: "nodes-b", Labels: map[string]string{ControlPlaneKey: "", corev1.LabelArchStable: "arm64"}},
 		Spec: corev1.NodeSpec{PodCIDR: "10.244.1.0/24", PodCIDRs: []string{"10.244.1.0/24"}, Unschedulable: true, Taints: []corev1.Taint{
 			{Key: "node-role.kubernetes.io/control-plane", Effect: corev1.TaintEffectNoSchedule},
 			{Key: "dedicated", Value: "db", Effect: corev1.TaintEffectNoExecute},
@@ -72,7 +72,7 @@ func TestNodes(t *testing.T) {
 	want := Node{
 		Name: "nodes-b", Ready: true, Unschedulable: true, Arch: "arm64", ArchLabel: "arm64", KubeletVersion: "v1.36.3", MachineID: "abc",
 		InternalIPs: []string{"10.0.0.2", "fd00::2"}, PodCIDR: "10.244.1.0/24", ControlPlane: true,
-		Labels: map[string]string{controlPlaneLabel: "", corev1.LabelArchStable: "arm64"},
+		Labels: map[string]string{ControlPlaneKey: "", corev1.LabelArchStable: "arm64"},
 		Taints: []string{"node-role.kubernetes.io/control-plane:NoSchedule", "dedicated=db:NoExecute"},
 	}
 	got.Taints = slices.DeleteFunc(got.Taints, func(taint string) bool { return strings.HasPrefix(taint, "node.kubernetes.io/") })

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 
 	"github.com/hybridctl/hybridctl/provision/bundle"
@@ -17,6 +18,7 @@ type Input struct {
 	API         facts.Cluster     // what the API server told, if there is one
 	Patches     map[string][]byte // kubeadm patches by file name
 	CNIManifest []byte            // with the CNI provider "manifest": the file
+	Only        []string          // names of the hosts to plan for; nil = all, and the cluster's own steps
 
 	CephKeys map[string]inventory.Secret // by ID of the user
 }
@@ -33,26 +35,34 @@ func Build(in Input) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	p := Plan{Cluster: in.Cluster.Metadata.Name}
+	p := Plan{Cluster: in.Cluster.Metadata.Name, Part: in.Only != nil}
 	bootstrap := in.Cluster.Bootstrap()
 	previous := HostID(bootstrap.Name, Init) // control planes join one at a time
 	for _, h := range b.hosts() {
-		p.Steps = append(p.Steps, b.hostSteps(h)...)
 		if h.Name == bootstrap.Name {
-			p.Steps = append(p.Steps, b.initStep(h), b.cniStep(), b.nodeStep(h, Init))
+			if b.planned(h) {
+				p.Steps = append(append(p.Steps, b.hostSteps(h)...), b.initStep(h), b.cniStep(), b.nodeStep(h, Init))
+			}
 			continue
 		}
 		after := HostID(bootstrap.Name, Init)
 		if h.Role == inventory.ControlPlane {
 			after, previous = previous, HostID(h.Name, Join)
 		}
-		p.Steps = append(p.Steps, b.joinStep(h, after), b.nodeStep(h, Join))
+		if b.planned(h) {
+			p.Steps = append(append(p.Steps, b.hostSteps(h)...), b.joinStep(h, after), b.nodeStep(h, Join))
+		}
 	}
-	if csi, ok := b.csiStep(p.Steps); ok {
+	if csi, ok := b.csiStep(p.Steps); ok && in.Only == nil {
 		p.Steps = append(p.Steps, csi)
 	}
 	p.Notes = b.notes()
 	return p, nil
+}
+
+// planned tells whether the plan is for this host.
+func (b *builder) planned(h inventory.Host) bool {
+	return b.in.Only == nil || slices.Contains(b.in.Only, h.Name)
 }
 
 // hosts returns the inventory's hosts, the bootstrap host first.

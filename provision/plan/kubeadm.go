@@ -227,6 +227,9 @@ func (b *builder) notes() []string {
 	var out []string
 	for _, h := range b.in.Cluster.Spec.Hosts {
 		f := b.facts[h.Name]
+		if !b.planned(h) {
+			continue
+		}
 		if f.Err != nil {
 			out = append(out, fmt.Sprintf("%s was not reached: %v", h.Name, f.Err))
 		}
@@ -237,7 +240,7 @@ func (b *builder) notes() []string {
 		}
 	}
 	for _, n := range b.in.API.Nodes {
-		if _, ok := b.in.Cluster.Host(n.Name); !ok {
+		if _, ok := b.in.Cluster.Host(n.Name); !ok && b.in.Only == nil {
 			out = append(out, fmt.Sprintf("the node %s is in the cluster but not in the inventory; it is left as it is", n.Name))
 		}
 	}

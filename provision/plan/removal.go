@@ -25,6 +25,18 @@ func Removal(c *inventory.Cluster, hosts []facts.Host) Plan {
 	return p
 }
 
+// RemovalOf is the part of Removal that is of one host.
+func RemovalOf(c *inventory.Cluster, h inventory.Host, f facts.Host) Plan {
+	p := Plan{Cluster: c.Metadata.Name, Part: true}
+	member := Join
+	if _, first := f.Markers[string(Init)]; first {
+		member = Init
+	}
+	f.Name = h.Name
+	remover{there: map[ID]bool{}}.host(&p, f, member, "")
+	return p
+}
+
 type remover struct{ there map[ID]bool }
 
 func (r remover) host(p *Plan, f facts.Host, member Kind, after ID) {

@@ -54,6 +54,7 @@ type Step struct {
 // Plan is all steps, in an order that respects DependsOn.
 type Plan struct {
 	Cluster string   `json:"cluster"`
+	Part    bool     `json:"part,omitempty"` // some hosts' steps alone: what they depend on besides is done
 	Steps   []Step   `json:"steps"`
 	Notes   []string `json:"notes,omitempty"` // what the user should know: nodes that are in no inventory, hosts not reached
 }

@@ -85,29 +85,42 @@ func Run(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest) []report.
 
 // RunCeph is Run with what was found out about the inventory's Ceph clusters.
 func RunCeph(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest, ceph CephSeen) []report.Check {
+	return newView(c, hosts, m, ceph).run(c.Spec.Hosts)
+}
+
+func newView(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest, ceph CephSeen) view {
 	v := view{cluster: c, bundle: &bundle.Bundle{}, fleet: newFleet(c, hosts), ceph: ceph}
 	if m != nil {
 		v.bundle.Manifest = *m
 	}
+	return v
+}
+
+// run runs the cluster's checks, and every other on these hosts.
+func (v view) run(on []inventory.Host) []report.Check {
 	var out []report.Check
 	for _, ch := range checks {
-		if ch.kind == onCluster || ch.kind == onCephCluster && len(c.Spec.Storage.Ceph) > 0 {
+		if ch.kind == onCluster || ch.kind == onCephCluster && len(v.cluster.Spec.Storage.Ceph) > 0 {
 			out = append(out, ch.on(v))
 		}
 	}
-	for _, h := range c.Spec.Hosts {
+	for _, h := range on {
 		v.host, v.facts = h, v.fleet.facts[h.Name]
 		for _, ch := range checks {
 			known := v.facts.Err == nil
-			if ch.kind == onContact || ch.kind == onFacts && known || ch.kind == onCeph && known && c.Spec.Storage.Mounts(h) {
+			if ch.kind == onContact || ch.kind == onFacts && known || ch.kind == onCeph && known && v.cluster.Spec.Storage.Mounts(h) {
 				out = append(out, ch.on(v))
 			}
 		}
 	}
-	slices.SortStableFunc(out, func(a, b report.Check) int {
+	sortChecks(out)
+	return out
+}
+
+func sortChecks(all []report.Check) {
+	slices.SortStableFunc(all, func(a, b report.Check) int {
 		return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Name, b.Name))
 	})
-	return out
 }
 
 // on runs the check on what v shows.

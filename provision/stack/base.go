@@ -22,10 +22,10 @@ func (s *Store) base(ctx context.Context, p plan.Plan) (*deploy.Snapshot, error)
 	if snap.SecretsManager, err = s.keys.forWriting(snap.SecretsManager); err != nil {
 		return nil, err
 	}
-	named := names(p)
+	ours := names(p)
 	kept := map[urn.URN]bool{}
 	snap.Resources = slices.DeleteFunc(snap.Resources, func(r *resource.State) bool {
-		keep := !r.Delete && string(r.URN.Stack()) == p.Cluster && string(r.URN.Project()) == pkg && named(r)
+		keep := !r.Delete && string(r.URN.Stack()) == p.Cluster && string(r.URN.Project()) == pkg && ours(r)
 		kept[r.URN] = kept[r.URN] || keep
 		return !keep
 	})
@@ -36,13 +36,19 @@ func (s *Store) base(ctx context.Context, p plan.Plan) (*deploy.Snapshot, error)
 	return snap, nil
 }
 
-// names tells which resources belong to the plan.
-func names(p plan.Plan) func(*resource.State) bool {
+// named are the resources of the plan, "type name".
+func named(p plan.Plan) map[string]bool {
 	known := map[string]bool{}
 	for _, s := range p.Steps {
 		known[hostType+" "+s.Host] = true
 		known[stepType+" "+string(s.ID)] = true
 	}
+	return known
+}
+
+// names tells which resources belong to the plan.
+func names(p plan.Plan) func(*resource.State) bool {
+	known := named(p)
 	return func(r *resource.State) bool {
 		switch r.Type {
 		case sdk.RootStackType, "pulumi:providers:" + pkg:

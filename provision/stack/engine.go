@@ -43,7 +43,7 @@ func (s *Store) carryOut(ctx context.Context, op operation, r *run, parallel int
 	if err != nil {
 		return err
 	}
-	j, err := s.startJournal(base, r.halt)
+	j, err := s.startJournal(base, r.plan, r.halt)
 	if err != nil {
 		return err
 	}

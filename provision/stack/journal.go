@@ -20,6 +20,8 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/config"
+
+	"github.com/hybridctl/hybridctl/provision/plan"
 )
 
 // journal writes one line for everything the engine has done, and has each on the disk before the engine goes on.
@@ -41,13 +43,17 @@ type journal struct {
 	synced int // lines known to be on the disk
 }
 
-// startJournal begins a new journal. Its first line is the base itself, so that it can be replayed whatever state.json says.
-func (s *Store) startJournal(base *deploy.Snapshot, halt func()) (*journal, error) {
+// startJournal begins a new journal. Its first line is the base itself, so that it can be replayed whatever state.json says; before it
+// stands what the plan names, when that is a part.
+func (s *Store) startJournal(base *deploy.Snapshot, p plan.Plan, halt func()) (*journal, error) {
 	f, err := os.OpenFile(filepath.Join(s.dir, journalFile), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, fileMode)
 	if err != nil {
 		return nil, err
 	}
 	j := &journal{enc: base.SecretsManager.Encrypter(), halt: halt, f: f}
+	if err := writePart(f, p); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
 	j.manager, err = engine.NewJournalSnapshotManager(j, base, base.SecretsManager)
 	if err == nil {
 		err = j.manager.Write(base)
@@ -158,15 +164,15 @@ func strip(e engine.JournalEntry) {
 	}
 }
 
-// replay builds the state from a journal. It returns nil when there is no journal, or none that had really begun, and ends
-// at the first torn line: what was being written when the process or the machine died.
-func replay(path string) (*apitype.TypedDeployment, error) {
+// replay builds the state from a journal, and tells which part of the cluster that is; nil = all. It returns nil when there is no
+// journal, or none that had really begun, and ends at the first torn line: what was being written when the process or the machine died.
+func replay(path string) (d *apitype.TypedDeployment, p *part, err error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer f.Close()
 	begun := false
@@ -174,7 +180,12 @@ func replay(path string) (*apitype.TypedDeployment, error) {
 	for lines := bufio.NewReader(f); ; {
 		line, err := lines.ReadBytes('\n')
 		if err != nil && !errors.Is(err, io.EOF) {
-			return nil, err
+			return nil, nil, err
+		}
+		if p == nil && !begun {
+			if p = readPart(line); p != nil {
+				continue
+			}
 		}
 		var e apitype.JournalEntry
 		if err != nil || json.Unmarshal(line, &e) != nil {
@@ -182,14 +193,14 @@ func replay(path string) (*apitype.TypedDeployment, error) {
 		}
 		begun = begun || e.Kind == apitype.JournalEntryKindWrite
 		if err := replayer.Add(e); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	if !begun {
-		return nil, nil
+		return nil, nil, nil
 	}
-	d, err := replayer.GenerateDeployment()
-	return &d, err
+	made, err := replayer.GenerateDeployment()
+	return &made, p, err
 }
 
 // hasSecrets says whether anything in the deployment is encrypted.

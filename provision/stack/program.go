@@ -46,9 +46,11 @@ func hostFor(ctx *pulumi.Context, name string, hosts map[string]pulumi.Resource)
 }
 
 func dependsOn(s plan.Step, done map[plan.ID]pulumi.Resource) pulumi.ResourceOption {
-	deps := make([]pulumi.Resource, len(s.DependsOn))
-	for i, d := range s.DependsOn {
-		deps[i] = done[d]
+	var deps []pulumi.Resource
+	for _, d := range s.DependsOn {
+		if done[d] != nil { // a plan that is a part does not have all of them
+			deps = append(deps, done[d])
+		}
 	}
 	return pulumi.DependsOn(deps)
 }

@@ -36,7 +36,7 @@ type Options struct {
 }
 
 // Up carries out the plan. It returns one change per step, in the plan's order, with an error too (unless the plan makes no sense).
-// Steps the state knows and the plan does not are forgotten; nothing is undone on any host.
+// Steps the state knows and the plan does not are forgotten, unless the plan is a part; nothing is undone on any host.
 // Errors: ErrFailed; context.Canceled after Stop, or ctx's cause after its end, when steps are left to do; others for the user.
 func Up(ctx context.Context, s *Store, p plan.Plan, ex steps.Executor, o Options) ([]report.Change, error) {
 	r, err := newRun(ctx, p, ex, o)
@@ -97,11 +97,18 @@ func dependents(p plan.Plan) map[plan.ID][]plan.ID {
 // index returns the steps by ID. It refuses a plan whose order or IDs the engine could not follow.
 func index(p plan.Plan) (map[plan.ID]plan.Step, error) {
 	byID := make(map[plan.ID]plan.Step, len(p.Steps))
+	all := make(map[plan.ID]bool, len(p.Steps))
+	for _, s := range p.Steps {
+		all[s.ID] = true
+	}
 	for _, s := range p.Steps {
 		if _, twice := byID[s.ID]; twice {
 			return nil, fmt.Errorf("the plan has step %s twice", s.ID)
 		}
 		for _, d := range s.DependsOn {
+			if p.Part && !all[d] {
+				continue // done, and not of this part
+			}
 			if _, known := byID[d]; !known {
 				return nil, fmt.Errorf("the plan has step %s before %s, which it depends on", s.ID, d)
 			}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/pulumi/pulumi/pkg/v3/resource/deploy"
 	"github.com/pulumi/pulumi/pkg/v3/resource/stack"
@@ -60,13 +61,14 @@ func (s *Store) Close() error {
 	return errors.Join(s.lock.Truncate(0), s.lock.Close())
 }
 
-// InSync says that Up would find nothing to do: the plan has no changes, and the state holds exactly its steps.
+// InSync says that Up would find nothing to do: the plan has no changes, and the state holds exactly its steps; of a part, at least
+// those.
 func (s *Store) InSync(p plan.Plan) bool {
 	return p.Changes() == 0 && s.holds(p)
 }
 
 func (s *Store) holds(p plan.Plan) bool {
-	if len(p.Steps) != len(s.done) {
+	if !p.Part && len(p.Steps) != len(s.done) {
 		return false
 	}
 	for _, step := range p.Steps {
@@ -78,15 +80,32 @@ func (s *Store) holds(p plan.Plan) bool {
 	return true
 }
 
+// Unfinished tells whether earlier runs began with a host and did not come to its end: the state has some of its steps, but not the one
+// that labels its node, which is its last.
+func (s *Store) Unfinished(host string) bool {
+	if _, ended := s.done[plan.HostID(host, plan.Node)]; ended {
+		return false
+	}
+	for id := range s.done {
+		if name, _, _ := strings.Cut(string(id), "/"); name == host {
+			return true
+		}
+	}
+	return false
+}
+
 // fold brings what the journal says into state.json and removes the journal. Every run ends with it, so that recovering from a
 // crash is nothing special. It may itself be interrupted anywhere: the journal begins with the state it builds on.
 func (s *Store) fold() error {
 	journal := filepath.Join(s.dir, journalFile)
-	d, err := replay(journal)
+	d, part, err := replay(journal)
 	if err != nil {
 		return damaged(journal, s.dir, err)
 	}
 	if d != nil {
+		if err := s.join(d, part); err != nil {
+			return err
+		}
 		if err := s.save(*d); err != nil {
 			return fmt.Errorf("save the state: %w", err)
 		}

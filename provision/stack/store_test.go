@@ -264,7 +264,7 @@ func secretState(t *testing.T, dir string) string {
 	s := open(t, dir)
 	base, err := s.base(t.Context(), fleet(1))
 	ok(t, err)
-	j, err := s.startJournal(base, func() { t.Error("halted") })
+	j, err := s.startJournal(base, plan.Plan{}, func() { t.Error("halted") })
 	ok(t, err)
 	state := &pkgresource.State{
 		Type: "pulumi:pulumi:Stack", URN: urn.New("test", pkg, "", "pulumi:pulumi:Stack", "hybridctl-test"),

@@ -11,6 +11,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/render"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
@@ -24,6 +25,9 @@ type Env struct {
 	Kube func(ctx context.Context) (API, error)
 	// Initialised is given the admin kubeconfig, a secret, as soon as the bootstrap host has it.
 	Initialised func(kubeconfig []byte) error
+	// JoinTaint is a taint that joining nodes register with besides the inventory's; nil = none. It is of the run and not of the step: it
+	// goes when the run has proven the node.
+	JoinTaint *render.Taint
 	// Bootstrap is the bootstrap host's name.
 	Bootstrap string
 

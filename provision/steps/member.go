@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -72,6 +73,9 @@ func (x *Steps) applyJoin(ctx context.Context, s plan.Step, h *host.Host) (strin
 	config := in.Config
 	config.Token = token.Reveal()
 	config.CACertHashes = api.CAHashes()
+	if x.env.JoinTaint != nil {
+		config.Registration.Taints = append(slices.Clone(config.Registration.Taints), *x.env.JoinTaint)
+	}
 	if config.ControlPlane {
 		if err := x.sharePKI(ctx, h); err != nil {
 			return "", err

@@ -28,6 +28,8 @@ type Deps struct {
 // Front is the front door of the engine, one function per verb.
 type Front struct {
 	Up         func(context.Context, provision.UpOptions) (provision.Result, error)
+	ScaleOut   func(context.Context, provision.ScaleOutOptions) (provision.Result, error)
+	Remove     func(context.Context, provision.RemoveOptions) (provision.Result, error)
 	Plan       func(context.Context, provision.Options) (plan.Plan, []report.Check, error)
 	Preflight  func(context.Context, provision.Options) ([]report.Check, error)
 	Status     func(context.Context, provision.Options) (provision.StatusReport, error)
@@ -43,7 +45,7 @@ type Front struct {
 // Engine is the Front that works on real hosts.
 func Engine() Front {
 	return Front{
-		Up: provision.Up, Plan: provision.Plan, Preflight: provision.Preflight,
+		Up: provision.Up, ScaleOut: provision.ScaleOut, Remove: provision.Remove, Plan: provision.Plan, Preflight: provision.Preflight,
 		Status: provision.Status, Kubeconfig: provision.Kubeconfig, Destroy: provision.Destroy, Identify: provision.Identify,
 		Conformance: provision.Conformance, ConformanceClean: provision.ConformanceClean, ConformanceSelfTest: provision.ConformanceSelfTest,
 	}
@@ -91,6 +93,7 @@ Exit codes: 0 done; 1 other; 2 usage or inventory; 3 preflight; 4 stopped part-w
 	a.global.register(cmd)
 	cmd.AddCommand(
 		newUp(a), newPlan(a), newPreflight(a), newStatus(a), newKubeconfig(a), newDestroy(a),
+		newScaleOut(a), newRemove(a),
 		newConformance(a), newInventory(a), newBundle(a), newReport(a), newVersion(a), newCompletion(a),
 	)
 	return cmd

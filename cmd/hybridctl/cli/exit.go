@@ -43,6 +43,8 @@ func ExitCode(err error, interrupted bool) int {
 		return exitUsage
 	case errors.Is(err, provision.ErrBundle), errors.Is(err, bundle.ErrNotBundle), errors.Is(err, bundle.ErrSource):
 		return exitUsage
+	case errors.Is(err, provision.ErrRefused):
+		return exitUsage
 	case errors.Is(err, provision.ErrPreflight):
 		return exitPreflight
 	case errors.Is(err, provision.ErrPartial):

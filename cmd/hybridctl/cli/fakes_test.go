@@ -99,6 +99,14 @@ func newRun(t *testing.T) *run {
 			t.Error("Up was called")
 			return provision.Result{}, nil
 		},
+		ScaleOut: func(context.Context, provision.ScaleOutOptions) (provision.Result, error) {
+			t.Error("ScaleOut was called")
+			return provision.Result{}, nil
+		},
+		Remove: func(context.Context, provision.RemoveOptions) (provision.Result, error) {
+			t.Error("Remove was called")
+			return provision.Result{}, nil
+		},
 		Plan: func(context.Context, provision.Options) (plan.Plan, []report.Check, error) {
 			t.Error("Plan was called")
 			return plan.Plan{}, nil, nil

@@ -34,6 +34,7 @@ type clusterFlags struct {
 	inventory string
 	stateDir  string
 	parallel  int
+	breakLock bool
 }
 
 func (c *clusterFlags) register(cmd *cobra.Command) {
@@ -42,6 +43,11 @@ func (c *clusterFlags) register(cmd *cobra.Command) {
 	f.StringVar(&c.stateDir, "state-dir", "", "where the cluster's state is kept (default .hybridctl/<cluster> beside the inventory)")
 	f.IntVar(&c.parallel, "parallel", 0, "how many hosts are worked on at once (default 256)")
 	_ = cmd.MarkFlagDirname("state-dir") // the flag is there
+}
+
+// registerBreakLock adds the flag of the verbs that take the cluster's lock.
+func (c *clusterFlags) registerBreakLock(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&c.breakLock, "break-lock", false, "take the cluster's lock from a run on another machine that is gone")
 }
 
 func (c *clusterFlags) registerInventory(cmd *cobra.Command) {

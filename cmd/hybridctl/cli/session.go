@@ -46,7 +46,7 @@ func (a *app) openCluster(ctx context.Context, f clusterFlags, c *inventory.Clus
 	})
 	slog.SetDefault(a.logger(s.view))
 	s.options = provision.Options{
-		Cluster: c, StateDir: f.stateDir, Progress: s.view, Parallel: f.parallel, Stop: a.Stop,
+		Cluster: c, StateDir: f.stateDir, Progress: s.view, Parallel: f.parallel, Stop: a.Stop, BreakLock: f.breakLock,
 	}
 	if a.Terminal.CanAsk() {
 		s.options.Stderr = s.view

@@ -39,6 +39,7 @@ place stays as it is, and what an earlier run left undone is finished. A run tha
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.up(cmd.Context(), f) },
 	}
 	f.register(cmd)
+	f.registerBreakLock(cmd)
 	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
 	cmd.Flags().StringVar(&f.mergeKubeconfig, "merge-kubeconfig", "", "merge the admin kubeconfig into `PATH`, by default the file that kubectl would write")
 	cmd.Flags().Lookup("merge-kubeconfig").NoOptDefVal = mergeDefault

@@ -1,0 +1,99 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hybridctl/hybridctl/provision"
+	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+type removeFlags struct {
+	clusterFlags
+	yes, force, offline bool
+	timeout             time.Duration
+}
+
+func newRemove(a *app) *cobra.Command {
+	var f removeFlags
+	cmd := &cobra.Command{
+		Use:   "remove HOST…",
+		Short: "Take hosts out of the running cluster; they end as clean as before",
+		Long: `remove takes hosts out of the cluster, one after another: each node is cordoned and drained, as PodDisruptionBudgets allow, an etcd member
+is removed where etcd can do without it, the node is deleted, and the host is reset. What stands against it is found out for all hosts before
+anything is done: the last control plane stays, a host that does not answer is not taken for a dead one, and pods that would be lost for good
+are named.`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usagef("hybridctl remove wants the names of hosts")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return a.remove(cmd.Context(), f, args) },
+	}
+	f.register(cmd)
+	f.registerBreakLock(cmd)
+	flags := cmd.Flags()
+	flags.BoolVar(&f.yes, "yes", false, "do not ask")
+	flags.BoolVar(&f.force, "force", false, "evict pods that no controller makes anew, and pods with local data (emptyDir)")
+	flags.DurationVar(&f.timeout, "timeout", 5*time.Minute, "how long the drain of one node may take")
+	flags.BoolVar(&f.offline, "offline", false, "do not connect to the hosts: take their nodes out of the cluster, and tell what is left on them")
+	return cmd
+}
+
+func (a *app) remove(ctx context.Context, f removeFlags, hosts []string) error {
+	if !f.yes && !a.Terminal.Interactive() {
+		return usagef("there is no terminal to confirm on that hosts are to leave: give --yes")
+	}
+	if f.timeout <= 0 {
+		return usagef("--timeout must be longer than nothing")
+	}
+	s, err := a.open(ctx, f.clusterFlags)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	o := provision.RemoveOptions{Options: s.options, Hosts: hosts, Force: f.force, Timeout: f.timeout, Offline: f.offline}
+	o.Ask = func(p plan.Plan) bool { return s.confirmRemoval(ctx, p, f.yes) }
+	done := s.announceStop()
+	result, err := a.Front.Remove(ctx, o)
+	done()
+	s.close()
+	return a.writeResult(result, err, func(w io.Writer) error { return writeRemove(w, result, err == nil, a.color(w)) })
+}
+
+// confirmRemoval shows what is going to happen to each host and asks, unless the user has agreed beforehand.
+func (s *session) confirmRemoval(ctx context.Context, p plan.Plan, yes bool) bool {
+	text := strings.Join(p.Notes, "\n") + "\n"
+	if yes {
+		if s.app.global.logFormat == logText {
+			_, _ = io.WriteString(s.view, text) // what cannot be shown is done all the same: the user has agreed
+		}
+		return true
+	}
+	show := func(w io.Writer) error { _, err := io.WriteString(w, text); return err }
+	answer, err := s.ask(ctx, show, "Do this? [y/N] ")
+	return err == nil && slices.Contains([]string{"y", "yes"}, strings.ToLower(answer))
+}
+
+// writeRemove writes the end of remove for people; done says that nothing is left to do.
+func writeRemove(w io.Writer, r provision.Result, done bool, color bool) error {
+	var b bytes.Buffer
+	writeHosts(&b, r, color)
+	if done {
+		fmt.Fprintf(&b, "\n%s left cluster %s\n", report.Count(len(r.Hosts), "host"), r.Cluster)
+	}
+	for _, n := range r.Notes {
+		fmt.Fprintf(&b, "note: %s\n", n)
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}

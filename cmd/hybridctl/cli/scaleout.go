@@ -1,0 +1,112 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hybridctl/hybridctl/provision"
+	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/platform"
+)
+
+type scaleOutFlags struct {
+	clusterFlags
+	yes, guard  bool
+	hosts       []string
+	arch        string
+	audit       string
+	conformance string
+	reportDir   string
+}
+
+func newScaleOut(a *app) *cobra.Command {
+	var f scaleOutFlags
+	cmd := &cobra.Command{
+		Use:   "scale-out",
+		Short: "Join the inventory's new hosts to the running cluster",
+		Long: `scale-out joins every host of the inventory that is no node yet. It connects to those hosts alone: what it must know of the others, the
+API server tells, which is reached directly or, where its endpoint does not answer, through one control-plane host. It shows the plan, asks,
+does it, and ends with the scale-out scenario of "hybridctl conformance" on the new nodes: the pods on the old ones have to be what they were.
+When some hosts fail the others are joined all the same; running it again finishes them.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.scaleOut(cmd.Context(), f) },
+	}
+	f.register(cmd)
+	f.registerBreakLock(cmd)
+	flags := cmd.Flags()
+	flags.BoolVar(&f.yes, "yes", false, "do not ask")
+	flags.BoolVar(&f.guard, "guard", false, "keep ordinary pods off the new nodes with a taint until the proof has passed")
+	flags.StringSliceVar(&f.hosts, "host", nil, "only these hosts: `NAME,NAME…`; the flag may be repeated")
+	flags.StringVar(&f.arch, "arch", "", "only hosts of this architecture, as they say themselves: `ARCH`")
+	flags.StringVar(&f.audit, "audit", string(provision.AuditBlock), "what an image does that a DaemonSet would run on the new nodes, and that is not made for their architecture: `MODE` is block, warn or off")
+	flags.StringVar(&f.conformance, "conformance", string(provision.ConformanceFull), "what is proven of the new nodes: `MODE` is full, quick or off")
+	flags.StringVar(&f.reportDir, "report-dir", "", "where the conformance report goes: `DIR` (default: conformance in the state directory)")
+	complete(cmd, "audit", "block", "warn", "off")
+	complete(cmd, "conformance", "full", "quick", "off")
+	complete(cmd, "arch", archNames()...)
+	return cmd
+}
+
+func archNames() []string {
+	var out []string
+	for _, a := range platform.All() {
+		out = append(out, a.String())
+	}
+	return out
+}
+
+func (a *app) scaleOut(ctx context.Context, f scaleOutFlags) error {
+	if !f.yes && !a.Terminal.Interactive() {
+		return usagef("there is no terminal to confirm the plan on: give --yes")
+	}
+	if !slices.Contains(provision.ConformanceModes(), provision.ConformanceMode(f.conformance)) {
+		return usagef("--conformance must be full, quick or off, not %q", f.conformance)
+	}
+	if !slices.Contains(provision.AuditModes(), provision.AuditMode(f.audit)) {
+		return usagef("--audit must be block, warn or off, not %q", f.audit)
+	}
+	o := provision.ScaleOutOptions{Guard: f.guard, Audit: provision.AuditMode(f.audit), Hosts: f.hosts, Conformance: provision.ConformanceMode(f.conformance)}
+	if f.arch != "" {
+		arch, err := platform.Parse(f.arch)
+		if err != nil {
+			return usagef("--arch: %v", err)
+		}
+		o.Arch = arch
+	}
+	s, err := a.open(ctx, f.clusterFlags)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	o.Options = s.options
+	o.Proof = provision.ConformanceOptions{ReportDir: f.reportDir, Tool: a.Version.Version, Planned: s.planned}
+	o.Ask = func(p plan.Plan) bool { return s.confirm(ctx, p, f.yes) }
+	done := s.announceStop()
+	result, err := a.Front.ScaleOut(ctx, o)
+	done()
+	s.close()
+	return a.writeResult(result, err, func(w io.Writer) error { return writeScaleOut(w, result, err == nil, a.color(w)) })
+}
+
+// writeScaleOut writes the end of scale-out for people; done says that nothing is left to do.
+func writeScaleOut(w io.Writer, r provision.Result, done bool, color bool) error {
+	if r.Nothing != "" {
+		_, err := fmt.Fprintf(w, "cluster %s: nothing to do: %s\n", r.Cluster, r.Nothing)
+		return err
+	}
+	var b bytes.Buffer
+	r.Kubeconfig = "" // the user has it
+	if err := writeUp(&b, r, done, color); err != nil {
+		return err
+	}
+	for _, n := range r.Notes {
+		fmt.Fprintf(&b, "note: %s\n", n)
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}

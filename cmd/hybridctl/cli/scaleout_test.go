@@ -1,0 +1,72 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/hybridctl/hybridctl/provision"
+	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/platform"
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+func TestScaleOut_FlagsBecomeOptions(t *testing.T) {
+	r := newRun(t)
+	var o provision.ScaleOutOptions
+	r.front.ScaleOut = func(_ context.Context, got provision.ScaleOutOptions) (provision.Result, error) {
+		if o = got; !o.Ask(somePlan()) {
+			return provision.Result{}, provision.ErrDeclined
+		}
+		return goodResult(), nil
+	}
+	r.want("scale-out --yes --host arm-1 --host x86-1 --arch aarch64 --conformance quick --report-dir /r", 0)
+	if !slices.Equal(o.Hosts, []string{"arm-1", "x86-1"}) || o.Arch != platform.ARM64 || o.Conformance != provision.ConformanceQuick || o.Proof.ReportDir != "/r" || o.Audit != provision.AuditBlock {
+		t.Errorf("options %+v", o)
+	}
+	contains(t, "stderr", r.stderr.String(), "2 to create")
+	r.terminal = &fakeTerminal{answers: []string{"n"}}
+	r.want("scale-out", 1)
+	contains(t, "stderr", r.stderr.String(), "nothing was done")
+}
+
+func TestScaleOut_ExitCodes(t *testing.T) {
+	r := newRun(t)
+	r.want("scale-out", 2)
+	contains(t, "stderr", r.stderr.String(), "--yes")
+	r.want("scale-out --yes --arch riscv64", 2)
+	r.want("scale-out --yes --conformance never", 2)
+	r.want("scale-out --yes --audit maybe", 2)
+	for _, c := range []struct {
+		err  error
+		code int
+	}{
+		{provision.ErrRefused, 2}, {provision.ErrBundle, 2}, {provision.ErrPreflight, 3}, {provision.ErrPartial, 4}, {provision.ErrConformance, 5}, {provision.ErrLocked, 1},
+	} {
+		r.front.ScaleOut = func(context.Context, provision.ScaleOutOptions) (provision.Result, error) {
+			return provision.Result{Cluster: "lab"}, fmt.Errorf("%w: why", c.err)
+		}
+		r.want("scale-out --yes", c.code)
+		contains(t, "stderr", r.stderr.String(), ": why")
+	}
+	r.front.ScaleOut = func(context.Context, provision.ScaleOutOptions) (provision.Result, error) {
+		return provision.Result{Cluster: "lab", Nothing: "every host of the inventory is a node already"}, nil
+	}
+	r.want("scale-out --yes", 0)
+	contains(t, "stdout", r.stdout.String(), "cluster lab: nothing to do: every host of the inventory is a node already\n")
+}
+
+func TestScaleOut_Text(t *testing.T) {
+	one := provision.Result{Cluster: "lab", Kubeconfig: "/k", Plan: plan.Plan{Part: true},
+		Changes: []report.Change{{Host: "arm-1", Step: "arm-1/join", Kind: "join", Action: report.Created}},
+		Hosts:   []provision.HostResult{{Name: "arm-1", Arch: "arm64", Action: report.Created}},
+		Checks:  []report.Check{{Name: "quorum", Status: report.Warn, Message: "etcd will have 2 members"}},
+	}
+	var b bytes.Buffer
+	if err := writeScaleOut(&b, one, true, false); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "scale-out.txt", b.String())
+}

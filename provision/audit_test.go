@@ -1,0 +1,83 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/platform"
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+// audited is a scale-out by an Arm host whose cluster has a DaemonSet of this image.
+func audited(t *testing.T, mode AuditMode, image string, change func(*sim, *kube.PodTemplate)) (*sim, Result, error) {
+	t.Helper()
+	s := grown(t, 4, 3)
+	s.api.images = map[string][]string{"docker.io/library/on-arm:1": {"arm64"}, "docker.io/library/on-x86:1": {"amd64"}}
+	daemon := kube.PodTemplate{Kind: "DaemonSet", Namespace: "kube-system", Name: "agent", Daemon: true, Images: []string{image}}
+	if change != nil {
+		change(s, &daemon)
+	}
+	s.api.templates = []kube.PodTemplate{daemon}
+	r, err := s.scaleOut(func(o *ScaleOutOptions) {
+		o.Audit = mode
+		o.askRegistry = func(_ context.Context, name string) ([]platform.Arch, error) {
+			switch name {
+			case "registry.example/x86:1":
+				return []platform.Arch{platform.AMD64}, nil
+			case "registry.example/both:1":
+				return platform.All(), nil
+			}
+			return nil, errors.New("no such registry")
+		}
+	})
+	return s, r, err
+}
+
+func TestAudit(t *testing.T) {
+	x86 := map[string]string{"kubernetes.io/arch": "amd64"}
+	for name, c := range map[string]struct {
+		mode   AuditMode
+		image  string
+		change func(*sim, *kube.PodTemplate)
+		status report.Status // "" = nothing to say
+		text   string
+	}{
+		"the registry says that it lacks it": {AuditBlock, "registry.example/x86:1", nil, report.Fail, "DaemonSet kube-system/agent: the image registry.example/x86:1 is not made for linux/arm64"},
+		"warned of":                          {AuditWarn, "registry.example/x86:1", nil, report.Warn, "is not made for linux/arm64"},
+		"not audited":                        {AuditOff, "registry.example/x86:1", nil, "", ""},
+		"the registry says that it has it":   {AuditBlock, "registry.example/both:1", nil, "", ""},
+		"a node of that architecture has it": {AuditBlock, "on-arm:1", nil, "", ""},
+		"only a node of another has it":      {AuditBlock, "on-x86:1", nil, report.Warn, "is not known"},
+		"the bundle has it":                  {AuditBlock, "registry.test/kube-proxy:v1.36.3", nil, "", ""},
+		"nobody knows":                       {AuditBlock, "nowhere.example/x:1", nil, report.Warn, "is not known"},
+		"kept off by a nodeSelector":         {AuditBlock, "registry.example/x86:1", func(_ *sim, d *kube.PodTemplate) { d.Selector = x86 }, "", ""},
+		"kept off by the host's taint": {AuditBlock, "registry.example/x86:1", func(s *sim, _ *kube.PodTemplate) {
+			s.c.Spec.Hosts[3].Taints = []string{"arm=only:NoSchedule"}
+		}, "", ""},
+		"a Deployment does not stop it": {AuditBlock, "registry.example/x86:1", func(_ *sim, d *kube.PodTemplate) { d.Daemon = false }, report.Warn, "is not made for"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, r, err := audited(t, c.mode, c.image, c.change)
+			if stops := c.status == report.Fail; errors.Is(err, ErrPreflight) != stops || !stops && err != nil {
+				t.Fatalf("error %v", err)
+			} else if stops && (s.changed() != 0 || len(s.api.nodes) != 3) {
+				t.Error("something was written")
+			}
+			var found []report.Check
+			for _, k := range r.Checks {
+				if k.Name == "images" {
+					found = append(found, k)
+				}
+			}
+			switch {
+			case c.status == "" && len(found) > 0:
+				t.Errorf("found %+v", found)
+			case c.status != "" && (len(found) != 1 || found[0].Status != c.status || !strings.Contains(found[0].Message, c.text)):
+				t.Errorf("found %+v, want %s: %s", found, c.status, c.text)
+			}
+		})
+	}
+}

@@ -1,0 +1,163 @@
+package image
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/hybridctl/hybridctl/provision/platform"
+)
+
+// Registry asks registries for what images are made. It reads manifests alone, as nobody in particular: what needs a login stays unknown.
+// The zero value works.
+type Registry struct {
+	Client *http.Client // nil = http.DefaultClient
+}
+
+// Archs returns the supported architectures for which the registry has the image. The error is for the user: the registry did not
+// answer, wants a login, or does not have the image.
+func (r Registry) Archs(ctx context.Context, image string) ([]platform.Arch, error) {
+	ref, err := name.ParseReference(image)
+	if err != nil {
+		return nil, err
+	}
+	token := ""
+	raw, err := r.get(ctx, ref.Context(), "manifests/"+ref.Identifier(), &token)
+	if err != nil {
+		return nil, err
+	}
+	var head struct {
+		MediaType types.MediaType `json:"mediaType"`
+		Manifests []v1.Descriptor `json:"manifests"`
+		Config    v1.Descriptor   `json:"config"`
+	}
+	if err := json.Unmarshal(raw, &head); err != nil {
+		return nil, fmt.Errorf("%s: its manifest cannot be read: %w", image, err)
+	}
+	if head.Manifests != nil {
+		return archsOf(head.Manifests), nil
+	}
+	raw, err = r.get(ctx, ref.Context(), "blobs/"+head.Config.Digest.String(), &token)
+	if err != nil {
+		return nil, err
+	}
+	var config v1.ConfigFile
+	if err := json.Unmarshal(raw, &config); err != nil || config.Architecture == "" {
+		return nil, fmt.Errorf("%s: its config names no architecture", image)
+	}
+	return archsOf([]v1.Descriptor{{Platform: &v1.Platform{OS: config.OS, Architecture: config.Architecture}}}), nil
+}
+
+// FullName is an image's name with its registry and tag, as container runtimes have it: nginx is index.docker.io/library/nginx:latest. What
+// is no name stays as it is.
+func FullName(image string) string {
+	ref, err := name.ParseReference(image)
+	if err != nil {
+		return image
+	}
+	return ref.Name()
+}
+
+func archsOf(manifests []v1.Descriptor) []platform.Arch {
+	var out []platform.Arch
+	for _, m := range manifests {
+		if m.Platform == nil || !wanted(m) {
+			continue
+		}
+		if arch, err := platform.Parse(m.Platform.Architecture); err == nil && !slices.Contains(out, arch) {
+			out = append(out, arch)
+		}
+	}
+	return out
+}
+
+// accepted are the documents that lead to an image's platforms.
+var accepted = []string{string(types.OCIImageIndex), string(types.DockerManifestList), string(types.OCIManifestSchema1), string(types.DockerManifestSchema2)}
+
+// get reads a document, with a token for everybody when the registry wants one; token is kept for the next.
+func (r Registry) get(ctx context.Context, repo name.Repository, path string, token *string) ([]byte, error) {
+	where := fmt.Sprintf("%s://%s/v2/%s/%s", repo.Registry.Scheme(), repo.RegistryStr(), repo.RepositoryStr(), path)
+	body, challenge, err := r.try(ctx, where, *token)
+	if challenge == "" || err == nil {
+		return body, err
+	}
+	if *token, err = r.anonymous(ctx, challenge, repo); err != nil {
+		return nil, err
+	}
+	body, _, err = r.try(ctx, where, *token)
+	return body, err
+}
+
+// try returns the registry's challenge, too, when it wants a token.
+func (r Registry) try(ctx context.Context, where, token string) (body []byte, challenge string, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, where, nil)
+	if err != nil {
+		return nil, "", err
+	}
+	req.Header.Set("Accept", strings.Join(accepted, ", "))
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	client := r.Client
+	if client == nil {
+		client = http.DefaultClient
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, "", err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, resp.Header.Get("WWW-Authenticate"), fmt.Errorf("%s answers %s", req.URL.Host, resp.Status)
+	}
+	body, err = io.ReadAll(io.LimitReader(resp.Body, maxDocument))
+	return body, "", err
+}
+
+var challengeField = regexp.MustCompile(`(realm|service|scope)="([^"]*)"`)
+
+// anonymous asks for a token as the registry's challenge says.
+func (r Registry) anonymous(ctx context.Context, challenge string, repo name.Repository) (string, error) {
+	if !strings.HasPrefix(strings.ToLower(challenge), "bearer ") {
+		return "", fmt.Errorf("%s wants a login", repo.RegistryStr())
+	}
+	field := map[string]string{"scope": "repository:" + repo.RepositoryStr() + ":pull"}
+	for _, m := range challengeField.FindAllStringSubmatch(challenge, -1) {
+		field[m[1]] = m[2]
+	}
+	u, err := url.Parse(field["realm"])
+	if err != nil || u.Host == "" {
+		return "", fmt.Errorf("%s names no place for its tokens", repo.RegistryStr())
+	}
+	q := u.Query()
+	q.Set("scope", field["scope"])
+	if field["service"] != "" {
+		q.Set("service", field["service"])
+	}
+	u.RawQuery = q.Encode()
+	body, _, err := r.try(ctx, u.String(), "")
+	if err != nil {
+		return "", fmt.Errorf("%s wants a login", repo.RegistryStr())
+	}
+	var answer struct {
+		Token       string `json:"token"`
+		AccessToken string `json:"access_token"`
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return "", fmt.Errorf("%s gives no token that can be read", u.Host)
+	}
+	if answer.Token == "" {
+		answer.Token = answer.AccessToken
+	}
+	return answer.Token, nil
+}

@@ -1,0 +1,170 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/hybridctl/hybridctl/provision/host"
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/remote"
+	"github.com/hybridctl/hybridctl/provision/render"
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+// joining keeps a session off the hosts that are nodes already and are to stay so. It may connect to one control plane alone, and only when it must: for the
+// kubeconfig when the state directory has none, as the way to an API server that does not answer directly, and for the certificates that
+// a further control plane needs.
+type joining struct {
+	mu     sync.Mutex
+	ways   []remote.Runner // to control planes, the last is the one in use; none = none was needed
+	guard  bool            // nodes join with guardTaint
+	member string          // the control plane to use; "" = any, as it is not known yet which are there
+}
+
+// close is safe on nil.
+func (j *joining) close() {
+	if j == nil {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, r := range j.ways {
+		_ = r.Close() // the run is over: nothing can be lost
+	}
+}
+
+// connectToMember returns the connection to a control plane, the first that can be made. accept may refuse one that is connected.
+func (s *session) connectToMember(ctx context.Context, accept func(context.Context, remote.Runner) error) (remote.Runner, error) {
+	j := s.joining
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if n := len(j.ways); n > 0 && (j.member == "" || j.ways[n-1].Name() == j.member) {
+		return j.ways[n-1], nil
+	}
+	var errs []error
+	for _, h := range s.controlPlanes() {
+		if j.member != "" && h.Name != j.member {
+			continue
+		}
+		s.event(report.Event{Kind: report.Progress, Host: h.Name, Step: "api", Message: "connecting, as the one way to the cluster"})
+		r, err := s.dialer.Dial(ctx, hostConfig(s.Cluster, h))
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", h.Name, err))
+			continue
+		}
+		if err := accept(ctx, r); err != nil {
+			_ = r.Close() // nothing was said that could be lost
+			errs = append(errs, fmt.Errorf("%s: %w", h.Name, err))
+			continue
+		}
+		j.ways = append(j.ways, r)
+		return r, nil
+	}
+	return nil, errors.Join(errs...)
+}
+
+func acceptAny(context.Context, remote.Runner) error { return nil }
+
+// tunnelThroughOne dials from a control plane.
+func (s *session) tunnelThroughOne(ctx context.Context, network, addr string) (net.Conn, error) {
+	r, err := s.connectToMember(ctx, acceptAny)
+	if err != nil {
+		return nil, err
+	}
+	return r.DialContext(ctx, network, addr)
+}
+
+// useKept makes the API client from the state directory's kubeconfig, else from a control plane's. ErrRefused: there is no cluster.
+func (s *session) useKept(ctx context.Context) error {
+	b, err := os.ReadFile(filepath.Join(s.StateDir, kubeconfigFile))
+	if err == nil {
+		return s.useKubeconfig(b)
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	_, err = s.connectToMember(ctx, func(ctx context.Context, r remote.Runner) (err error) {
+		b, err = host.New(r).ReadFile(ctx, host.AdminConf)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("%w: there is no cluster yet, or none of its control planes gives its kubeconfig: run \"hybridctl up -f %s\" first (%s)",
+			ErrRefused, s.Cluster.Path, report.OneLine(err.Error()))
+	}
+	return s.useKubeconfig(b)
+}
+
+// guardTaint keeps pods off a new node until it is proven.
+var guardTaint = render.Taint{Key: "hybridctl.dev/not-proven", Effect: "NoSchedule"}
+
+func (s *session) joinTaint() *render.Taint {
+	if s.joining == nil || !s.joining.guard {
+		return nil
+	}
+	return &guardTaint
+}
+
+// letIn takes the guard away from nodes that were proven. When the proof failed the guard stays, and the result says how it goes.
+func (s *session) letIn(ctx context.Context, nodes []string, proof error, r *Result) error {
+	if s.joinTaint() == nil || len(nodes) == 0 {
+		return nil
+	}
+	if proof != nil || r.NotProven != "" {
+		r.Notes = append(r.Notes, fmt.Sprintf("the taint %s stays on %s, as nothing was proven of them: kubectl taint nodes %s %s- lets pods in",
+			guardTaint.Key, some(nodes), strings.Join(nodes, " "), guardTaint.Key))
+		return nil
+	}
+	var errs []error
+	for _, n := range nodes {
+		errs = append(errs, s.api.Untaint(ctx, n, guardTaint.Key))
+	}
+	return errors.Join(errs...)
+}
+
+// pkiHost is where a further control plane's certificates come from.
+func (s *session) pkiHost() string {
+	if s.joining != nil && s.joining.member != "" {
+		return s.joining.member
+	}
+	return s.Cluster.Bootstrap().Name
+}
+
+// hostOrMember is host, and in a scale-out the control plane that certificates come from.
+func (s *session) hostOrMember(name string) (*host.Host, error) {
+	if s.joining == nil || name != s.joining.member {
+		return s.host(name)
+	}
+	r, err := s.connectToMember(context.Background(), acceptAny) // the dialer's own timeouts bound it
+	if err != nil {
+		return nil, err
+	}
+	return host.New(r), nil
+}
+
+// avoidMembers settles on a control plane that stays.
+func (s *session) avoidMembers(nodes []kube.Node, leaving []string) {
+	s.chooseMember(slices.DeleteFunc(slices.Clone(nodes), func(n kube.Node) bool { return slices.Contains(leaving, n.Name) }))
+}
+
+// chooseMember settles on a control plane of the nodes that are there: the one that is connected, else the first that is Ready.
+func (s *session) chooseMember(nodes []kube.Node) {
+	j := s.joining
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.member = ""
+	for _, n := range nodes {
+		if _, ours := s.Cluster.Host(n.Name); !n.ControlPlane || !n.Ready || !ours {
+			continue
+		}
+		if j.member == "" || len(j.ways) > 0 && j.ways[len(j.ways)-1].Name() == n.Name {
+			j.member = n.Name
+		}
+	}
+}

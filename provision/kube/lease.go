@@ -1,0 +1,250 @@
+package kube
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"strings"
+	"sync"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// ErrHeld: another program holds the lease; the message says who, and since when. The user waits, or breaks it when the holder is gone.
+var ErrHeld = errors.New("the lease is held")
+
+// LeaseOptions describe a lock of the whole cluster: a Lease in kube-system.
+type LeaseOptions struct {
+	Name   string
+	Holder string        // who takes it; see NewHolder
+	TTL    time.Duration // a holder that has not renewed for so long has lost it; renewed four times as often
+	Break  bool          // take it from whoever has it
+}
+
+// NewHolder names this process, user@host first, so that no other has the name.
+func NewHolder() string {
+	name := "unknown"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown host"
+	}
+	return fmt.Sprintf("%s@%s/%d/%s", name, host, os.Getpid(), strings.ToLower(rand.Text())[:8])
+}
+
+// LeaseAPI is what Hold wants of the API server; *Client is it.
+type LeaseAPI interface {
+	TakeLease(ctx context.Context, o LeaseOptions) error
+	RenewLease(ctx context.Context, o LeaseOptions) error
+	ReleaseLease(ctx context.Context, o LeaseOptions) error
+}
+
+// Held is a lease that this process has, until Release.
+type Held struct {
+	api  LeaseAPI
+	o    LeaseOptions
+	stop context.CancelFunc
+	done sync.WaitGroup
+	lost chan struct{}
+	err  error // why it was lost; set before lost is closed
+}
+
+// Hold takes the lease and renews it until Release. ErrHeld: another has it.
+func Hold(ctx context.Context, api LeaseAPI, o LeaseOptions) (*Held, error) {
+	if err := api.TakeLease(ctx, o); err != nil {
+		return nil, err
+	}
+	// What it protects outlives an interruption, and so does the lease.
+	renewing, stop := context.WithCancel(context.WithoutCancel(ctx))
+	h := &Held{api: api, o: o, stop: stop, lost: make(chan struct{})}
+	h.done.Go(func() { h.renew(renewing) }) // renews while others work; ends with Release
+	return h, nil
+}
+
+// Lost is closed when another has taken the lease; Err then says who.
+func (h *Held) Lost() <-chan struct{} { return h.lost }
+
+// Err is why the lease was lost; nil when it was not.
+func (h *Held) Err() error {
+	select {
+	case <-h.lost:
+		return h.err
+	default:
+		return nil
+	}
+}
+
+func (h *Held) renew(ctx context.Context) {
+	for sleep(ctx, h.o.TTL/4) == nil {
+		err := h.api.RenewLease(ctx, h.o)
+		if errors.Is(err, ErrHeld) {
+			h.err = err
+			close(h.lost)
+			return
+		}
+		// Any other error is of an API server that is away: if it stays so for too long, another takes the lease, and that is told then.
+	}
+}
+
+// Release gives the lease back, also after an interruption. One that was lost is left to who has it.
+func (h *Held) Release(ctx context.Context) error {
+	h.stop()
+	h.done.Wait()
+	if h.Err() != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+	defer cancel()
+	return h.api.ReleaseLease(ctx, h.o)
+}
+
+// TakeLease takes the lease when nobody has it, or who had it has not renewed it in time. ErrHeld: somebody has it.
+// Clocks differ, so that a lease which looks expired is believed to be when it has not been renewed while one looked.
+func (c *Client) TakeLease(ctx context.Context, o LeaseOptions) error {
+	there, err := c.lease(ctx, o.Name)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return c.createLease(ctx, o)
+	case err != nil:
+		return err
+	case there.held() && !o.Break && !there.expired(time.Now()):
+		return there.heldError()
+	case there.held() && !o.Break:
+		if err := sleep(ctx, o.TTL/4+o.TTL/8); err != nil {
+			return err
+		}
+		again, err := c.lease(ctx, o.Name)
+		if errors.Is(err, ErrNotFound) {
+			return c.createLease(ctx, o)
+		}
+		if err != nil {
+			return err
+		}
+		if again.ResourceVersion != there.ResourceVersion && again.held() {
+			return again.heldError()
+		}
+		there = again
+	}
+	there.sign(o, time.Now())
+	return c.updateLease(ctx, "take", there)
+}
+
+// RenewLease says that the holder is still there. ErrHeld: it has lost the lease to another.
+func (c *Client) RenewLease(ctx context.Context, o LeaseOptions) error {
+	there, err := c.lease(ctx, o.Name)
+	if errors.Is(err, ErrNotFound) {
+		return c.createLease(ctx, o)
+	}
+	if err != nil {
+		return err
+	}
+	if there.holder() != o.Holder {
+		return there.heldError()
+	}
+	there.Spec.RenewTime = &metav1.MicroTime{Time: time.Now()}
+	return c.updateLease(ctx, "renew", there)
+}
+
+// ReleaseLease removes the lease when the holder has it.
+func (c *Client) ReleaseLease(ctx context.Context, o LeaseOptions) error {
+	there, err := c.lease(ctx, o.Name)
+	if errors.Is(err, ErrNotFound) || err == nil && there.holder() != o.Holder {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return c.do(ctx, "give back lease "+o.Name, func(ctx context.Context) error {
+		err := c.coordination.Leases(metav1.NamespaceSystem).Delete(ctx, o.Name, metav1.DeleteOptions{
+			Preconditions: &metav1.Preconditions{UID: &there.UID, ResourceVersion: &there.ResourceVersion},
+		})
+		if apierrors.IsNotFound(err) || apierrors.IsConflict(err) { // gone, or another's by now
+			return nil
+		}
+		return err
+	})
+}
+
+type lease struct{ *coordinationv1.Lease }
+
+func (c *Client) lease(ctx context.Context, name string) (l lease, err error) {
+	err = c.do(ctx, "read lease "+name, func(ctx context.Context) (err error) {
+		l.Lease, err = c.coordination.Leases(metav1.NamespaceSystem).Get(ctx, name, metav1.GetOptions{})
+		return err
+	})
+	return l, err
+}
+
+func (c *Client) createLease(ctx context.Context, o LeaseOptions) error {
+	made := lease{&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: o.Name, Namespace: metav1.NamespaceSystem}}}
+	made.sign(o, time.Now())
+	err := c.do(ctx, "take lease "+o.Name, func(ctx context.Context) error {
+		_, err := c.coordination.Leases(metav1.NamespaceSystem).Create(ctx, made.Lease, metav1.CreateOptions{FieldManager: FieldManager})
+		return err
+	})
+	return c.settle(ctx, o.Name, o.Holder, err)
+}
+
+func (c *Client) updateLease(ctx context.Context, verb string, l lease) error {
+	err := c.do(ctx, verb+" lease "+l.Name, func(ctx context.Context) error {
+		_, err := c.coordination.Leases(metav1.NamespaceSystem).Update(ctx, l.Lease, metav1.UpdateOptions{FieldManager: FieldManager})
+		return err
+	})
+	return c.settle(ctx, l.Name, l.holder(), err)
+}
+
+// settle tells who was faster when two wrote at once; a write of ours whose answer was lost counts as ours.
+func (c *Client) settle(ctx context.Context, name, holder string, err error) error {
+	if !errors.Is(err, ErrConflict) && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	there, reading := c.lease(ctx, name)
+	switch {
+	case reading != nil:
+		return errors.Join(err, reading)
+	case there.holder() == holder:
+		return nil
+	}
+	return there.heldError()
+}
+
+func (l lease) sign(o LeaseOptions, now time.Time) {
+	seconds := int32(max(1, o.TTL/time.Second))
+	l.Spec = coordinationv1.LeaseSpec{
+		HolderIdentity: &o.Holder, LeaseDurationSeconds: &seconds,
+		AcquireTime: &metav1.MicroTime{Time: now}, RenewTime: &metav1.MicroTime{Time: now},
+	}
+}
+
+func (l lease) holder() string {
+	if l.Spec.HolderIdentity == nil {
+		return ""
+	}
+	return *l.Spec.HolderIdentity
+}
+
+func (l lease) held() bool { return l.holder() != "" }
+
+func (l lease) expired(now time.Time) bool {
+	if l.Spec.RenewTime == nil || l.Spec.LeaseDurationSeconds == nil {
+		return true
+	}
+	return now.After(l.Spec.RenewTime.Add(time.Duration(*l.Spec.LeaseDurationSeconds) * time.Second))
+}
+
+func (l lease) heldError() error {
+	who, _, _ := strings.Cut(l.holder(), "/")
+	text := "held by " + who
+	if l.Spec.AcquireTime != nil {
+		text += " since " + l.Spec.AcquireTime.UTC().Format("2006-01-02 15:04:05 UTC")
+	}
+	return &failure{kind: ErrHeld, text: text}
+}

@@ -1,0 +1,125 @@
+package kube
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func TestLease_OneHolderAtATime(t *testing.T) {
+	c, ctx := sharedClient(t), testContext(t)
+	first := LeaseOptions{Name: fresh("lease"), Holder: "ann@here/1/a", TTL: time.Minute}
+	second := first
+	second.Holder = "bob@there/2/b"
+	held, err := Hold(ctx, c, first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Hold(ctx, c, second)
+	if !errors.Is(err, ErrHeld) || !strings.Contains(err.Error(), "held by ann@here since 2") || strings.Contains(err.Error(), "/1/a") {
+		t.Errorf("the second is told: %v", err)
+	}
+	if err := held.Release(ctx); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Hold(ctx, c, second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// broken by a third, the second loses it with the next renewal, and does not take it away from the third
+	third := first
+	third.Break, third.Holder = true, "eve@x/3/c"
+	if err := c.TakeLease(ctx, third); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.RenewLease(ctx, second); !errors.Is(err, ErrHeld) || !strings.Contains(err.Error(), "eve@x") {
+		t.Errorf("renewal: %v", err)
+	}
+	if err := again.Release(ctx); err != nil {
+		t.Errorf("release of a lost lease: %v", err)
+	}
+	if l, err := c.lease(ctx, first.Name); err != nil || l.holder() != third.Holder {
+		t.Errorf("the third has lost it: %v", err)
+	}
+}
+
+func TestLease_LostIsTold(t *testing.T) {
+	c, ctx := sharedClient(t), testContext(t)
+	o := LeaseOptions{Name: fresh("lease"), Holder: "ann@here/1/a", TTL: 40 * time.Millisecond}
+	held, err := Hold(ctx, c, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Holder, o.Break = "bob@there/2/b", true
+	for { // between a read and a write of the first's renewal, its write wins
+		if err := c.TakeLease(ctx, o); err == nil {
+			break
+		} else if !errors.Is(err, ErrHeld) {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case <-held.Lost():
+	case <-ctx.Done():
+		t.Fatal("the first is not told")
+	}
+	if err := held.Err(); !errors.Is(err, ErrHeld) || !strings.Contains(err.Error(), "bob@there") {
+		t.Errorf("it is told: %v", err)
+	}
+	_ = held.Release(ctx)
+}
+
+func TestLease_ExpiredIsTakenOver(t *testing.T) {
+	c, ctx := sharedClient(t), testContext(t)
+	dead := LeaseOptions{Name: fresh("lease"), Holder: "ann@here/1/a", TTL: time.Second}
+	if err := c.TakeLease(ctx, dead); err != nil {
+		t.Fatal(err)
+	}
+	expire(t, c, dead.Name)
+	o := dead
+	o.Holder, o.TTL = "bob@there/2/b", time.Millisecond
+	if err := c.TakeLease(ctx, o); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestLease_ExpiredByTheClockAloneIsNotTaken: a clock that is ahead makes a lease look expired that its holder renews.
+func TestLease_ExpiredByTheClockAloneIsNotTaken(t *testing.T) {
+	c, ctx := sharedClient(t), testContext(t)
+	alive := LeaseOptions{Name: fresh("lease"), Holder: "ann@here/1/a", TTL: time.Second}
+	if err := c.TakeLease(ctx, alive); err != nil {
+		t.Fatal(err)
+	}
+	expire(t, c, alive.Name)
+	o := alive
+	o.Holder, o.TTL = "bob@there/2/b", 4*time.Second // looks for a second and a half
+	taken := make(chan error, 1)
+	go func() { taken <- c.TakeLease(ctx, o) }()
+	for {
+		select {
+		case err := <-taken:
+			if !errors.Is(err, ErrHeld) {
+				t.Errorf("a lease that was renewed meanwhile was taken: %v", err)
+			}
+			return
+		default:
+			expire(t, c, alive.Name) // renewed, by a clock that is far behind
+		}
+	}
+}
+
+// expire sets the time of the last renewal back.
+func expire(t *testing.T, c *Client, name string) {
+	t.Helper()
+	l, err := c.lease(testContext(t), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Spec.RenewTime = &metav1.MicroTime{Time: l.Spec.AcquireTime.Add(-time.Hour + time.Duration(time.Now().Nanosecond()))}
+	if err := c.updateLease(testContext(t), "renew", l); err != nil && !errors.Is(err, ErrHeld) {
+		t.Fatal(err)
+	}
+}

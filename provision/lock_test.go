@@ -1,0 +1,112 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/remote/remotetest"
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+func TestLock_SecondOperatorIsToldWhoHasIt(t *testing.T) {
+	s := grown(t, 3, 2)
+	s.api.holder = "eve@elsewhere"
+	_, err := s.scaleOut(nil)
+	if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "eve@elsewhere") || !strings.Contains(err.Error(), "--break-lock") {
+		t.Errorf("error %v", err)
+	}
+	if s.changed() != 0 || s.api.holder != "eve@elsewhere" {
+		t.Errorf("something was written, or the lock taken: %q", s.api.holder)
+	}
+	if _, err := s.scaleOut(func(o *ScaleOutOptions) { o.BreakLock = true }); err != nil {
+		t.Fatal(err)
+	}
+	if s.api.holder != "" {
+		t.Errorf("the lock stays with %q", s.api.holder)
+	}
+}
+
+func TestLock_IsGivenBackAfterFailures(t *testing.T) {
+	s := grown(t, 3, 2)
+	s.hosts["host-3"].fail["kubeadm"] = "no"
+	if _, err := s.scaleOut(nil); !errors.Is(err, ErrPartial) {
+		t.Errorf("error %v", err)
+	}
+	if s.api.holder != "" || s.api.held != 1 {
+		t.Errorf("taken %d times, held by %q", s.api.held, s.api.holder)
+	}
+}
+
+// TestLock_LostEndsTheRun: whoever broke the lock believes that this run is gone.
+func TestLock_LostEndsTheRun(t *testing.T) {
+	s := grown(t, 3, 2)
+	gate := make(chan struct{})
+	s.hosts["host-3"].gate["apply"] = gate
+	_, err := s.scaleOut(func(o *ScaleOutOptions) {
+		o.leaseTTL = 4 * time.Millisecond
+		o.Progress = sinkFunc(func(e report.Event) {
+			if e.Kind == report.Started && e.Step == "os" {
+				s.api.mu.Lock()
+				s.api.lost = fmt.Errorf("%w by eve@elsewhere", kube.ErrHeld)
+				s.api.mu.Unlock()
+				time.AfterFunc(500*time.Millisecond, func() { close(gate) }) // the lock is lost while the step is under way
+			}
+		})
+	})
+	if !errors.Is(err, ErrLocked) || errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "eve@elsewhere") {
+		t.Errorf("error %v", err)
+	}
+	if m := s.hosts["host-3"].markers; !strings.HasPrefix(m["os"], "state done") || m["join"] != "" {
+		t.Errorf("markers %v: the running step is to be finished, and no other begun", m)
+	}
+}
+
+func TestLock_UpTakesItWhenThereIsAClusterAndSomethingToDo(t *testing.T) {
+	s := newSim(t, 2, remotetest.Options{})
+	mustUp(t, s)
+	mustUp(t, s)
+	if s.api.held != 0 {
+		t.Errorf("the lock was taken %d times, by a first run that makes the cluster and one that does nothing", s.api.held)
+	}
+	s.c.Spec.Hosts[1].Labels = map[string]string{"a": "b"}
+	s.hosts["host-2"].markers["join"] += "unit kubelet.service\n"
+	s.api.holder = "eve@elsewhere"
+	if _, err := s.up(); !errors.Is(err, ErrLocked) {
+		t.Errorf("error %v", err)
+	}
+	s.api.holder = ""
+	mustUp(t, s)
+	if s.api.held != 1 || s.api.holder != "" {
+		t.Errorf("taken %d times, held by %q", s.api.held, s.api.holder)
+	}
+}
+
+func TestScaleOut_AddsAControlPlaneWithCertificatesFromOneHost(t *testing.T) {
+	s := grown(t, 4, 3)
+	s.c.Spec.Hosts[3].Role = inventory.ControlPlane
+	s.api.controlPlane("host-1")
+	before := s.connections()
+	if _, err := s.scaleOut(nil); !errors.Is(err, ErrPreflight) { // the endpoint is host-1's own
+		t.Errorf("error %v", err)
+	}
+	s.wantAlone(before, "host-4")
+	if s.changed() != 0 {
+		t.Error("something was written")
+	}
+	s.c.Spec.Kubernetes.Endpoint = "api.example:6443"
+	before = s.connections()
+	r, err := s.scaleOut(nil)
+	if err != nil {
+		t.Fatalf("%v %+v", err, r.Hosts)
+	}
+	s.wantAlone(before, "host-1", "host-4")
+	if got := s.hosts["host-4"].files["pki"]; got == 0 {
+		t.Error("no certificates came")
+	}
+}

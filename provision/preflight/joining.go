@@ -1,0 +1,145 @@
+package preflight
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/facts"
+	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+// Joining is a cluster that runs, as its API server and its kubeconfig tell of it, and the hosts that are to become nodes of it.
+type Joining struct {
+	Hosts      []string // names in the inventory
+	Nodes      []facts.Node
+	CACertHash string // of the cluster's authority, "sha256:<hex>"
+	Version    string // of the API server, v1.36.3
+	Ceph       CephSeen
+}
+
+// RunJoining runs every check on the hosts that are to join, and those of the joining itself. The nodes that are there already are
+// compared with by what the API server tells; nobody has asked their hosts. The results are sorted as Run's are.
+func RunJoining(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest, j Joining) []report.Check {
+	all := slices.Clone(hosts)
+	for _, n := range j.Nodes {
+		if slices.Contains(j.Hosts, n.Name) {
+			continue
+		}
+		seen := facts.Host{Name: n.Name, Hostname: n.Name, MachineID: n.MachineID, Addresses: n.InternalIPs}
+		if n.Name == c.Bootstrap().Name {
+			seen.Kubeadm.CACertHash = j.CACertHash
+		}
+		all = append(all, seen)
+	}
+	var on []inventory.Host
+	for _, name := range j.Hosts {
+		if h, ok := c.Host(name); ok {
+			on = append(on, h)
+		}
+	}
+	v := newView(c, all, m, j.Ceph)
+	out := v.run(on)
+	for _, ch := range joinChecks {
+		r := ch.run(v, j, on)
+		out = append(out, report.Check{Name: ch.name, Status: r.status, Message: r.message, Hint: r.hint})
+	}
+	sortChecks(out)
+	return out
+}
+
+// joinChecks are about the cluster that hosts join. A run cannot do without them, so that they cannot be ignored.
+var joinChecks = []struct {
+	name string
+	run  func(view, Joining, []inventory.Host) verdict
+}{
+	{"endpoint", checkEndpoint},
+	{"quorum", checkQuorum},
+	{"version-skew", checkSkew},
+}
+
+// checkEndpoint wants an endpoint that does not belong to one host when there is to be more than one control plane.
+func checkEndpoint(v view, j Joining, on []inventory.Host) verdict {
+	endpoint, _, err := net.SplitHostPort(v.cluster.Spec.Kubernetes.Endpoint)
+	if err != nil || len(newControlPlanes(on)) == 0 {
+		return pass("no control plane is added")
+	}
+	for _, n := range j.Nodes {
+		h, _ := v.cluster.Host(n.Name)
+		if n.ControlPlane && (slices.Contains(n.InternalIPs, canonical(endpoint)) || endpoint == h.Address || endpoint == n.Name) {
+			return fail("the cluster's endpoint %s is the own address of %s: when that host is away, no other control plane is found", v.cluster.Spec.Kubernetes.Endpoint, n.Name).
+				hinted("a cluster with several control planes needs an endpoint that moves (a name, a virtual address, a load balancer); kubeadm cannot change it later: " +
+					"make the cluster anew with spec.kubernetes.endpoint, or add the host as a worker")
+		}
+	}
+	return pass("%s belongs to no single host", v.cluster.Spec.Kubernetes.Endpoint)
+}
+
+// checkQuorum tells how many members etcd will have, and how many of them may be away.
+func checkQuorum(_ view, j Joining, on []inventory.Host) verdict {
+	added := len(newControlPlanes(on))
+	if added == 0 {
+		return pass("no control plane is added")
+	}
+	members := added
+	for _, n := range j.Nodes {
+		if n.ControlPlane && !slices.ContainsFunc(on, func(h inventory.Host) bool { return h.Name == n.Name }) {
+			members++
+		}
+	}
+	away := (members - 1) / 2
+	if members%2 == 0 {
+		return warn("etcd will have %d members, of which %d may be away: no more than with %d, and there is one more that can fail", members, away, members-1).
+			hinted("give the cluster an odd number of control planes")
+	}
+	return pass("etcd will have %d members, of which %d may be away", members, away)
+}
+
+func newControlPlanes(on []inventory.Host) (out []inventory.Host) {
+	for _, h := range on {
+		if h.Role == inventory.ControlPlane {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+// skew is how many minor versions a kubelet may be behind its API server.
+const skew = 3
+
+// checkSkew compares the version that the hosts will run with the API server's: a kubelet must not be newer, nor much older.
+func checkSkew(v view, j Joining, _ []inventory.Host) verdict {
+	want := v.cluster.Spec.Kubernetes.Version
+	is, new := minor(j.Version), minor(want)
+	policy := fmt.Sprintf("a kubelet may be as new as its API server, and at most %d minor versions older", skew)
+	switch {
+	case is < 0 || new < 0:
+		return warn("the API server's version %q could not be compared with %s", j.Version, want)
+	case new > is:
+		return fail("the hosts would run Kubernetes %s, the API server runs %s: %s", want, j.Version, policy).
+			hinted("set spec.kubernetes.version to the cluster's, with a bundle of that version")
+	case new < is-skew:
+		return fail("the hosts would run Kubernetes %s, the API server runs %s: %s", want, j.Version, policy).
+			hinted("make a bundle of the cluster's version and set spec.kubernetes.version to it")
+	case new != is:
+		return warn("the hosts will run Kubernetes %s, the API server runs %s, which the policy allows", want, j.Version)
+	}
+	return pass("the API server runs %s", j.Version)
+}
+
+// minor is the second number of a version, v1.36.3; -1 when there is none.
+func minor(version string) int {
+	parts := strings.Split(version, ".")
+	if len(parts) < 2 || !strings.HasPrefix(version, "v1.") {
+		return -1
+	}
+	n, err := strconv.Atoi(parts[1])
+	if err != nil {
+		return -1
+	}
+	return n
+}

@@ -1,0 +1,87 @@
+package preflight
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/hybridctl/hybridctl/provision/facts"
+	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/platform"
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+// joining is the fixture with x86-1 as the running cluster, seen through its API alone, and arm-1 on its way in.
+func joining() (*fixture, Joining) {
+	f := fit()
+	f.hosts = []facts.Host{fitHost("arm-1", platform.ARM64, "10.99.0.21")}
+	f.cluster.Spec.Kubernetes.Endpoint = "api.example:6443"
+	return f, Joining{
+		Hosts: []string{"arm-1"}, CACertHash: "sha256:aa", Version: "v1.36.1",
+		Nodes: []facts.Node{{Name: "x86-1", MachineID: "id-of-x86-1", InternalIPs: []string{"10.99.0.11"}, ControlPlane: true}},
+	}
+}
+
+func TestRunJoining(t *testing.T) {
+	controlPlane := func(f *fixture) { f.declared("arm-1").Role = inventory.ControlPlane }
+	for name, c := range map[string]struct {
+		change      func(*fixture, *Joining)
+		host, check string
+		status      report.Status
+		message     string
+	}{
+		"another cluster's node": {func(f *fixture, _ *Joining) {
+			f.mark("arm-1", "join", "done")
+			f.host("arm-1").Kubeadm = facts.Kubeadm{KubeletConf: true, CACertHash: "sha256:bb", Server: "https://192.0.2.9:6443"}
+		}, "arm-1", "other-cluster", report.Fail, "sha256:bb"},
+		"another cluster's node that somebody else made": {func(f *fixture, _ *Joining) {
+			f.host("arm-1").Kubeadm = facts.Kubeadm{KubeletConf: true, CACertHash: "sha256:bb", Server: "https://192.0.2.9:6443"}
+		}, "arm-1", "other-cluster", report.Fail, "https://192.0.2.9:6443"},
+		"this cluster's node once": {func(f *fixture, _ *Joining) {
+			f.mark("arm-1", "join", "done")
+			f.host("arm-1").Kubeadm = facts.Kubeadm{KubeletConf: true, CACertHash: "sha256:aa"}
+		}, "arm-1", "other-cluster", report.Pass, "node of this cluster"},
+		"a clone of a node": {func(f *fixture, _ *Joining) { f.host("arm-1").MachineID = "id-of-x86-1" },
+			"arm-1", "duplicate-machine-id", report.Fail, "x86-1"},
+		"a node's address": {func(f *fixture, _ *Joining) { f.declared("arm-1").NodeIP = "10.99.0.11" },
+			"arm-1", "duplicate-address", report.Fail, "x86-1"},
+		"wrong architecture": {func(f *fixture, _ *Joining) { f.declared("arm-1").Arch = platform.AMD64 },
+			"arm-1", "arch-declared", report.Fail, "the host is"},
+		"newer than the API server": {func(_ *fixture, j *Joining) { j.Version = "v1.35.9" }, "", "version-skew", report.Fail, "v1.35.9"},
+		"three minors older":        {func(_ *fixture, j *Joining) { j.Version = "v1.39.0" }, "", "version-skew", report.Warn, "allows"},
+		"four minors older":         {func(_ *fixture, j *Joining) { j.Version = "v1.40.0" }, "", "version-skew", report.Fail, "at most 3"},
+		"same minor":                {func(*fixture, *Joining) {}, "", "version-skew", report.Pass, "v1.36.1"},
+		"a second control plane": {func(f *fixture, _ *Joining) { controlPlane(f) },
+			"", "quorum", report.Warn, "2 members, of which 0 may be away"},
+		"a third control plane": {func(f *fixture, j *Joining) {
+			controlPlane(f)
+			j.Nodes = append(j.Nodes, facts.Node{Name: "other", ControlPlane: true})
+		}, "", "quorum", report.Pass, "3 members, of which 1 may be away"},
+		"an endpoint that cannot move": {func(f *fixture, _ *Joining) {
+			controlPlane(f)
+			f.cluster.Spec.Kubernetes.Endpoint = "10.99.0.11:6443"
+		}, "", "endpoint", report.Fail, "own address of x86-1"},
+		"such an endpoint, for workers": {func(f *fixture, _ *Joining) { f.cluster.Spec.Kubernetes.Endpoint = "10.99.0.11:6443" },
+			"", "endpoint", report.Pass, "no control plane"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, j := joining()
+			c.change(f, &j)
+			found := false
+			for _, r := range RunJoining(f.cluster, f.hosts, f.bundle, j) {
+				if r.Host == "x86-1" {
+					t.Errorf("the host that is a node already was judged: %+v", r)
+				}
+				if r.Host != c.host || r.Name != c.check {
+					continue
+				}
+				found = true
+				if r.Status != c.status || !strings.Contains(r.Message, c.message) {
+					t.Errorf("%+v, want %s with %q", r, c.status, c.message)
+				}
+			}
+			if !found {
+				t.Errorf("check %s was not run", c.check)
+			}
+		})
+	}
+}

@@ -1,0 +1,357 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/report"
+	"github.com/hybridctl/hybridctl/provision/stack"
+)
+
+// RemoveOptions are Remove's own.
+type RemoveOptions struct {
+	Options
+	Hosts   []string
+	Force   bool          // evict pods that nobody makes anew, and those with local data
+	Timeout time.Duration // of one host's drain; 0 = 5 minutes
+	Offline bool          // the API's side alone: the hosts are not connected to
+	// TakeOut takes a host out of the inventory when it is gone from the cluster; nil = it stays there, and the result says so.
+	TakeOut func(host string) error
+}
+
+// drainFor is how long a host's drain may take unless the user says otherwise.
+const drainFor = 5 * time.Minute
+
+// Remove takes hosts out of the cluster, one after another: their nodes are cordoned and drained, their etcd members removed, their
+// Node objects deleted, and the hosts reset until nothing of hybridctl is left. Whatever stands against it is found out for all hosts
+// before anything is done. It may be run again after any interruption.
+// Errors: ErrRefused, ErrPartial, ErrDeclined, ErrLocked, context.Canceled, or others for the user.
+func Remove(ctx context.Context, o RemoveOptions) (Result, error) {
+	o.Options = o.withDefaults()
+	if o.Timeout == 0 {
+		o.Timeout = drainFor
+	}
+	r := Result{Cluster: o.Cluster.Metadata.Name}
+	store, err := stack.OpenStore(o.StateDir)
+	if err != nil {
+		return r, err
+	}
+	defer store.Close()
+	s, err := open(o.Options)
+	if err != nil {
+		return r, err
+	}
+	s.joining = &joining{}
+	defer s.close()
+
+	reading, cancel := o.stoppable(ctx)
+	defer cancel()
+	leaving, err := s.surveyRemoval(reading, store, o, &r)
+	if err != nil {
+		return r, err
+	}
+	if o.Ask != nil && !o.Ask(r.Plan) {
+		return r, ErrDeclined
+	}
+	unlock, err := s.lock(reading)
+	if err != nil {
+		return r, err
+	}
+	for _, l := range leaving {
+		err = errors.Join(err, s.removeOne(ctx, store, l, o, &r))
+	}
+	err = errors.Join(err, unlock(ctx))
+	r.Hosts = s.hostResultsOf(hostsOf(leaving), r.Changes, "remove "+strings.Join(o.Hosts, " "))
+	switch {
+	case errors.Is(err, ErrLocked), errors.Is(err, context.Canceled):
+		return r, err
+	}
+	return r, partial(err, r.Hosts)
+}
+
+// leaver is a host on its way out.
+type leaver struct {
+	host   inventory.Host
+	node   kube.Node // zero when there is none any more
+	pods   []kube.DrainPod
+	member kube.EtcdMember // zero when it has none
+	ask    string          // the node on which etcd is asked
+	plan   plan.Plan       // what is to be undone on the host
+}
+
+func hostsOf(all []leaver) []inventory.Host {
+	out := make([]inventory.Host, len(all))
+	for i, l := range all {
+		out[i] = l.host
+	}
+	return out
+}
+
+// surveyRemoval finds out what there is to take away, and refuses what must not be.
+func (s *session) surveyRemoval(ctx context.Context, store *stack.Store, o RemoveOptions, r *Result) ([]leaver, error) {
+	if len(o.Hosts) == 0 {
+		return nil, fmt.Errorf("%w: no host was named", ErrRefused)
+	}
+	if err := s.known(o.Hosts); err != nil {
+		return nil, err
+	}
+	nodes, _, err := s.reachCluster(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.avoidMembers(nodes, o.Hosts)
+	leaving := s.leavers(nodes, o.Hosts)
+	if err := controlPlaneStays(nodes, o.Hosts); err != nil {
+		return nil, err
+	}
+	if err := s.findMembers(ctx, nodes, leaving); err != nil {
+		return nil, err
+	}
+	if err := s.findPods(ctx, leaving, o.Force); err != nil {
+		return nil, err
+	}
+	if !o.Offline {
+		if err := s.reachLeavers(ctx, leaving); err != nil {
+			return nil, err
+		}
+	}
+	r.Plan = plan.Plan{Cluster: s.Cluster.Metadata.Name, Part: true}
+	for i := range leaving {
+		l := &leaving[i]
+		l.plan = s.undoing(store, *l, o.Offline)
+		r.Plan.Steps = append(r.Plan.Steps, l.plan.Steps...)
+		r.Plan.Notes = append(r.Plan.Notes, l.describe(o))
+	}
+	return leaving, ctx.Err()
+}
+
+func (s *session) leavers(nodes []kube.Node, names []string) []leaver {
+	var out []leaver
+	for _, h := range s.Cluster.Spec.Hosts { // in the inventory's order, each once
+		if !slices.Contains(names, h.Name) {
+			continue
+		}
+		l := leaver{host: h}
+		if i := slices.IndexFunc(nodes, func(n kube.Node) bool { return n.Name == h.Name }); i >= 0 {
+			l.node = nodes[i]
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+// controlPlaneStays refuses to take the last control plane.
+func controlPlaneStays(nodes []kube.Node, names []string) error {
+	leaves, stays := false, false
+	for _, n := range nodes {
+		if n.ControlPlane {
+			leaves = leaves || slices.Contains(names, n.Name)
+			stays = stays || n.Ready && !slices.Contains(names, n.Name)
+		}
+	}
+	if leaves && !stays {
+		return fmt.Errorf("%w: no control plane that is Ready would be left; \"hybridctl destroy\" takes the whole cluster away", ErrRefused)
+	}
+	return nil
+}
+
+// findMembers finds the hosts' etcd members, and whether etcd can do without them.
+func (s *session) findMembers(ctx context.Context, nodes []kube.Node, leaving []leaver) error {
+	var names []string
+	for _, l := range leaving {
+		if l.node.ControlPlane {
+			names = append(names, l.host.Name)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	ask := ""
+	for _, n := range nodes {
+		if n.ControlPlane && n.Ready && !slices.Contains(names, n.Name) {
+			ask = n.Name
+		}
+	}
+	members, err := s.api.EtcdMembers(ctx, ask)
+	if err != nil {
+		return err
+	}
+	var voters []plan.Voter
+	for _, m := range members {
+		if !m.Learner {
+			voters = append(voters, plan.Voter{Name: m.Name, Healthy: m.Healthy})
+		}
+	}
+	if err := plan.KeepsQuorum(voters, names); err != nil {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	for i := range leaving {
+		l := &leaving[i]
+		for _, m := range members {
+			if l.node.ControlPlane && m.Name == l.host.Name {
+				l.member, l.ask = m, ask
+			}
+		}
+	}
+	return nil
+}
+
+// findPods lists what has to be evicted, and refuses what would be lost, unless it is forced.
+func (s *session) findPods(ctx context.Context, leaving []leaver, force bool) error {
+	var lost []string
+	for i := range leaving {
+		l := &leaving[i]
+		if l.node.Name == "" {
+			continue
+		}
+		pods, err := s.api.DrainPods(ctx, l.host.Name)
+		if err != nil {
+			return err
+		}
+		l.pods = pods
+		for _, p := range pods {
+			if why := p.Loses(); why != "" {
+				lost = append(lost, l.host.Name+": "+why)
+			}
+		}
+	}
+	if len(lost) > 0 && !force {
+		return fmt.Errorf("%w: %s; --force evicts them all the same", ErrRefused, strings.Join(lost, "; "))
+	}
+	return nil
+}
+
+// reachLeavers connects to the hosts. A host that does not answer, or is another machine than the node, is not reset by halves.
+func (s *session) reachLeavers(ctx context.Context, leaving []leaver) error {
+	for _, f := range s.gatherFrom(ctx, hostsOf(leaving)) {
+		i := slices.IndexFunc(leaving, func(l leaver) bool { return l.host.Name == f.Name })
+		node := leaving[i].node
+		const offline = "--offline takes the node out of the cluster alone, and tells what is left on the host"
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case f.Err != nil:
+			return fmt.Errorf("%w: %s was not reached, and nothing was done: %w; %s", ErrRefused, f.Name, f.Err, offline)
+		case node.MachineID != "" && f.MachineID != node.MachineID:
+			return fmt.Errorf("%w: %s answers with the machine-id %s, its node has %s: it is another machine, or was installed anew; %s", ErrRefused, f.Name, f.MachineID, node.MachineID, offline)
+		}
+	}
+	return nil
+}
+
+// undoing is what is to be undone on the host; offline, what the state knows to be there.
+func (s *session) undoing(store *stack.Store, l leaver, offline bool) plan.Plan {
+	if offline {
+		return plan.Plan{Cluster: s.Cluster.Metadata.Name, Part: true}
+	}
+	return plan.RemovalOf(s.Cluster, l.host, s.facts[l.host.Name])
+}
+
+// describe says in one line what is going to happen.
+func (l leaver) describe(o RemoveOptions) string {
+	var parts []string
+	if l.node.Name == "" {
+		parts = append(parts, "it has no node")
+	} else {
+		parts = append(parts, fmt.Sprintf("its node is cordoned, drained of %s and deleted", report.Count(len(l.pods), "pod")))
+	}
+	if l.member.ID != 0 {
+		parts = append(parts, "its etcd member is removed")
+	}
+	if o.Offline {
+		parts = append(parts, "the host itself is left as it is: containerd, kubelet and the pods that run there")
+	} else {
+		parts = append(parts, "the host is reset")
+	}
+	return l.host.Name + ": " + strings.Join(parts, "; ")
+}
+
+// removeOne takes one host out. It stops at the first thing that fails: what comes after would do harm.
+func (s *session) removeOne(ctx context.Context, store *stack.Store, l leaver, o RemoveOptions, r *Result) error {
+	name := l.host.Name
+	do := func(kind string, change report.Action, work func(ctx context.Context) error) error {
+		if stopped(s.Stop) {
+			return fmt.Errorf("interrupted: %w", context.Canceled)
+		}
+		s.event(report.Event{Kind: report.Started, Host: name, Step: kind})
+		start := time.Now()
+		err := work(ctx)
+		c := report.Change{Host: name, Step: name + "/" + kind, Kind: kind, Action: change, Duration: time.Since(start)}
+		e := report.Event{Kind: report.Done, Host: name, Step: kind, Action: change, Err: err}
+		if err != nil {
+			c.Action, c.Error, e.Action = report.Failed, err.Error(), report.Failed
+		}
+		r.Changes = append(r.Changes, c)
+		s.event(e)
+		return err
+	}
+	if l.node.Name != "" {
+		if err := do("cordon", report.Configured, func(ctx context.Context) error { return s.api.Cordon(ctx, name) }); err != nil {
+			return err
+		}
+		if err := do("drain", report.Configured, func(ctx context.Context) error { return s.drain(ctx, l, o.Timeout) }); err != nil {
+			return err
+		}
+	}
+	if l.member.ID != 0 {
+		if err := do("etcd", report.Deleted, func(ctx context.Context) error { return s.api.RemoveEtcdMember(ctx, l.ask, l.member.ID) }); err != nil {
+			return err
+		}
+	}
+	if l.node.Name != "" {
+		if err := do("node", report.Deleted, func(ctx context.Context) error { return s.api.DeleteNode(ctx, name) }); err != nil {
+			return err
+		}
+	}
+	if !o.Offline {
+		changes, err := stack.Destroy(ctx, store, l.plan, s.steps(), stack.Options{Parallel: s.Parallel, Progress: s.Progress, Stop: s.Stop})
+		r.Changes = append(r.Changes, changes...)
+		if err != nil {
+			return err
+		}
+	}
+	if err := store.Forget(ctx, s.Cluster.Metadata.Name, name); err != nil {
+		return err
+	}
+	if o.TakeOut == nil {
+		r.Notes = append(r.Notes, fmt.Sprintf("%s is still in %s: take it out there, or the next up or scale-out joins it again", name, s.Cluster.Path))
+		return nil
+	}
+	return do("inventory", report.Deleted, func(context.Context) error { return o.TakeOut(name) })
+}
+
+// drain evicts the host's pods, those included that came between the survey and the cordon.
+func (s *session) drain(ctx context.Context, l leaver, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	pods, err := s.api.DrainPods(ctx, l.host.Name)
+	if err != nil {
+		return err
+	}
+	err = s.api.Drain(ctx, pods, func(left []kube.Missing) {
+		for _, m := range left {
+			s.event(report.Event{Kind: report.Progress, Host: l.host.Name, Step: "drain", Message: m.String()})
+		}
+	})
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("not done after %s (--timeout): %w; the node stays cordoned", limit, err)
+	}
+	return err
+}
+
+// stopped tells whether the user has asked to end.
+func stopped(stop <-chan struct{}) bool {
+	select {
+	case <-stop:
+		return true
+	default:
+		return false
+	}
+}

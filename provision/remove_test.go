@@ -1,0 +1,183 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/plan"
+)
+
+func (s *sim) remove(host string, change func(*RemoveOptions)) (Result, error) {
+	o := RemoveOptions{Options: s.options(), Hosts: []string{host}}
+	if change != nil {
+		change(&o)
+	}
+	return Remove(context.Background(), o)
+}
+
+// standing is a running cluster of n hosts whose first is a control plane, also for the API.
+func standing(t *testing.T, n int) *sim {
+	t.Helper()
+	s := grown(t, n, n)
+	s.api.controlPlane("host-1")
+	return s
+}
+
+func TestRemove_DrainsDeletesResetsAndForgets(t *testing.T) {
+	s := standing(t, 3)
+	s.api.evictable = map[string][]kube.DrainPod{"host-2": {{Namespace: "a", Name: "b"}, {Namespace: "a", Name: "c"}}}
+	before := s.connections()
+	var asked plan.Plan
+	var out []string
+	r, err := s.remove("host-2", func(o *RemoveOptions) {
+		o.Ask = func(p plan.Plan) bool { asked = p; return true }
+		o.TakeOut = func(host string) error { out = append(out, host); return nil }
+	})
+	if err != nil {
+		t.Fatalf("%v\n%+v", err, r.Changes)
+	}
+	s.wantAlone(before, "host-2")
+	if want := []string{"cordon host-2", "drain 2 pods", "delete host-2", "reset host-2"}; !slices.Equal(s.api.done, want) {
+		t.Errorf("done %q, want %q", s.api.done, want)
+	}
+	if len(asked.Notes) != 1 || !strings.Contains(asked.Notes[0], "drained of 2 pods") {
+		t.Errorf("asked %q", asked.Notes)
+	}
+	h := s.hosts["host-2"]
+	if h.member || len(h.markers) != 0 || !slices.Equal(out, []string{"host-2"}) || s.api.holder != "" {
+		t.Errorf("markers %v, taken out %v, lock %q", h.markers, out, s.api.holder)
+	}
+	// without it up has nothing to do; with it again, scale-out joins it from nothing
+	s.changed()
+	all := s.c.Spec.Hosts
+	s.c.Spec.Hosts = []inventory.Host{all[0], all[2]}
+	if r := mustUp(t, s); r.Plan.Changes() != 0 || s.changed() != 0 {
+		t.Errorf("up planned %d changes", r.Plan.Changes())
+	}
+	s.c.Spec.Hosts = all
+	if _, err := s.scaleOut(nil); err != nil || len(s.api.nodes) != 3 {
+		t.Errorf("%v, %d nodes", err, len(s.api.nodes))
+	}
+}
+
+func TestRemove_RefusedBeforeAnythingIsDone(t *testing.T) {
+	for name, c := range map[string]struct {
+		host   string
+		change func(*sim)
+		want   string
+	}{
+		"unknown":                     {"nobody", func(*sim) {}, `no host "nobody"`},
+		"the last control plane":      {"host-1", func(*sim) {}, "no control plane that is Ready would be left"},
+		"unreachable":                 {"host-2", func(s *sim) { s.fleet.Hosts[1].Refuse() }, "--offline"},
+		"a pod of nobody":             {"host-2", func(s *sim) { s.api.evictable["host-2"] = []kube.DrainPod{{Name: "p", Unmanaged: true}} }, "belongs to no controller"},
+		"a pod with local data":       {"host-2", func(s *sim) { s.api.evictable["host-2"] = []kube.DrainPod{{Name: "p", LocalData: []string{"cache"}}} }, "emptyDir cache"},
+		"another machine at its name": {"host-2", func(s *sim) { s.api.machineID("host-2", "another") }, "another machine"},
+		"etcd without quorum": {"host-1", func(s *sim) {
+			s.api.controlPlane("host-2")
+			s.api.members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}, {ID: 2, Name: "host-2"}}
+		}, "lose its quorum"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := standing(t, 3)
+			s.api.evictable = map[string][]kube.DrainPod{}
+			c.change(s)
+			_, err := s.remove(c.host, nil)
+			if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want %q", err, c.want)
+			}
+			if len(s.api.done) > 0 || s.changed() != 0 || s.api.held > 0 {
+				t.Errorf("done all the same: %q", s.api.done)
+			}
+		})
+	}
+}
+
+func TestRemove_ForceEvictsWhatIsLost(t *testing.T) {
+	s := standing(t, 2)
+	s.api.evictable = map[string][]kube.DrainPod{"host-2": {{Name: "p", Unmanaged: true}}}
+	if _, err := s.remove("host-2", func(o *RemoveOptions) { o.Force = true }); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRemove_OfflineConnectsToNobodyAndSaysWhatIsLeft(t *testing.T) {
+	s := standing(t, 3)
+	s.fleet.Hosts[1].Refuse()
+	before := s.connections()
+	var asked plan.Plan
+	r, err := s.remove("host-2", func(o *RemoveOptions) {
+		o.Offline = true
+		o.Ask = func(p plan.Plan) bool { asked = p; return true }
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.wantAlone(before)
+	if want := []string{"cordon host-2", "drain 0 pods", "delete host-2"}; !slices.Equal(s.api.done, want) {
+		t.Errorf("done %q, want %q", s.api.done, want)
+	}
+	if !strings.Contains(asked.Notes[0], "left as it is") || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "still in") {
+		t.Errorf("asked %q, notes %q", asked.Notes, r.Notes)
+	}
+	s.c.Spec.Hosts = slices.Delete(slices.Clone(s.c.Spec.Hosts), 1, 2)
+	s.changed()
+	if r := mustUp(t, s); r.Plan.Changes() != 0 {
+		t.Errorf("up planned %d changes", r.Plan.Changes())
+	}
+}
+
+func TestRemove_BudgetInTheWayEndsInTimeAndGoesNoFurther(t *testing.T) {
+	s := standing(t, 2)
+	s.api.evictable = map[string][]kube.DrainPod{"host-2": {{Namespace: "a", Name: "p"}}}
+	s.api.guarded = true
+	r, err := s.remove("host-2", func(o *RemoveOptions) { o.Timeout = time.Millisecond })
+	if !errors.Is(err, ErrPartial) || !strings.Contains(r.Hosts[0].Error, "pod a/p: budget") || !strings.Contains(r.Hosts[0].Next, "hybridctl remove host-2 -f") {
+		t.Errorf("error %v, host %+v", err, r.Hosts)
+	}
+	if !slices.Equal(s.api.done, []string{"cordon host-2"}) || s.changed() != 0 || s.api.holder != "" {
+		t.Errorf("done %q", s.api.done)
+	}
+	s.api.guarded = false
+	if _, err := s.remove("host-2", nil); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRemove_ControlPlaneLeavesEtcdFirst(t *testing.T) {
+	s := standing(t, 3)
+	s.api.controlPlane("host-3")
+	s.c.Spec.Hosts[2].Role = inventory.ControlPlane
+	s.api.members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}, {ID: 3, Name: "host-3", Healthy: true}}
+	before := s.connections()
+	if _, err := s.remove("host-3", nil); err != nil {
+		t.Fatal(err)
+	}
+	s.wantAlone(before, "host-3")
+	if want := []string{"cordon host-3", "drain 0 pods", "etcd member 3 asked on host-1", "delete host-3", "reset host-3"}; !slices.Equal(s.api.done, want) {
+		t.Errorf("done %q, want %q", s.api.done, want)
+	}
+}
+
+func TestRemove_InterruptedBetweenNodeAndResetIsFinished(t *testing.T) {
+	s := standing(t, 2)
+	s.hosts["host-2"].fail["reset"] = "the disk is away"
+	if _, err := s.remove("host-2", nil); !errors.Is(err, ErrPartial) {
+		t.Fatalf("error %v", err)
+	}
+	if len(s.api.nodes) != 1 {
+		t.Errorf("%d nodes", len(s.api.nodes))
+	}
+	delete(s.hosts["host-2"].fail, "reset")
+	if _, err := s.remove("host-2", nil); err != nil {
+		t.Fatal(err)
+	}
+	if h := s.hosts["host-2"]; h.member || len(h.markers) != 0 {
+		t.Errorf("markers %v", h.markers)
+	}
+}

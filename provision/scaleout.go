@@ -1,0 +1,239 @@
+package provision
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/hybridctl/hybridctl/provision/conformance"
+	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/platform"
+	"github.com/hybridctl/hybridctl/provision/preflight"
+	"github.com/hybridctl/hybridctl/provision/report"
+	"github.com/hybridctl/hybridctl/provision/stack"
+)
+
+// ScaleOutOptions are ScaleOut's own.
+type ScaleOutOptions struct {
+	Options
+	Hosts       []string      // names in the inventory; nil = every host that is no node yet
+	Arch        platform.Arch // only hosts that have it, by fact; "" = any
+	Guard       bool          // new nodes take no ordinary pods until they are proven
+	Audit       AuditMode     // "" = off
+	Conformance ConformanceMode
+	Proof       ConformanceOptions // how, but for Options, Scenario, Nodes and Quick
+}
+
+// ScaleOut joins the inventory's hosts that are no nodes yet to the running cluster. It connects to those alone: what it must know of the
+// others, the API server tells. Result.Nothing says why when there is nothing to do.
+// Errors: ErrRefused, ErrPreflight, ErrPartial, ErrDeclined, ErrLocked, ErrBundle, ErrConformance, context.Canceled, or others for the user.
+func ScaleOut(ctx context.Context, o ScaleOutOptions) (Result, error) {
+	o.Options = o.withDefaults()
+	o.Proof.ReportDir = ReportDir(o.Options, o.Proof.ReportDir)
+	if o.Guard && (o.Conformance == "" || o.Conformance == ConformanceOff) {
+		return Result{}, fmt.Errorf("%w: a guard goes when the nodes are proven, and with --conformance=off nothing is", ErrRefused)
+	}
+	r := Result{Cluster: o.Cluster.Metadata.Name}
+	store, err := stack.OpenStore(o.StateDir)
+	if err != nil {
+		return r, err
+	}
+	defer store.Close()
+	s, err := open(o.Options)
+	if err != nil {
+		return r, err
+	}
+	s.joining = &joining{guard: o.Guard}
+	defer s.close()
+
+	reading, cancel := o.stoppable(ctx)
+	defer cancel()
+	hosts, err := s.surveyGrowth(reading, store, o, &r)
+	if err != nil || len(hosts) == 0 {
+		return r, err
+	}
+	if err := s.confirm(r.Plan); err != nil {
+		return r, err
+	}
+	if o.Proof.before, err = s.podsBefore(reading, o.Conformance); err != nil {
+		return r, err
+	}
+	unlock, err := s.lock(reading)
+	if err != nil {
+		return r, err
+	}
+	failed, err := s.grow(ctx, store, hosts, &r)
+	lost := unlock(ctx)
+	switch {
+	case errors.Is(lost, ErrLocked):
+		return r, lost
+	case err != nil:
+		return r, err
+	}
+	failed = errors.Join(failed, lost)
+	failed = errors.Join(failed, s.waitReady(reading, &r))
+	r.Hosts = s.hostResultsOf(hosts, r.Changes, "scale-out")
+	o.Proof.Scenario, o.Proof.Nodes = string(conformance.ScaleOut), s.members(r.Changes)
+	var proof error
+	if len(o.Proof.Nodes) > 0 && reading.Err() == nil {
+		proof = s.prove(reading, o.Conformance, o.Proof, &r) // also of those that came in while others failed
+		failed = errors.Join(failed, s.letIn(reading, o.Proof.Nodes, proof, &r))
+	}
+	if err := partial(failed, r.Hosts); err != nil {
+		return r, err
+	}
+	return r, proof
+}
+
+// grow carries the plan out and keeps the kubeconfig. failed are steps that did not succeed; err ends the run.
+func (s *session) grow(ctx context.Context, store *stack.Store, hosts []inventory.Host, r *Result) (failed, err error) {
+	r.Changes, failed = s.carryOut(ctx, store, r.Plan)
+	r.Hosts = s.hostResultsOf(hosts, r.Changes, "scale-out")
+	if errors.Is(failed, context.Canceled) {
+		return nil, failed
+	}
+	r.Kubeconfig, err = s.saveKubeconfig()
+	return failed, err
+}
+
+// surveyGrowth finds the hosts that are to join and plans for them. None: r says why.
+func (s *session) surveyGrowth(ctx context.Context, store *stack.Store, o ScaleOutOptions, r *Result) ([]inventory.Host, error) {
+	if err := s.known(o.Hosts); err != nil {
+		return nil, err
+	}
+	if err := s.openBundle(); err != nil {
+		return nil, err
+	}
+	in, err := s.files()
+	if err != nil {
+		return nil, err
+	}
+	nodes, version, err := s.reachCluster(ctx)
+	if err != nil {
+		return nil, err
+	}
+	in.API = s.observed(nodes)
+	hosts := plan.Candidates(s.Cluster, in.API.Nodes, store.Unfinished, o.Hosts)
+	if len(hosts) == 0 {
+		r.Nothing = nothingToJoin(o.Hosts)
+		return nil, nil
+	}
+	in.Hosts = s.gatherFrom(ctx, hosts)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if o.Arch != "" {
+		all := hosts
+		if hosts = plan.OfArch(all, in.Hosts, o.Arch); len(hosts) == 0 {
+			r.Nothing = fmt.Sprintf("no host of architecture %s is waiting to join; those that are: %s", o.Arch, s.archsOf(all))
+			return nil, nil
+		}
+	}
+	in.Only = names(hosts)
+	j := preflight.Joining{Hosts: in.Only, Nodes: in.API.Nodes, Version: version}
+	if hashes := s.api.CAHashes(); len(hashes) > 0 {
+		j.CACertHash = hashes[0]
+	}
+	s.readCephKeys(ctx)
+	in.CephKeys = s.cephKeys
+	audited, err := s.audit(ctx, o.Audit, hosts, nodes)
+	if err != nil {
+		return nil, err
+	}
+	check := func() error {
+		j.Ceph = s.ceph
+		r.Checks = append(report.Problems(preflight.RunJoining(s.Cluster, in.Hosts, in.Bundle, j)), audited...)
+		if len(preflight.Blocking(r.Checks)) > 0 {
+			return ErrPreflight
+		}
+		return nil
+	}
+	if err := check(); err != nil {
+		return nil, err
+	}
+	if r.Plan, err = plan.Build(in); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBundle, err)
+	}
+	if asked := s.cephHosts(&r.Plan); len(asked) > 0 {
+		s.probeCeph(ctx, asked)
+		if err := cmp.Or(ctx.Err(), check()); err != nil {
+			return nil, err
+		}
+	}
+	return hosts, nil
+}
+
+// reachCluster asks the API server for the nodes that are there, and for its version.
+func (s *session) reachCluster(ctx context.Context) ([]kube.Node, string, error) {
+	if err := s.useKept(ctx); err != nil {
+		return nil, "", err
+	}
+	nodes, err := s.api.Nodes(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	s.chooseMember(nodes)
+	version, err := s.api.Version(ctx)
+	return nodes, version, err
+}
+
+// known refuses names that are not in the inventory.
+func (s *session) known(hosts []string) error {
+	for _, name := range hosts {
+		if _, ok := s.Cluster.Host(name); !ok {
+			return fmt.Errorf("%w: %s has no host %q; it has %s", ErrRefused, s.Cluster.Path, name, some(names(s.Cluster.Spec.Hosts)))
+		}
+	}
+	return nil
+}
+
+func nothingToJoin(asked []string) string {
+	if len(asked) > 0 {
+		return some(asked) + ": in the cluster already"
+	}
+	return "every host of the inventory is a node already"
+}
+
+// archsOf lists hosts with the architectures that they have.
+func (s *session) archsOf(hosts []inventory.Host) string {
+	var out []string
+	for _, h := range hosts {
+		is := s.facts[h.Name].Arch.String()
+		if s.facts[h.Name].Err != nil {
+			is = "not reached"
+		}
+		out = append(out, fmt.Sprintf("%s (%s)", h.Name, is))
+	}
+	return some(out)
+}
+
+// some joins the first of many words.
+func some(words []string) string {
+	const most = 10
+	if len(words) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(words[:most], ", "), len(words)-most)
+	}
+	return strings.Join(words, ", ")
+}
+
+func names(hosts []inventory.Host) []string {
+	out := make([]string, len(hosts))
+	for i, h := range hosts {
+		out[i] = h.Name
+	}
+	return out
+}
+
+// podsBefore are the pods of the cluster before anything joins, for check G.
+func (s *session) podsBefore(ctx context.Context, mode ConformanceMode) ([]kube.Pod, error) {
+	if mode == "" || mode == ConformanceOff {
+		return nil, nil
+	}
+	pods, err := s.api.Pods(ctx, "", "")
+	return slices.Concat([]kube.Pod{}, pods), err // none is not the same as not known
+}

@@ -1,0 +1,346 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/platform"
+	"github.com/hybridctl/hybridctl/provision/remote/remotetest"
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+// grown is a fleet of n hosts whose first old ones are a running cluster; the others have just been added to the inventory.
+func grown(t testing.TB, n, old int) *sim {
+	t.Helper()
+	s := newSim(t, n, remotetest.Options{})
+	all := s.c.Spec.Hosts
+	s.c.Spec.Hosts = all[:old]
+	if _, err := s.up(); err != nil {
+		t.Fatal(err)
+	}
+	s.c.Spec.Hosts = all
+	s.changed()
+	return s
+}
+
+func (s *sim) scaleOut(change func(*ScaleOutOptions)) (Result, error) {
+	o := ScaleOutOptions{Options: s.options()}
+	if change != nil {
+		change(&o)
+	}
+	return ScaleOut(context.Background(), o)
+}
+
+// connections counts what each host was asked: connections and commands.
+func (s *sim) connections() map[string]int {
+	out := map[string]int{}
+	for _, h := range s.fleet.Hosts {
+		st := h.Stats()
+		out[h.Name] = int(st.Connections) + int(st.Execs)
+	}
+	return out
+}
+
+// wantAlone fails the test when a host that was not named has been connected to since.
+func (s *sim) wantAlone(before map[string]int, touched ...string) {
+	s.t.Helper()
+	for name, n := range s.connections() {
+		if n != before[name] && !slices.Contains(touched, name) {
+			s.t.Errorf("%s was connected to: %d connections and commands", name, n-before[name])
+		}
+		if n == before[name] && slices.Contains(touched, name) {
+			s.t.Errorf("%s was not connected to", name)
+		}
+	}
+}
+
+func TestScaleOut_ConnectsToNewHostsAlone(t *testing.T) {
+	s := grown(t, 5, 3)
+	before := s.connections()
+	r, err := s.scaleOut(nil)
+	if err != nil {
+		t.Fatalf("%v\n%+v", err, r.Changes)
+	}
+	s.wantAlone(before, "host-4", "host-5")
+	if len(s.api.nodes) != 5 || len(r.Hosts) != 2 || len(s.api.tokens) != 0 || s.api.made != 2 {
+		t.Errorf("%d nodes, results of %d hosts, %d tokens left, %d made by both runs", len(s.api.nodes), len(r.Hosts), len(s.api.tokens), s.api.made)
+	}
+	s.changed()
+	// up finds everything in place, and the state complete
+	before = s.connections()
+	if r := mustUp(t, s); r.Plan.Changes() != 0 || s.changed() != 0 {
+		t.Errorf("up planned %d changes after the scale-out", r.Plan.Changes())
+	}
+	for name, n := range s.connections() {
+		if n-before[name] != 2 { // a connection and the facts: an engine run or another would show
+			t.Errorf("%s: up took %d connections and commands", name, n-before[name])
+		}
+	}
+	// and there is nothing left to do
+	before = s.connections()
+	r, err = s.scaleOut(nil)
+	if err != nil || r.Nothing == "" {
+		t.Errorf("error %v, %q", err, r.Nothing)
+	}
+	s.wantAlone(before)
+}
+
+func TestScaleOut_WithoutStateTheKubeconfigComesOverOneConnection(t *testing.T) {
+	s := grown(t, 4, 3)
+	if err := os.RemoveAll(s.state); err != nil {
+		t.Fatal(err)
+	}
+	before := s.connections()
+	if _, err := s.scaleOut(nil); err != nil {
+		t.Fatal(err)
+	}
+	s.wantAlone(before, "host-1", "host-4")
+	if _, err := os.Stat(filepath.Join(s.state, kubeconfigFile)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestScaleOut_ReachesTheAPIThroughOneControlPlane(t *testing.T) {
+	s := grown(t, 5, 4)
+	s.c.Spec.Hosts[2].Role = inventory.ControlPlane // another way, which is not needed
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	before := s.connections()
+	_, err = s.scaleOut(func(o *ScaleOutOptions) {
+		o.newAPI = func(_ []byte, k kube.Options) (api, error) {
+			for range 3 { // as an API whose endpoint does not answer directly
+				c, err := k.Dial(context.Background(), "tcp", l.Addr().String())
+				if err != nil {
+					return nil, err
+				}
+				c.Close()
+			}
+			return s.api, nil
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.wantAlone(before, "host-1", "host-5")
+}
+
+func TestScaleOut_Selection(t *testing.T) {
+	for name, c := range map[string]struct {
+		change  func(*ScaleOutOptions)
+		touched []string
+		joined  []string
+		nothing string
+		refused string
+	}{
+		"by name":                   {func(o *ScaleOutOptions) { o.Hosts = []string{"host-4"} }, []string{"host-4"}, []string{"host-4"}, "", ""},
+		"by architecture":           {func(o *ScaleOutOptions) { o.Arch = platform.ARM64 }, []string{"host-3", "host-4"}, []string{"host-4"}, "", ""},
+		"a node already":            {func(o *ScaleOutOptions) { o.Hosts = []string{"host-2"} }, nil, nil, "host-2: in the cluster already", ""},
+		"none of that architecture": {func(o *ScaleOutOptions) { o.Arch, o.Hosts = platform.ARM64, []string{"host-3"} }, []string{"host-3"}, nil, "host-3 (amd64)", ""},
+		"not in the inventory":      {func(o *ScaleOutOptions) { o.Hosts = []string{"nobody"} }, nil, nil, "", `has no host "nobody"; it has host-1, host-2`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := grown(t, 4, 2)
+			before := s.connections()
+			r, err := s.scaleOut(c.change)
+			if c.refused != "" {
+				if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), c.refused) {
+					t.Errorf("error %v", err)
+				}
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			s.wantAlone(before, c.touched...)
+			if !strings.Contains(r.Nothing, c.nothing) || (r.Nothing == "") != (c.nothing == "") {
+				t.Errorf("nothing to do: %q", r.Nothing)
+			}
+			var joined []string
+			for _, h := range r.Hosts {
+				joined = append(joined, h.Name)
+			}
+			if !slices.Equal(joined, c.joined) || len(s.api.nodes) != 2+len(joined) {
+				t.Errorf("joined %v, %d nodes", joined, len(s.api.nodes))
+			}
+		})
+	}
+}
+
+func TestScaleOut_NoCluster(t *testing.T) {
+	s := newSim(t, 2, remotetest.Options{AllowUnknown: true})
+	s.hosts["host-1"].fail["admin.conf"] = "cat: no such file"
+	if _, err := s.scaleOut(nil); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "hybridctl up -f") {
+		t.Errorf("error %v", err)
+	}
+	if s.changed() != 0 {
+		t.Error("something was written")
+	}
+}
+
+func TestScaleOut_FailingHostLeavesTheOthersJoinedAndIsFinishedLater(t *testing.T) {
+	s := grown(t, 5, 2)
+	s.hosts["host-4"].fail["kubeadm"] = "the moon is in the way"
+	s.fleet.Hosts[4].Refuse()
+	r, err := s.scaleOut(nil)
+	if !errors.Is(err, ErrPartial) || !strings.Contains(err.Error(), "2 of 3 hosts") {
+		t.Fatalf("error %v", err)
+	}
+	for _, h := range r.Hosts {
+		if bad := h.Name != "host-3"; (h.Error != "") != bad || bad && !strings.Contains(h.Next, "hybridctl scale-out -f") {
+			t.Errorf("%+v", h)
+		}
+	}
+	if len(s.api.nodes) != 3 || len(s.api.tokens) != 0 {
+		t.Errorf("%d nodes, %d tokens left", len(s.api.nodes), len(s.api.tokens))
+	}
+	delete(s.hosts["host-4"].fail, "kubeadm")
+	s.fleet.Hosts[4].Start()
+	before := s.connections()
+	s.changed()
+	if _, err := s.scaleOut(nil); err != nil {
+		t.Fatal(err)
+	}
+	s.wantAlone(before, "host-4", "host-5")
+	if w := s.hosts["host-4"].writes; len(w) != 1 || !strings.HasPrefix(w[0], "kubeadm") {
+		t.Errorf("finished steps were done again: %q", w)
+	}
+}
+
+// TestScaleOut_HostCutOffAfterItsJoin: its node is there, and yet it is not finished.
+func TestScaleOut_HostCutOffAfterItsJoin(t *testing.T) {
+	s := grown(t, 3, 2)
+	s.api.refuse = map[string]error{"host-3": errors.New("the API server is away")}
+	if _, err := s.scaleOut(nil); !errors.Is(err, ErrPartial) {
+		t.Fatalf("error %v", err)
+	}
+	if len(s.api.nodes) != 3 {
+		t.Fatalf("%d nodes", len(s.api.nodes))
+	}
+	s.api.refuse = nil
+	r, err := s.scaleOut(nil)
+	if err != nil || r.Nothing != "" {
+		t.Fatalf("error %v, nothing %q", err, r.Nothing)
+	}
+	if r, err := s.scaleOut(nil); err != nil || r.Nothing == "" {
+		t.Errorf("error %v, nothing %q", err, r.Nothing)
+	}
+}
+
+func TestScaleOut_AnotherClustersNodeIsRefusedAndNothingWritten(t *testing.T) {
+	s := grown(t, 4, 2)
+	s.hosts["host-3"].member = true // kubeadm joined it somewhere, and hybridctl knows nothing of that
+	before := s.connections()
+	r, err := s.scaleOut(nil)
+	if !errors.Is(err, ErrPreflight) {
+		t.Fatalf("error %v", err)
+	}
+	if !slices.ContainsFunc(r.Checks, func(c report.Check) bool {
+		return c.Host == "host-3" && c.Name == "other-cluster" && c.Status == report.Fail && strings.Contains(c.Message, "https://192.0.2.1:6443")
+	}) {
+		t.Errorf("checks %+v", r.Checks)
+	}
+	s.wantAlone(before, "host-3", "host-4")
+	if s.changed() != 0 || len(s.api.nodes) != 2 {
+		t.Error("something was written")
+	}
+}
+
+func TestScaleOut_DeclinedWritesNothing(t *testing.T) {
+	s := grown(t, 3, 2)
+	var asked plan.Plan
+	_, err := s.scaleOut(func(o *ScaleOutOptions) { o.Ask = func(p plan.Plan) bool { asked = p; return false } })
+	if !errors.Is(err, ErrDeclined) || s.changed() != 0 {
+		t.Errorf("error %v", err)
+	}
+	for _, step := range asked.Steps {
+		if step.Host != "host-3" {
+			t.Errorf("the plan has %s", step.ID)
+		}
+	}
+}
+
+func TestScaleOut_PodsAreListedBeforeAnythingJoins(t *testing.T) {
+	s := grown(t, 4, 2)
+	r, err := s.scaleOut(func(o *ScaleOutOptions) { o.Conformance = ConformanceFull })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(s.api.snapshots, []int{2}) {
+		t.Errorf("the pods were listed when there were %v nodes, want once with the 2 of before", s.api.snapshots)
+	}
+	if r.NotProven == "" {
+		t.Error("the bundle has no probe, and nothing says so")
+	}
+}
+
+func TestScaleOut_GuardIsOfTheRunAndNotOfTheStep(t *testing.T) {
+	s := grown(t, 3, 2)
+	if _, err := s.scaleOut(func(o *ScaleOutOptions) { o.Guard = true }); !errors.Is(err, ErrRefused) {
+		t.Errorf("a guard without a proof: %v", err)
+	}
+	r, err := s.scaleOut(func(o *ScaleOutOptions) { o.Guard, o.Conformance = true, ConformanceQuick })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(s.hosts["host-3"].config, guardTaint.Key) {
+		t.Errorf("kubeadm was told\n%s", s.hosts["host-3"].config)
+	}
+	// the bundle has no probe: nothing was proven, and the guard stays
+	if len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "kubectl taint nodes host-3 hybridctl.dev/not-proven-") || len(s.api.done) > 0 {
+		t.Errorf("notes %q, done %q", r.Notes, s.api.done)
+	}
+	if r := mustUp(t, s); r.Plan.Changes() != 0 || len(r.Plan.Notes) > 0 {
+		t.Errorf("up plans %d changes, notes %q", r.Plan.Changes(), r.Plan.Notes)
+	}
+}
+
+func TestScaleOut_GuardGoesWithTheProof(t *testing.T) {
+	s := &session{joining: &joining{guard: true}}
+	api := newFakeAPI()
+	s.api = api
+	var r Result
+	if err := s.letIn(context.Background(), []string{"a", "b"}, nil, &r); err != nil || len(r.Notes) > 0 {
+		t.Errorf("%v, %q", err, r.Notes)
+	}
+	if !slices.Equal(api.done, []string{"untaint a hybridctl.dev/not-proven", "untaint b hybridctl.dev/not-proven"}) {
+		t.Errorf("done %q", api.done)
+	}
+	api.done = nil
+	if err := s.letIn(context.Background(), []string{"a"}, ErrConformance, &r); err != nil || len(r.Notes) != 1 || len(api.done) > 0 {
+		t.Errorf("%v, %q, done %q", err, r.Notes, api.done)
+	}
+}
+
+func TestScaleOut_ProofIsOfTheNewNodesAndTouchesNoOther(t *testing.T) {
+	s := grown(t, 4, 2)
+	before := s.connections()
+	session, err := open(s.options().withDefaults())
+	if err != nil {
+		t.Fatal(err)
+	}
+	session.joining = &joining{}
+	defer session.close()
+	if err := session.openBundle(); err != nil {
+		t.Fatal(err)
+	}
+	session.gatherFrom(context.Background(), s.c.Spec.Hosts[3:])
+	pods := []kube.Pod{{Name: "old"}}
+	c := session.conformanceOptions(context.Background(), ConformanceOptions{Scenario: "scale-out", Nodes: []string{"host-4"}, before: pods}, nil)
+	if len(c.Machines) != 1 || c.Machines["host-4"] == nil || !strings.Contains(c.NoMachine["host-1"], "was a node before") {
+		t.Errorf("machines %v, none for %v", c.Machines, c.NoMachine)
+	}
+	if len(c.Before) != 1 || !slices.Equal(c.NewNodes, []string{"host-4"}) {
+		t.Errorf("before %v, new %v", c.Before, c.NewNodes)
+	}
+	s.wantAlone(before, "host-4")
+}
