@@ -88,3 +88,46 @@ func peakMB(b *testing.B) float64 {
 	b.Fatal("no VmHWM in /proc/self/status")
 	return 0
 }
+
+// BenchmarkScaleOut joins one host to clusters of very different sizes. What must not grow with the cluster: connections to the hosts
+// that are nodes already, which are none, and the time.
+func BenchmarkScaleOut(b *testing.B) {
+	for _, n := range []int{10, 100, 1000} {
+		b.Run(fmt.Sprintf("members=%d", n), func(b *testing.B) { benchmarkScaleOut(b, n) })
+	}
+}
+
+func benchmarkScaleOut(b *testing.B, members int) {
+	s := newSim(b, members+1, remotetest.Options{})
+	all := s.c.Spec.Hosts
+	s.c.Spec.Hosts = all[:members]
+	if _, err := s.up(); err != nil {
+		b.Fatal(err)
+	}
+	s.c.Spec.Hosts = all
+	name := all[members].Name
+	var old int
+	b.ResetTimer()
+	for range b.N {
+		before := s.connections()
+		if _, err := s.scaleOut(nil); err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		for host, n := range s.connections() {
+			if host != name {
+				old += n - before[host]
+			}
+		}
+		if _, err := s.remove(name, nil); err != nil { // for the next round
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+	b.StopTimer()
+	b.ReportMetric(float64(old), "conns-to-old")
+	b.ReportMetric(peakMB(b), "peak-MB")
+	if old != 0 {
+		b.Errorf("%d connections to hosts that were nodes already", old)
+	}
+}
