@@ -266,12 +266,9 @@ func ConformanceClean(ctx context.Context, o Options) ([]string, error) {
 	defer s.close()
 	ctx, cancel := s.stoppable(ctx)
 	defer cancel()
-	ids, err := conformance.Runs(ctx, s.api)
-	if err != nil {
-		return nil, err
-	}
 	machines, _ := s.machines()
-	var errs []error
+	ids, err := conformance.Runs(ctx, s.api, machines)
+	errs := []error{err}
 	for _, id := range ids {
 		errs = append(errs, conformance.Clean(ctx, s.api, machines, id))
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -14,19 +16,30 @@ import (
 // namespacePrefix is what the runs' namespaces are called, before the run's ID.
 const namespacePrefix = "hybridctl-conformance-"
 
-// Runs lists the IDs of runs that have left something in the cluster.
-func Runs(ctx context.Context, api API) ([]string, error) {
+// Runs lists the IDs of runs that have left something in the cluster or on hosts, sorted. The IDs are complete but for what the
+// error is about.
+func Runs(ctx context.Context, api API, machines map[string]Machine) ([]string, error) {
 	names, err := api.Namespaces(ctx, RunLabel)
 	if err != nil {
 		return nil, err
 	}
-	var ids []string
+	found := map[string]bool{}
 	for _, n := range names {
 		if id, ok := strings.CutPrefix(n, namespacePrefix); ok {
-			ids = append(ids, id)
+			found[id] = true
 		}
 	}
-	return ids, nil
+	var errs []error
+	for name, m := range machines {
+		ids, err := m.Dirs(ctx, hostDirs)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+		}
+		for _, id := range ids {
+			found[id] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(found)), errors.Join(errs...)
 }
 
 // How long cleaning up may take after a run has ended, however it ended: a namespace goes when the kubelets have ended its pods, and

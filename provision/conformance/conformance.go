@@ -53,6 +53,8 @@ type Machine interface {
 	// DropUDP throws away the datagrams that come from an address to a port, until undo: for self-tests.
 	DropUDP(ctx context.Context, from string, port int) (undo func(context.Context) error, err error)
 	MakeDir(ctx context.Context, path string) error
+	// Dirs are the names of the directories in one; none when it is not there.
+	Dirs(ctx context.Context, path string) ([]string, error)
 	WriteFile(ctx context.Context, path, text string) error
 	// ReadFile returns a file's text and its device and inode, "device:inode".
 	ReadFile(ctx context.Context, path string) (text, id string, err error)

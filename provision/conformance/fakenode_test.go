@@ -52,6 +52,18 @@ func (n *fakeNode) MakeDir(ctx context.Context, path string) error {
 	return errors.Join(n.reach(ctx), os.MkdirAll(n.path(path), 0o755))
 }
 
+func (n *fakeNode) Dirs(ctx context.Context, path string) ([]string, error) {
+	entries, err := os.ReadDir(n.path(path))
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	var out []string
+	for _, e := range entries {
+		out = append(out, e.Name())
+	}
+	return out, errors.Join(n.reach(ctx), err)
+}
+
 func (n *fakeNode) WriteFile(ctx context.Context, path, text string) error {
 	if err := n.reach(ctx); err != nil {
 		return err

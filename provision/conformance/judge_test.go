@@ -30,7 +30,7 @@ var wrongs = []struct {
 }{
 	{"no answer", func(a *probe.Attempt) { a.Reply, a.Error = nil, "no answer in time" }, "no answer in time"},
 	{"nothing at all", func(a *probe.Attempt) { a.Reply = nil }, "there was no answer"},
-	{"version", func(a *probe.Attempt) { a.Reply.Version++ }, "speaks version 2, not 1"},
+	{"version", func(a *probe.Attempt) { a.Reply.Version++ }, fmt.Sprintf("speaks version %d, not %d", probe.Version+1, probe.Version)},
 	{"another pod", func(a *probe.Attempt) { a.Reply.UID, a.Reply.Pod, a.Reply.Node = "uid-b", "b-0", "x86-1" }, "another pod answered: b-0 (uid-b) on x86-1"},
 	{"pod of an earlier run of the same name", func(a *probe.Attempt) { a.Reply.UID = "" }, "another pod answered"},
 	{"node", func(a *probe.Attempt) { a.Reply.Node = "arm-2" }, "says it is on arm-2, not on arm-1"},

@@ -67,7 +67,7 @@ func onDone(check string, act func()) func(report.Event) {
 func TestRun_ANodeGoesAway(t *testing.T) {
 	c := newFake(t, amd64, arm64, arm64)
 	o := c.options()
-	o.pace.rulesLag, o.pace.answer = 100*time.Millisecond, 300*time.Millisecond
+	o.pace.rulesLag, o.pace.start, o.pace.answer = 100*time.Millisecond, 300*time.Millisecond, 300*time.Millisecond
 	o.pace.attempt, o.pace.stream = time.Second, 2*time.Second
 	o.Patience = time.Second
 	c.onExec = func(pod, _ string) error {

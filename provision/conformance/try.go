@@ -21,10 +21,11 @@ type pace struct {
 	answer     time.Duration // how long after the time of its order an agent may answer
 	rulesLag   time.Duration
 	rulesPause time.Duration
+	volume     int // bytes that are written to a volume
 }
 
 // usual is the pace outside tests.
-var usual = pace{attempt: 5 * time.Second, stream: 40 * time.Second, start: 2 * time.Minute, answer: 30 * time.Second, rulesLag: 60 * time.Second, rulesPause: 500 * time.Millisecond}
+var usual = pace{attempt: 5 * time.Second, stream: 40 * time.Second, start: 2 * time.Minute, answer: 30 * time.Second, rulesLag: 60 * time.Second, rulesPause: 500 * time.Millisecond, volume: 64 << 20}
 
 // tries says how each kind of cell is found out.
 var tries = map[kind]func(*run, context.Context, Cell) outcome{

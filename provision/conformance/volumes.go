@@ -37,12 +37,11 @@ type StorageClass struct {
 	Without   map[string]string // by node name, why the driver is not wanted there
 }
 
-// The sizes of S9: of a claim (xfs wants 300 MiB), of a claim that has grown, and how much is written, in bytes.
+// The sizes of S9: of a claim (xfs wants 300 MiB), and of one that has grown; and how many lines each writer of a shared volume appends.
 const (
 	claimSize   = "512Mi"
 	grownSize   = "1Gi"
-	volumeSize  = 64 << 20
-	sharedLines = 100 // lines that each writer appends
+	sharedLines = 100
 )
 
 // Where pods find their volume.
@@ -256,7 +255,7 @@ func (r *run) tryMoves(ctx context.Context, c Cell) outcome {
 			return failed("%v", err)
 		}
 		nonce := r.nonces(Cell{Check: c.Check, Name: c.Name, Src: c.Src, Dst: c.Dst, times: 1})
-		wrote, err := writer.ask(ctx, probe.Order{Op: probe.OpFill, Path: v.file(), Nonces: nonce, Size: volumeSize, TimeoutMillis: int(fillTime.Milliseconds())})
+		wrote, err := writer.ask(ctx, probe.Order{Op: probe.OpFill, Path: v.file(), Nonces: nonce, Size: r.pace.volume, TimeoutMillis: int(fillTime.Milliseconds())})
 		if err != nil {
 			return failed("write on %s: %v", c.Src, err)
 		}
@@ -267,7 +266,7 @@ func (r *run) tryMoves(ctx context.Context, c Cell) outcome {
 		if err != nil {
 			return failed("%v", err)
 		}
-		read, err := reader.ask(ctx, probe.Order{Op: probe.OpSum, Path: v.file(), Size: volumeSize, TimeoutMillis: int(fillTime.Milliseconds())})
+		read, err := reader.ask(ctx, probe.Order{Op: probe.OpSum, Path: v.file(), Size: r.pace.volume, TimeoutMillis: int(fillTime.Milliseconds())})
 		if err != nil {
 			return failed("read on %s: %v", c.Dst, err)
 		}

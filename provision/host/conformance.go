@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -22,6 +23,18 @@ func (h *Host) MakeDir(ctx context.Context, path string) error {
 		return fmt.Errorf("make %s: %w", path, err)
 	}
 	return nil
+}
+
+// Dirs lists the names of the directories in one whose parent exists; none when it does not itself.
+func (h *Host) Dirs(ctx context.Context, path string) ([]string, error) {
+	path = strings.TrimSuffix(path, "/")
+	out, err := h.runner.Run(ctx, remote.Command{Argv: []string{
+		"find", filepath.Dir(path), "-mindepth", "2", "-maxdepth", "2", "-type", "d", "-path", path + "/*", "-printf", `%f\n`,
+	}, Sudo: true})
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", path, err)
+	}
+	return strings.Fields(string(out.Stdout)), nil
 }
 
 // RemoveDir removes a directory with everything in it; one that is not there is no error.

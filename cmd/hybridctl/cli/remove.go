@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hybridctl/hybridctl/provision"
+	"github.com/hybridctl/hybridctl/provision/inventory/edit"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
@@ -62,12 +63,25 @@ func (a *app) remove(ctx context.Context, f removeFlags, hosts []string) error {
 	}
 	defer s.close()
 	o := provision.RemoveOptions{Options: s.options, Hosts: hosts, Force: f.force, Timeout: f.timeout, Offline: f.offline}
+	o.TakeOut = func(host string) error { return takeOut(f.inventory, host) }
 	o.Ask = func(p plan.Plan) bool { return s.confirmRemoval(ctx, p, f.yes) }
 	done := s.announceStop()
 	result, err := a.Front.Remove(ctx, o)
 	done()
 	s.close()
 	return a.writeResult(result, err, func(w io.Writer) error { return writeRemove(w, result, err == nil, a.color(w)) })
+}
+
+// takeOut takes a host that has left the cluster out of the inventory.
+func takeOut(inventory, host string) error {
+	file, err := openInventory(inventory)
+	if err != nil {
+		return err
+	}
+	if _, err := file.Apply(edit.RemoveHost(host)); err != nil {
+		return fmt.Errorf("the host has left the cluster, but stands in %s still: %w", inventory, asEditError(err))
+	}
+	return file.Write()
 }
 
 // confirmRemoval shows what is going to happen to each host and asks, unless the user has agreed beforehand.

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hybridctl/hybridctl/provision"
+	"github.com/hybridctl/hybridctl/provision/inventory/edit"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/platform"
 )
@@ -17,7 +18,7 @@ import (
 type scaleOutFlags struct {
 	clusterFlags
 	yes, guard  bool
-	hosts       []string
+	hosts, add  []string
 	arch        string
 	audit       string
 	conformance string
@@ -41,6 +42,7 @@ When some hosts fail the others are joined all the same; running it again finish
 	flags := cmd.Flags()
 	flags.BoolVar(&f.yes, "yes", false, "do not ask")
 	flags.BoolVar(&f.guard, "guard", false, "keep ordinary pods off the new nodes with a taint until the proof has passed")
+	flags.StringArrayVar(&f.add, "add", nil, "write this host into the inventory first, as inventory add does: `NAME=ADDRESS[,WORD=VALUE]...`; the flag may be repeated")
 	flags.StringSliceVar(&f.hosts, "host", nil, "only these hosts: `NAME,NAME…`; the flag may be repeated")
 	flags.StringVar(&f.arch, "arch", "", "only hosts of this architecture, as they say themselves: `ARCH`")
 	flags.StringVar(&f.audit, "audit", string(provision.AuditBlock), "what an image does that a DaemonSet would run on the new nodes, and that is not made for their architecture: `MODE` is block, warn or off")
@@ -78,6 +80,9 @@ func (a *app) scaleOut(ctx context.Context, f scaleOutFlags) error {
 		}
 		o.Arch = arch
 	}
+	if err := a.addFirst(f.inventory, f.add); err != nil {
+		return err
+	}
 	s, err := a.open(ctx, f.clusterFlags)
 	if err != nil {
 		return err
@@ -91,6 +96,42 @@ func (a *app) scaleOut(ctx context.Context, f scaleOutFlags) error {
 	done()
 	s.close()
 	return a.writeResult(result, err, func(w io.Writer) error { return writeScaleOut(w, result, err == nil, a.color(w)) })
+}
+
+// addFirst writes the hosts of --add into the inventory. One that stands there with the same address is no mistake: the command was run
+// before, and is run again.
+func (a *app) addFirst(inventory string, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hosts, err := parseHosts(args, false)
+	if err != nil {
+		return err
+	}
+	file, err := openInventory(inventory)
+	if err != nil {
+		return err
+	}
+	c, err := file.Apply()
+	if err != nil {
+		return asEditError(err)
+	}
+	for _, h := range hosts {
+		if known, ok := c.Host(h.Name); ok && known.Address == h.Address {
+			continue
+		}
+		if _, err := file.Apply(edit.AddHost(h)); err != nil {
+			return asEditError(err)
+		}
+	}
+	if !file.Changed() {
+		return nil
+	}
+	if err := file.Write(); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(a.Stderr, "%s%s: written\n", file.Diff(), file.Name)
+	return err
 }
 
 // writeScaleOut writes the end of scale-out for people; done says that nothing is left to do.

@@ -70,3 +70,40 @@ func TestScaleOut_Text(t *testing.T) {
 	}
 	golden(t, "scale-out.txt", b.String())
 }
+
+func TestScaleOut_AddWritesTheHostFirst(t *testing.T) {
+	r := newRun(t)
+	joined := 0
+	r.front.ScaleOut = func(_ context.Context, o provision.ScaleOutOptions) (provision.Result, error) {
+		if h, ok := o.Cluster.Host("new-1"); !ok || h.Address != "192.0.2.77" || h.Labels["rack"] != "a1" {
+			t.Errorf("the inventory has %+v", h)
+		}
+		joined++
+		return goodResult(), nil
+	}
+	const add = "scale-out --yes --add new-1=192.0.2.77,label=rack=a1"
+	r.want(add, 0)
+	contains(t, "stderr", r.stderr.String(), "+    - {name: new-1, address: 192.0.2.77")
+	r.want(add, 0) // the same command again, after some hosts failed
+	if joined != 2 {
+		t.Errorf("scale-out ran %d times", joined)
+	}
+	r.want("scale-out --yes --add new-1=192.0.2.78", 2)
+	r.want("scale-out --yes --add 192.0.2.79", 2)
+	if joined != 2 {
+		t.Error("scale-out ran although the host could not be added")
+	}
+}
+
+func TestRemove_TakesTheHostOutOfTheInventory(t *testing.T) {
+	r := newRun(t)
+	r.front.Remove = func(_ context.Context, o provision.RemoveOptions) (provision.Result, error) {
+		return goodResult(), o.TakeOut(o.Hosts[0])
+	}
+	r.want("inventory add new-1=192.0.2.77", 0)
+	r.want("remove --yes new-1", 0)
+	r.want("inventory ls", 0)
+	if bytes.Contains(r.stdout.Bytes(), []byte("new-1")) {
+		t.Errorf("new-1 is still there:\n%s", r.stdout.String())
+	}
+}
