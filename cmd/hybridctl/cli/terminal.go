@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/term"
@@ -56,7 +57,7 @@ func (t systemTerminal) CanAsk() bool {
 }
 
 func (t systemTerminal) Ask(ctx context.Context, question string) (string, error) {
-	return t.ask(ctx, func(tty *os.File) (func() (string, error), error) {
+	return t.ask(ctx, func(tty *os.File, _ func()) (func() (string, error), error) {
 		_, err := fmt.Fprint(tty, question)
 		return func() (string, error) {
 			line, err := bufio.NewReader(tty).ReadString('\n')
@@ -68,12 +69,12 @@ func (t systemTerminal) Ask(ctx context.Context, question string) (string, error
 // AskSecret ends the echo before the question appears: whoever types at once must not be seen either. In the raw mode that this
 // takes, ^C is a letter like others; it is made a signal again, so that it does what it does everywhere.
 func (t systemTerminal) AskSecret(ctx context.Context, question string) (string, error) {
-	return t.ask(ctx, func(tty *os.File) (func() (string, error), error) {
+	return t.ask(ctx, func(tty *os.File, endLine func()) (func() (string, error), error) {
 		_, err := term.MakeRaw(int(tty.Fd()))
 		return func() (string, error) {
 			secret, err := term.NewTerminal(tty, "").ReadPassword(question)
 			if errors.Is(err, io.EOF) { // ^C or ^D
-				fmt.Fprint(tty, "\r\n")
+				endLine()
 				return "", errors.Join(context.Canceled, syscall.Kill(syscall.Getpid(), syscall.SIGINT))
 			}
 			return secret, err
@@ -83,7 +84,7 @@ func (t systemTerminal) AskSecret(ctx context.Context, question string) (string,
 
 // ask prepares the terminal, reads, and leaves the terminal as it was. It reads in a goroutine, because a read of a terminal cannot be
 // called off: when ctx ends first, the goroutine stays behind, with the open file, until the process ends.
-func (t systemTerminal) ask(ctx context.Context, prepare func(*os.File) (read func() (string, error), err error)) (string, error) {
+func (t systemTerminal) ask(ctx context.Context, prepare func(tty *os.File, endLine func()) (read func() (string, error), err error)) (string, error) {
 	if ctx.Err() != nil {
 		return "", ctx.Err()
 	}
@@ -95,8 +96,9 @@ func (t systemTerminal) ask(ctx context.Context, prepare func(*os.File) (read fu
 	if err != nil {
 		return "", errNoTerminal
 	}
-	defer func() { _ = term.Restore(int(tty.Fd()), before) }() // nothing better can be done
-	read, err := prepare(tty)
+	defer func() { _ = term.Restore(int(tty.Fd()), before) }()   // nothing better can be done
+	endLine := sync.OnceFunc(func() { fmt.Fprint(tty, "\r\n") }) // the interrupt that a read makes ends ctx, too
+	read, err := prepare(tty, endLine)
 	if err != nil {
 		return "", err
 	}
@@ -113,7 +115,7 @@ func (t systemTerminal) ask(ctx context.Context, prepare func(*os.File) (read fu
 	case a := <-answered:
 		return a.text, a.err
 	case <-ctx.Done():
-		fmt.Fprint(tty, "\r\n")
+		endLine()
 		return "", ctx.Err()
 	}
 }
