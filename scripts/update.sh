@@ -4,7 +4,7 @@
 . "$(dirname "$0")/common.sh"
 need_go
 git ls-files -co --exclude-standard '*.go' | xargs gofmt -s -w
-git grep -lE 'flag\.Bool\("update"' -- '*_test.go' | xargs -n 1 dirname | sort -u | while read -r dir; do
+git grep -l 'hybridctl/provision/golden"' -- '*_test.go' | xargs -n 1 dirname | sort -u | while read -r dir; do
   say "golden files of $dir"
   go test -mod=readonly -count=1 "./$dir" -update
 done

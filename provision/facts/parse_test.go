@@ -2,7 +2,6 @@ package facts
 
 import (
 	"encoding/json"
-	"flag"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -11,10 +10,9 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/hybridctl/hybridctl/provision/golden"
 	"github.com/hybridctl/hybridctl/provision/platform"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 // TestParse_Golden reads what real machines answered.
 func TestParse_Golden(t *testing.T) {
@@ -25,13 +23,7 @@ func TestParse_Golden(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := asJSON(t, h) + "\n"
-			golden := strings.TrimSuffix(path, ".json") + ".golden"
-			if *update {
-				write(t, golden, got, 0o644)
-			}
-			if want := string(read(t, golden)); got != want {
-				t.Errorf("differs from %s (-update writes it anew):\n%s", golden, got)
-			}
+			golden.Check(t, strings.TrimSuffix(filepath.Base(path), ".json")+".golden", got)
 		})
 	}
 }

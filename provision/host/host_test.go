@@ -1,35 +1,15 @@
 package host
 
 import (
-	"flag"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/hybridctl/hybridctl/provision/golden"
 )
 
-var update = flag.Bool("update", false, "rewrite the golden files")
-
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatalf("%v (run go test -update)", err)
-	}
-	if d := cmp.Diff(string(want), string(got)); d != "" {
-		t.Errorf("%s differs (-want +got):\n%s", name, d)
-	}
-}
-
 func TestDirectives(t *testing.T) {
-	golden(t, "directives.txt", Files{
+	golden.Check(t, "directives.txt", Files{
 		Step: "runtime", Digest: "sha256:d1",
 		Binaries: []Binary{{Path: "/usr/local/bin/containerd", Mode: "0755", SHA256: "aa", Size: 4}},
 		Texts:    []Text{{Path: "/etc/containerd/config.toml", Mode: "0644", Body: []byte("version = 3\n\"quoted\" $x `y`\n")}},

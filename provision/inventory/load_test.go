@@ -2,7 +2,6 @@ package inventory
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"io/fs"
 	"os"
@@ -12,9 +11,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-)
 
-var update = flag.Bool("update", false, "rewrite golden files")
+	"github.com/hybridctl/hybridctl/provision/golden"
+)
 
 // valid is the smallest inventory; tests put one mistake into it.
 const valid = `apiVersion: hybridctl.dev/v1alpha1
@@ -153,20 +152,7 @@ func TestParse_MistakesGolden(t *testing.T) {
 				t.Fatal(err2)
 			}
 			got := strings.ReplaceAll(err.Error(), here, "DIR") + "\n"
-			golden := strings.TrimSuffix(file, ".yaml") + ".golden"
-			if *update {
-				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("rewrite with -update if this is meant:\n%s", diff)
-			}
+			golden.Check(t, strings.TrimSuffix(filepath.Base(file), ".yaml")+".golden", got)
 		})
 	}
 }

@@ -11,11 +11,13 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"gopkg.in/yaml.v3"
+
+	"github.com/hybridctl/hybridctl/provision/golden"
 )
 
 func TestSchema_IsThatOfTheTypes(t *testing.T) {
 	want := generateSchema(t)
-	if *update {
+	if golden.Update() {
 		if err := os.WriteFile("testdata/schema.json", want, 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/golden"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/render"
 )
@@ -45,7 +46,7 @@ func csiOf(t *testing.T, in Input) (CSIInputs, Step) {
 }
 
 func TestBuild_Ceph(t *testing.T) {
-	golden(t, "ceph.txt", planText(mustBuild(t, cephInput(func(in *Input) { in.Cluster.Spec.Storage.Ceph[0].RBD.FSType = "xfs" }))))
+	golden.Check(t, "ceph.txt", planText(mustBuild(t, cephInput(func(in *Input) { in.Cluster.Spec.Storage.Ceph[0].RBD.FSType = "xfs" }))))
 	in, s := csiOf(t, cephInput(nil))
 	if !reflect.DeepEqual(in.Drivers, []string{"rbd.csi.ceph.com", "cephfs.csi.ceph.com"}) || !reflect.DeepEqual(in.ClusterIDs, []string{cephFSID}) ||
 		!reflect.DeepEqual(in.Provisioners, []string{"ceph-csi-rbd-provisioner", "ceph-csi-cephfs-provisioner"}) || s.Action != Create {

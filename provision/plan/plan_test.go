@@ -3,39 +3,18 @@ package plan
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hybridctl/hybridctl/provision/bundle"
 	"github.com/hybridctl/hybridctl/provision/facts"
+	"github.com/hybridctl/hybridctl/provision/golden"
 	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/platform"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
-
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatalf("%v (run go test -update)", err)
-	}
-	if d := cmp.Diff(string(want), string(got)); d != "" {
-		t.Errorf("%s differs (-want +got):\n%s", name, d)
-	}
-}
 
 // text is a plan for people who review goldens: everything but the digests.
 func planText(p Plan) []byte {
@@ -123,7 +102,9 @@ func finished(t *testing.T) Input {
 	return in
 }
 
-func TestBuild_FreshHosts(t *testing.T) { golden(t, "fresh.txt", planText(mustBuild(t, fresh()))) }
+func TestBuild_FreshHosts(t *testing.T) {
+	golden.Check(t, "fresh.txt", planText(mustBuild(t, fresh())))
+}
 
 func TestBuild_SecondRunChangesNothing(t *testing.T) {
 	p := mustBuild(t, finished(t))
@@ -230,7 +211,7 @@ func TestBuild_Notes(t *testing.T) {
 	if p.Changes() != 0 {
 		t.Errorf("changes:\n%s", planText(p))
 	}
-	golden(t, "notes.txt", planText(p))
+	golden.Check(t, "notes.txt", planText(p))
 }
 
 func TestBuild_BundleLacksAnImage(t *testing.T) {
@@ -272,5 +253,5 @@ func TestRemoval(t *testing.T) {
 	delete(in.Hosts[0].Markers, "join")
 	in.Cluster.Spec.Hosts = append(in.Cluster.Spec.Hosts, inventory.Host{Name: "gone", Role: inventory.Worker}, inventory.Host{Name: "never", Role: inventory.Worker})
 	in.Hosts = append(in.Hosts, facts.Host{Name: "gone", Err: errors.New("no route to host")}, facts.Host{Name: "never"})
-	golden(t, "removal.txt", planText(Removal(in.Cluster, in.Hosts)))
+	golden.Check(t, "removal.txt", planText(Removal(in.Cluster, in.Hosts)))
 }

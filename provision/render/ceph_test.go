@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/hybridctl/hybridctl/provision/golden"
 )
 
 // ceph is one Ceph cluster with both kinds of volumes, as an inventory without further wishes has it.
@@ -51,7 +53,7 @@ func TestCephManifest(t *testing.T) {
 	for name, c := range map[string]CephCSI{"ceph.yaml": ceph(), "ceph-full.yaml": cephFull(), "ceph-rbd.yaml": rbdOnly()} {
 		t.Run(name, func(t *testing.T) {
 			body := CephManifest(c)
-			golden(t, name, body)
+			golden.Check(t, name, body)
 			for _, document := range bytes.Split(body, []byte("\n---\n")) {
 				if err := yaml.UnmarshalStrict(document, &map[string]any{}); err != nil {
 					t.Errorf("%v in:\n%s", err, document)

@@ -1,33 +1,13 @@
 package render
 
 import (
-	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/hybridctl/hybridctl/provision/golden"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
-
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatalf("%v (run go test -update)", err)
-	}
-	if d := cmp.Diff(string(want), string(got)); d != "" {
-		t.Errorf("%s differs (-want +got):\n%s", name, d)
-	}
-}
 
 func full() KubeadmInit {
 	return KubeadmInit{
@@ -81,7 +61,7 @@ func TestGolden(t *testing.T) {
 		"join-control-plane.yaml": KubeadmJoinConfig(join(true)),
 		"flannel.yaml":            FlannelManifest(Flannel{PodCIDR: "10.244.0.0/16", Image: "registry.example/flannel:v0.28.4", PluginImage: "registry.example/flannel-cni-plugin:v1.9.1", APIHost: "10.99.0.11", APIPort: "6443", ConfigDigest: "0123456789ab"}),
 	} {
-		t.Run(name, func(t *testing.T) { golden(t, name, body) })
+		t.Run(name, func(t *testing.T) { golden.Check(t, name, body) })
 	}
 }
 

@@ -2,34 +2,14 @@ package report
 
 import (
 	"bytes"
-	"flag"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/hybridctl/hybridctl/provision/golden"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(string(want), got); d != "" {
-		t.Errorf("%s (-want +got; -update writes it anew):\n%s", path, d)
-	}
-}
 
 func checks() []Check {
 	return []Check{
@@ -46,7 +26,7 @@ func TestWriteChecks(t *testing.T) {
 		if err := WriteChecks(&b, checks(), color); err != nil {
 			t.Fatal(err)
 		}
-		golden(t, name, b.String())
+		golden.Check(t, name, b.String())
 	}
 }
 
@@ -101,7 +81,7 @@ func TestEncode(t *testing.T) {
 		if err := Encode(&b, f, v); err != nil {
 			t.Fatal(err)
 		}
-		golden(t, "encode."+string(f), b.String())
+		golden.Check(t, "encode."+string(f), b.String())
 	}
 	if err := Encode(&bytes.Buffer{}, Text, v); err == nil {
 		t.Error("text has no structure, but no error")

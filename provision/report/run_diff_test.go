@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/hybridctl/hybridctl/provision/golden"
 )
 
 // laterRun is mixedRun some days on: the failure is mended, a service fails, a node has another kernel and one is gone.
@@ -48,7 +50,7 @@ func TestDiffRuns(t *testing.T) {
 		if err := WriteRunDiff(&b, DiffRuns(test.a, test.b), test.color); err != nil {
 			t.Fatal(err)
 		}
-		golden(t, name, b.String())
+		golden.Check(t, name, b.String())
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/hybridctl/hybridctl/provision/golden"
 )
 
 func junitOf(t *testing.T, r ConformanceRun) string {
@@ -31,8 +33,8 @@ func junitRuns() map[string]ConformanceRun {
 }
 
 func TestWriteJUnit_Golden(t *testing.T) {
-	golden(t, "junit.xml", junitOf(t, mixedRun()))
-	golden(t, "junit-aborted.xml", junitOf(t, abortedRun()))
+	golden.Check(t, "junit.xml", junitOf(t, mixedRun()))
+	golden.Check(t, "junit-aborted.xml", junitOf(t, abortedRun()))
 }
 
 func TestWriteJUnit_HidesNothing(t *testing.T) {

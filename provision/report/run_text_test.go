@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/hybridctl/hybridctl/provision/golden"
 )
 
 func TestWriteRun(t *testing.T) {
@@ -23,7 +25,7 @@ func TestWriteRun(t *testing.T) {
 		if err := WriteRun(&b, test.run, test.color); err != nil {
 			t.Fatal(err)
 		}
-		golden(t, name, b.String())
+		golden.Check(t, name, b.String())
 	}
 }
 

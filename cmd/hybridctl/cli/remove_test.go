@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hybridctl/hybridctl/provision"
+	"github.com/hybridctl/hybridctl/provision/golden"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
@@ -50,5 +51,5 @@ func TestRemove_Text(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "remove.txt", b.String())
+	golden.Check(t, "remove.txt", b.String())
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/hybridctl/hybridctl/provision"
+	"github.com/hybridctl/hybridctl/provision/golden"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/report"
@@ -68,7 +69,7 @@ func TestScaleOut_Text(t *testing.T) {
 	if err := writeScaleOut(&b, one, true, false); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "scale-out.txt", b.String())
+	golden.Check(t, "scale-out.txt", b.String())
 }
 
 func TestScaleOut_AddWritesTheHostFirst(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/hybridctl/hybridctl/provision"
+	"github.com/hybridctl/hybridctl/provision/golden"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
@@ -32,7 +33,7 @@ func TestText(t *testing.T) {
 			if err := write(&b); err != nil {
 				t.Fatal(err)
 			}
-			golden(t, name, b.String())
+			golden.Check(t, name, b.String())
 		})
 	}
 }
@@ -54,7 +55,7 @@ func TestStructure(t *testing.T) {
 			if err := report.Encode(&b, format, v); err != nil {
 				t.Fatal(err)
 			}
-			golden(t, name, b.String())
+			golden.Check(t, name, b.String())
 		})
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/vbauerster/mpb/v8"
 
+	"github.com/hybridctl/hybridctl/provision/golden"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
@@ -94,13 +95,13 @@ func TestLive_OneRowPerHost(t *testing.T) {
 	for _, e := range events()[:5] {
 		v.Event(e)
 	}
-	golden(t, "live.txt", v.drawn())
+	golden.Check(t, "live.txt", v.drawn())
 	for _, e := range events()[5:] {
 		v.Event(e)
 	}
 	v.pump.Suspend(func() {}) // wait for a write under way
 	v.Close()
-	golden(t, "live-closed.txt", v.screen.screen())
+	golden.Check(t, "live-closed.txt", v.screen.screen())
 }
 
 func TestLive_MoreHostsThanRows(t *testing.T) {
@@ -115,7 +116,7 @@ func TestLive_MoreHostsThanRows(t *testing.T) {
 	v.Event(report.Event{Time: at(1), Kind: report.Started, Host: hosts[3], Step: "images"})
 	v.Event(report.Event{Time: at(2), Kind: report.Progress, Host: hosts[3], Step: "images", Bytes: 1, Total: 4})
 	got := v.drawn()
-	golden(t, "live-many.txt", got)
+	golden.Check(t, "live-many.txt", got)
 	if rows := strings.Count(got, "\n"); rows >= 10 {
 		t.Errorf("%d rows on a terminal of 10", rows)
 	}

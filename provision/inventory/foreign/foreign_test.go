@@ -1,19 +1,15 @@
 package foreign
 
 import (
-	"flag"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
+	"github.com/hybridctl/hybridctl/provision/golden"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 )
-
-var update = flag.Bool("update", false, "rewrite golden files")
 
 // The draft, and everything that has no counterpart, of each file in testdata.
 func TestRead_Golden(t *testing.T) {
@@ -38,19 +34,7 @@ func TestRead_Golden(t *testing.T) {
 			if strings.Contains(got, "hunter2") {
 				t.Error("a password is repeated")
 			}
-			golden := filepath.Join("testdata", file+".golden")
-			if *update {
-				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("rewrite with -update if this is meant:\n%s", diff)
-			}
+			golden.Check(t, file+".golden", got)
 		})
 	}
 }
