@@ -3,25 +3,23 @@
 package e2e
 
 import (
-	"context"
+	"bytes"
 	"crypto/subtle"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/authn"
-	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
-	"github.com/google/go-containerregistry/pkg/v1/layout"
-	"github.com/google/go-containerregistry/pkg/v1/match"
-	"github.com/google/go-containerregistry/pkg/v1/partial"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
 const (
@@ -47,13 +45,10 @@ func serveRegistry(password string) error {
 		return err
 	}
 	all := registry.New()
-	go func() { // ends with the process
-		if err := push(password); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		fmt.Println("ready")
-	}()
+	if err := push(all); err != nil {
+		return err
+	}
+	fmt.Println("ready")
 	return http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		user, given, _ := r.BasicAuth()
 		if user != registryUser || subtle.ConstantTimeCompare([]byte(given), []byte(password)) != 1 {
@@ -65,26 +60,71 @@ func serveRegistry(password string) error {
 	}))
 }
 
-// push puts the echo image of every architecture into the registry.
-func push(password string) error {
-	index, err := layout.ImageIndexFromPath(filepath.Join(root, "bin/lab-bundle/oci"))
+// descriptor is what an index or a manifest names.
+type descriptor struct {
+	MediaType, Digest string
+	Annotations       map[string]string
+}
+
+// push puts the echo image of every architecture into the registry, out of the bundle's OCI layout.
+func push(to http.Handler) error {
+	var all struct{ Manifests []descriptor }
+	if err := readJSON("index.json", &all); err != nil {
+		return err
+	}
+	i := slices.IndexFunc(all.Manifests, func(d descriptor) bool {
+		return d.Annotations["org.opencontainers.image.ref.name"] == "lab.test/kube/echo:1"
+	})
+	if i < 0 {
+		return errors.New("the bundle has no echo image")
+	}
+	var index struct{ Manifests []descriptor }
+	if err := readJSON(blobPath(all.Manifests[i].Digest), &index); err != nil {
+		return err
+	}
+	for _, m := range index.Manifests {
+		var manifest struct {
+			Config descriptor
+			Layers []descriptor
+		}
+		if err := readJSON(blobPath(m.Digest), &manifest); err != nil {
+			return err
+		}
+		for _, b := range append(manifest.Layers, manifest.Config) {
+			if err := send(to, http.MethodPost, "blobs/uploads/?digest="+b.Digest, b); err != nil {
+				return err
+			}
+		}
+		if err := send(to, http.MethodPut, "manifests/"+m.Digest, m); err != nil {
+			return err
+		}
+	}
+	return send(to, http.MethodPut, "manifests/1", all.Manifests[i])
+}
+
+// send gives the registry one of the bundle's blobs.
+func send(to http.Handler, method, path string, d descriptor) error {
+	body, err := os.ReadFile(filepath.Join(root, "bin/lab-bundle/oci", blobPath(d.Digest)))
 	if err != nil {
 		return err
 	}
-	found, err := partial.FindIndexes(index, match.Annotation("org.opencontainers.image.ref.name", "lab.test/kube/echo:1"))
+	r := httptest.NewRequest(method, "/v2/private/echo/"+path, bytes.NewReader(body))
+	r.Header.Set("Content-Type", d.MediaType)
+	w := httptest.NewRecorder()
+	if to.ServeHTTP(w, r); w.Code != http.StatusCreated {
+		return fmt.Errorf("%s %s: %d %s", method, path, w.Code, w.Body)
+	}
+	return nil
+}
+
+func blobPath(digest string) string { return "blobs/" + strings.Replace(digest, ":", "/", 1) }
+
+func readJSON(path string, v any) error {
+	b, err := os.ReadFile(filepath.Join(root, "bin/lab-bundle/oci", path))
 	if err != nil {
 		return err
 	}
-	if len(found) != 1 {
-		return fmt.Errorf("the bundle has %d echo images, want 1", len(found))
-	}
-	ref, err := name.ParseReference(registryImage, name.Insecure)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	return remote.WriteIndex(ref, found[0], remote.WithContext(ctx), remote.WithAuth(&authn.Basic{Username: registryUser, Password: password}))
+	return json.Unmarshal(b, v)
 }
 
 // privateRegistry starts a registry in the lab's network for the time of the test, and has the nodes reach it without TLS, as an
