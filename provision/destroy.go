@@ -21,16 +21,11 @@ type DestroyOptions struct {
 func Destroy(ctx context.Context, o DestroyOptions) (Result, error) {
 	o.Options = o.withDefaults()
 	r := Result{Cluster: o.Cluster.Metadata.Name}
-	store, err := stack.OpenStore(o.StateDir)
+	store, s, end, err := begin(o.Options)
 	if err != nil {
 		return r, err
 	}
-	defer store.Close()
-	s, err := open(o.Options)
-	if err != nil {
-		return r, err
-	}
-	defer s.close()
+	defer end()
 
 	reading, cancel := o.stoppable(ctx)
 	defer cancel()

@@ -39,17 +39,12 @@ func Remove(ctx context.Context, o RemoveOptions) (Result, error) {
 		o.Timeout = drainFor
 	}
 	r := Result{Cluster: o.Cluster.Metadata.Name}
-	store, err := stack.OpenStore(o.StateDir)
+	store, s, end, err := begin(o.Options)
 	if err != nil {
 		return r, err
 	}
-	defer store.Close()
-	s, err := open(o.Options)
-	if err != nil {
-		return r, err
-	}
+	defer end()
 	s.joining = &joining{}
-	defer s.close()
 
 	reading, cancel := o.stoppable(ctx)
 	defer cancel()

@@ -39,17 +39,12 @@ func ScaleOut(ctx context.Context, o ScaleOutOptions) (Result, error) {
 		return Result{}, fmt.Errorf("%w: a guard goes when the nodes are proven, and with --conformance=off nothing is", ErrRefused)
 	}
 	r := Result{Cluster: o.Cluster.Metadata.Name}
-	store, err := stack.OpenStore(o.StateDir)
+	store, s, end, err := begin(o.Options)
 	if err != nil {
 		return r, err
 	}
-	defer store.Close()
-	s, err := open(o.Options)
-	if err != nil {
-		return r, err
-	}
+	defer end()
 	s.joining = &joining{guard: o.Guard}
-	defer s.close()
 
 	reading, cancel := o.stoppable(ctx)
 	defer cancel()

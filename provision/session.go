@@ -19,6 +19,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/preflight"
 	"github.com/hybridctl/hybridctl/provision/remote"
 	"github.com/hybridctl/hybridctl/provision/report"
+	"github.com/hybridctl/hybridctl/provision/stack"
 	"github.com/hybridctl/hybridctl/provision/steps"
 )
 
@@ -76,6 +77,18 @@ func open(o Options) (*session, error) {
 		return nil, err
 	}
 	return &session{Options: o, dialer: dialer, runners: map[string]remote.Runner{}, facts: map[string]facts.Host{}, newAPI: o.newAPI}, nil
+}
+
+// begin opens a run that writes: the cluster's state, which nobody else has until end, and a session. ErrLocked: another run has it.
+func begin(o Options) (store *stack.Store, s *session, end func(), err error) {
+	if store, err = stack.OpenStore(o.StateDir); err != nil {
+		return nil, nil, nil, err
+	}
+	if s, err = open(o); err != nil {
+		store.Close()
+		return nil, nil, nil, err
+	}
+	return store, s, func() { s.close(); store.Close() }, nil
 }
 
 // close ends every connection.

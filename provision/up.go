@@ -44,16 +44,11 @@ func Up(ctx context.Context, o UpOptions) (Result, error) {
 	o.Options = o.withDefaults()
 	o.Proof.ReportDir = ReportDir(o.Options, o.Proof.ReportDir)
 	r := Result{Cluster: o.Cluster.Metadata.Name}
-	store, err := stack.OpenStore(o.StateDir)
+	store, s, end, err := begin(o.Options)
 	if err != nil {
 		return r, err
 	}
-	defer store.Close()
-	s, err := open(o.Options)
-	if err != nil {
-		return r, err
-	}
-	defer s.close()
+	defer end()
 
 	reading, cancel := o.stoppable(ctx)
 	defer cancel()
