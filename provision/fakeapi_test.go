@@ -1,0 +1,285 @@
+package provision
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hybridctl/hybridctl/provision/bundle/bundletest"
+	"github.com/hybridctl/hybridctl/provision/conformance"
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+// fakeAPI is an API server as the front door sees one.
+type fakeAPI struct {
+	conformance.API // not asked for here
+	mu              sync.Mutex
+	nodes           map[string]kube.Node
+	cni             bool
+	csi             string // the objects of ceph-csi that were applied last
+	volumes         []kube.Volume
+	waited          []string // for which nodes and drivers
+	tokens          map[string]bool
+	made            int
+	pods            []kube.Pod
+	done            []string // what a removal did, in order
+	evictable       map[string][]kube.DrainPod
+	guarded         bool // a budget keeps pods from being evicted
+	members         []kube.EtcdMember
+	templates       []kube.PodTemplate
+	images          map[string][]string // architectures of the nodes that have them
+	holder          string              // of the cluster's lock
+	lost            error               // of a renewal
+	held            int                 // how often it was taken
+	refuse          map[string]error    // why a node cannot be labelled
+	snapshots       []int               // how many nodes there were when the pods were listed
+	late            map[string]int      // how often a node is not found before its kubelet has registered it
+}
+
+func newFakeAPI() *fakeAPI { return &fakeAPI{nodes: map[string]kube.Node{}, tokens: map[string]bool{}} }
+
+func (a *fakeAPI) addNode(name string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.nodes[name] = kube.Node{Name: name, Ready: true, MachineID: "id-of-" + name}
+}
+
+// controlPlane makes a node one of a control plane.
+func (a *fakeAPI) controlPlane(name string) {
+	n := a.nodes[name]
+	n.ControlPlane = true
+	a.nodes[name] = n
+}
+
+func (a *fakeAPI) Version(context.Context) (string, error) { return bundletest.Version, nil }
+
+func (a *fakeAPI) Pods(context.Context, string, string) ([]kube.Pod, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.snapshots = append(a.snapshots, len(a.nodes))
+	return a.pods, nil
+}
+
+func (a *fakeAPI) log(what string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.done = append(a.done, what)
+}
+
+func (a *fakeAPI) Untaint(_ context.Context, node, key string) error {
+	a.log("untaint " + node + " " + key)
+	return nil
+}
+
+func (a *fakeAPI) DrainPods(_ context.Context, node string) ([]kube.DrainPod, error) {
+	return a.evictable[node], nil
+}
+
+func (a *fakeAPI) Cordon(_ context.Context, node string) error { a.log("cordon " + node); return nil }
+
+func (a *fakeAPI) Drain(ctx context.Context, pods []kube.DrainPod, _ func([]kube.Missing)) error {
+	if a.guarded {
+		<-ctx.Done()
+		return &kube.NotReadyError{What: "drain", Missing: []kube.Missing{{Object: "pod " + pods[0].String(), Reason: "budget"}}, Cause: ctx.Err()}
+	}
+	a.log(fmt.Sprintf("drain %d pods", len(pods)))
+	return nil
+}
+
+func (a *fakeAPI) DeleteNode(_ context.Context, name string) error {
+	a.log("delete " + name)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.nodes, name)
+	return nil
+}
+
+func (a *fakeAPI) EtcdMembers(context.Context, string) ([]kube.EtcdMember, error) {
+	return a.members, nil
+}
+
+func (a *fakeAPI) RemoveEtcdMember(_ context.Context, node string, id uint64) error {
+	a.log(fmt.Sprintf("etcd member %d asked on %s", id, node))
+	return nil
+}
+
+func (a *fakeAPI) PodTemplates(context.Context) ([]kube.PodTemplate, error) { return a.templates, nil }
+
+func (a *fakeAPI) ImagesByArch(context.Context) (map[string][]string, error) {
+	return a.images, nil
+}
+
+func (a *fakeAPI) TakeLease(_ context.Context, o kube.LeaseOptions) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.holder != "" && !o.Break {
+		return fmt.Errorf("%w by %s", kube.ErrHeld, a.holder)
+	}
+	a.holder = o.Holder
+	a.held++
+	return nil
+}
+
+func (a *fakeAPI) RenewLease(context.Context, kube.LeaseOptions) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.lost
+}
+
+func (a *fakeAPI) ReleaseLease(_ context.Context, o kube.LeaseOptions) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.holder == o.Holder {
+		a.holder = ""
+	}
+	return nil
+}
+
+func (a *fakeAPI) WaitAPI(context.Context) error { return nil }
+
+func (a *fakeAPI) CAHashes() []string {
+	hashes, err := kube.CAHashes([]byte(testKubeconfig()))
+	if err != nil {
+		panic(err)
+	}
+	return hashes
+}
+
+func (a *fakeAPI) CreateToken(_ context.Context, ttl time.Duration, _ string) (kube.Token, error) {
+	t := kube.NewToken()
+	t.Expires = time.Now().Add(ttl)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.tokens[t.ID] = true
+	a.made++
+	return t, nil
+}
+
+func (a *fakeAPI) DeleteToken(_ context.Context, id string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.tokens, id)
+	return nil
+}
+
+func (a *fakeAPI) ApplyNode(_ context.Context, name string, _ map[string]string, _ []string) (report.Action, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.refuse[name]; err != nil {
+		return "", err
+	}
+	if a.late[name] > 0 {
+		a.late[name]--
+		return "", fmt.Errorf("%w: %s", kube.ErrNotFound, name)
+	}
+	return report.Unchanged, nil
+}
+
+func (a *fakeAPI) Apply(_ context.Context, manifest []byte, _ kube.ApplyOptions) ([]kube.ObjectChange, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if bytes.Contains(manifest, []byte("kind: CSIDriver")) {
+		a.csi = string(manifest)
+	} else {
+		a.cni = true
+	}
+	return []kube.ObjectChange{{Kind: "DaemonSet", Name: "net", Action: report.Created}}, nil
+}
+
+func (a *fakeAPI) Volumes(context.Context, []string) ([]kube.Volume, error) { return a.volumes, nil }
+
+func (a *fakeAPI) HasKind(context.Context, string, string) (bool, error) { return false, nil }
+
+func (a *fakeAPI) WaitCSINodes(_ context.Context, nodes, drivers []string, _ kube.WaitOptions) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.waited = append(a.waited, strings.Join(nodes, ",")+": "+strings.Join(drivers, ","))
+	return nil
+}
+
+func (a *fakeAPI) Nodes(context.Context) ([]kube.Node, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var out []kube.Node
+	for _, n := range a.nodes {
+		out = append(out, n)
+	}
+	return out, nil
+}
+
+func (a *fakeAPI) Diff(_ context.Context, manifest []byte) ([]kube.ObjectChange, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	action := report.Created
+	isCSI := bytes.Contains(manifest, []byte("kind: CSIDriver"))
+	switch {
+	case isCSI && a.csi == string(manifest), !isCSI && a.cni:
+		action = report.Unchanged
+	case isCSI && a.csi != "":
+		action = report.Configured
+	}
+	return []kube.ObjectChange{{Kind: "DaemonSet", Name: "net", Action: action}}, nil
+}
+
+func (a *fakeAPI) WaitNodesReady(_ context.Context, names []string, _ kube.WaitOptions) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, n := range names {
+		if !a.nodes[n].Ready {
+			return fmt.Errorf("node %s: not ready", n)
+		}
+	}
+	return nil
+}
+
+func (a *fakeAPI) WaitDaemonSets(context.Context, []string, kube.WaitOptions) error { return nil }
+
+func (a *fakeAPI) WaitDeployment(context.Context, string, string, kube.WaitOptions) error {
+	return nil
+}
+
+func (a *fakeAPI) CheckDNS(context.Context, kube.DialFunc, string) error { return nil }
+
+// testCA is the authority of the simulated cluster, in PEM.
+var testCA = sync.OnceValue(func() string {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	ca := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "kubernetes"}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, ca, ca, key.Public(), key)
+	if err != nil {
+		panic(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+})
+
+// testKubeconfig is one that parses; nothing answers at its address.
+func testKubeconfig() string {
+	return `apiVersion: v1
+kind: Config
+clusters: [{name: kubernetes, cluster: {server: "https://192.0.2.1:6443", certificate-authority-data: ` + base64.StdEncoding.EncodeToString([]byte(testCA())) + `}}]
+users: [{name: kubernetes-admin, user: {token: not-a-secret}}]
+contexts: [{name: admin, context: {cluster: kubernetes, user: kubernetes-admin}}]
+current-context: admin
+`
+}
+
+func (a *fakeAPI) machineID(name, id string) {
+	n := a.nodes[name]
+	n.MachineID = id
+	a.nodes[name] = n
+}
