@@ -31,7 +31,7 @@ func volumes(t *testing.T, name string, machines ...string) {
 func withCeph(t *testing.T, name string, machines ...string) *cluster {
 	t.Helper()
 	if os.Getenv("LAB_IMAGES") == "" {
-		t.Skip("LAB_IMAGES names no archives of the CSI driver")
+		t.Skip("it runs where LAB_IMAGES names archives of the CSI driver: make e2e-ceph")
 	}
 	c := pristine(t, name, machines...)
 	lab(t, "reset", "ceph")

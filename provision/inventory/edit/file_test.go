@@ -145,7 +145,7 @@ func TestWrite_NothingToChangeWritesNothing(t *testing.T) {
 
 func TestWrite_AFileThatMustNotBeWritten(t *testing.T) {
 	if os.Geteuid() == 0 {
-		t.Skip("root may write it")
+		t.Skip("root may write it: it runs where the tests are another user's")
 	}
 	path := writtenFile(t, 0o444)
 	if err := opened(t, path, Set("spec.bundle", "./other")).Write(); !errors.Is(err, fs.ErrPermission) {
