@@ -55,8 +55,8 @@ func TestScaleOut_X86ControlPlane(t *testing.T) {
 	})
 }
 
-// scaleOut joins a machine and proves it; the report has every check of the scenario.
-func (c *cluster) scaleOut(machine string, args ...string) {
+// scaleOut joins a machine and proves it; the report has every check of the scenario. It returns how many cells of each passed.
+func (c *cluster) scaleOut(machine string, args ...string) map[string]int {
 	c.t.Helper()
 	dir := c.t.TempDir()
 	_, out := c.hybridctl(0, "scale-out", append(args, "--yes", "--report-dir", dir)...)
@@ -79,6 +79,11 @@ func (c *cluster) scaleOut(machine string, args ...string) {
 	}
 	c.t.Logf("%s joined: %v\n%s", machine, count, tail(out.stderr, 3))
 	c.nothingLeft()
+	passed := map[string]int{}
+	for id, verdicts := range count {
+		passed[id] = verdicts["pass"]
+	}
+	return passed
 }
 
 // onlyHost makes an inventory of the first days: one host.

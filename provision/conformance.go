@@ -130,6 +130,7 @@ func (s *session) conformanceOptions(ctx context.Context, o ConformanceOptions, 
 	}
 	c.Storage, c.NoStorage = s.storageClasses()
 	c.Machines, c.NoMachine = s.machines()
+	c.NoProbe = s.withoutProbe(ctx, c.Image)
 	for name := range c.Machines {
 		f := s.facts[name]
 		c.Facts[name] = conformance.NodeFacts{PageKiB: f.PageSize >> 10, CPU: f.CPUModel}
@@ -145,13 +146,35 @@ func (s *session) conformanceOptions(ctx context.Context, o ConformanceOptions, 
 	return c
 }
 
+// kubeletTells is of how many images a kubelet tells at most (nodeStatusMaxImages).
+const kubeletTells = 50
+
+// withoutProbe are the nodes that cannot run a probe, with the reason: those that hybridctl does not manage, where it brings no image to,
+// unless the node tells that it has the image, or has so many that it does not tell of all.
+func (s *session) withoutProbe(ctx context.Context, image string) map[string]string {
+	if image == "" || len(s.Cluster.Managed()) == len(s.Cluster.Spec.Hosts) {
+		return nil
+	}
+	has, err := s.api.NodeImages(ctx)
+	if err != nil {
+		return nil // then the run finds out
+	}
+	out := map[string]string{}
+	for name, images := range has {
+		if h, ours := s.Cluster.Host(name); ours && !h.IsManaged() && len(images) < kubeletTells && !slices.Contains(slices.Concat(images...), image) {
+			out[name] = fmt.Sprintf("%s has no image of the probe, and hybridctl does not manage it (managed: false): load %s there", name, image)
+		}
+	}
+	return out
+}
+
 // machines are the hosts that are connected, and why the others are not.
 func (s *session) machines() (connected map[string]conformance.Machine, not map[string]string) {
 	connected, not = map[string]conformance.Machine{}, map[string]string{}
 	for _, h := range s.Cluster.Spec.Hosts {
 		if c, err := s.host(h.Name); err != nil {
 			not[h.Name] = report.OneLine(err.Error())
-		} else {
+		} else if h.IsManaged() {
 			connected[h.Name] = machine{c}
 		}
 	}

@@ -20,7 +20,7 @@ func newDialer(o Options) (*remote.Dialer, error) {
 		home = "/nonexistent" // no home, no ~/.ssh
 	}
 	c := remote.UserConfig(home)
-	c.ClusterKnownHosts = filepath.Join(o.StateDir, "known_hosts")
+	c.ClusterKnownHosts = filepath.Join(o.StateDir, knownHostsFile)
 	c.Prompt = o.Prompt
 	return remote.NewDialer(c)
 }
@@ -92,7 +92,7 @@ func (s *session) tunnel(ctx context.Context, network, addr string) (net.Conn, e
 	}
 	var errs []error
 	for _, h := range s.controlPlanes() {
-		c, err := s.host(h.Name)
+		c, err := s.way(ctx, h)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", h.Name, err))
 			continue

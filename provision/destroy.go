@@ -3,6 +3,7 @@ package provision
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -17,10 +18,14 @@ type DestroyOptions struct {
 }
 
 // Destroy takes the cluster away, in reverse order; hosts end as clean as before. A host that does not answer is reported and stays
-// in the state: running Destroy again finishes it. ErrVolumes: something would be left in Ceph.
+// in the state: running Destroy again finishes it. ErrVolumes: something would be left in Ceph. ErrRefused: the cluster was adopted.
 func Destroy(ctx context.Context, o DestroyOptions) (Result, error) {
 	o.Options = o.withDefaults()
 	r := Result{Cluster: o.Cluster.Metadata.Name}
+	if o.Cluster.Adopted() {
+		return r, fmt.Errorf("%w: hybridctl did not make cluster %s, and does not take it away: its control plane has managed: false; \"hybridctl remove HOST\" takes out what joined it since",
+			ErrRefused, r.Cluster)
+	}
 	store, s, end, err := begin(o.Options)
 	if err != nil {
 		return r, err
@@ -48,7 +53,7 @@ func Destroy(ctx context.Context, o DestroyOptions) (Result, error) {
 		return r, err
 	}
 	// The cluster is gone, and with it the worth of its credentials and of the keys its hosts had.
-	for _, name := range []string{kubeconfigFile, "known_hosts"} {
+	for _, name := range []string{kubeconfigFile, knownHostsFile} {
 		if err := os.Remove(filepath.Join(o.StateDir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return r, err
 		}

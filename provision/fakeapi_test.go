@@ -2,6 +2,7 @@ package provision
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -43,9 +44,12 @@ type fakeAPI struct {
 	holder          string              // of the cluster's lock
 	lost            error               // of a renewal
 	held            int                 // how often it was taken
-	refuse          map[string]error    // why a node cannot be labelled
-	snapshots       []int               // how many nodes there were when the pods were listed
-	late            map[string]int      // how often a node is not found before its kubelet has registered it
+	config          kube.ClusterConfiguration
+	version         string // of the API server
+	nodeImages      map[string][][]string
+	refuse          map[string]error // why a node cannot be labelled
+	snapshots       []int            // how many nodes there were when the pods were listed
+	late            map[string]int   // how often a node is not found before its kubelet has registered it
 }
 
 func newFakeAPI() *fakeAPI { return &fakeAPI{nodes: map[string]kube.Node{}, tokens: map[string]bool{}} }
@@ -63,7 +67,32 @@ func (a *fakeAPI) controlPlane(name string) {
 	a.nodes[name] = n
 }
 
-func (a *fakeAPI) Version(context.Context) (string, error) { return bundletest.Version, nil }
+func (a *fakeAPI) ClusterConfiguration(context.Context) (kube.ClusterConfiguration, error) {
+	if a.config.Endpoint == "" {
+		return a.config, kube.ErrNotKubeadm
+	}
+	return a.config, nil
+}
+
+func (a *fakeAPI) NodeImages(context.Context) (map[string][][]string, error) {
+	return a.nodeImages, nil
+}
+
+func (a *fakeAPI) Version(context.Context) (string, error) {
+	return cmp.Or(a.version, bundletest.Version), nil
+}
+
+func (a *fakeAPI) arch(name, arch string) {
+	n := a.nodes[name]
+	n.Arch = arch
+	a.nodes[name] = n
+}
+
+func (a *fakeAPI) notReady(name string) {
+	n := a.nodes[name]
+	n.Ready = false
+	a.nodes[name] = n
+}
 
 func (a *fakeAPI) Pods(context.Context, string, string) ([]kube.Pod, error) {
 	a.mu.Lock()
@@ -196,6 +225,16 @@ func (a *fakeAPI) Apply(_ context.Context, manifest []byte, _ kube.ApplyOptions)
 		a.cni = true
 	}
 	return []kube.ObjectChange{{Kind: "DaemonSet", Name: "net", Action: report.Created}}, nil
+}
+
+func (a *fakeAPI) Delete(_ context.Context, manifest []byte) ([]kube.ObjectChange, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !bytes.Contains(manifest, []byte("kind: CSIDriver")) || a.csi == "" {
+		return nil, nil
+	}
+	a.csi = ""
+	return []kube.ObjectChange{{Kind: "CSIDriver", Name: "rbd.csi.ceph.com", Action: report.Deleted}}, nil
 }
 
 func (a *fakeAPI) Volumes(context.Context, []string) ([]kube.Volume, error) { return a.volumes, nil }

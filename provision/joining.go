@@ -25,6 +25,7 @@ type joining struct {
 	mu     sync.Mutex
 	ways   []remote.Runner // to control planes, the last is the one in use; none = none was needed
 	guard  bool            // nodes join with guardTaint
+	leaves []leaver        // nodes whose hosts were installed anew
 	member string          // the control plane to use; "" = any, as it is not known yet which are there
 }
 

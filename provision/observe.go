@@ -51,7 +51,7 @@ func (s *session) problems() []report.Check {
 
 func (s *session) checks() []report.Check {
 	var hosts []facts.Host
-	for _, h := range s.Cluster.Spec.Hosts {
+	for _, h := range s.Cluster.Managed() {
 		hosts = append(hosts, s.facts[h.Name])
 	}
 	return preflight.RunCeph(s.Cluster, hosts, &s.bundle.Manifest, s.ceph)
@@ -89,8 +89,7 @@ func (s *session) files() (plan.Input, error) {
 
 // observeAPI asks the API server what there is, when the bootstrap host is initialised.
 func (s *session) observeAPI(ctx context.Context, in plan.Input) facts.Cluster {
-	boot := s.facts[s.Cluster.Bootstrap().Name]
-	if boot.Err == nil && !initialised(boot) {
+	if s.notBegun() {
 		return facts.Cluster{} // a kubeconfig in the state is of a cluster that is gone
 	}
 	if err := s.loadKubeconfig(ctx); err != nil {
@@ -104,9 +103,10 @@ func (s *session) observeAPI(ctx context.Context, in plan.Input) facts.Cluster {
 		return facts.Cluster{Err: err}
 	}
 	out := s.observed(nodes)
-	out.CNI, err = observeObjects(ctx, s.api, plan.CNIManifest(in))
-	if err != nil {
-		return facts.Cluster{Err: err}
+	if !s.Cluster.Adopted() {
+		if out.CNI, err = observeObjects(ctx, s.api, plan.CNIManifest(in)); err != nil {
+			return facts.Cluster{Err: err}
+		}
 	}
 	if err := s.observeCSI(ctx, in, &out); err != nil {
 		return facts.Cluster{Err: err}

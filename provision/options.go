@@ -44,7 +44,7 @@ const defaultParallel = 256
 
 func (o Options) withDefaults() Options {
 	if o.StateDir == "" {
-		o.StateDir = defaultStateDir(o.Cluster)
+		o.StateDir = DefaultStateDir(o.Cluster)
 	}
 	if o.Progress == nil {
 		o.Progress = report.Discard
@@ -75,7 +75,8 @@ func ReportDir(o Options, given string) string {
 	return filepath.Join(o.withDefaults().StateDir, "conformance")
 }
 
-func defaultStateDir(c *inventory.Cluster) string {
+// DefaultStateDir is where a cluster's state is kept unless the user names another place: beside its inventory.
+func DefaultStateDir(c *inventory.Cluster) string {
 	return filepath.Join(filepath.Dir(c.Path), ".hybridctl", c.Metadata.Name)
 }
 

@@ -97,6 +97,11 @@ func (s *session) surveyRemoval(ctx context.Context, store *stack.Store, o Remov
 	if err := s.known(o.Hosts); err != nil {
 		return nil, err
 	}
+	for _, name := range o.Hosts {
+		if h, _ := s.Cluster.Host(name); !h.IsManaged() && !o.Offline {
+			return nil, fmt.Errorf("%w: hybridctl does not manage %s (managed: false), and resets no host that it did not set up; --offline takes its node out of the cluster alone", ErrRefused, name)
+		}
+	}
 	nodes, _, err := s.reachCluster(ctx)
 	if err != nil {
 		return nil, err
@@ -235,7 +240,7 @@ func (s *session) reachLeavers(ctx context.Context, leaving []leaver) error {
 		case f.Err != nil:
 			return fmt.Errorf("%w: %s was not reached, and nothing was done: %w; %s", ErrRefused, f.Name, f.Err, offline)
 		case node.MachineID != "" && f.MachineID != node.MachineID:
-			return fmt.Errorf("%w: %s answers with the machine-id %s, its node has %s: it is another machine, or was installed anew; %s", ErrRefused, f.Name, f.MachineID, node.MachineID, offline)
+			return fmt.Errorf("%w: %s answers with the machine-id %s, its node has %s: it is another machine, or was installed anew; \"hybridctl scale-out --replace %s\" joins it again, %s", ErrRefused, f.Name, f.MachineID, node.MachineID, f.Name, offline)
 		}
 	}
 	return nil

@@ -40,7 +40,7 @@ var strength = map[report.Action]int{
 
 // hostResults sums the changes up by host, in the inventory's order; verb is the command that goes on.
 func (s *session) hostResults(changes []report.Change, verb string) []HostResult {
-	return s.hostResultsOf(s.Cluster.Spec.Hosts, changes, verb)
+	return s.hostResultsOf(s.Cluster.Managed(), changes, verb)
 }
 
 func (s *session) hostResultsOf(hosts []inventory.Host, changes []report.Change, verb string) []HostResult {
@@ -74,7 +74,7 @@ func (s *session) hostResultsOf(hosts []inventory.Host, changes []report.Change,
 		}
 		if h.Error != "" || h.Action == report.Skipped {
 			h.Next = fmt.Sprintf("hybridctl %s -f %s", verb, s.Cluster.Path)
-			if s.StateDir != defaultStateDir(s.Cluster) {
+			if s.StateDir != DefaultStateDir(s.Cluster) {
 				h.Next += " --state-dir " + s.StateDir
 			}
 		}

@@ -23,6 +23,7 @@ type ScaleOutOptions struct {
 	Options
 	Hosts       []string      // names in the inventory; nil = every host that is no node yet
 	Arch        platform.Arch // only hosts that have it, by fact; "" = any
+	Replace     []string      // names of nodes whose hosts were installed anew: their old nodes go, and they join again
 	Guard       bool          // new nodes take no ordinary pods until they are proven
 	Audit       AuditMode     // "" = off
 	Conformance ConformanceMode
@@ -62,6 +63,9 @@ func ScaleOut(ctx context.Context, o ScaleOutOptions) (Result, error) {
 	if err != nil {
 		return r, err
 	}
+	if err := errors.Join(s.forgetReplaced(reading, &r), s.forgetWiped(reading, store, hosts)); err != nil {
+		return r, errors.Join(err, unlock(ctx))
+	}
 	failed, err := s.grow(ctx, store, hosts, &r)
 	lost := unlock(ctx)
 	switch {
@@ -98,8 +102,11 @@ func (s *session) grow(ctx context.Context, store *stack.Store, hosts []inventor
 
 // surveyGrowth finds the hosts that are to join and plans for them. None: r says why.
 func (s *session) surveyGrowth(ctx context.Context, store *stack.Store, o ScaleOutOptions, r *Result) ([]inventory.Host, error) {
-	if err := s.known(o.Hosts); err != nil {
+	if err := s.known(slices.Concat(o.Hosts, o.Replace)); err != nil {
 		return nil, err
+	}
+	if len(o.Replace) > 0 {
+		o.Hosts = slices.Concat(o.Hosts, o.Replace) // and no others, unless they are named
 	}
 	if err := s.openBundle(); err != nil {
 		return nil, err
@@ -112,7 +119,7 @@ func (s *session) surveyGrowth(ctx context.Context, store *stack.Store, o ScaleO
 	if err != nil {
 		return nil, err
 	}
-	in.API = s.observed(nodes)
+	in.API = s.observed(slices.DeleteFunc(slices.Clone(nodes), func(n kube.Node) bool { return slices.Contains(o.Replace, n.Name) }))
 	hosts := plan.Candidates(s.Cluster, in.API.Nodes, store.Unfinished, o.Hosts)
 	if len(hosts) == 0 {
 		r.Nothing = nothingToJoin(o.Hosts)
@@ -120,6 +127,9 @@ func (s *session) surveyGrowth(ctx context.Context, store *stack.Store, o ScaleO
 	}
 	in.Hosts = s.gatherFrom(ctx, hosts)
 	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := s.surveyReplaced(ctx, nodes, o.Replace); err != nil {
 		return nil, err
 	}
 	if o.Arch != "" {

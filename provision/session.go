@@ -59,6 +59,8 @@ type api interface {
 	RemoveEtcdMember(ctx context.Context, node string, id uint64) error
 	PodTemplates(ctx context.Context) ([]kube.PodTemplate, error)
 	ImagesByArch(ctx context.Context) (map[string][]string, error)
+	NodeImages(ctx context.Context) (map[string][][]string, error)
+	ClusterConfiguration(ctx context.Context) (kube.ClusterConfiguration, error)
 	Version(ctx context.Context) (string, error)
 	WaitDeployment(ctx context.Context, namespace, name string, o kube.WaitOptions) error
 	CheckDNS(ctx context.Context, dial kube.DialFunc, clusterDomain string) error
@@ -69,6 +71,9 @@ func newClient(kubeconfig []byte, o kube.Options) (api, error) { return kube.New
 
 // kubeconfigFile is the admin kubeconfig's name in the state directory.
 const kubeconfigFile = "kubeconfig"
+
+// knownHostsFile is where the keys of hosts are kept in the state directory.
+const knownHostsFile = "known_hosts"
 
 // open starts a session: nothing is connected yet.
 func open(o Options) (*session, error) {
@@ -112,9 +117,9 @@ func (s *session) openBundle() error {
 	return nil
 }
 
-// gather connects to every host and learns what it is: one connection and one command each.
+// gather connects to every managed host and learns what it is: one connection and one command each.
 func (s *session) gather(ctx context.Context) []facts.Host {
-	return s.gatherFrom(ctx, s.Cluster.Spec.Hosts)
+	return s.gatherFrom(ctx, s.Cluster.Managed())
 }
 
 func (s *session) gatherFrom(ctx context.Context, from []inventory.Host) []facts.Host {
@@ -160,6 +165,9 @@ func (s *session) host(name string) (*host.Host, error) {
 	if f := s.facts[name]; f.Err != nil {
 		return nil, f.Err
 	}
+	if h, known := s.Cluster.Host(name); known && !h.IsManaged() {
+		return nil, fmt.Errorf("hybridctl does not manage %s (managed: false) and does not connect to it", name)
+	}
 	if s.joining != nil {
 		return nil, fmt.Errorf("this run does not connect to %s: it was a node before", name)
 	}
@@ -176,10 +184,10 @@ func (s *session) loadKubeconfig(ctx context.Context) error {
 		return err
 	}
 	for _, h := range s.controlPlanes() {
-		if !s.facts[h.Name].Kubeadm.AdminConf || !initialised(s.facts[h.Name]) {
+		if h.IsManaged() && (!s.facts[h.Name].Kubeadm.AdminConf || !initialised(s.facts[h.Name])) {
 			continue
 		}
-		c, err := s.host(h.Name)
+		c, err := s.way(ctx, h)
 		if err != nil {
 			continue
 		}
@@ -189,6 +197,26 @@ func (s *session) loadKubeconfig(ctx context.Context) error {
 		return s.useKubeconfig(b)
 	}
 	return nil
+}
+
+// way returns a control plane's connection. One that is not managed is connected to now: it is asked for nothing but the way.
+func (s *session) way(ctx context.Context, h inventory.Host) (*host.Host, error) {
+	s.mu.Lock()
+	_, connected := s.runners[h.Name]
+	s.mu.Unlock()
+	if !h.IsManaged() && !connected {
+		if _, err := s.dial(ctx, h); err != nil {
+			return nil, err
+		}
+	}
+	return s.host(h.Name)
+}
+
+// notBegun tells whether it is known that there is no cluster yet.
+func (s *session) notBegun() bool {
+	first := s.Cluster.Bootstrap()
+	f := s.facts[first.Name]
+	return first.IsManaged() && f.Err == nil && !initialised(f)
 }
 
 // ofThisCluster tells whether a kubeconfig trusts the authority that the bootstrap host has now: hosts may have been reset and
@@ -228,7 +256,7 @@ func (s *session) useKubeconfig(b []byte) error {
 	if err != nil {
 		return err
 	}
-	c, err := s.newAPI(named, kube.Options{Dial: s.tunnel, UserAgent: "hybridctl"})
+	c, err := s.newAPI(named, s.kubeOptions())
 	if err != nil {
 		return err
 	}
@@ -236,6 +264,11 @@ func (s *session) useKubeconfig(b []byte) error {
 	defer s.mu.Unlock()
 	s.api, s.config = c, named
 	return nil
+}
+
+// kubeOptions say how the API server is asked. One that kubeadm is told to be patient with is slow for us too.
+func (s *session) kubeOptions() kube.Options {
+	return kube.Options{Dial: s.tunnel, UserAgent: "hybridctl", RetryFor: s.Cluster.Spec.Kubernetes.Timeouts.KubernetesAPICall.Std()}
 }
 
 // saveKubeconfig keeps the kubeconfig in the state directory.

@@ -82,7 +82,10 @@ func Status(ctx context.Context, o Options) (StatusReport, error) {
 func hostStatus(h inventory.Host, f facts.Host, api facts.Cluster, p plan.Plan) HostStatus {
 	st := HostStatus{Name: h.Name, Address: h.Address, Role: string(h.Role), Arch: f.Arch.String(), OS: f.OS.PrettyName, Kernel: f.Kernel,
 		Page: f.PageSize, Host: "reachable", Node: "unknown"}
-	if f.Err != nil {
+	switch {
+	case !h.IsManaged():
+		st.Host, st.Arch = "not managed", string(h.Arch)
+	case f.Err != nil:
 		st.Host, st.Arch = f.Err.Error(), string(h.Arch)
 	}
 	if api.Observed || api.Err == nil {

@@ -110,7 +110,7 @@ func (s *session) cephHosts(p *plan.Plan) []string {
 		all = ok && csi.Action != plan.Unchanged
 	}
 	var out []string
-	for _, h := range s.Cluster.Spec.Hosts {
+	for _, h := range s.Cluster.Managed() {
 		if !s.Cluster.Spec.Storage.Mounts(h) || s.facts[h.Name].Err != nil {
 			continue
 		}
@@ -256,12 +256,24 @@ var ErrVolumes = errors.New("there are volumes in Ceph")
 // mayOrphan refuses to take a cluster away whose volumes in Ceph would be forgotten. A cluster that was never initialised has none.
 func (s *session) mayOrphan(ctx context.Context, force bool) error {
 	storage := s.Cluster.Spec.Storage
-	if boot := s.facts[s.Cluster.Bootstrap().Name]; force || len(storage.Ceph) == 0 || boot.Err == nil && !initialised(boot) {
+	if force || len(storage.Ceph) == 0 || s.notBegun() {
 		return nil
 	}
-	volumes, err := s.cephVolumes(ctx)
+	err := s.loadKubeconfig(ctx)
+	if err == nil && s.api == nil {
+		err = errors.New("no control-plane host that answers has an admin kubeconfig")
+	}
 	if err != nil {
 		return fmt.Errorf("%w, perhaps: the API server could not be asked (%v); with --force the cluster goes all the same, and what it has in Ceph stays there", ErrVolumes, err)
+	}
+	return s.refuseOrphans(ctx, "the cluster goes")
+}
+
+// refuseOrphans refuses when there are volumes in Ceph; goes is what happens to them with --force.
+func (s *session) refuseOrphans(ctx context.Context, goes string) error {
+	volumes, err := s.api.Volumes(ctx, []string{render.RBD.DriverName(), render.CephFS.DriverName()})
+	if err != nil {
+		return fmt.Errorf("%w, perhaps: the API server could not be asked (%v); with --force %s all the same, and what it has in Ceph stays there", ErrVolumes, err, goes)
 	}
 	if len(volumes) == 0 {
 		return nil
@@ -274,18 +286,8 @@ func (s *session) mayOrphan(ctx context.Context, force bool) error {
 	if len(names) > most {
 		names = append(names[:most], fmt.Sprintf("and %d more", len(names)-most))
 	}
-	return fmt.Errorf("%w: %s; delete the claims first (those of a class with reclaimPolicy Retain leave their images behind even so); with --force the cluster goes, and of each volume an image or subvolume stays in %s",
-		ErrVolumes, strings.Join(names, ", "), whereIn(storage))
-}
-
-func (s *session) cephVolumes(ctx context.Context) ([]kube.Volume, error) {
-	if err := s.loadKubeconfig(ctx); err != nil {
-		return nil, err
-	}
-	if s.api == nil {
-		return nil, errors.New("no control-plane host that answers has an admin kubeconfig")
-	}
-	return s.api.Volumes(ctx, []string{render.RBD.DriverName(), render.CephFS.DriverName()})
+	return fmt.Errorf("%w: %s; delete the claims first (those of a class with reclaimPolicy Retain leave their images behind even so); with --force %s, and of each volume an image or subvolume stays in %s",
+		ErrVolumes, strings.Join(names, ", "), goes, whereIn(s.Cluster.Spec.Storage))
 }
 
 // whereIn names the pools and file systems of the inventory.

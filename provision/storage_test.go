@@ -336,3 +336,35 @@ func TestDestroy_KeepsVolumesUnlessForced(t *testing.T) {
 		}
 	}
 }
+
+func TestStorageRemove_TakesCephCSIOutAndAsksNoHost(t *testing.T) {
+	s := newSim(t, 2, remotetest.Options{}).withCeph()
+	mustUp(t, s)
+	before := s.connections()
+	taken := 0
+	remove := func(force bool) (Result, error) {
+		return StorageRemove(context.Background(), StorageRemoveOptions{Options: s.options(), Force: force, TakeOut: func() error { taken++; return nil }})
+	}
+	s.api.volumes = []kube.Volume{{Name: "pvc-1", Class: "ceph-rbd", Claim: "default/db"}}
+	if _, err := remove(false); !errors.Is(err, ErrVolumes) || !strings.Contains(err.Error(), "with --force ceph-csi goes, and of each volume") || s.api.csi == "" || taken != 0 {
+		t.Errorf("with a volume: %v", err)
+	}
+	s.api.volumes = nil
+	r, err := remove(false)
+	if err != nil || s.api.csi != "" || taken != 1 || len(r.Changes) != 1 || s.api.holder != "" {
+		t.Errorf("%v, %+v, lock %q", err, r.Changes, s.api.holder)
+	}
+	if _, err := remove(false); err != nil {
+		t.Errorf("again: %v", err)
+	}
+	s.wantAlone(before)
+	// without storage in the inventory there is nothing left to do, and nothing to remove
+	s.c.Spec.Storage = inventory.Storage{}
+	s.changed()
+	if r := mustUp(t, s); s.api.csi != "" || s.changed() != 0 {
+		t.Errorf("up changed %+v", r.Changes)
+	}
+	if _, err := remove(false); !errors.Is(err, ErrRefused) {
+		t.Errorf("without storage: %v", err)
+	}
+}

@@ -105,9 +105,11 @@ type Options struct {
 	// Machines are the nodes' hosts by node name; a node without one has the cells blocked that need it, with the reason given here.
 	Machines  map[string]Machine
 	NoMachine map[string]string
-	Facts     map[string]NodeFacts // by node name, what hosts said of themselves
-	Images    ImageMaker
-	Vantages  []Vantage
+	// NoProbe is, by node name, why a node cannot run the probe; its cells that need one are blocked with it.
+	NoProbe  map[string]string
+	Facts    map[string]NodeFacts // by node name, what hosts said of themselves
+	Images   ImageMaker
+	Vantages []Vantage
 	// Registry is the inventory's private registry; nil = none is named.
 	Registry *Registry
 	// Storage are the classes of volumes that check S9 proves; NoStorage is why there are none.

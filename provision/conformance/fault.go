@@ -59,7 +59,7 @@ func (f Fault) red(c Cell) bool {
 // Faults lists the faults that can be made in a cluster, each with the checks that have to see it. Two nodes are concerned: of two
 // architectures where there are such.
 func Faults(scenario Scenario, nodes []Node) ([]Fault, error) {
-	usable := slices.DeleteFunc(slices.Clone(nodes), func(n Node) bool { return notReady(n) != "" || n.NoMachine != "" })
+	usable := slices.DeleteFunc(slices.Clone(nodes), func(n Node) bool { return noPods(n) != "" || n.NoMachine != "" })
 	if len(usable) < 2 {
 		return nil, fmt.Errorf("%w: a self-test needs two Ready nodes whose hosts can be reached, there are %d", ErrUsage, len(usable))
 	}

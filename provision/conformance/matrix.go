@@ -17,6 +17,8 @@ type Node struct {
 	Ready   bool
 	// NoMachine is why nothing can be asked on its host; empty = it can.
 	NoMachine string
+	// NoProbe is why it cannot run a probe; empty = it can.
+	NoProbe string
 }
 
 // class is what makes two nodes alike for the matrix: a page size is a difference as an architecture is.
@@ -206,6 +208,9 @@ func (p *planner) on(n Node, name string, k kind, c Cell) {
 	c.Name, c.Class, c.Dst, c.kind = name, n.Arch, n.Name, k
 	if c.Blocked == "" && k != kindReady {
 		c.Blocked = notReady(n)
+		if !slices.Contains([]kind{kindArch, kindDaemons, kindGuard}, k) {
+			c.Blocked = noPods(n)
+		}
 	}
 	p.add(c)
 }
@@ -225,6 +230,17 @@ func notReady(nodes ...Node) string {
 		}
 	}
 	return ""
+}
+
+// noPods is why a cell with pods on these nodes cannot be tried.
+func noPods(nodes ...Node) string {
+	blocked := notReady(nodes...)
+	for _, n := range nodes {
+		if blocked == "" {
+			blocked = n.NoProbe
+		}
+	}
+	return blocked
 }
 
 func (p *planner) added() {
@@ -258,6 +274,11 @@ func (p *planner) directed() {
 		blocked := ""
 		if !slices.ContainsFunc(p.in.Nodes, func(n Node) bool { return n.Arch == arch && n.Ready }) {
 			blocked = "no " + arch + " node is Ready"
+		}
+		for _, n := range p.in.Nodes {
+			if n.Arch == arch && blocked == "" {
+				blocked = n.NoProbe // the scheduler may choose it
+			}
 		}
 		p.add(Cell{Name: "nodeSelector/" + arch, Class: arch, kind: kindSelector, Blocked: blocked})
 		p.add(Cell{Name: "nodeAffinity/" + arch, Class: arch, kind: kindAffinity, Blocked: blocked})
@@ -320,7 +341,7 @@ func classOf(l link) string { return l.src.Arch + " → " + l.dst.Arch }
 func (p *planner) between(l link, c Cell) {
 	c.Class, c.Src, c.Dst = classOf(l), l.src.Name, l.dst.Name
 	if c.Blocked == "" {
-		c.Blocked = notReady(l.src, l.dst)
+		c.Blocked = noPods(l.src, l.dst)
 	}
 	p.add(c)
 }
@@ -382,7 +403,7 @@ func (p *planner) from(v Vantage, address, backend Node, name string, k kind, ne
 	case v.TCPOnly && network == "udp":
 		c.Blocked = "an SSH connection carries no datagrams"
 	default:
-		c.Blocked = notReady(address, backend)
+		c.Blocked = noPods(address, backend)
 	}
 	p.add(c)
 }
@@ -390,7 +411,7 @@ func (p *planner) from(v Vantage, address, backend Node, name string, k kind, ne
 // otherArch is a node of another architecture, the same for every run over the same nodes.
 func (p *planner) otherArch(n Node) (Node, bool) {
 	for _, o := range p.in.Nodes {
-		if o.Arch != n.Arch && notReady(o) == "" {
+		if o.Arch != n.Arch && noPods(o) == "" {
 			return o, true
 		}
 	}
@@ -405,7 +426,7 @@ func (p *planner) hostPath() {
 		p.on(n, "pod-writes-host-reads", kindPodWrites, needsMachine(n))
 		p.on(n, "host-writes-pod-reads", kindHostWrites, needsMachine(n))
 		c := needsMachine(n)
-		i := slices.IndexFunc(p.in.Nodes, func(o Node) bool { return o.Name != n.Name && o.NoMachine == "" && notReady(o) == "" })
+		i := slices.IndexFunc(p.in.Nodes, func(o Node) bool { return o.Name != n.Name && o.NoMachine == "" && noPods(o) == "" })
 		if i < 0 {
 			c.Blocked = "needs a second node whose host can be asked"
 		} else {

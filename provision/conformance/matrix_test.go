@@ -43,6 +43,7 @@ func planNode(name, arch string, change ...func(*Node)) Node {
 
 func isNew(n *Node)       { n.New = true }
 func notReadyYet(n *Node) { n.Ready = false }
+func noProbe(n *Node)     { n.NoProbe = n.Name + " has no image of the probe" }
 func noMachine(n *Node)   { n.NoMachine = "it is not in the inventory" }
 
 // planInput is everything there is for these nodes.
@@ -78,6 +79,12 @@ func TestPlan_Goldens(t *testing.T) {
 		}},
 		{"volumes-one.txt", planInput(arm), func(in *Input) {
 			in.Checks, in.Storage = []string{"S9"}, []StorageClass{{Name: "ceph-rbd", Driver: RBD, Grows: true}}
+		}},
+		{"volumes-added.txt", planInput(planNode("arm-1", "arm64", isNew), planNode("x86-1", "amd64", noMachine)), func(in *Input) {
+			in.Scenario, in.Checks, in.Storage = ScaleOut, []string{"S9"}, []StorageClass{{Name: "ceph-rbd", Driver: RBD, Grows: true}}
+		}},
+		{"adopted.txt", planInput(planNode("arm-1", "arm64", isNew), planNode("x86-1", "amd64", noMachine, noProbe), planNode("x86-2", "amd64", noMachine)), func(in *Input) {
+			in.Scenario, in.Registry, in.Vantages = ScaleOut, false, in.Vantages[:1]
 		}},
 		{"some-checks.txt", planInput(arm, x86), func(in *Input) { in.Checks = []string{"S9", "S4"} }},
 	} {

@@ -36,7 +36,7 @@ func (p *planner) volumes(s StorageClass) {
 	// What does not depend on the very node is tried once for each pair of architectures.
 	seen := map[string]bool{}
 	for _, l := range p.links {
-		if seen[classOf(l)] || withoutVolumes(s, l.src, l.dst) != "" || notReady(l.src, l.dst) != "" {
+		if seen[classOf(l)] || withoutVolumes(s, l.src, l.dst) != "" || noPods(l.src, l.dst) != "" {
 			continue
 		}
 		seen[classOf(l)] = true
@@ -49,7 +49,7 @@ func (p *planner) volumes(s StorageClass) {
 	}
 	seen = map[string]bool{}
 	for _, n := range p.subjects() {
-		if seen[n.Arch] || withoutVolumes(s, n) != "" || notReady(n) != "" {
+		if seen[n.Arch] || withoutVolumes(s, n) != "" || noPods(n) != "" {
 			continue
 		}
 		seen[n.Arch] = true
@@ -60,17 +60,22 @@ func (p *planner) volumes(s StorageClass) {
 	}
 }
 
-// withoutVolumes is why nothing can be proven of a class on these nodes.
+// withoutVolumes is why nothing can be proven of a class on these nodes. One host has to be asked for its mounts: bytes that came to it, or
+// from it, over a mount of Ceph were in Ceph.
 func withoutVolumes(s StorageClass, nodes ...Node) string {
+	unasked := ""
+	asked := false
 	for _, n := range nodes {
 		if why := s.Without[n.Name]; why != "" {
 			return why
 		}
-		if n.NoMachine != "" {
-			return needsMachine(n).Blocked
-		}
+		asked = asked || n.NoMachine == ""
+		unasked = orDefault(unasked, needsMachine(n).Blocked)
 	}
-	return ""
+	if asked {
+		return ""
+	}
+	return unasked
 }
 
 // meeting chooses of links enough that every node still meets every class as a client and as a server.

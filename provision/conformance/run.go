@@ -139,6 +139,7 @@ func (r *run) look(nodes []kube.Node) error {
 		if _, ok := r.Machines[n.Name]; !ok {
 			node.NoMachine = orDefault(r.NoMachine[n.Name], "it is not in the inventory")
 		}
+		node.NoProbe = r.NoProbe[n.Name]
 		r.nodes = slices.Insert(r.nodes, known, node)
 	}
 	return nil

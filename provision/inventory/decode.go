@@ -64,6 +64,15 @@ func (d *decoder) value(n, key *yaml.Node, path string, v reflect.Value) {
 		d.fail(d.at(n, key), path, "has no value", "give it one, or take the line out")
 		return
 	}
+	if v.Kind() == reflect.Pointer { // of which nothing and the zero value are two things
+		given := reflect.New(v.Type().Elem())
+		defer func(pointer reflect.Value) {
+			if !d.bad[path] {
+				pointer.Set(given)
+			}
+		}(v)
+		v = given.Elem()
+	}
 	if text, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
 		d.text(n, path, text)
 		return

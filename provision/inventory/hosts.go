@@ -42,9 +42,29 @@ func (v *validator) hosts() {
 		v.labels(field(path, "labels"), h.Labels)
 		v.taints(field(path, "taints"), h.Taints)
 		v.args(field(path, "kubeletExtraArgs"), h.KubeletExtraArgs, ownedKubeletArgs)
+		v.unmanaged(path, h)
 	}
 	if len(controlPlanes(v.c)) == 0 && rolesKnown {
 		v.noControlPlane()
+	}
+}
+
+// unmanaged refuses what would be wanted of a node that hybridctl leaves alone.
+func (v *validator) unmanaged(path string, h Host) {
+	if h.IsManaged() {
+		return
+	}
+	for _, f := range []struct {
+		name  string
+		given bool
+	}{
+		{"labels", len(h.Labels) > 0}, {"taints", len(h.Taints) > 0}, {"kubeletExtraArgs", len(h.KubeletExtraArgs) > 0},
+		{"ignorePreflightErrors", len(h.IgnorePreflightErrors) > 0}, {"preflight", len(h.Preflight.Ignore) > 0},
+	} {
+		if f.given {
+			v.fail(field(path, f.name), "take it out; kubectl label and kubectl taint work on any node",
+				"has no effect on %s, which hybridctl leaves as it is (managed: false)", printable(h.Name))
+		}
 	}
 }
 

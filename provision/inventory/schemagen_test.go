@@ -95,7 +95,7 @@ func constraints() map[string]constraint {
 		"Kubernetes.ignorePreflightErrors": unique,
 		"NameValue.name":                   pattern(`^[A-Za-z0-9_][^=\s]*$`),
 
-		"CNI.provider": both(enum(CNIFlannel, CNIManifest), defaults(d.Spec.CNI.Provider)),
+		"CNI.provider": both(enum(CNIFlannel, CNIManifest, CNINone), defaults(d.Spec.CNI.Provider)),
 		"CNI": func(s *jsonschema.Schema) {
 			s.If = has("provider", CNIManifest)
 			s.Then = &jsonschema.Schema{Required: []string{"path"}}
@@ -159,6 +159,7 @@ func constraints() map[string]constraint {
 		"OutsideHost.port":           func(s *jsonschema.Schema) { s.Minimum, s.Maximum = "1", "65535" },
 		"Host.role":                  both(enum(string(ControlPlane), string(Worker)), defaults(Worker)),
 		"Host.hostKey":               pattern(`^(SHA256:[A-Za-z0-9+/]{43}=?|(` + strings.ReplaceAll(strings.Join(hostKeyTypes, "|"), ".", `\.`) + `)\s+[A-Za-z0-9+/]+=*(\s.*)?)$`),
+		"Host.managed":               defaults(true),
 		"Host.nodeIP":                pattern(`^[0-9]+(\.[0-9]+){3}$`),
 		"Host.ignorePreflightErrors": unique,
 		"Host.labels": func(s *jsonschema.Schema) {

@@ -98,7 +98,7 @@ type NameValue struct {
 type KubeadmTimeouts struct {
 	ControlPlaneComponentHealthCheck Duration `yaml:"controlPlaneComponentHealthCheck,omitempty" json:"controlPlaneComponentHealthCheck,omitempty"` // until a control plane component is healthy; kubeadm's default 4m
 	KubeletHealthCheck               Duration `yaml:"kubeletHealthCheck,omitempty" json:"kubeletHealthCheck,omitempty"`                             // until the kubelet is healthy; kubeadm's default 4m
-	KubernetesAPICall                Duration `yaml:"kubernetesAPICall,omitempty" json:"kubernetesAPICall,omitempty"`                               // for a call of the API server; kubeadm's default 1m
+	KubernetesAPICall                Duration `yaml:"kubernetesAPICall,omitempty" json:"kubernetesAPICall,omitempty"`                               // for a call of the API server, with what hybridctl asks again after an error that passes (30s by default); kubeadm's default 1m
 	EtcdAPICall                      Duration `yaml:"etcdAPICall,omitempty" json:"etcdAPICall,omitempty"`                                           // for a call of etcd; kubeadm's default 2m
 	TLSBootstrap                     Duration `yaml:"tlsBootstrap,omitempty" json:"tlsBootstrap,omitempty"`                                         // until the kubelet has its certificate; kubeadm's default 5m
 	Discovery                        Duration `yaml:"discovery,omitempty" json:"discovery,omitempty"`                                               // until a joining host knows the cluster; kubeadm's default 5m
@@ -108,11 +108,12 @@ type KubeadmTimeouts struct {
 const (
 	CNIFlannel  = "flannel"
 	CNIManifest = "manifest"
+	CNINone     = "none" // the cluster has one that hybridctl leaves alone
 )
 
 // CNI says which pod network is installed.
 type CNI struct {
-	Provider string `yaml:"provider,omitempty" json:"provider,omitempty"` // flannel (default) or manifest
+	Provider string `yaml:"provider,omitempty" json:"provider,omitempty"` // flannel (default), manifest, or none for a cluster that was adopted
 	Path     string `yaml:"path,omitempty" json:"path,omitempty"`         // with manifest: the file; relative to this document's folder
 }
 
@@ -178,6 +179,10 @@ type Host struct {
 	Role    Role          `yaml:"role,omitempty" json:"role,omitempty"` // default worker
 	Arch    platform.Arch `yaml:"arch,omitempty" json:"arch,omitempty"` // optional; checked against the host
 
+	// Managed false marks a node that hybridctl did not make: its host is never written to, and not connected to unless there is no other
+	// way to the cluster. Default true.
+	Managed *bool `yaml:"managed,omitempty" json:"managed,omitempty"`
+
 	User             string   `yaml:"user,omitempty" json:"user,omitempty"`                         // instead of spec.ssh.user
 	IdentityFiles    []string `yaml:"identityFiles,omitempty" json:"identityFiles,omitempty"`       // instead of spec.ssh.identityFiles
 	HostKey          string   `yaml:"hostKey,omitempty" json:"hostKey,omitempty"`                   // pins the key: "ssh-ed25519 AAAA…" or "SHA256:…"
@@ -193,15 +198,37 @@ type Host struct {
 	Preflight             Preflight         `yaml:"preflight,omitempty" json:"preflight,omitempty"`                         // for this host
 }
 
-// Bootstrap returns the bootstrap host: the first control-plane host, where kubeadm init runs.
-// Validation guarantees that there is one.
+// IsManaged tells whether hybridctl makes a node of the host; see Managed.
+func (h Host) IsManaged() bool { return h.Managed == nil || *h.Managed }
+
+// Bootstrap returns the bootstrap host: the first control-plane host, where kubeadm init runs. In a cluster that hybridctl did not make
+// it is the first control-plane host that is not managed. Validation guarantees that there is one.
 func (c *Cluster) Bootstrap() Host {
+	first := Host{}
 	for _, h := range c.Spec.Hosts {
-		if h.Role == ControlPlane {
+		switch {
+		case h.Role != ControlPlane:
+		case !h.IsManaged():
 			return h
+		case first.Name == "":
+			first = h
 		}
 	}
-	return Host{}
+	return first
+}
+
+// Adopted tells whether hybridctl found the cluster and did not make it.
+func (c *Cluster) Adopted() bool { return !c.Bootstrap().IsManaged() }
+
+// Managed returns the hosts that hybridctl makes nodes of.
+func (c *Cluster) Managed() []Host {
+	var out []Host
+	for _, h := range c.Spec.Hosts {
+		if h.IsManaged() {
+			out = append(out, h)
+		}
+	}
+	return out
 }
 
 // Host returns the host of that name.

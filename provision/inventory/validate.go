@@ -82,8 +82,19 @@ func nameHint(name string) string {
 
 func (v *validator) cni() {
 	cni := v.c.Spec.CNI
-	v.oneOf("spec.cni.provider", cni.Provider, "", CNIFlannel, CNIManifest)
+	v.oneOf("spec.cni.provider", cni.Provider, "", CNIFlannel, CNIManifest, CNINone)
+	if adopted := v.c.Adopted(); v.c.Bootstrap().Name != "" && adopted != (cni.Provider == CNINone) && !v.failed("spec.cni.provider") {
+		if adopted {
+			v.fail("spec.cni.provider", "write cni: {provider: "+CNINone+"}",
+				"would replace the pod network of a cluster that hybridctl did not make: its control plane has managed: false")
+		} else {
+			v.fail("spec.cni.provider", "write provider: "+CNIManifest+" and path: FILE to install another pod network",
+				"%s is for a cluster that was there before, whose control plane has managed: false", CNINone)
+		}
+	}
 	switch {
+	case cni.Provider == CNINone && cni.Path != "":
+		v.fail("spec.cni.path", "take it out", "is not used: the pod network is left alone")
 	case cni.Provider == CNIManifest && cni.Path == "":
 		v.fail("spec.cni.path", "path: FILE with the manifests of the pod network", "is missing")
 	case cni.Provider == CNIFlannel && cni.Path != "":

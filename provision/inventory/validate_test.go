@@ -54,7 +54,8 @@ func TestParse_OneMistake(t *testing.T) {
 		{kubernetes("kubelet: {maxPods: 200, clusterdns: x}"), ""},
 
 		{spec("cni: {provider: manifest, path: /}"), "spec.cni.path: / is a directory (name one file)"},
-		{spec("cni: {provider: calico}"), `spec.cni.provider: "calico" is not one of flannel, manifest`},
+		{spec("cni: {provider: calico}"), `spec.cni.provider: "calico" is not one of flannel, manifest, none`},
+		{spec("cni: {provider: none}"), "spec.cni.provider: none is for a cluster that was there before, whose control plane has managed: false (write provider: manifest and path: FILE to install another pod network)"},
 		{spec("cni: {provider: ''}"), "spec.cni.provider: is empty (give it a value, or take the line out)"},
 		{spec("timeouts: {step: 0s}"), `spec.timeouts.step: "0s" is not longer than zero (for instance 90s or 15m)`},
 		{spec("timeouts: {step: 1h30m}"), ""},
@@ -80,6 +81,11 @@ func TestParse_OneMistake(t *testing.T) {
 		{host("labels: {node.kubernetes.io/instance-type: x, sub.kubelet.kubernetes.io/y: z, empty: ''}"), ""},
 		{host("hostKey: ''"), "spec.hosts[0].hostKey: is empty (give it a value, or take the line out)"},
 
+		{host("managed: false"), "spec.cni.provider: would replace the pod network of a cluster that hybridctl did not make: its control plane has managed: false (write cni: {provider: none})"},
+		{host("managed: true"), ""},
+		{host("managed: 'no'"), "spec.hosts[0].managed: is text, not true or false"},
+		{second("address: 10.0.0.2, managed: false"), ""},
+		{second("address: 10.0.0.2, managed: false, labels: {a: b}"), "spec.hosts[1].labels: has no effect on b, which hybridctl leaves as it is (managed: false) (take it out; kubectl label and kubectl taint work on any node)"},
 		{second("address: 10.0.0.1, port: 22"), "spec.hosts[1].address: 10.0.0.1 is taken by spec.hosts[0] (line 9)"},
 		{second("address: 10.0.0.1, port: 2222"), ""},
 		{second("address: B.example.com"), ""},

@@ -30,6 +30,7 @@ type Node struct {
 	ArchLabel      string // kubernetes.io/arch
 	KubeletVersion string
 	KernelVersion  string
+	Runtime        string // status.nodeInfo.containerRuntimeVersion: containerd://2.1.4
 	MachineID      string
 	InternalIPs    []string
 	PodCIDR        string
@@ -63,6 +64,7 @@ func nodeOf(n *corev1.Node) Node {
 		Name: n.Name, Unschedulable: n.Spec.Unschedulable, PodCIDR: n.Spec.PodCIDR, Labels: n.Labels, ControlPlane: controlPlane,
 		Arch: n.Status.NodeInfo.Architecture, ArchLabel: n.Labels[corev1.LabelArchStable],
 		KernelVersion:  n.Status.NodeInfo.KernelVersion,
+		Runtime:        n.Status.NodeInfo.ContainerRuntimeVersion,
 		KubeletVersion: n.Status.NodeInfo.KubeletVersion, MachineID: n.Status.NodeInfo.MachineID,
 		Applied: n.Annotations[appliedAnnotation],
 	}

@@ -125,6 +125,26 @@ func requiredOf(a *corev1.Affinity) [][]NodeRequirement {
 	return out
 }
 
+// NodeImages lists, by node, the images that its runtime has, each with all its names. A kubelet tells of fifty images at most.
+func (c *Client) NodeImages(ctx context.Context) (map[string][][]string, error) {
+	out := map[string][][]string{}
+	err := c.do(ctx, "list the nodes' images", func(ctx context.Context) error {
+		list, err := c.core.Nodes().List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		clear(out)
+		for _, n := range list.Items {
+			out[n.Name] = [][]string{}
+			for _, i := range n.Status.Images {
+				out[n.Name] = append(out[n.Name], i.Names)
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
 // ImagesByArch tells which images the runtimes of the cluster's nodes have, by every name, and of which architectures those nodes are. A
 // kubelet tells of fifty images at most.
 func (c *Client) ImagesByArch(ctx context.Context) (map[string][]string, error) {

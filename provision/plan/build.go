@@ -37,21 +37,29 @@ func Build(in Input) (Plan, error) {
 	}
 	p := Plan{Cluster: in.Cluster.Metadata.Name, Part: in.Only != nil}
 	bootstrap := in.Cluster.Bootstrap()
-	previous := HostID(bootstrap.Name, Init) // control planes join one at a time
+	begins := bootstrap.IsManaged() && !b.rejoins(bootstrap)
+	var first ID // nothing, in a cluster that is there already
+	if begins {
+		first = HostID(bootstrap.Name, Init)
+	}
+	previous := first // control planes join one at a time
 	for _, h := range b.hosts() {
-		if h.Name == bootstrap.Name {
+		if begins && h.Name == bootstrap.Name {
 			if b.planned(h) {
-				p.Steps = append(append(p.Steps, b.hostSteps(h)...), b.initStep(h), b.cniStep(), b.nodeStep(h, Init))
+				p.Steps = append(append(p.Steps, b.hostSteps(h)...), b.initStep(h), b.cniStep(first), b.nodeStep(h, Init))
 			}
 			continue
 		}
-		after := HostID(bootstrap.Name, Init)
-		if h.Role == inventory.ControlPlane {
+		after := first
+		if h.Role == inventory.ControlPlane && h.IsManaged() {
 			after, previous = previous, HostID(h.Name, Join)
 		}
 		if b.planned(h) {
 			p.Steps = append(append(p.Steps, b.hostSteps(h)...), b.joinStep(h, after), b.nodeStep(h, Join))
 		}
+	}
+	if !begins && !in.Cluster.Adopted() && in.Only == nil {
+		p.Steps = append(p.Steps, b.cniStep())
 	}
 	if csi, ok := b.csiStep(p.Steps); ok && in.Only == nil {
 		p.Steps = append(p.Steps, csi)
@@ -60,9 +68,20 @@ func Build(in Input) (Plan, error) {
 	return p, nil
 }
 
+// rejoins tells whether the bootstrap host joins its cluster, which has other control planes and went on without it: another kubeadm init
+// there would begin another cluster.
+func (b *builder) rejoins(h inventory.Host) bool {
+	if _, joined := b.facts[h.Name].Markers[string(Join)]; joined {
+		return true
+	}
+	_, begun := b.facts[h.Name].Markers[string(Init)]
+	_, listed := b.nodes[h.Name]
+	return !begun && !listed && slices.ContainsFunc(b.in.API.Nodes, func(n facts.Node) bool { return n.ControlPlane })
+}
+
 // planned tells whether the plan is for this host.
 func (b *builder) planned(h inventory.Host) bool {
-	return b.in.Only == nil || slices.Contains(b.in.Only, h.Name)
+	return h.IsManaged() && (b.in.Only == nil || slices.Contains(b.in.Only, h.Name))
 }
 
 // hosts returns the inventory's hosts, the bootstrap host first.

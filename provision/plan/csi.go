@@ -40,7 +40,12 @@ func (b *builder) csiStep(others []Step) (Step, bool) {
 			in.Provisioners = append(in.Provisioners, c.Type.Provisioner())
 		}
 	}
-	s := Step{ID: ClusterID(CSI), Kind: CSI, DependsOn: []ID{ClusterID(CNI), HostID(b.in.Cluster.Bootstrap().Name, Node)}, Inputs: in, Digest: Digest(in)}
+	s := Step{ID: ClusterID(CSI), Kind: CSI, Inputs: in, Digest: Digest(in)}
+	for _, id := range []ID{ClusterID(CNI), HostID(b.in.Cluster.Bootstrap().Name, Node)} {
+		if slices.ContainsFunc(others, func(o Step) bool { return o.ID == id }) {
+			s.DependsOn = append(s.DependsOn, id)
+		}
+	}
 	for _, o := range others {
 		// A node that is there would ask a registry for what is still on its way; one that joins has its images before.
 		if _, isNode := b.nodes[o.Host]; isNode && o.Kind == Images && o.pending() {

@@ -16,7 +16,7 @@ func Candidates(c *inventory.Cluster, nodes []facts.Node, unfinished func(host s
 		there[n.Name] = true
 	}
 	var out []inventory.Host
-	for _, h := range c.Spec.Hosts {
+	for _, h := range c.Managed() {
 		if names != nil && !slices.Contains(names, h.Name) {
 			continue
 		}

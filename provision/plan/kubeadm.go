@@ -35,7 +35,10 @@ func (b *builder) joinStep(h inventory.Host, after ID) Step {
 	config := b.joinConfig(h)
 	in := JoinInputs{ConfigDigest: Digest(config), Config: config}
 	s := Step{ID: HostID(h.Name, Join), Kind: Join, Host: h.Name, Inputs: in, Digest: Digest(in),
-		DependsOn: []ID{HostID(h.Name, Kubernetes), HostID(h.Name, Images), after}}
+		DependsOn: []ID{HostID(h.Name, Kubernetes), HostID(h.Name, Images)}}
+	if after != "" {
+		s.DependsOn = append(s.DependsOn, after)
+	}
 	b.judgeMember(&s, h)
 	if s.Action == Create {
 		s.Details = []string{fmt.Sprintf("kubeadm join %s as %s", config.Endpoint, h.Role)}
@@ -176,10 +179,10 @@ func (b *builder) nodeStep(h inventory.Host, member Kind) Step {
 	return s
 }
 
-func (b *builder) cniStep() Step {
+func (b *builder) cniStep(after ...ID) Step {
 	manifest := CNIManifest(b.in)
 	in := CNIInputs{Provider: b.in.Cluster.Spec.CNI.Provider, ManifestDigest: Digest(manifest), Manifest: manifest}
-	s := Step{ID: ClusterID(CNI), Kind: CNI, DependsOn: []ID{HostID(b.in.Cluster.Bootstrap().Name, Init)}, Inputs: in, Digest: Digest(in)}
+	s := Step{ID: ClusterID(CNI), Kind: CNI, DependsOn: after, Inputs: in, Digest: Digest(in)}
 	b.judgeObjects(&s, b.in.API.CNI)
 	return s
 }

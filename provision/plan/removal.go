@@ -16,10 +16,11 @@ func Removal(c *inventory.Cluster, hosts []facts.Host) Plan {
 	}
 	r := remover{there: map[ID]bool{}}
 	first := c.Bootstrap().Name
-	r.host(&p, byName[first], Init, "")
-	for _, h := range c.Spec.Hosts {
+	member := memberOf(byName[first], Init)
+	r.host(&p, byName[first], member, "")
+	for _, h := range c.Managed() {
 		if h.Name != first {
-			r.host(&p, byName[h.Name], Join, HostID(first, Init))
+			r.host(&p, byName[h.Name], Join, HostID(first, member))
 		}
 	}
 	return p
@@ -28,13 +29,19 @@ func Removal(c *inventory.Cluster, hosts []facts.Host) Plan {
 // RemovalOf is the part of Removal that is of one host.
 func RemovalOf(c *inventory.Cluster, h inventory.Host, f facts.Host) Plan {
 	p := Plan{Cluster: c.Metadata.Name, Part: true}
-	member := Join
-	if _, first := f.Markers[string(Init)]; first {
-		member = Init
-	}
 	f.Name = h.Name
-	remover{there: map[ID]bool{}}.host(&p, f, member, "")
+	remover{there: map[ID]bool{}}.host(&p, f, memberOf(f, Join), "")
 	return p
+}
+
+// memberOf is how the host became a node, as its markers tell.
+func memberOf(f facts.Host, otherwise Kind) Kind {
+	for _, k := range []Kind{Init, Join} {
+		if _, marked := f.Markers[string(k)]; marked {
+			return k
+		}
+	}
+	return otherwise
 }
 
 type remover struct{ there map[ID]bool }

@@ -111,11 +111,22 @@ func newControlPlanes(on []inventory.Host) (out []inventory.Host) {
 // skew is how many minor versions a kubelet may be behind its API server.
 const skew = 3
 
+// SkewPolicy says which versions of a kubelet go with an API server.
+func SkewPolicy() string {
+	return fmt.Sprintf("a kubelet may be as new as its API server, and at most %d minor versions older", skew)
+}
+
+// SkewAllowed tells whether hosts of a version, v1.36.3, may join an API server of another. A version that cannot be read may not.
+func SkewAllowed(server, kubelet string) bool {
+	is, new := minor(server), minor(kubelet)
+	return is >= 0 && new >= 0 && new <= is && new >= is-skew
+}
+
 // checkSkew compares the version that the hosts will run with the API server's: a kubelet must not be newer, nor much older.
 func checkSkew(v view, j Joining, _ []inventory.Host) verdict {
 	want := v.cluster.Spec.Kubernetes.Version
 	is, new := minor(j.Version), minor(want)
-	policy := fmt.Sprintf("a kubelet may be as new as its API server, and at most %d minor versions older", skew)
+	policy := SkewPolicy()
 	switch {
 	case is < 0 || new < 0:
 		return warn("the API server's version %q could not be compared with %s", j.Version, want)

@@ -85,7 +85,7 @@ func Run(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest) []report.
 
 // RunCeph is Run with what was found out about the inventory's Ceph clusters.
 func RunCeph(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest, ceph CephSeen) []report.Check {
-	return newView(c, hosts, m, ceph).run(c.Spec.Hosts)
+	return newView(c, hosts, m, ceph).run(c.Managed())
 }
 
 func newView(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest, ceph CephSeen) view {

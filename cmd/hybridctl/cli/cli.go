@@ -27,15 +27,17 @@ type Deps struct {
 
 // Front is the front door of the engine, one function per verb.
 type Front struct {
-	Up         func(context.Context, provision.UpOptions) (provision.Result, error)
-	ScaleOut   func(context.Context, provision.ScaleOutOptions) (provision.Result, error)
-	Remove     func(context.Context, provision.RemoveOptions) (provision.Result, error)
-	Plan       func(context.Context, provision.Options) (plan.Plan, []report.Check, error)
-	Preflight  func(context.Context, provision.Options) ([]report.Check, error)
-	Status     func(context.Context, provision.Options) (provision.StatusReport, error)
-	Kubeconfig func(context.Context, provision.Options) ([]byte, error)
-	Destroy    func(context.Context, provision.DestroyOptions) (provision.Result, error)
-	Identify   func(context.Context, provision.Options, []string) ([]provision.Identity, error)
+	Up            func(context.Context, provision.UpOptions) (provision.Result, error)
+	ScaleOut      func(context.Context, provision.ScaleOutOptions) (provision.Result, error)
+	Remove        func(context.Context, provision.RemoveOptions) (provision.Result, error)
+	StorageRemove func(context.Context, provision.StorageRemoveOptions) (provision.Result, error)
+	Adopt         func(context.Context, provision.AdoptOptions) (provision.Adoption, error)
+	Plan          func(context.Context, provision.Options) (plan.Plan, []report.Check, error)
+	Preflight     func(context.Context, provision.Options) ([]report.Check, error)
+	Status        func(context.Context, provision.Options) (provision.StatusReport, error)
+	Kubeconfig    func(context.Context, provision.Options) ([]byte, error)
+	Destroy       func(context.Context, provision.DestroyOptions) (provision.Result, error)
+	Identify      func(context.Context, provision.Options, []string) ([]provision.Identity, error)
 
 	Conformance         func(context.Context, provision.ConformanceOptions) (report.ConformanceRun, error)
 	ConformanceClean    func(context.Context, provision.Options) ([]string, error)
@@ -45,7 +47,7 @@ type Front struct {
 // Engine is the Front that works on real hosts.
 func Engine() Front {
 	return Front{
-		Up: provision.Up, ScaleOut: provision.ScaleOut, Remove: provision.Remove, Plan: provision.Plan, Preflight: provision.Preflight,
+		Up: provision.Up, ScaleOut: provision.ScaleOut, Remove: provision.Remove, Adopt: provision.Adopt, StorageRemove: provision.StorageRemove, Plan: provision.Plan, Preflight: provision.Preflight,
 		Status: provision.Status, Kubeconfig: provision.Kubeconfig, Destroy: provision.Destroy, Identify: provision.Identify,
 		Conformance: provision.Conformance, ConformanceClean: provision.ConformanceClean, ConformanceSelfTest: provision.ConformanceSelfTest,
 	}
@@ -93,7 +95,7 @@ Exit codes: 0 done; 1 other; 2 usage or inventory; 3 preflight; 4 stopped part-w
 	a.global.register(cmd)
 	cmd.AddCommand(
 		newUp(a), newPlan(a), newPreflight(a), newStatus(a), newKubeconfig(a), newDestroy(a),
-		newScaleOut(a), newRemove(a),
+		newScaleOut(a), newRemove(a), newAdopt(a), newStorage(a),
 		newConformance(a), newInventory(a), newBundle(a), newReport(a), newVersion(a), newCompletion(a),
 	)
 	return cmd

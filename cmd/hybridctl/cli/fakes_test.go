@@ -81,6 +81,14 @@ func newRun(t *testing.T) *run {
 			t.Error("ScaleOut was called")
 			return provision.Result{}, nil
 		},
+		StorageRemove: func(context.Context, provision.StorageRemoveOptions) (provision.Result, error) {
+			t.Error("StorageRemove was called")
+			return provision.Result{}, nil
+		},
+		Adopt: func(context.Context, provision.AdoptOptions) (provision.Adoption, error) {
+			t.Error("Adopt was called")
+			return provision.Adoption{}, nil
+		},
 		Remove: func(context.Context, provision.RemoveOptions) (provision.Result, error) {
 			t.Error("Remove was called")
 			return provision.Result{}, nil

@@ -3,7 +3,10 @@ package cli
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,4 +55,29 @@ func TestRemove_Text(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden.Check(t, "remove.txt", b.String())
+}
+
+func TestStorageRemove_TakesStorageOutOfTheInventory(t *testing.T) {
+	r := newRun(t)
+	storage := "  storage:\n    ceph: {fsid: 4f2e0b1c-8d3a-4e6f-9a7b-5c1d2e3f4a5b, monitors: ['10.0.0.5:6789'], rbd: {pool: kube, user: u, keyEnv: K, storageClass: c}}\n"
+	r.file("inventory.yaml", strings.Replace(lab, "  hosts:\n", storage+"  hosts:\n", 1))
+	r.front.StorageRemove = func(_ context.Context, o provision.StorageRemoveOptions) (provision.Result, error) {
+		if !o.Force || !o.Ask(plan.Plan{Notes: []string{"it goes"}}) {
+			t.Errorf("force %v", o.Force)
+		}
+		return provision.Result{Cluster: "lab", Changes: []report.Change{{Action: report.Deleted}, {Action: report.Unchanged}}}, o.TakeOut()
+	}
+	r.want("storage remove --yes --force", 0)
+	contains(t, "stdout", r.stdout.String(), "ceph-csi left cluster lab, 1 object deleted; spec.storage was taken out of inventory.yaml\n")
+	contains(t, "stderr", r.stderr.String(), "it goes\n")
+	text, err := os.ReadFile("inventory.yaml")
+	if err != nil || string(text) != lab {
+		t.Errorf("%v\n%s", err, text)
+	}
+	r.want("storage remove", 2)
+	r.front.StorageRemove = func(context.Context, provision.StorageRemoveOptions) (provision.Result, error) {
+		return provision.Result{Cluster: "lab"}, fmt.Errorf("%w: pvc-1", provision.ErrVolumes)
+	}
+	r.want("storage remove --yes", 1)
+	contains(t, "stderr", r.stderr.String(), "pvc-1")
 }

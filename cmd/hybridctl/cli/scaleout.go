@@ -19,6 +19,7 @@ type scaleOutFlags struct {
 	clusterFlags
 	yes, guard  bool
 	hosts, add  []string
+	replace     []string
 	arch        string
 	audit       string
 	conformance string
@@ -44,6 +45,7 @@ When some hosts fail the others are joined all the same; running it again finish
 	flags.BoolVar(&f.guard, "guard", false, "keep ordinary pods off the new nodes with a taint until the proof has passed")
 	flags.StringArrayVar(&f.add, "add", nil, "write this host into the inventory first, as inventory add does: `NAME=ADDRESS[,WORD=VALUE]...`; the flag may be repeated")
 	flags.StringSliceVar(&f.hosts, "host", nil, "only these hosts: `NAME,NAME…`; the flag may be repeated")
+	flags.StringSliceVar(&f.replace, "replace", nil, "these nodes' hosts were installed anew: delete the old nodes and join the hosts again, and no others: `NAME,NAME…`")
 	flags.StringVar(&f.arch, "arch", "", "only hosts of this architecture, as they say themselves: `ARCH`")
 	flags.StringVar(&f.audit, "audit", string(provision.AuditBlock), "what an image does that a DaemonSet would run on the new nodes, and that is not made for their architecture: `MODE` is block, warn or off")
 	flags.StringVar(&f.conformance, "conformance", string(provision.ConformanceFull), "what is proven of the new nodes: `MODE` is full, quick or off")
@@ -72,7 +74,7 @@ func (a *app) scaleOut(ctx context.Context, f scaleOutFlags) error {
 	if !slices.Contains(provision.AuditModes(), provision.AuditMode(f.audit)) {
 		return usagef("--audit must be block, warn or off, not %q", f.audit)
 	}
-	o := provision.ScaleOutOptions{Guard: f.guard, Audit: provision.AuditMode(f.audit), Hosts: f.hosts, Conformance: provision.ConformanceMode(f.conformance)}
+	o := provision.ScaleOutOptions{Guard: f.guard, Audit: provision.AuditMode(f.audit), Hosts: f.hosts, Replace: f.replace, Conformance: provision.ConformanceMode(f.conformance)}
 	if f.arch != "" {
 		arch, err := platform.Parse(f.arch)
 		if err != nil {

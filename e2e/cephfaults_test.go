@@ -1,0 +1,82 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestCeph_WhenThingsGoWrong does to volumes in use what happens to them: Ceph goes away and comes back, the driver's pods are killed, a node
+// is rebooted, a node dies. Each time the run that is disturbed ends by itself, tells what it saw, leaves nothing, and the next passes.
+func TestCeph_WhenThingsGoWrong(t *testing.T) {
+	c := withCeph(t, "lab-x86-ceph", "x86-1", "arm-1")
+	c.hybridctl(0, "up", "--yes")
+	c.nodesAreReady()
+	for _, x := range []struct {
+		name    string
+		disturb func(t *testing.T)
+		mend    func(t *testing.T)
+		passes  bool   // what is disturbed is only delayed
+		says    string // in the reason of a cell that did not pass
+	}{
+		{"the driver's pods are killed", func(*testing.T) {
+			c.kubectl("-n", "ceph-csi", "delete", "pods", "--all", "--wait=false")
+		}, func(*testing.T) {
+			c.kubectl("-n", "ceph-csi", "wait", "pods", "--all", "--for=condition=Ready", "--timeout=10m")
+		}, true, ""},
+		{"Ceph stops and starts", func(t *testing.T) {
+			lab(t, "down", "ceph")
+			time.Sleep(time.Minute)
+			lab(t, "up", "ceph")
+		}, func(*testing.T) {}, true, ""},
+		{"a node reboots", func(t *testing.T) { lab(t, "reboot", "arm-1") }, func(t *testing.T) { lab(t, "wait", "arm-1") }, false, "arm-1"},
+		{"a node dies", func(t *testing.T) { lab(t, "kill", "arm-1") }, func(t *testing.T) { lab(t, "up", "arm-1") }, false, "arm-1"},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			c.t = t
+			c.disturbed(x.disturb, x.passes, x.says)
+			x.mend(t)
+			c.nodesAreReady()
+			if out, err := try(t, 10*time.Minute, "e2e/lab/lab", "exec", "bin/hybridctl", "conformance", "clean", "-f", c.inventory); err != nil || out.exit != 0 {
+				t.Fatalf("clean: exit %d, %v\n%s%s", out.exit, err, out.stdout, out.stderr)
+			}
+			c.conformancePasses([]string{"N1", "S9"}, "--checks", "N1,S9")
+		})
+	}
+	t.Run("nothing stays in Ceph", func(t *testing.T) {
+		if left := strings.TrimSpace(lab(t, "ceph", "rbd", "-p", "kube", "ls")); left != "" {
+			t.Errorf("images are left: %s", left)
+		}
+		if left := strings.TrimSpace(lab(t, "ceph", "ceph", "fs", "subvolume", "ls", "kubefs", "csi")); left != "[]" {
+			t.Errorf("subvolumes are left: %s", left)
+		}
+	})
+}
+
+// disturbed runs the cells of volumes and does something as soon as one of them has passed, while others are in use.
+func (c *cluster) disturbed(disturb func(*testing.T), passes bool, says string) {
+	c.t.Helper()
+	dir := c.t.TempDir()
+	start := time.Now()
+	exit, errs := c.until("S9  ", func(*exec.Cmd) { disturb(c.t) }, "conformance", "-f", c.inventory, "--report-dir", dir, "--checks", "S9")
+	run := readRun(c.t, dir)
+	c.t.Logf("exit %d after %s, verdict %s, %s", exit, time.Since(start).Round(time.Second), run.Verdict, run.Error)
+	told := says == ""
+	for _, cell := range run.Cells {
+		if cell.Verdict != "pass" {
+			c.t.Logf("%s %s %s: %s", cell.Cell, cell.Class, cell.Verdict, cell.Reason)
+			told = told || strings.Contains(cell.Reason, says)
+		}
+	}
+	switch {
+	case passes && exit != 0:
+		c.t.Errorf("exit %d, want 0: what was asked for is only late\n%s", exit, tail(errs, 30))
+	case !passes && exit == 0:
+		c.t.Errorf("exit 0, although a node went away under its volumes")
+	case !passes && !told:
+		c.t.Errorf("no cell says %q", says)
+	}
+}

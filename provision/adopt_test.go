@@ -1,0 +1,292 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/hybridctl/hybridctl/provision/bundle/bundletest"
+	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/remote/remotetest"
+)
+
+// foreign is a fleet of n hosts whose first old ones are the nodes of a cluster that hybridctl did not make and was never told of.
+func foreign(t *testing.T, n, old int) *sim {
+	t.Helper()
+	s := newSim(t, n, remotetest.Options{})
+	no := false
+	for i := range old {
+		h := &s.c.Spec.Hosts[i]
+		h.Managed = &no
+		s.api.addNode(h.Name)
+		node := s.api.nodes[h.Name]
+		node.InternalIPs, node.Arch, node.ControlPlane = []string{h.NodeIP}, "amd64", i == 0
+		node.Runtime, node.KubeletVersion = "containerd://2.1.4", bundletest.Version
+		s.api.nodes[h.Name] = node
+		s.hosts[h.Name].member = true
+	}
+	s.c.Spec.CNI.Provider = inventory.CNINone
+	s.api.config = kube.ClusterConfiguration{ClusterName: "old", Endpoint: "192.0.2.1:6443", Shared: true, PodCIDR: "10.244.0.0/16", ServiceCIDR: "10.96.0.0/12", DNSDomain: "cluster.local"}
+	return s
+}
+
+// keep is the state directory as adopt leaves it.
+func (s *sim) keep() {
+	s.t.Helper()
+	a := Adoption{Kubeconfig: []byte(testKubeconfig()), Cluster: inventory.Cluster{Metadata: s.c.Metadata}}
+	if err := a.Keep(s.state); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *sim) adopt(change func(*AdoptOptions)) (Adoption, error) {
+	o := AdoptOptions{Options: s.options(), Kubeconfig: []byte(testKubeconfig()), Bundle: "./bundle", BundleDir: s.bundle.Dir}
+	o.Cluster = &inventory.Cluster{}
+	inventory.Default(o.Cluster)
+	if change != nil {
+		change(&o)
+	}
+	return Adopt(context.Background(), o)
+}
+
+func TestAdopt_TheInventorySaysWhatThereIs(t *testing.T) {
+	s := foreign(t, 2, 2)
+	s.api.templates = []kube.PodTemplate{{Kind: "DaemonSet", Namespace: "kube-flannel", Name: "kube-flannel-ds", Daemon: true}}
+	before := s.connections()
+	a, err := s.adopt(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.wantAlone(before)
+	text, err := inventory.Show(&a.Cluster, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "inventory.yaml")
+	c, err := inventory.Parse(path, text)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	k := c.Spec.Kubernetes
+	if c.Metadata.Name != "old" || k.Version != bundletest.Version || k.Endpoint != "192.0.2.1:6443" || k.PodCIDR != "10.244.0.0/16" || !c.Adopted() || len(c.Managed()) != 0 {
+		t.Errorf("%s", text)
+	}
+	if h, _ := c.Host("host-1"); h.Role != inventory.ControlPlane || h.Arch != "amd64" || h.Address != "192.0.2.1" {
+		t.Errorf("host-1: %+v", h)
+	}
+	found := strings.Join(a.Found, "\n")
+	for _, want := range []string{"node host-1: Kubernetes " + bundletest.Version + ", containerd://2.1.4, amd64", "pod network: flannel (DaemonSet kube-flannel/kube-flannel-ds)"} {
+		if !strings.Contains(found, want) {
+			t.Errorf("no %q in\n%s", want, found)
+		}
+	}
+	if len(a.Notes) != 0 {
+		t.Errorf("notes %q", a.Notes)
+	}
+}
+
+func TestAdopt_SaysWhatStandsAgainstAddingHosts(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*sim, *AdoptOptions)
+		want   string
+	}{
+		"no bundle":         {func(_ *sim, o *AdoptOptions) { o.BundleDir = "/nonexistent" }, "make one of Kubernetes " + bundletest.Version},
+		"bundle too new":    {func(s *sim, _ *AdoptOptions) { s.api.version = "v1.30.1" }, "no host can join with it: a kubelet may be as new as its API server, and at most 3 minor versions older; make a bundle of v1.30.1"},
+		"bundle is older":   {func(s *sim, _ *AdoptOptions) { s.api.version = "v1.37.1" }, "new hosts will run Kubernetes " + bundletest.Version},
+		"endpoint of one":   {func(s *sim, _ *AdoptOptions) { s.api.config.Shared = false }, "workers can be added, which find it at 192.0.2.1:6443; control planes cannot"},
+		"etcd elsewhere":    {func(s *sim, _ *AdoptOptions) { s.api.config.ExternalEtcd = true }, "etcd runs outside the cluster"},
+		"other processor":   {func(s *sim, _ *AdoptOptions) { s.api.arch("host-2", "s390x") }, "host-2 has the architecture s390x"},
+		"node is not Ready": {func(s *sim, _ *AdoptOptions) { s.api.notReady("host-2") }, "host-2 is not Ready"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := foreign(t, 2, 2)
+			a, err := s.adopt(func(o *AdoptOptions) { c.change(s, o) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.ContainsFunc(a.Notes, func(n string) bool { return strings.Contains(n, c.want) }) {
+				t.Errorf("no %q in %q", c.want, a.Notes)
+			}
+		})
+	}
+}
+
+func TestAdopt_Refuses(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*sim, *AdoptOptions)
+		kind   error
+	}{
+		"not made by kubeadm":  {func(s *sim, _ *AdoptOptions) { s.api.config = kube.ClusterConfiguration{} }, kube.ErrNotKubeadm},
+		"both families":        {func(s *sim, _ *AdoptOptions) { s.api.config.PodCIDR += ",fd00::/48" }, ErrRefused},
+		"hidden control plane": {func(s *sim, _ *AdoptOptions) { delete(s.api.nodes, "host-1") }, ErrRefused},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := foreign(t, 2, 2)
+			if _, err := s.adopt(func(o *AdoptOptions) { c.change(s, o) }); !errors.Is(err, c.kind) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
+func TestAdopt_OverSSHReadsTheKubeconfigOfOneHost(t *testing.T) {
+	s := foreign(t, 2, 2)
+	before := s.connections()
+	a, err := s.adopt(func(o *AdoptOptions) {
+		h := s.fleet.Hosts[0]
+		ssh := inventory.SSH{IdentityFiles: []string{s.fleet.KeyFile()}, Port: h.Port}
+		c, err := ControlPlaneAt(h.Address, ssh)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Cluster, o.Kubeconfig = c, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.wantAlone(before, "host-1")
+	dir := filepath.Join(t.TempDir(), "state")
+	if err := a.Keep(dir); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{kubeconfigFile: "current-context: old", knownHostsFile: "ssh-ed25519"} {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil || !strings.Contains(string(b), want) {
+			t.Errorf("%s: %v\n%s", name, err, b)
+		}
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, mode %v", name, err, info.Mode())
+		}
+	}
+	if err := a.Keep(dir); err != nil {
+		t.Errorf("again: %v", err)
+	}
+	if _, err := s.adopt(func(o *AdoptOptions) {
+		o.newAPI, o.Kubeconfig = newClient, []byte(strings.ReplaceAll(testKubeconfig(), "certificate-authority-data: ", "certificate-authority: /"))
+	}); err == nil || !strings.Contains(err.Error(), "--flatten") {
+		t.Errorf("a kubeconfig that names files: %v", err)
+	}
+}
+
+func TestAdopted_PlanChangesNothingAndAsksNoHost(t *testing.T) {
+	s := foreign(t, 2, 2)
+	s.keep()
+	before := s.connections()
+	p, checks, err := Plan(context.Background(), s.options())
+	if err != nil {
+		t.Fatalf("%v %+v", err, checks)
+	}
+	if len(p.Steps) != 0 || len(p.Notes) != 0 {
+		t.Errorf("%+v", p)
+	}
+	if r := mustUp(t, s); len(r.Changes) != 0 || len(r.Hosts) != 0 {
+		t.Errorf("%+v", r)
+	}
+	status, err := Status(context.Background(), s.options())
+	if err != nil || status.API != "answers" || status.Hosts[1].Node != "Ready" || status.Hosts[1].Host != "not managed" {
+		t.Errorf("%v %+v", err, status)
+	}
+	s.wantAlone(before)
+}
+
+func TestAdopted_ScaleOutJoinsNewHostsAlone(t *testing.T) {
+	s := foreign(t, 4, 2)
+	s.keep()
+	before := s.connections()
+	r, err := s.scaleOut(nil)
+	if err != nil {
+		t.Fatalf("%v\n%+v %+v", err, r.Changes, r.Checks)
+	}
+	s.wantAlone(before, "host-3", "host-4")
+	if len(s.api.nodes) != 4 || len(r.Hosts) != 2 || s.api.cni {
+		t.Errorf("%d nodes, results of %d hosts, pod network applied: %v", len(s.api.nodes), len(r.Hosts), s.api.cni)
+	}
+	before = s.connections()
+	if p, _, err := Plan(context.Background(), s.options()); err != nil || p.Changes() != 0 || len(p.Steps) != 2*6 {
+		t.Errorf("%v, %d changes, %d steps", err, p.Changes(), len(p.Steps))
+	}
+	s.wantAlone(before, "host-3", "host-4")
+}
+
+func TestAdopted_WithoutStateTheKubeconfigComesFromTheControlPlane(t *testing.T) {
+	s := foreign(t, 3, 2)
+	before := s.connections()
+	if p, _, err := Plan(context.Background(), s.options()); err != nil || p.Changes() == 0 {
+		t.Errorf("%v, %d changes", err, p.Changes())
+	}
+	s.wantAlone(before, "host-1", "host-3")
+}
+
+func TestAdopted_WhatIsNotManagedIsLeftAlone(t *testing.T) {
+	s := foreign(t, 3, 2)
+	s.keep()
+	before := s.connections()
+	if _, err := Destroy(context.Background(), DestroyOptions{Options: s.options()}); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "hybridctl remove") {
+		t.Errorf("destroy: %v", err)
+	}
+	if _, err := s.remove("host-2", nil); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "--offline") {
+		t.Errorf("remove: %v", err)
+	}
+	if _, err := s.remove("host-2", func(o *RemoveOptions) { o.Offline = true }); err != nil || len(s.api.nodes) != 1 {
+		t.Errorf("remove --offline: %v, %d nodes", err, len(s.api.nodes))
+	}
+	s.wantAlone(before)
+}
+
+func TestAdopted_RemoveTakesOutWhatJoined(t *testing.T) {
+	s := foreign(t, 3, 2)
+	s.keep()
+	if _, err := s.scaleOut(nil); err != nil {
+		t.Fatal(err)
+	}
+	before := s.connections()
+	if _, err := s.remove("host-3", nil); err != nil {
+		t.Fatal(err)
+	}
+	s.wantAlone(before, "host-3")
+	if h := s.hosts["host-3"]; h.member || len(h.markers) != 0 || len(s.api.nodes) != 2 {
+		t.Errorf("markers %v, %d nodes", h.markers, len(s.api.nodes))
+	}
+}
+
+func TestAdopted_NodesWithoutTheProbesImageAreSaid(t *testing.T) {
+	s := foreign(t, 3, 2)
+	ref := "registry.example/probe:1"
+	s.api.nodeImages = map[string][][]string{"host-1": {{"a", ref}}, "host-2": {{"a"}}, "host-3": {}}
+	x, err := open(s.options().withDefaults())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.close()
+	x.api = s.api
+	without := x.withoutProbe(context.Background(), ref)
+	if len(without) != 1 || !strings.Contains(without["host-2"], ref) {
+		t.Errorf("%v", without)
+	}
+	s.api.nodeImages["host-2"] = make([][]string, kubeletTells)
+	if without := x.withoutProbe(context.Background(), ref); len(without) != 0 {
+		t.Errorf("a node that does not tell of all its images: %v", without)
+	}
+}
+
+func TestPlan_ControlPlanesOfAnAdoptedClusterJoinOneAfterAnother(t *testing.T) {
+	s := foreign(t, 4, 1)
+	s.keep()
+	s.c.Spec.Hosts[1].Role, s.c.Spec.Hosts[2].Role = inventory.ControlPlane, inventory.ControlPlane
+	p, _, err := Plan(context.Background(), s.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[plan.ID]plan.ID{"host-2/join": "", "host-3/join": "host-2/join", "host-4/join": ""} {
+		st, ok := p.Step(id)
+		if !ok || slices.ContainsFunc(st.DependsOn, func(d plan.ID) bool { return strings.HasSuffix(string(d), "/init") }) || want != "" && !slices.Contains(st.DependsOn, want) {
+			t.Errorf("%s depends on %v", id, st.DependsOn)
+		}
+	}
+}
