@@ -3,8 +3,11 @@
 package e2e
 
 import (
+	"math/rand/v2"
+	"os/exec"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestScaleOut_X86ControlPlane adds Arm machines, one after another, to a cluster of one x86 machine that is in use: their scenario
@@ -107,4 +110,42 @@ func (c *cluster) operatorLogins(machine string) int {
 
 func addressOf(machine string) string {
 	return map[string]string{"x86-1": "10.99.0.11", "x86-2": "10.99.0.12", "arm-1": "10.99.0.21", "arm-2": "10.99.0.22"}[machine]
+}
+
+// TestScaleOut_KilledAtTenRandomMoments kills the tool with kill -9 ten times while an Arm machine joins. The run after the last one finishes it: the
+// node is there once, nothing that was finished is done again, and no token of the killed runs can be used for longer than its hour.
+func TestScaleOut_KilledAtTenRandomMoments(t *testing.T) {
+	c := pristine(t, "lab-x86", "x86-1", "arm-1")
+	c.onlyHost("x86-1")
+	c.machines = []string{"x86-1"}
+	c.hybridctl(0, "up", "--yes")
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	args := []string{"exec", "bin/hybridctl", "scale-out", "-f", c.inventory, "--add", "arm-1=10.99.0.21", "--yes", "--conformance=off", "--break-lock"}
+	for i := range 10 {
+		run := exec.Command("e2e/lab/lab", args...)
+		run.Dir = root
+		var errs strings.Builder
+		run.Stderr = &errs
+		if err := run.Start(); err != nil {
+			t.Fatal(err)
+		}
+		after := time.Duration(2000+random.IntN(28000)) * time.Millisecond
+		timer := time.AfterFunc(after, func() { _ = run.Process.Kill() })
+		_ = run.Wait() // killed, or done: what it says of either is looked at
+		timer.Stop()
+		t.Logf("kill %d after %s: exit %d, %s", i+1, after, run.ProcessState.ExitCode(), tail(errs.String(), 1))
+		if run.ProcessState.Exited() && run.ProcessState.ExitCode() != 0 {
+			t.Fatalf("it ended before it was killed\n%s", tail(errs.String(), 40))
+		}
+	}
+	c.hybridctl(0, "scale-out", "--yes", "--conformance=off", "--break-lock")
+	c.machines = append(c.machines, "arm-1")
+	c.nodesAreReady()
+	c.podsTalk()
+	c.secondRunChangesNothing()
+	if text := readFile(t, c.inventory); strings.Count(text, "name: arm-1") != 1 {
+		t.Errorf("the inventory holds arm-1 %d times", strings.Count(text, "name: arm-1"))
+	}
 }
