@@ -31,6 +31,7 @@ func (s *session) survey(ctx context.Context) (plan.Plan, []report.Check, error)
 		return plan.Plan{}, nil, err
 	}
 	s.readCephKeys(ctx)
+	s.lookUpCephImages(ctx)
 	in.CephKeys = s.cephKeys
 	checks := s.problems()
 	if blocking := preflight.Blocking(checks); len(blocking) > 0 {

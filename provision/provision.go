@@ -59,6 +59,7 @@ func Preflight(ctx context.Context, o Options) ([]report.Check, error) {
 	}
 	s.gather(ctx)
 	s.readCephKeys(ctx)
+	s.lookUpCephImages(ctx)
 	s.probeCeph(ctx, s.cephHosts(nil))
 	checks := s.checks()
 	if err := ctx.Err(); err != nil {

@@ -145,6 +145,7 @@ func (s *session) surveyGrowth(ctx context.Context, store *stack.Store, o ScaleO
 		j.CACertHash = hashes[0]
 	}
 	s.readCephKeys(ctx)
+	s.lookUpCephImages(ctx)
 	in.CephKeys = s.cephKeys
 	audited, err := s.audit(ctx, o.Audit, hosts, nodes)
 	if err != nil {

@@ -39,6 +39,17 @@ func (s *session) readCephKeys(ctx context.Context) {
 	}
 }
 
+// lookUpCephImages asks registries about the images that nodes are to pull: those that the inventory names and the bundle lacks.
+func (s *session) lookUpCephImages(ctx context.Context) {
+	var pulled []string
+	for _, want := range s.Cluster.Spec.Storage.WantedImages() {
+		if _, ok := s.bundle.Manifest.Find(want.Component, want.Ref); !ok && want.Ref != "" {
+			pulled = append(pulled, want.Ref)
+		}
+	}
+	s.ceph.Pulled = s.askRegistries(ctx, pulled)
+}
+
 // keyCommandPatience bounds a program that prints a key: it may ask a person, or a safe far away.
 const keyCommandPatience = 2 * time.Minute
 

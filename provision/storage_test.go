@@ -19,6 +19,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/remote/remotetest"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
@@ -366,5 +367,23 @@ func TestStorageRemove_TakesCephCSIOutAndAsksNoHost(t *testing.T) {
 	}
 	if _, err := remove(false); !errors.Is(err, ErrRefused) {
 		t.Errorf("without storage: %v", err)
+	}
+}
+
+func TestUp_AsksTheRegistryForTheDriversImages(t *testing.T) {
+	s := newSim(t, 2, remotetest.Options{}).withCeph()
+	s.c.Spec.Storage.CSI.Images.Driver = "quay.example/cephcsi:v3.15.0"
+	o := s.options()
+	var asked []string
+	o.askRegistry = func(_ context.Context, image string) ([]platform.Arch, error) {
+		asked = append(asked, image)
+		return []platform.Arch{platform.AMD64}, nil
+	}
+	r, err := Up(context.Background(), UpOptions{Options: o})
+	if !errors.Is(err, ErrPreflight) || !slices.Equal(asked, []string{"quay.example/cephcsi:v3.15.0"}) || s.changed() != 0 {
+		t.Errorf("%v, asked %q", err, asked)
+	}
+	if !slices.ContainsFunc(r.Checks, func(c report.Check) bool { return c.Name == "ceph-images" && strings.Contains(c.Message, "for arm64") }) {
+		t.Errorf("%+v", r.Checks)
 	}
 }

@@ -14,6 +14,8 @@ import (
 type CephSeen struct {
 	Keys  map[string]CephKey  // by ID of the user
 	Hosts map[string]CephHost // by name
+	// Pulled are the architectures of images that the bundle lacks, as their registries told; an image of which none told is not there.
+	Pulled map[string][]platform.Arch
 }
 
 // CephKey is what a user's key looked like, without the key.
@@ -95,12 +97,20 @@ func checkCephImages(v view) verdict {
 		}
 	}
 	slices.Sort(archs)
-	var lacks, elsewhere []string
+	var lacks, elsewhere, pulled []string
 	for _, want := range v.cluster.Spec.Storage.WantedImages() {
 		i, ok := v.bundle.Manifest.Find(want.Component, want.Ref)
 		switch {
 		case !ok && want.Ref != "":
-			elsewhere = append(elsewhere, want.Ref)
+			made, told := v.ceph.Pulled[want.Ref]
+			if !told {
+				elsewhere = append(elsewhere, want.Ref)
+			}
+			for _, a := range archs {
+				if told && !slices.Contains(made, a) {
+					pulled = append(pulled, fmt.Sprintf("%s for %s", want.Ref, a))
+				}
+			}
 		case !ok:
 			lacks = append(lacks, want.Component)
 		default:
@@ -115,11 +125,14 @@ func checkCephImages(v view) verdict {
 	case len(lacks) > 0:
 		return fail("the bundle lacks the images %s", strings.Join(lacks, ", ")).
 			hinted("add them to the bundle's source with these components, one index for all architectures each; with ceph-images in preflight.ignore the cluster is made without ceph-csi")
+	case len(pulled) > 0:
+		return fail("the registry has no %s", strings.Join(pulled, ", ")).
+			hinted("name images in spec.storage.csi.images that are made for every architecture of the cluster, as one index each")
 	case len(elsewhere) > 0:
 		return warn("not in the bundle: %s", strings.Join(elsewhere, ", ")).
-			hinted("nodes pull them, and whether they have every architecture of the cluster was not looked at; put them into the bundle to be sure")
+			hinted("nodes pull them; their registry did not tell from here whether they are made for every architecture of the cluster: put them into the bundle to be sure")
 	}
-	return pass("the bundle has every image of ceph-csi")
+	return pass("the bundle, or the registry, has every image of ceph-csi")
 }
 
 // cephModules are the modules that the inventory's classes need, in the order to say them.

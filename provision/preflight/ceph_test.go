@@ -74,6 +74,14 @@ func mode(mode string) func(*fixture) {
 
 func key(k CephKey) func(*fixture) { return func(f *fixture) { f.ceph.Keys["0.rbd"] = k } }
 
+// pulls has nodes pull the driver from a registry that tells for which architectures it is made.
+func pulls(ref string, archs ...platform.Arch) func(*fixture) {
+	return func(f *fixture) {
+		f.cluster.Spec.Storage.CSI.Images.Driver = ref
+		f.ceph.Pulled = map[string][]platform.Arch{ref: archs}
+	}
+}
+
 // cephCases have a row for each answer of a real kernel to a real mistake.
 var cephCases = []one{
 	{name: "file gone", change: key(CephKey{Problem: errors.New("open k: no such file")}), check: "ceph-keys", status: report.Fail,
@@ -92,6 +100,9 @@ var cephCases = []one{
 	{name: "resizer", change: func(f *fixture) { f.cluster.Spec.Storage.Ceph[0].CephFS.AllowExpansion = true }, check: "ceph-images", status: report.Fail, message: "csi-resizer"},
 	{name: "pulled", change: func(f *fixture) { f.cluster.Spec.Storage.CSI.Images.Driver = "quay.example/cephcsi:v3.15.0" }, check: "ceph-images", status: report.Warn,
 		message: "not in the bundle: quay.example/cephcsi:v3.15.0", hint: "architecture"},
+	{name: "pulled, and of one architecture", change: pulls("quay.example/cephcsi:v3.15.0", platform.AMD64), check: "ceph-images", status: report.Fail,
+		message: "the registry has no quay.example/cephcsi:v3.15.0 for arm64", hint: "spec.storage.csi.images"},
+	{name: "pulled, and of all", change: pulls("quay.example/cephcsi:v3.15.0", platform.All()...), check: "ceph-images", status: report.Pass, message: "or the registry"},
 
 	{name: "no rbd on Arm", change: func(f *fixture) { f.host("arm-1").Modules["rbd"] = facts.ModuleMissing }, host: "arm-1", check: "ceph-modules", status: report.Fail,
 		message: "the kernel 6.12.0 (arm64) has no module rbd", hint: "mounter: rbd-nbd"},
