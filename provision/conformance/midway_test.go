@@ -254,3 +254,67 @@ func TestRun_Evidence(t *testing.T) {
 		t.Errorf("%v", files)
 	}
 }
+
+// A dead node says nothing. What waits for it ends, long before pods may no longer start.
+func TestRun_NobodyWaitsForADeadNode(t *testing.T) {
+	c := newFake(t, amd64, arm64)
+	o := c.options()
+	o.pace.nodes, o.pace.away = 20*time.Millisecond, 200*time.Millisecond
+	o.pace.start, o.pace.answer, o.pace.attempt, o.pace.stream = 300*time.Millisecond, 300*time.Millisecond, time.Second, 2*time.Second
+	o.Patience, o.Checks = time.Hour, []string{"N1", "S4", "S5"}
+	o.Window = time.Millisecond
+	var once sync.Once
+	c.onExec = func(pod, _ string) error {
+		if pod == "a-0" {
+			once.Do(func() { c.goAway("arm-1") })
+		}
+		return nil
+	}
+	d, err := fullRun(t, o)
+	if err == nil {
+		t.Error("that its host could not be cleaned is not said")
+	}
+	said := 0
+	for _, cell := range d.Cells {
+		if strings.Contains(cell.Reason, "node arm-1 went away during the run: it has not been Ready for ") {
+			said++
+		}
+	}
+	if said == 0 || d.Verdict() != report.Failing {
+		for _, cell := range d.Cells {
+			t.Logf("%s %s: %s", cell.ID(), cell.Verdict, cell.Reason)
+		}
+		t.Errorf("%d cells say that the node went away; verdict %s", said, d.Verdict())
+	}
+}
+
+func TestAttendance(t *testing.T) {
+	a := newAttendance([]Node{{RunNode: report.RunNode{Name: "x"}}, {RunNode: report.RunNode{Name: "y"}}})
+	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	both, done := a.while(context.Background(), "x", "y")
+	defer done()
+	other, doneOther := a.while(context.Background(), "y", "", "unknown")
+	defer doneOther()
+	for _, s := range []struct {
+		after time.Duration
+		ready bool
+		away  bool
+	}{{0, false, false}, {time.Minute, false, false}, {90 * time.Second, true, false}, {2 * time.Minute, false, false}, {3 * time.Minute, false, false}, {4 * time.Minute, false, true}} {
+		a.see("x", s.ready, begin.Add(s.after), 2*time.Minute)
+		if s.away {
+			<-both.Done()
+		}
+		if (both.Err() != nil) != s.away || other.Err() != nil {
+			t.Errorf("after %s: %v, %v", s.after, context.Cause(both), other.Err())
+		}
+	}
+	if want := "node x went away during the run: it has not been Ready for 2m0s"; context.Cause(both).Error() != want {
+		t.Errorf("%v", context.Cause(both))
+	}
+	a.see("x", true, begin.Add(5*time.Minute), 2*time.Minute)
+	again, doneAgain := a.while(context.Background(), "x")
+	defer doneAgain()
+	if again.Err() != nil {
+		t.Error("it is back, and is still away")
+	}
+}

@@ -22,6 +22,7 @@ type run struct {
 	before  []kube.Pod
 	started time.Time
 	view    *view
+	here    *attendance
 	life    context.Context // of the one run: agents last as long
 	cells   []report.CellResult
 	phases  []report.Phase
@@ -202,6 +203,8 @@ func (r *run) all(ctx context.Context) (err error) {
 		}
 		return fmt.Errorf("%w: %w", ErrSetup, err)
 	}
+	r.here = newAttendance(r.nodes)
+	watch.Go(func() { r.attend(watching) })
 	watch.Go(func() { r.view.follow(watching, r.API, r.objects.namespace) })
 	r.phase("set up", start)
 	start = r.Now()
@@ -234,22 +237,32 @@ func (r *run) tryAll(ctx context.Context) {
 	}
 }
 
-func (r *run) tryOne(ctx context.Context, i int, c Cell, places places) {
+func (r *run) tryOne(run context.Context, i int, c Cell, places places) {
+	ctx, done := r.here.while(run, needs(c)...)
+	defer done()
 	// Cells that wait for a pod to start do not take the place of one that could go on.
 	if err := r.startable(ctx, c); err != nil && ctx.Err() == nil {
 		r.finish(i, c, r.Now(), lost(c, err))
 		return
 	}
 	leave, ok := places.take(ctx, c)
-	if !ok {
+	switch {
+	case !ok && run.Err() == nil:
+		r.finish(i, c, r.Now(), lost(c, context.Cause(ctx)))
+		return
+	case !ok:
 		r.finish(i, c, r.Now(), blocked("the run was interrupted"))
 		return
 	}
 	defer leave()
 	start := r.Now()
 	o := r.try(ctx, c)
-	if ctx.Err() != nil && o.verdict != report.Passed { // what it says is of the interruption
+	switch {
+	case o.verdict == report.Passed:
+	case run.Err() != nil: // what it says is of the interruption
 		o = blocked("the run was interrupted")
+	case ctx.Err() != nil:
+		o = failed("%v", context.Cause(ctx))
 	}
 	r.finish(i, c, start, o)
 }
