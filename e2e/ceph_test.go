@@ -9,11 +9,16 @@ import (
 	"time"
 )
 
-// TestCeph_X86ControlPlane installs ceph-csi for a real Ceph, and moves volumes between an x86 and an Arm node. The Arm node is added when
-// the driver is there.
+// TestCeph_X86ControlPlane gets everything wrong first, then installs ceph-csi for a real Ceph, and moves volumes between an x86 and an Arm node. The
+// Arm node is added when the driver is there. Then things go wrong under the volumes.
 func TestCeph_X86ControlPlane(t *testing.T) {
 	c := withCeph(t, "lab-x86-ceph", "x86-1", "arm-1")
 	before := c.traces()
+	t.Run("wrong inputs", func(t *testing.T) {
+		c.t = t
+		c.wrongInputs(before)
+	})
+	c.t = t
 	c.onlyHost("x86-1")
 	c.machines = []string{"x86-1"}
 	c.hybridctl(0, "up", "--yes")
@@ -21,7 +26,13 @@ func TestCeph_X86ControlPlane(t *testing.T) {
 	if passed := c.scaleOut("arm-1", "--add", "arm-1=10.99.0.21", "--arch", "arm64"); passed["S9"] == 0 {
 		t.Errorf("nothing of S9 passed on the node that was added: %v", passed)
 	}
-	c.volumesMove(before)
+	c.volumesMove()
+	t.Run("when things go wrong", func(t *testing.T) {
+		c.t = t
+		c.thingsGoWrong()
+	})
+	c.t = t
+	c.withoutCluster(before)
 }
 
 // TestCeph_ArmControlPlane is the other way round.
@@ -30,14 +41,19 @@ func TestCeph_ArmControlPlane(t *testing.T) {
 	before := c.traces()
 	c.hybridctl(0, "up", "--yes")
 	c.nodesAreReady()
-	c.volumesMove(before)
+	c.volumesMove()
+	c.withoutCluster(before)
 }
 
-func (c *cluster) volumesMove(before map[string]string) {
+func (c *cluster) volumesMove() {
 	c.t.Helper()
 	c.secondRunChangesNothing()
 	c.conformancePasses([]string{"N1", "S9"}, "--checks", "N1,S9")
 	c.noKeyAnywhere()
+}
+
+func (c *cluster) withoutCluster(before map[string]string) {
+	c.t.Helper()
 	c.hybridctl(0, "destroy", "--yes")
 	c.hostsAreClean(before)
 }
@@ -62,11 +78,10 @@ func (c *cluster) noKeyAnywhere() {
 	}
 }
 
-// TestCeph_WrongInputs gives hybridctl, one after another, what people get wrong about their Ceph: each is told with its remedy from both
-// machines, with exit code 3, and nothing is installed anywhere.
-func TestCeph_WrongInputs(t *testing.T) {
-	c := withCeph(t, "lab-x86-ceph", "x86-1", "arm-1")
-	before := c.traces()
+// wrongInputs gives hybridctl, one after another, what people get wrong about their Ceph: each is told with its remedy from both machines, with
+// exit code 3, and nothing is installed anywhere.
+func (c *cluster) wrongInputs(before map[string]string) {
+	t := c.t
 	lab(t, "ceph", "ceph", "auth", "get-or-create", "client.no-caps", "mon", "allow r")
 	key := func(user string) string { return strings.TrimSpace(lab(t, "ceph", "ceph", "auth", "get-key", user)) }
 	const rbdKey = "keyFile: ../bin/lab-csi-rbd.key"

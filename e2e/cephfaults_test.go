@@ -9,12 +9,10 @@ import (
 	"time"
 )
 
-// TestCeph_WhenThingsGoWrong does to volumes in use what happens to them: Ceph goes away and comes back, the driver's pods are killed, a node
-// is rebooted, a node dies. Each time the run that is disturbed ends by itself, tells what it saw, leaves nothing, and the next passes.
-func TestCeph_WhenThingsGoWrong(t *testing.T) {
-	c := withCeph(t, "lab-x86-ceph", "x86-1", "arm-1")
-	c.hybridctl(0, "up", "--yes")
-	c.nodesAreReady()
+// thingsGoWrong does to volumes in use what happens to them: Ceph goes away and comes back, the driver's pods are killed, a node is rebooted, a node
+// dies. Each time the run that is disturbed ends by itself, tells what it saw, and the next passes.
+func (c *cluster) thingsGoWrong() {
+	t := c.t
 	for _, x := range []struct {
 		name    string
 		disturb func(t *testing.T)
