@@ -247,6 +247,7 @@ func (c *fake) options() Options {
 	}
 	o.pace = usual
 	o.pace.rulesLag, o.pace.rulesPause, o.pace.volume = time.Second, 5*time.Millisecond, 1<<20
+	o.pace.launch = 100 * time.Millisecond
 	return o
 }
 

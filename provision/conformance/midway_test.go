@@ -318,3 +318,33 @@ func TestAttendance(t *testing.T) {
 		t.Error("it is back, and is still away")
 	}
 }
+
+// Pods start a few at a time on each node: to start one costs a small machine more than to run it.
+func TestStartPods_AFewAtATime(t *testing.T) {
+	c := newFake(t, amd64)
+	life, end := context.WithCancel(t.Context())
+	defer end()
+	r := &run{Options: c.options(), objects: objects{namespace: "n", runID: "run1"}, view: newView(), life: life,
+		starting: map[string]chan struct{}{"x86-1": make(chan struct{}, startsAtOnce)}}
+	r.pace.launch = 300 * time.Millisecond
+	c.spaces["n"] = true
+	var pods []object
+	for i := range startsAtOnce + 1 {
+		pods = append(pods, r.objects.pod(podSpec{name: slot("p", i), node: "x86-1"}))
+	}
+	var made []time.Time
+	c.onApply = func(string, string) { made = append(made, time.Now()) }
+	if err := r.startPods(t.Context(), "x86-1", pods); err != nil {
+		t.Fatal(err)
+	}
+	last := len(made) - 1
+	if last != startsAtOnce || made[last].Sub(made[0]) < r.pace.launch { // nobody told that one of the others is Ready
+		t.Errorf("%d pods within %s", last+1, made[last].Sub(made[0]))
+	}
+	c.pods = map[string]*fakePod{}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := r.startPods(ended, "x86-1", pods); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %v", err)
+	}
+}

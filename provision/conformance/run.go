@@ -23,9 +23,12 @@ type run struct {
 	started time.Time
 	view    *view
 	here    *attendance
-	life    context.Context // of the one run: agents last as long
-	cells   []report.CellResult
-	phases  []report.Phase
+	follow  func() // has view and here look at the cluster from now on
+	// starting are, by node, the places of pods that start; those without a node have places too.
+	starting map[string]chan struct{}
+	life     context.Context // of the one run: agents last as long
+	cells    []report.CellResult
+	phases   []report.Phase
 
 	mu      sync.Mutex
 	agents  map[string]*lazyAgent
@@ -186,8 +189,16 @@ func (r *run) all(ctx context.Context) (err error) {
 	}
 	watching, stop := context.WithCancel(ctx)
 	r.life = watching
-	r.view = newView()
+	r.view, r.here = newView(), newAttendance(r.nodes)
+	r.starting = map[string]chan struct{}{"": make(chan struct{}, startsAtOnce)}
+	for _, n := range r.nodes {
+		r.starting[n.Name] = make(chan struct{}, startsAtOnce)
+	}
 	var watch sync.WaitGroup
+	r.follow = sync.OnceFunc(func() {
+		watch.Go(func() { r.attend(watching) })
+		watch.Go(func() { r.view.follow(watching, r.API, r.objects.namespace) })
+	})
 	defer func() {
 		stop()
 		watch.Wait()
@@ -203,9 +214,6 @@ func (r *run) all(ctx context.Context) (err error) {
 		}
 		return fmt.Errorf("%w: %w", ErrSetup, err)
 	}
-	r.here = newAttendance(r.nodes)
-	watch.Go(func() { r.attend(watching) })
-	watch.Go(func() { r.view.follow(watching, r.API, r.objects.namespace) })
 	r.phase("set up", start)
 	start = r.Now()
 	r.tryAll(ctx)

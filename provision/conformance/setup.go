@@ -37,6 +37,7 @@ func (r *run) setUp(ctx context.Context) error {
 	if _, err := r.API.Apply(ctx, manifests(r.objects.space()), kube.ApplyOptions{}); err != nil {
 		return err
 	}
+	r.follow()
 	r.makeDirs(ctx)
 	if err := r.makeSecret(ctx); err != nil {
 		return err
@@ -58,16 +59,57 @@ func (r *run) setUp(ctx context.Context) error {
 	return r.sabotage(ctx, svcTo)
 }
 
-// objectsAtOnce bounds how many objects are made at the same time: a small control plane has the pods to start besides.
-const objectsAtOnce = 2
+// objectsAtOnce bounds how many objects are made at the same time, and startsAtOnce how many pods start on a node: that costs a small machine
+// far more than to run them, and on a control plane the API server pays.
+const (
+	objectsAtOnce = 2
+	startsAtOnce  = 3
+)
 
 func (r *run) makeObjects(ctx context.Context, all []object) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(objectsAtOnce)
+	pods := map[string][]object{}
+	places := make(chan struct{}, objectsAtOnce)
 	for _, o := range all {
-		g.Go(func() error { return r.API.Create(ctx, manifests(o)) })
+		if o["kind"] == "Pod" {
+			node, _ := o["spec"].(object)["nodeName"].(string)
+			pods[node] = append(pods[node], o)
+			continue
+		}
+		g.Go(func() error {
+			places <- struct{}{}
+			defer func() { <-places }()
+			return r.API.Create(ctx, manifests(o))
+		})
+	}
+	for node, all := range pods {
+		g.Go(func() error { return r.startPods(ctx, node, all) })
 	}
 	return g.Wait()
+}
+
+// startPods makes a node's pods, in their order, each when few enough others are on their way. It does not wait for the last ones.
+func (r *run) startPods(ctx context.Context, node string, pods []object) error {
+	places := r.starting[node]
+	for _, o := range pods {
+		select {
+		case places <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if err := r.API.Create(ctx, manifests(o)); err != nil {
+			<-places
+			return err
+		}
+		name, _ := o["metadata"].(object)["name"].(string)
+		go func() { // ends with the run, or its time
+			defer func() { <-places }()
+			ctx, cancel := context.WithTimeout(r.life, r.pace.launch)
+			defer cancel()
+			_, _ = r.view.ready(ctx, name) // some are there to fail, which their cells look at
+		}()
+	}
+	return nil
 }
 
 // makeSecret gives the run's namespace the registry's credentials, where the inventory names a registry.
