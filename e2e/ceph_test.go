@@ -91,7 +91,7 @@ func (c *cluster) wrongInputs(before map[string]string) {
 		key   string   // in the environment
 		want  string
 	}{
-		{"pool", []string{"pool: kube", "pool: none"}, "", `pool "none"`},
+		{"pool", []string{"pool: kube", "pool: none"}, "", "the pool none does not exist"},
 		{"user", []string{"user: csi-rbd", "user: nobody"}, "", "nobody"},
 		{"key of another user", []string{rbdKey, "keyEnv: LAB_CEPH_KEY"}, key("client.csi-cephfs"), "key"},
 		{"user without capabilities", []string{"user: csi-rbd", "user: no-caps", rbdKey, "keyEnv: LAB_CEPH_KEY"}, key("client.no-caps"), "capabilities"},

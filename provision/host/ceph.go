@@ -110,6 +110,7 @@ var errnos = []struct{ words, errno string }{
 	{"Invalid argument", "EINVAL"}, {"wrong fs type, bad option", "EINVAL"}, {"bad option", "EINVAL"},
 	{"unknown filesystem type", "ENODEV"}, {"No such device", "ENODEV"},
 	{"Network is unreachable", "ENETUNREACH"}, {"Connection refused", "ECONNREFUSED"}, {"Input/output error", "EIO"},
+	{"(exit status 124)", "ETIMEDOUT"}, // timeout(1) ended the kernel's wait
 }
 
 func errnoOf(text string) string {

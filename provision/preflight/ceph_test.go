@@ -139,6 +139,8 @@ var cephCases = []one{
 	{name: "kernel log unreadable", change: answers("0.rbd", "ENOENT"), host: "arm-1", check: "ceph-rbd", status: report.Warn, message: "could not be read", hint: "dmesg"},
 	{name: "caps", change: answers("0.rbd", "EPERM", met), host: "arm-1", check: "ceph-rbd", status: report.Fail,
 		message: "client.csi-rbd may not use the pool kube", hint: "ceph auth caps client.csi-rbd mon 'profile rbd' mgr 'profile rbd pool=kube' osd 'profile rbd pool=kube'"},
+	{name: "no capabilities at all", change: answers("0.rbd", "ETIMEDOUT", met, "libceph: osd0 (1)10.99.0.5:6803 bad authorize reply"), host: "arm-1", check: "ceph-rbd",
+		status: report.Fail, message: "client.csi-rbd may not use the pool kube: it lacks capabilities", hint: "ceph auth caps client.csi-rbd"},
 	{name: "key or user", change: answers("0.rbd", "EACCES", denied), host: "arm-1", check: "ceph-rbd", status: report.Fail,
 		message: "the monitors refuse client.csi-rbd", hint: "ceph auth get client.csi-rbd"},
 	{name: "damaged key", change: answers("0.rbd", "EINVAL", "libceph: Failed to parse secret: -22"), host: "arm-1", check: "ceph-rbd", status: report.Fail,

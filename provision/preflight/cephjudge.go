@@ -28,8 +28,8 @@ func judgeRBD(c cephCase) verdict {
 	case a.Errno == "ENOENT":
 		return warn("the Ceph cluster answers client.%s, and whether the pool %s exists is in the kernel's log, which could not be read", c.user.Name, pool).
 			hinted("dmesg on the host has to work; ceph osd pool ls prints the pools")
-	case a.Errno == "EPERM":
-		return fail("client.%s may not use the pool %s", c.user.Name, pool).
+	case a.Errno == "EPERM", a.has("bad authorize reply"): // the OSDs' answer to a user who has no capabilities there at all
+		return fail("client.%s may not use the pool %s: it lacks capabilities", c.user.Name, pool).
 			hinted("ceph auth caps client.%s mon 'profile rbd' mgr 'profile rbd pool=%s' osd 'profile rbd pool=%s'", c.user.Name, pool, pool)
 	}
 	return c.common("the pool " + pool)

@@ -32,6 +32,7 @@ dir=$(mktemp -d /run/hybridctl/ceph-probe.XXXXXX) || exit
 # shellcheck disable=SC2317 # trap calls it
 clean() {
 	rm -rf "$dir"
+	rmdir /run/hybridctl 2>/dev/null # others may be at work there
 	# shellcheck disable=SC2086 # a list of words
 	[ -z "$loaded" ] || modprobe -r $loaded 2>/dev/null
 }
