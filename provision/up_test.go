@@ -375,3 +375,21 @@ func TestHostConfig_TheWayThere(t *testing.T) {
 		t.Error("d is to be reached directly, not as ~/.ssh/config says")
 	}
 }
+
+// Who tells kubeadm to be patient with the API server has a slow one.
+func TestUp_AsksAsPatientlyAsKubeadm(t *testing.T) {
+	s := newSim(t, 1, remotetest.Options{})
+	s.c.Spec.Kubernetes.Timeouts.KubernetesAPICall = inventory.Duration(7 * time.Minute)
+	o := s.options()
+	var asked []time.Duration
+	o.newAPI = func(_ []byte, k kube.Options) (api, error) {
+		asked = append(asked, k.RetryFor)
+		return s.api, nil
+	}
+	if _, err := Up(context.Background(), UpOptions{Options: o}); err != nil {
+		t.Fatal(err)
+	}
+	if len(asked) == 0 || asked[0] != 7*time.Minute {
+		t.Errorf("asked again for %v", asked)
+	}
+}

@@ -2,7 +2,6 @@ package conformance
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 
@@ -166,8 +165,6 @@ type planner struct {
 	links []link // the ordered pairs of different nodes that are tried
 	m     Matrix
 }
-
-type link struct{ src, dst Node }
 
 // planners says what each check consists of. R and S9 are planned even when nothing can be tried, so that the report says so.
 var planners = map[string]func(*planner){
@@ -335,17 +332,6 @@ func (p *planner) nodes() {
 	}
 }
 
-func classOf(l link) string { return l.src.Arch + " → " + l.dst.Arch }
-
-// between adds a cell of an ordered pair.
-func (p *planner) between(l link, c Cell) {
-	c.Class, c.Src, c.Dst = classOf(l), l.src.Name, l.dst.Name
-	if c.Blocked == "" {
-		c.Blocked = noPods(l.src, l.dst)
-	}
-	p.add(c)
-}
-
 func (p *planner) services() {
 	for _, l := range p.links {
 		for _, network := range []string{"tcp", "udp"} {
@@ -456,44 +442,6 @@ func (p *planner) guard() {
 			p.on(n, "pods-unchanged", kindGuard, Cell{})
 		}
 	}
-}
-
-// pairs chooses the ordered pairs of different nodes that have a subject at one end. When there are too many, every node still meets
-// every class as a client and as a server, and the rest is drawn with the seed.
-func (p *planner) pairs() {
-	limit := p.in.MaxPairs
-	if limit == 0 {
-		limit = DefaultMaxPairs
-	}
-	isSubject := map[string]bool{}
-	for _, n := range p.subjects() {
-		isSubject[n.Name] = true
-	}
-	var all []link
-	for _, a := range p.in.Nodes {
-		for _, b := range p.in.Nodes {
-			if a.Name != b.Name && (isSubject[a.Name] || isSubject[b.Name]) {
-				all = append(all, link{a, b})
-			}
-		}
-	}
-	p.m.Coverage = report.Coverage{Pairs: len(all), Of: len(all), Seed: p.in.Seed}
-	p.links = all
-	if len(all) <= limit {
-		return
-	}
-	r := rand.New(rand.NewPCG(p.in.Seed, 0))
-	shuffled := slices.Clone(all)
-	r.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
-	chosen := meeting(shuffled)
-	for _, l := range shuffled {
-		if len(chosen) >= limit {
-			break
-		}
-		chosen[l.names()] = true
-	}
-	p.links = slices.DeleteFunc(slices.Clone(all), func(l link) bool { return !chosen[l.names()] })
-	p.m.Coverage.Pairs, p.m.Coverage.Sampled = len(p.links), true
 }
 
 // archs lists the architectures of nodes.

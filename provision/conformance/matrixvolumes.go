@@ -77,21 +77,3 @@ func withoutVolumes(s StorageClass, nodes ...Node) string {
 	}
 	return unasked
 }
-
-// meeting chooses of links enough that every node still meets every class as a client and as a server.
-func meeting(links []link) map[[2]string]bool {
-	chosen := map[[2]string]bool{}
-	met := map[string]bool{} // "client name, class of the server", and the reverse
-	for _, l := range links {
-		out, in := "from "+l.src.Name+" to "+l.dst.class(), "to "+l.dst.Name+" from "+l.src.class()
-		if met[out] && met[in] {
-			continue
-		}
-		met[out], met[in] = true, true
-		chosen[l.names()] = true
-	}
-	return chosen
-}
-
-// names are the link's nodes.
-func (l link) names() [2]string { return [2]string{l.src.Name, l.dst.Name} }
