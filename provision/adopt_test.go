@@ -290,3 +290,20 @@ func TestPlan_ControlPlanesOfAnAdoptedClusterJoinOneAfterAnother(t *testing.T) {
 		}
 	}
 }
+
+// With a kubeconfig alone there is no host to go through: an API server that does not answer directly is an error, and no connection to nowhere.
+func TestAdopt_WithoutAHostThereIsNoTunnel(t *testing.T) {
+	s := foreign(t, 1, 1)
+	_, err := s.adopt(func(o *AdoptOptions) {
+		o.newAPI = func(_ []byte, k kube.Options) (api, error) {
+			conn, err := k.Dial(context.Background(), "tcp", "192.0.2.1:6443")
+			if conn != nil || err == nil {
+				t.Errorf("connection %v, error %v", conn, err)
+			}
+			return nil, err
+		}
+	})
+	if !errors.Is(err, errNoWay) {
+		t.Errorf("error %v", err)
+	}
+}

@@ -85,6 +85,9 @@ func secret(what, file, env string) func() (string, error) {
 	}
 }
 
+// errNoWay is the last word when no control plane carries a connection, also when none is known.
+var errNoWay = errors.New("there is no control plane to go through")
+
 // tunnel dials from a control-plane host, over the connection that is there already.
 func (s *session) tunnel(ctx context.Context, network, addr string) (net.Conn, error) {
 	if s.joining != nil {
@@ -103,5 +106,5 @@ func (s *session) tunnel(ctx context.Context, network, addr string) (net.Conn, e
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", h.Name, err))
 	}
-	return nil, errors.Join(errs...)
+	return nil, errors.Join(append(errs, errNoWay)...)
 }

@@ -68,7 +68,7 @@ func (s *session) connectToMember(ctx context.Context, accept func(context.Conte
 		j.ways = append(j.ways, r)
 		return r, nil
 	}
-	return nil, errors.Join(errs...)
+	return nil, errors.Join(append(errs, errNoWay)...)
 }
 
 func acceptAny(context.Context, remote.Runner) error { return nil }
