@@ -32,6 +32,7 @@ var (
 	optionRule   = newRule(`^[A-Za-z0-9_.-]+(=[A-Za-z0-9_./:-]+)?$`, 0)
 	driverRule   = newRule(`^v?[0-9]+\.[0-9]+(\.[0-9]+)?([-+].*)?$`, 0)
 	imageRule    = newRule(`^[a-z0-9][-a-z0-9._:/]*[:@][A-Za-z0-9_][-A-Za-z0-9._:]*$`, 0)
+	mirrorRule   = newRule(`^[a-z0-9][-a-z0-9.]*(:[0-9]{1,5})?(/[a-z0-9][-a-z0-9._]*)*$`, 0)
 	dirRule      = newRule(`^(/[-A-Za-z0-9_.]+)+$`, 0)
 )
 
@@ -54,6 +55,9 @@ func defaultStorage(s *Storage) {
 	}
 	setDefault(&s.CSI.Namespace, DefaultCSINamespace)
 	setDefault(&s.CSI.KubeletDir, DefaultKubeletDir)
+	if mirrorRule.ok(s.CSI.ImageMirror) {
+		s.CSI.Images.mirrored(s.CSI.ImageMirror)
+	}
 	for i := range s.Ceph {
 		c := &s.Ceph[i]
 		setDefault(&c.ClusterID, c.FSID)
@@ -312,13 +316,18 @@ func (v *validator) csi(s CephCSI) {
 	if s.DriverVersion != "" && !driverRule.ok(s.DriverVersion) {
 		v.fail(field(csiPath, "driverVersion"), "for instance 3.15.0", "%q is not a version", s.DriverVersion)
 	}
-	i := s.Images
-	for _, image := range []struct{ name, ref string }{
-		{"driver", i.Driver}, {"provisioner", i.Provisioner}, {"attacher", i.Attacher}, {"resizer", i.Resizer}, {"registrar", i.Registrar}, {"snapshotter", i.Snapshotter},
-	} {
-		if image.ref != "" && !imageRule.ok(image.ref) {
-			v.fail(field(field(csiPath, "images"), image.name), "registry/repository:tag", "%q is not the full name of an image", image.ref)
+	images := field(csiPath, "images")
+	for _, image := range s.Images.fields() {
+		if *image.ref != "" && !imageRule.ok(*image.ref) {
+			v.fail(field(images, image.name), "registry/repository:tag", "%q is not the full name of an image", *image.ref)
 		}
+	}
+	switch mirror := field(csiPath, "imageMirror"); {
+	case s.ImageMirror == "":
+	case !mirrorRule.ok(s.ImageMirror):
+		v.fail(mirror, "registry.example or registry.example:5000/path, without https:// and without a slash at its end", "%q is not a registry", s.ImageMirror)
+	case s.Images == CephImages{}:
+		v.fail(mirror, "name the images in "+images+"; those of the bundle keep their names", "there is no image to take from %s", s.ImageMirror)
 	}
 	selector := field(csiPath, "nodeSelector")
 	for key, value := range s.NodeSelector {

@@ -117,12 +117,33 @@ func TestParse_StorageMistakesOfTheWhole(t *testing.T) {
 		"selects nothing":   {withStorage(t, [2]string{"storage:\n", "storage:\n    csi: {nodeSelector: {storage: 'yes'}}\n"}), "spec.storage.csi.nodeSelector: selects no host"},
 		"no image":          {withStorage(t, [2]string{"storage:\n", "storage:\n    csi: {images: {driver: cephcsi}}\n"}), `spec.storage.csi.images.driver: "cephcsi" is not the full name of an image`},
 		"no version":        {withStorage(t, [2]string{"storage:\n", "storage:\n    csi: {driverVersion: canary}\n"}), `spec.storage.csi.driverVersion: "canary" is not a version`},
+		"no registry":       {withStorage(t, [2]string{"storage:\n", "storage:\n    csi: {imageMirror: 'https://m.example/', images: {driver: q.example/cephcsi:v3.15.0}}\n"}), `spec.storage.csi.imageMirror: "https://m.example/" is not a registry (registry.example`},
+		"nothing mirrored":  {withStorage(t, [2]string{"storage:\n", "storage:\n    csi: {imageMirror: m.example}\n"}), "spec.storage.csi.imageMirror: there is no image to take from m.example (name the images in spec.storage.csi.images"},
 		"two of one cluster": {withStorage(t, [2]string{"      fsid", "    - fsid"}, [2]string{"\n  hosts:",
 			"\n    - {fsid: 4f2e0b1c-8d3a-4e6f-9a7b-5c1d2e3f4a5b, monitors: ['10.1.0.5:3300'], rbd: {pool: p, user: u, keyEnv: K, storageClass: far}}\n  hosts:"}),
 			"spec.storage.ceph[1].fsid: 4f2e0b1c-8d3a-4e6f-9a7b-5c1d2e3f4a5b is taken by spec.storage.ceph[0] (line 10)"},
 	} {
 		if _, err := Parse("F", []byte(test.text)); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: got %v, want %s", name, err, test.want)
+		}
+	}
+}
+
+func TestDefault_ImagesComeFromTheMirror(t *testing.T) {
+	for ref, want := range map[string]string{
+		"quay.example/cephcsi/cephcsi:v3.15.0": "m.example:5000/ceph/cephcsi/cephcsi:v3.15.0",
+		"localhost/cephcsi:v3":                 "m.example:5000/ceph/cephcsi:v3",
+		"cephcsi/cephcsi:v3":                   "m.example:5000/ceph/cephcsi/cephcsi:v3",
+		"m.example:5000/ceph/cephcsi:v3":       "m.example:5000/ceph/cephcsi:v3",
+		"m.example:5000/cephcsi:v3":            "m.example:5000/ceph/cephcsi:v3",
+	} {
+		c := mustParse(t, withStorage(t, [2]string{"storage:\n", "storage:\n    csi: {imageMirror: 'm.example:5000/ceph', images: {driver: '" + ref + "'}}\n"}))
+		if i := c.Spec.Storage.CSI.Images; i.Driver != want || i.Attacher != "" {
+			t.Errorf("%s: %+v, want %s", ref, i, want)
+		}
+		Default(c)
+		if i := c.Spec.Storage.CSI.Images; i.Driver != want {
+			t.Errorf("once more: %s, want %s", i.Driver, want)
 		}
 	}
 }

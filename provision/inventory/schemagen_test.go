@@ -185,6 +185,7 @@ func constraints() map[string]constraint {
 	for _, name := range []string{"driver", "provisioner", "attacher", "resizer", "registrar", "snapshotter"} {
 		all["CephImages."+name] = follows(imageRule)
 	}
+	all["CephCSI.imageMirror"] = follows(mirrorRule)
 	for _, typeName := range []string{"SSH", "Host"} {
 		all[typeName+".port"] = func(s *jsonschema.Schema) { s.Minimum, s.Maximum = "1", "65535" }
 		all[typeName+".user"] = follows(userRule)

@@ -70,6 +70,7 @@ type CephCSI struct {
 	KubeletDir    string            `yaml:"kubeletDir,omitempty" json:"kubeletDir,omitempty"`       // the kubelet's directory on the hosts; default /var/lib/kubelet
 	DriverVersion string            `yaml:"driverVersion,omitempty" json:"driverVersion,omitempty"` // for instance 3.15.0; default: the tag of the driver's image, when it is a version
 	Images        CephImages        `yaml:"images,omitempty" json:"images,omitempty"`               // instead of those of the bundle
+	ImageMirror   string            `yaml:"imageMirror,omitempty" json:"imageMirror,omitempty"`     // host[:port][/path] that takes the place of the registry in the names under images
 	NodeSelector  map[string]string `yaml:"nodeSelector,omitempty" json:"nodeSelector,omitempty"`   // labels in spec.hosts of the hosts that can mount volumes; default: all
 	Tolerations   []string          `yaml:"tolerations,omitempty" json:"tolerations,omitempty"`     // of the provisioners, written like taints; what mounts runs on tainted nodes anyway
 }
@@ -192,6 +193,35 @@ func (s Storage) WantedImages() []WantedImage {
 		out = append(out, WantedImage{"csi-resizer", i.Resizer})
 	}
 	return out
+}
+
+// imageField is one of the images: its name in the document, and where its own name is.
+type imageField struct {
+	name string
+	ref  *string
+}
+
+func (i *CephImages) fields() []imageField {
+	return []imageField{{"driver", &i.Driver}, {"provisioner", &i.Provisioner}, {"attacher", &i.Attacher}, {"resizer", &i.Resizer},
+		{"registrar", &i.Registrar}, {"snapshotter", &i.Snapshotter}}
+}
+
+// mirrored puts the mirror in the place of the registries. A name that has it already stays.
+func (i *CephImages) mirrored(mirror string) {
+	for _, f := range i.fields() {
+		if *f.ref != "" && !strings.HasPrefix(*f.ref, mirror+"/") {
+			*f.ref = mirror + "/" + withoutRegistry(*f.ref)
+		}
+	}
+}
+
+// withoutRegistry cuts off what container runtimes take for a registry: a first part with a dot or a port, or localhost.
+func withoutRegistry(ref string) string {
+	first, rest, found := strings.Cut(ref, "/")
+	if found && (strings.ContainsAny(first, ".:") || first == "localhost") {
+		return rest
+	}
+	return ref
 }
 
 // Version returns the driver's version: what the inventory says, else the tag of its image; "" when neither is a version.
