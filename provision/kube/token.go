@@ -86,6 +86,29 @@ func (c *Client) CreateToken(ctx context.Context, ttl time.Duration, description
 	return token, nil
 }
 
+// The names of what joining hosts know the API server by: kubeadm's constants, and k8s.io/cluster-bootstrap/token/api.
+const (
+	clusterInfo     = "cluster-info"
+	signaturePrefix = "jws-kubeconfig-"
+)
+
+// WaitSigned waits until the controller manager has signed cluster-info for the token: without that kubeadm join waits for minutes, and says
+// little. Errors: NotReadyError at ctx's end, or others when the API server cannot be watched.
+func (c *Client) WaitSigned(ctx context.Context, id string, o WaitOptions) error {
+	return c.await(ctx, "join token", o, func(stores []*viewStore) check {
+		return func(time.Time) ([]Missing, time.Duration) {
+			reason := "does not exist"
+			for _, info := range listOf[corev1.ConfigMap](stores[0]) {
+				if _, signed := info.Data[signaturePrefix+id]; signed {
+					return nil, 0
+				}
+				reason = "kube-controller-manager has not signed it for the token " + id
+			}
+			return []Missing{{Object: "configmap " + metav1.NamespacePublic + "/" + clusterInfo, Reason: reason}}, 0
+		}
+	}, sourceOf(c.core.ConfigMaps(metav1.NamespacePublic), &corev1.ConfigMap{}, named(clusterInfo), nil))
+}
+
 // DeleteToken ends a token at once. One that is gone already is no error.
 func (c *Client) DeleteToken(ctx context.Context, id string) error {
 	return c.do(ctx, "delete join token "+id, func(ctx context.Context) error {

@@ -2,7 +2,9 @@ package kube
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"regexp"
@@ -24,6 +26,37 @@ func TestNewToken(t *testing.T) {
 	}
 	if one.ID == two.ID || *one.secret == *two.secret {
 		t.Error("two tokens are alike")
+	}
+}
+
+func TestWaitSigned(t *testing.T) {
+	c, ctx := sharedClient(t), testContext(t)
+	public := c.core.ConfigMaps(metav1.NamespacePublic)
+	told, done := make(chan []Missing, 100), make(chan error, 1)
+	go func() { done <- c.WaitSigned(ctx, "abcdef", WaitOptions{Progress: progressTo(told)}) }()
+	expectProgress(t, told, "configmap kube-public/cluster-info: does not exist")
+	info := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "cluster-info"}, Data: map[string]string{"kubeconfig": "x", "jws-kubeconfig-fedcba": "y"}}
+	info, err := public.Create(ctx, info, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := public.Delete(context.Background(), "cluster-info", metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+	const unsigned = "configmap kube-public/cluster-info: kube-controller-manager has not signed it for the token abcdef"
+	expectProgress(t, told, unsigned)
+	short, progress := expireWhenTold(t, unsigned)
+	if err := c.WaitSigned(short, "abcdef", WaitOptions{Progress: progress}); !errors.Is(err, ErrNotReady) || err.Error() != "join token not ready: "+unsigned {
+		t.Errorf("got %v", err)
+	}
+	info.Data["jws-kubeconfig-abcdef"] = "z"
+	if _, err := public.Update(ctx, info, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -41,6 +41,7 @@ type API interface {
 	WaitAPI(ctx context.Context) error
 	CAHashes() []string
 	CreateToken(ctx context.Context, ttl time.Duration, description string) (kube.Token, error)
+	WaitSigned(ctx context.Context, tokenID string, o kube.WaitOptions) error
 	DeleteToken(ctx context.Context, id string) error
 	ApplyNode(ctx context.Context, name string, labels map[string]string, taints []string) (report.Action, error)
 	Apply(ctx context.Context, manifests []byte, o kube.ApplyOptions) ([]kube.ObjectChange, error)

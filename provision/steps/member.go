@@ -66,7 +66,11 @@ func (x *Steps) applyJoin(ctx context.Context, s plan.Step, h *host.Host) (strin
 	if err != nil {
 		return "", err
 	}
-	token, err := x.token.get(ctx, api)
+	token, err := x.token.get(ctx, api, func(missing []kube.Missing) {
+		for _, m := range missing {
+			x.say(s, m.String())
+		}
+	})
 	if err != nil {
 		return "", err
 	}
@@ -124,23 +128,38 @@ type tokenSource struct {
 	mu     sync.Mutex
 	api    API
 	tokens []kube.Token
+	signed bool // hosts can join with the last of them
 }
 
-func (t *tokenSource) get(ctx context.Context, api API) (kube.Token, error) {
+func (t *tokenSource) get(ctx context.Context, api API, progress func([]kube.Missing)) (kube.Token, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if n := len(t.tokens); n > 0 && time.Until(t.tokens[n-1].Expires) > tokenTTL/2 {
-		return t.tokens[n-1], nil
+	if n := len(t.tokens); n == 0 || time.Until(t.tokens[n-1].Expires) <= tokenTTL/2 {
+		if err := t.make(ctx, api); err != nil {
+			return kube.Token{}, err
+		}
 	}
-	if err := api.WaitAPI(ctx); err != nil {
+	token := t.tokens[len(t.tokens)-1]
+	if t.signed {
+		return token, nil
+	}
+	if err := api.WaitSigned(ctx, token.ID, kube.WaitOptions{Progress: progress}); err != nil {
 		return kube.Token{}, err
+	}
+	t.signed = true
+	return token, nil
+}
+
+func (t *tokenSource) make(ctx context.Context, api API) error {
+	if err := api.WaitAPI(ctx); err != nil {
+		return err
 	}
 	token, err := api.CreateToken(ctx, tokenTTL, plan.TokenDescription)
 	if err != nil {
-		return kube.Token{}, fmt.Errorf("make a join token: %w", err)
+		return fmt.Errorf("make a join token: %w", err)
 	}
-	t.api, t.tokens = api, append(t.tokens, token)
-	return token, nil
+	t.api, t.tokens, t.signed = api, append(t.tokens, token), false
+	return nil
 }
 
 func (t *tokenSource) revoke(ctx context.Context) error {
