@@ -9,16 +9,16 @@ import (
 	"time"
 )
 
-// TestCeph_X86ControlPlane gets everything wrong first, then installs ceph-csi for a real Ceph, and moves volumes between an x86 and an Arm node. The
-// Arm node is added when the driver is there. Then things go wrong under the volumes.
+// TestCeph_WrongInputs gets everything wrong that people get wrong about their Ceph.
+func TestCeph_WrongInputs(t *testing.T) {
+	c := withCeph(t, "lab-x86-ceph", "x86-1", "arm-1")
+	c.wrongInputs(c.traces())
+}
+
+// TestCeph_X86ControlPlane installs ceph-csi for a real Ceph, and moves volumes between an x86 and an Arm node, which is added when the driver is there.
 func TestCeph_X86ControlPlane(t *testing.T) {
 	c := withCeph(t, "lab-x86-ceph", "x86-1", "arm-1")
 	before := c.traces()
-	t.Run("wrong inputs", func(t *testing.T) {
-		c.t = t
-		c.wrongInputs(before)
-	})
-	c.t = t
 	c.onlyHost("x86-1")
 	c.machines = []string{"x86-1"}
 	c.hybridctl(0, "up", "--yes")
@@ -27,10 +27,21 @@ func TestCeph_X86ControlPlane(t *testing.T) {
 		t.Errorf("nothing of S9 passed on the node that was added: %v", passed)
 	}
 	c.volumesMove()
-	t.Run("when things go wrong", func(t *testing.T) {
-		c.t = t
-		c.thingsGoWrong()
-	})
+	c.withoutCluster(before)
+}
+
+// TestCeph_WhenThingsGoWrong takes away, under volumes in use, what they need.
+func TestCeph_WhenThingsGoWrong(t *testing.T) {
+	c := withCeph(t, "lab-x86-ceph", "x86-1", "arm-1")
+	before := c.traces()
+	c.onlyHost("x86-1")
+	c.machines = []string{"x86-1"}
+	c.hybridctl(0, "up", "--yes")
+	c.hybridctl(0, "scale-out", "--add", "arm-1=10.99.0.21", "--yes", "--conformance=off")
+	c.machines = append(c.machines, "arm-1")
+	c.nodesAreReady()
+	c.secondRunChangesNothing()
+	c.thingsGoWrong()
 	c.t = t
 	c.withoutCluster(before)
 }
