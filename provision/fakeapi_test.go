@@ -17,6 +17,8 @@ import (
 	"sync"
 	"time"
 
+	"gopkg.in/yaml.v3"
+
 	"github.com/hybridctl/hybridctl/provision/bundle/bundletest"
 	"github.com/hybridctl/hybridctl/provision/conformance"
 	"github.com/hybridctl/hybridctl/provision/kube"
@@ -32,7 +34,9 @@ type fakeAPI struct {
 	csi             string // the objects of ceph-csi that were applied last
 	volumes         []kube.Volume
 	waited          []string // for which nodes and drivers
+	waitedFor       []string // Deployments
 	tokens          map[string]bool
+	unsigned        error // the controller manager is not at work
 	made            int
 	pods            []kube.Pod
 	done            []string // what a removal did, in order
@@ -261,15 +265,46 @@ func (a *fakeAPI) Nodes(context.Context) ([]kube.Node, error) {
 func (a *fakeAPI) Diff(_ context.Context, manifest []byte) ([]kube.ObjectChange, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	action := report.Created
-	isCSI := bytes.Contains(manifest, []byte("kind: CSIDriver"))
-	switch {
-	case isCSI && a.csi == string(manifest), !isCSI && a.cni:
-		action = report.Unchanged
-	case isCSI && a.csi != "":
-		action = report.Configured
+	if !bytes.Contains(manifest, []byte("kind: CSIDriver")) {
+		action := report.Created
+		if a.cni {
+			action = report.Unchanged
+		}
+		return []kube.ObjectChange{{Kind: "DaemonSet", Name: "net", Action: action}}, nil
 	}
-	return []kube.ObjectChange{{Kind: "DaemonSet", Name: "net", Action: action}}, nil
+	there := objectsOf(a.csi)
+	var out []kube.ObjectChange
+	for o, text := range objectsOf(string(manifest)) {
+		is, ok := there[o]
+		switch {
+		case !ok:
+			o.Action = report.Created
+		case is == text:
+			o.Action = report.Unchanged
+		default:
+			o.Action = report.Configured
+		}
+		out = append(out, o)
+	}
+	return out, nil
+}
+
+// objectsOf are the texts of a manifest's objects, by kind and name.
+func objectsOf(manifest string) map[kube.ObjectChange]string {
+	out := map[kube.ObjectChange]string{}
+	for _, doc := range strings.Split(manifest, "\n---\n") {
+		var o struct {
+			Kind     string
+			Metadata struct{ Name, Namespace string }
+		}
+		if err := yaml.Unmarshal([]byte(doc), &o); err != nil {
+			panic(err)
+		}
+		if o.Kind != "" {
+			out[kube.ObjectChange{Kind: o.Kind, Namespace: o.Metadata.Namespace, Name: o.Metadata.Name}] = doc
+		}
+	}
+	return out
 }
 
 func (a *fakeAPI) WaitNodesReady(_ context.Context, names []string, _ kube.WaitOptions) error {
@@ -285,7 +320,19 @@ func (a *fakeAPI) WaitNodesReady(_ context.Context, names []string, _ kube.WaitO
 
 func (a *fakeAPI) WaitDaemonSets(context.Context, []string, kube.WaitOptions) error { return nil }
 
-func (a *fakeAPI) WaitDeployment(context.Context, string, string, kube.WaitOptions) error {
+func (a *fakeAPI) WaitSigned(_ context.Context, id string, _ kube.WaitOptions) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.tokens[id] {
+		return fmt.Errorf("no token %s to sign", id)
+	}
+	return a.unsigned
+}
+
+func (a *fakeAPI) WaitDeployment(_ context.Context, namespace, name string, _ kube.WaitOptions) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.waitedFor = append(a.waitedFor, namespace+"/"+name)
 	return nil
 }
 

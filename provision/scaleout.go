@@ -162,6 +162,9 @@ func (s *session) surveyGrowth(ctx context.Context, store *stack.Store, o ScaleO
 	if err := check(); err != nil {
 		return nil, err
 	}
+	if err := s.observeCSI(ctx, in, &in.API); err != nil {
+		return nil, err
+	}
 	if r.Plan, err = plan.Build(in); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBundle, err)
 	}

@@ -216,6 +216,23 @@ func TestScaleOut_FailingHostLeavesTheOthersJoinedAndIsFinishedLater(t *testing.
 	}
 }
 
+// TestScaleOut_TokenThatNobodySigns: a controller manager that is not at work is told before kubeadm is begun, whose words say less.
+func TestScaleOut_TokenThatNobodySigns(t *testing.T) {
+	s := grown(t, 2, 1)
+	s.api.unsigned = errors.New("kube-controller-manager has not signed it")
+	r, err := s.scaleOut(nil)
+	if !errors.Is(err, ErrPartial) || !strings.Contains(r.Hosts[0].Error, "has not signed it") {
+		t.Errorf("error %v, hosts %+v", err, r.Hosts)
+	}
+	if w := s.hosts["host-2"].writes; slices.ContainsFunc(w, func(w string) bool { return strings.HasPrefix(w, "kubeadm") }) || len(s.api.tokens) != 0 {
+		t.Errorf("kubeadm was run, or the token stays: %q, %d tokens", w, len(s.api.tokens))
+	}
+	s.api.unsigned = nil
+	if _, err := s.scaleOut(nil); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestScaleOut_HostCutOffAfterItsJoin: its node is there, and yet it is not finished.
 func TestScaleOut_HostCutOffAfterItsJoin(t *testing.T) {
 	s := grown(t, 3, 2)
@@ -441,5 +458,79 @@ func TestScaleOut_ReplacedBootstrapHostJoins(t *testing.T) {
 		if len(h.markers) != 0 {
 			t.Errorf("%s still has %v", name, h.markers)
 		}
+	}
+}
+
+// storageOn is a fleet with storage whose first old hosts are a running cluster.
+func storageOn(t *testing.T, n, old int) *sim {
+	t.Helper()
+	s := newSim(t, n, remotetest.Options{}).withCeph()
+	all := s.c.Spec.Hosts
+	s.c.Spec.Hosts = all[:old]
+	mustUp(t, s)
+	s.c.Spec.Hosts = all
+	s.changed()
+	s.probes()
+	s.api.waited = nil
+	return s
+}
+
+func TestScaleOut_ProvisionersFollowTheWorkersAndUpHasNothingLeft(t *testing.T) {
+	s := storageOn(t, 3, 1)
+	before, was := s.connections(), s.api.csi
+	if !strings.Contains(was, "replicas: 1\n") {
+		t.Fatal("one provisioner was to be there")
+	}
+	r, err := s.scaleOut(func(o *ScaleOutOptions) {
+		o.Progress = sinkFunc(func(e report.Event) {
+			if e.Host == "host-1" {
+				t.Errorf("the old host: %+v", e)
+			}
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, _ := r.Plan.Step(plan.ClusterID(plan.CSI))
+	if st.Action != plan.Update || !strings.Contains(s.api.csi, "replicas: 2\n") {
+		t.Errorf("planned %q (%s)", st.Action, st.Reason)
+	}
+	s.wantAlone(before, "host-2", "host-3")
+	if n := s.probes(); len(n) != 2 || n["host-1"] != 0 {
+		t.Errorf("kernels asked: %v", n)
+	}
+	s.changed()
+	if r := mustUp(t, s); r.Plan.Changes() != 0 || s.changed() != 0 {
+		t.Errorf("the next up has %d changes", r.Plan.Changes())
+	}
+}
+
+func TestScaleOut_AnEditOfStorageIsForUp(t *testing.T) {
+	s := storageOn(t, 3, 1)
+	was := s.api.csi
+	s.setKey("fs", "three")
+	r, err := s.scaleOut(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := r.Plan.Step(plan.ClusterID(plan.CSI)); ok || s.api.csi != was {
+		t.Errorf("ceph-csi was changed for every node")
+	}
+	if notes := strings.Join(r.Plan.Notes, "\n"); !strings.Contains(notes, `another ceph-csi than the cluster has: "hybridctl up"`) {
+		t.Errorf("notes %q", notes)
+	}
+}
+
+func TestScaleOut_DoesNotInstallStorage(t *testing.T) {
+	s := grown(t, 2, 1).withCeph()
+	r, err := s.scaleOut(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := r.Plan.Step(plan.ClusterID(plan.CSI)); ok || s.api.csi != "" || s.api.waited != nil {
+		t.Errorf("ceph-csi was installed by a scale-out; waited %v", s.api.waited)
+	}
+	if notes := strings.Join(r.Plan.Notes, "\n"); !strings.Contains(notes, `not in the cluster yet: "hybridctl up" installs it`) {
+		t.Errorf("notes %q", notes)
 	}
 }

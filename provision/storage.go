@@ -117,8 +117,8 @@ func (s *session) cephHosts(p *plan.Plan) []string {
 		if !plan.InstallsCSI(s.Cluster, &s.bundle.Manifest) {
 			return nil
 		}
-		csi, ok := p.Step(plan.ClusterID(plan.CSI)) // a plan for some hosts has no steps of the cluster
-		all = ok && csi.Action != plan.Unchanged
+		csi, ok := p.Step(plan.ClusterID(plan.CSI))
+		all = ok && csi.Action != plan.Unchanged && !p.Part
 	}
 	var out []string
 	for _, h := range s.Cluster.Managed() {
@@ -204,14 +204,17 @@ func (s *session) cephQuestions() []host.CephQuestion {
 
 // storageReady waits until every node that is to mount volumes lists every driver, and what makes volumes runs.
 func (s *session) storageReady(ctx context.Context, names []string, window time.Duration, r Result) error {
-	if r.Plan.Part {
-		return s.storageJoined(ctx, names)
-	}
 	st, ok := r.Plan.Step(plan.ClusterID(plan.CSI))
-	failed := slices.ContainsFunc(r.Changes, func(c report.Change) bool {
-		return c.Kind == string(plan.CSI) && (c.Error != "" || c.Action == report.Skipped || c.Action == report.Failed)
+	if r.Plan.Part {
+		if err := s.storageJoined(ctx, names); err != nil {
+			return err
+		}
+		names = nil // what the others list, they listed before
+	}
+	failed := slices.DeleteFunc(slices.Clone(r.Changes), func(c report.Change) bool {
+		return c.Error == "" && c.Action != report.Skipped && c.Action != report.Failed
 	})
-	if !ok || failed {
+	if !ok || slices.ContainsFunc(failed, func(c report.Change) bool { return c.Kind == string(plan.CSI) }) {
 		return nil
 	}
 	in, ok := st.Inputs.(plan.CSIInputs)
@@ -219,10 +222,12 @@ func (s *session) storageReady(ctx context.Context, names []string, window time.
 		return fmt.Errorf("inputs of kind %T", st.Inputs)
 	}
 	o := kube.WaitOptions{Progress: s.missing}
-	if err := s.api.WaitCSINodes(ctx, s.mounting(names), in.Drivers, o); err != nil {
-		return err
+	if names = s.mounting(names); len(names) > 0 {
+		if err := s.api.WaitCSINodes(ctx, names, in.Drivers, o); err != nil {
+			return err
+		}
 	}
-	if window == 0 {
+	if window == 0 || len(failed) > 0 { // provisioners may have been meant for a host that failed: the run that finishes it waits
 		return nil
 	}
 	for _, d := range in.Provisioners {

@@ -21,6 +21,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/remote/remotetest"
+	"github.com/hybridctl/hybridctl/provision/render"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
@@ -112,6 +113,20 @@ func TestUp_InstallsStorageOnceAndAsksEveryKernelBefore(t *testing.T) {
 	r := mustUp(t, s)
 	if execs := s.fleet.Stats().Execs - before; execs != 3 || s.changed() != 0 || r.Plan.Changes() != 0 || len(s.probes()) != 0 {
 		t.Errorf("the second run: %d execs, %d changes planned", execs, r.Plan.Changes())
+	}
+}
+
+func TestUp_ProvisionersMeantForAHostThatFailedAreNotWaitedFor(t *testing.T) {
+	s := newSim(t, 2, remotetest.Options{}).withCeph()
+	s.hosts["host-2"].fail["kubeadm"] = "the moon is in the way"
+	provisioner := "ceph-csi/" + render.RBD.Provisioner()
+	if _, err := s.up(); !errors.Is(err, ErrPartial) || slices.Contains(s.api.waitedFor, provisioner) || s.api.csi == "" {
+		t.Errorf("error %v, waited for %v", err, s.api.waitedFor)
+	}
+	delete(s.hosts["host-2"].fail, "kubeadm")
+	mustUp(t, s)
+	if !slices.Contains(s.api.waitedFor, provisioner) {
+		t.Errorf("waited for %v", s.api.waitedFor)
 	}
 }
 

@@ -4,6 +4,7 @@
 package facts
 
 import (
+	"strings"
 	"time"
 
 	"github.com/hybridctl/hybridctl/provision/host"
@@ -133,6 +134,16 @@ const Missing = ": missing"
 type CNIState struct {
 	InPlace bool
 	Differs []string // "kind/namespace/name: missing" or "…: differs", sorted
+}
+
+// OnlyKind tells whether there are objects that differ, each of them there, and all of one kind.
+func (s CNIState) OnlyKind(kind string) bool {
+	for _, line := range s.Differs {
+		if !strings.HasPrefix(line, kind+"/") || strings.HasSuffix(line, Missing) {
+			return false
+		}
+	}
+	return len(s.Differs) > 0
 }
 
 // Node is a Kubernetes Node.

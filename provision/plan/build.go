@@ -61,7 +61,7 @@ func Build(in Input) (Plan, error) {
 	if !begins && !in.Cluster.Adopted() && in.Only == nil {
 		p.Steps = append(p.Steps, b.cniStep())
 	}
-	if csi, ok := b.csiStep(p.Steps); ok && in.Only == nil {
+	if csi, ok := b.csiStep(p.Steps); ok && (in.Only == nil || in.API.CSI.OnlyKind(provisioners)) {
 		p.Steps = append(p.Steps, csi)
 	}
 	p.Notes = b.notes()

@@ -90,7 +90,7 @@ func (b *builder) ceph(key func(inventory.CephUser) string) (render.CephCSI, boo
 	c.Images = b.cephImages()
 	version := s.CSI.Version(c.Images.Driver)
 	c.AdminFields = version == "" || inventory.OlderThan(version, 3, 14, 0) // newer drivers pass them over
-	c.Replicas, c.Tolerations = b.provisioners()
+	c.Replicas, c.Tolerations = b.provisionersOf()
 	for _, cluster := range s.Ceph {
 		one := render.CephCluster{ClusterID: cluster.ClusterID, Monitors: cluster.Monitors}
 		if cluster.CephFS.Wanted() {
@@ -184,12 +184,15 @@ func (b *builder) missingCephImages() []string {
 	return out
 }
 
+// provisioners are objects of this kind. They alone vary with the workers that there are.
+const provisioners = "Deployment"
+
 // maxProvisioners is one that works and one that waits to take over.
 const maxProvisioners = 2
 
-// provisioners tells how many of each there are, and what they tolerate: two where two workers can take them, and on the control plane
+// provisionersOf tells how many of each there are, and what they tolerate: two where two workers can take them, and on the control plane
 // where no worker can.
-func (b *builder) provisioners() (replicas int, tolerations []render.Taint) {
+func (b *builder) provisionersOf() (replicas int, tolerations []render.Taint) {
 	s := b.in.Cluster.Spec.Storage
 	for _, t := range s.CSI.Tolerations {
 		tolerations = append(tolerations, taint(t))
@@ -222,6 +225,13 @@ func (b *builder) cephNotes() []string {
 		out = append(out, "ceph-csi is not installed: the bundle has no image for "+strings.Join(missing, ", "))
 	} else if b.in.API.Snapshots && b.cephImages().Snapshotter == "" {
 		out = append(out, "the cluster knows snapshots, but the bundle has no image for csi-snapshotter: Ceph's volumes get no VolumeSnapshotClass")
+	}
+	switch state := b.in.API.CSI; {
+	case b.in.Only == nil || len(state.Differs) == 0 || state.OnlyKind(provisioners):
+	case allMissing(state.Differs):
+		out = append(out, "ceph-csi is not in the cluster yet: \"hybridctl up\" installs it")
+	default:
+		out = append(out, "the inventory asks for another ceph-csi than the cluster has: \"hybridctl up\" rolls it out")
 	}
 	for _, c := range s.Ceph {
 		if c.RBD.FSType == "xfs" {
