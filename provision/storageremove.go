@@ -38,7 +38,7 @@ func StorageRemove(ctx context.Context, o StorageRemoveOptions) (Result, error) 
 		return r, err
 	}
 	r.Plan = plan.Plan{Cluster: r.Cluster, Part: true, Notes: []string{fmt.Sprintf(
-		"ceph-csi is taken out of cluster %s: its classes, drivers, secrets and the namespace %s; nothing in Ceph is changed", r.Cluster, o.Cluster.Spec.Storage.CSI.Namespace)}}
+		"ceph-csi is taken out of cluster %s: its classes, drivers, secrets and, if nobody else made it, the namespace %s; nothing in Ceph is changed", r.Cluster, o.Cluster.Spec.Storage.CSI.Namespace)}}
 	if o.Ask != nil && !o.Ask(r.Plan) {
 		return r, ErrDeclined
 	}

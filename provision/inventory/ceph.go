@@ -310,6 +310,9 @@ func (v *validator) csi(s CephCSI) {
 	if !nameRule.ok(s.Namespace) || strings.Contains(s.Namespace, ".") {
 		v.fail(field(csiPath, "namespace"), "small letters, digits and -", "%q is not the name of a namespace", s.Namespace)
 	}
+	if s.Namespace == "default" || strings.HasPrefix(s.Namespace, "kube-") {
+		v.fail(field(csiPath, "namespace"), "for instance "+DefaultCSINamespace, "%s is Kubernetes' own: ceph-csi needs a namespace for itself", s.Namespace)
+	}
 	if !dirRule.ok(s.KubeletDir) {
 		v.fail(field(csiPath, "kubeletDir"), "for instance "+DefaultKubeletDir, "%q is not an absolute path without a slash at its end", s.KubeletDir)
 	}

@@ -116,6 +116,7 @@ func TestParse_StorageMistakesOfTheWhole(t *testing.T) {
 		"kubelet directory": {withStorage(t, [2]string{"storage:\n", "storage:\n    csi: {kubeletDir: var/lib/kubelet/}\n"}), `spec.storage.csi.kubeletDir: "var/lib/kubelet/" is not an absolute path`},
 		"selects nothing":   {withStorage(t, [2]string{"storage:\n", "storage:\n    csi: {nodeSelector: {storage: 'yes'}}\n"}), "spec.storage.csi.nodeSelector: selects no host"},
 		"no image":          {withStorage(t, [2]string{"storage:\n", "storage:\n    csi: {images: {driver: cephcsi}}\n"}), `spec.storage.csi.images.driver: "cephcsi" is not the full name of an image`},
+		"not its own":       {withStorage(t, [2]string{"storage:\n", "storage:\n    csi: {namespace: kube-system}\n"}), `spec.storage.csi.namespace: kube-system is Kubernetes' own`},
 		"no version":        {withStorage(t, [2]string{"storage:\n", "storage:\n    csi: {driverVersion: canary}\n"}), `spec.storage.csi.driverVersion: "canary" is not a version`},
 		"no registry":       {withStorage(t, [2]string{"storage:\n", "storage:\n    csi: {imageMirror: 'https://m.example/', images: {driver: q.example/cephcsi:v3.15.0}}\n"}), `spec.storage.csi.imageMirror: "https://m.example/" is not a registry (registry.example`},
 		"nothing mirrored":  {withStorage(t, [2]string{"storage:\n", "storage:\n    csi: {imageMirror: m.example}\n"}), "spec.storage.csi.imageMirror: there is no image to take from m.example (name the images in spec.storage.csi.images"},

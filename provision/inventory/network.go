@@ -23,7 +23,8 @@ func (v *validator) networks() {
 	if k.DNSDomain != "" && !domainRule.ok(k.DNSDomain) {
 		v.fail("spec.kubernetes.dnsDomain", "for instance "+DefaultDNSDomain, "%q is not a DNS domain", k.DNSDomain)
 	}
-	if podsOK {
+	adopted := v.c.Adopted() // its networks are there, and work
+	if podsOK && !adopted {
 		v.podCIDRSize(pods)
 	}
 	if servicesOK {
@@ -34,7 +35,7 @@ func (v *validator) networks() {
 			v.fail(serviceCIDRPath, "a /28 or larger", "%s is too small for a service network", services)
 		}
 	}
-	if podsOK && servicesOK && pods.Overlaps(services) {
+	if podsOK && servicesOK && !adopted && pods.Overlaps(services) {
 		path, hint := podCIDRPath, ""
 		if !v.c.given(path) {
 			path, hint = serviceCIDRPath, "the pod network is "+pods.String()+" by default"
@@ -43,7 +44,7 @@ func (v *validator) networks() {
 		}
 		v.fail(path, hint, "the pod network %s and the service network %s overlap", pods, services)
 	}
-	if podsOK {
+	if podsOK && !adopted {
 		v.outside(pods)
 	}
 }

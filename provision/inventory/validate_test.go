@@ -15,6 +15,10 @@ func TestParse_OneMistake(t *testing.T) {
 	second := func(fields string) [2]string {
 		return [2]string{role + "}", role + "}\n  - {name: b, " + fields + "}"}
 	}
+	const rest = "version: v1.36.3\n  bundle: b\n  hosts:\n  - {name: a, address: 10.0.0.1, role: control-plane"
+	adopted := func(line string) [2]string {
+		return [2]string{rest, strings.Replace(rest, "\n", "\n    "+line+"\n  cni: {provider: none}\n", 1) + ", managed: false"}
+	}
 	long := strings.Repeat("a", 64)
 
 	for _, test := range []struct {
@@ -85,6 +89,9 @@ func TestParse_OneMistake(t *testing.T) {
 		{host("managed: true"), ""},
 		{host("managed: 'no'"), "spec.hosts[0].managed: is text, not true or false"},
 		{second("address: 10.0.0.2, managed: false"), ""},
+		{adopted("podCIDR: 10.244.0.0/30"), ""},
+		{adopted("podCIDR: 10.0.0.0/16"), ""},
+		{adopted("podCIDR: 10.96.0.0/16"), ""},
 		{second("address: 10.0.0.2, managed: false, labels: {a: b}"), "spec.hosts[1].labels: has no effect on b, which hybridctl leaves as it is (managed: false) (take it out; kubectl label and kubectl taint work on any node)"},
 		{second("address: 10.0.0.1, port: 22"), "spec.hosts[1].address: 10.0.0.1 is taken by spec.hosts[0] (line 9)"},
 		{second("address: 10.0.0.1, port: 2222"), ""},

@@ -275,3 +275,23 @@ func TestApply_WaitsForWhatIsBeingDeleted(t *testing.T) {
 		t.Errorf("the new one: %v, %v", now, err)
 	}
 }
+
+// What is in a namespace that was there before is not ours to take away.
+func TestDelete_KeepsNamespacesOfOthers(t *testing.T) {
+	c, ctx := sharedClient(t), testContext(t)
+	ours, theirs := fresh("ours"), fresh("theirs")
+	manifest := []byte("{apiVersion: v1, kind: Namespace, metadata: {name: " + ours + "}}\n---\n{apiVersion: v1, kind: Namespace, metadata: {name: " + theirs + ", labels: {a: b}}}\n")
+	if _, err := c.core.Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: theirs, Labels: map[string]string{"team": "db"}}}, metav1.CreateOptions{FieldManager: "kubectl-create"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Apply(ctx, manifest, ApplyOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.Delete(ctx, manifest)
+	if err != nil || len(got) != 2 || got[0].Name != theirs || got[0].Action != report.Unchanged || got[1].Action != report.Deleted {
+		t.Errorf("%v, %v", got, err)
+	}
+	if n, err := c.core.Namespaces().Get(ctx, theirs, metav1.GetOptions{}); err != nil || n.DeletionTimestamp != nil {
+		t.Errorf("the others' namespace goes: %v", err)
+	}
+}

@@ -15,7 +15,8 @@ import (
 )
 
 // Delete removes the objects of the YAML documents, in reverse order, and does not wait until they are gone; what depends on
-// them follows in the background. Objects that are not there are Unchanged. It goes on after errors and returns all of them.
+// them follows in the background. Objects that are not there are Unchanged, and so are namespaces that somebody else had a hand in: what is
+// in them may be theirs. It goes on after errors and returns all of them.
 func (c *Client) Delete(ctx context.Context, manifests []byte) ([]ObjectChange, error) {
 	objects, err := parseManifests(manifests)
 	if err != nil {
@@ -41,6 +42,13 @@ func (c *Client) deleteObject(ctx context.Context, object *unstructured.Unstruct
 	}
 	action, background := report.Deleted, metav1.DeletePropagationBackground
 	err = c.do(ctx, "delete "+changeOf(object, "").String(), func(ctx context.Context) error {
+		if object.GetKind() == "Namespace" {
+			there, err := resource.Get(ctx, object.GetName(), metav1.GetOptions{})
+			if err == nil && slices.ContainsFunc(there.GetManagedFields(), isForeign) {
+				action = report.Unchanged
+				return nil
+			}
+		}
 		err := resource.Delete(ctx, object.GetName(), metav1.DeleteOptions{PropagationPolicy: &background})
 		if apierrors.IsNotFound(err) {
 			action = report.Unchanged
@@ -52,4 +60,12 @@ func (c *Client) deleteObject(ctx context.Context, object *unstructured.Unstruct
 		return report.Failed, err
 	}
 	return action, nil
+}
+
+// beforeFirstApply is the API server's name for what nobody is known to have set, apimachinery's managedfields.
+const beforeFirstApply = "before-first-apply"
+
+// isForeign tells whether somebody else set fields; the control plane's own are status and finalizers.
+func isForeign(m metav1.ManagedFieldsEntry) bool {
+	return m.Manager != FieldManager && m.Manager != beforeFirstApply && m.Subresource == ""
 }
