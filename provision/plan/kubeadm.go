@@ -3,7 +3,6 @@ package plan
 import (
 	"fmt"
 	"net"
-	"net/netip"
 	"sort"
 	"strings"
 
@@ -79,7 +78,7 @@ func (b *builder) initConfig(h inventory.Host) render.KubeadmInit {
 	etcd, _ := imageOf(b.in.Bundle, "etcd")
 	c := render.KubeadmInit{
 		TokenTTL: "20m0s", TokenDescription: TokenDescription,
-		NodeIP: NodeIP(h), BindPort: apiPort, Registration: b.registration(h), Timeouts: kubeadmTimeouts(k.Timeouts), Patches: b.patches(),
+		NodeIP: h.NodeIP, BindPort: apiPort, Registration: b.registration(h), Timeouts: kubeadmTimeouts(k.Timeouts), Patches: b.patches(),
 		Version: k.Version, ClusterName: b.in.Cluster.Metadata.Name, Endpoint: k.Endpoint, EncryptionAlgorithm: k.EncryptionAlgorithm,
 		PodCIDR: k.PodCIDR, ServiceCIDR: k.ServiceCIDR, DNSDomain: k.DNSDomain, CertSANs: b.certSANs(h),
 		Etcd: component(k.Etcd), APIServer: component(k.APIServer), ControllerManager: component(k.ControllerManager), Scheduler: component(k.Scheduler),
@@ -93,7 +92,7 @@ func (b *builder) initConfig(h inventory.Host) render.KubeadmInit {
 
 func (b *builder) joinConfig(h inventory.Host) render.KubeadmJoin {
 	k := b.in.Cluster.Spec.Kubernetes
-	return render.KubeadmJoin{Endpoint: k.Endpoint, ControlPlane: h.Role == inventory.ControlPlane, NodeIP: NodeIP(h), BindPort: apiPort,
+	return render.KubeadmJoin{Endpoint: k.Endpoint, ControlPlane: h.Role == inventory.ControlPlane, NodeIP: h.NodeIP, BindPort: apiPort,
 		Registration: b.registration(h), Timeouts: kubeadmTimeouts(k.Timeouts), Patches: b.patches()}
 }
 
@@ -109,23 +108,12 @@ func (b *builder) registration(h inventory.Host) render.Registration {
 	for _, t := range h.Taints {
 		r.Taints = append(r.Taints, taint(t))
 	}
-	if ip := NodeIP(h); ip != "" {
+	if ip := h.NodeIP; ip != "" {
 		r.KubeletExtraArgs = append(r.KubeletExtraArgs, render.NameValue{Name: "node-ip", Value: ip})
 	}
 	r.KubeletExtraArgs = append(r.KubeletExtraArgs, nameValues(h.KubeletExtraArgs)...)
 	r.IgnorePreflightErrors = append(append([]string(nil), b.in.Cluster.Spec.Kubernetes.IgnorePreflightErrors...), h.IgnorePreflightErrors...)
 	return r
-}
-
-// NodeIP returns the address the node is known by: the inventory's nodeIP, else its address when that is one; "" lets the kubelet choose.
-func NodeIP(h inventory.Host) string {
-	if h.NodeIP != "" {
-		return h.NodeIP
-	}
-	if _, err := netip.ParseAddr(h.Address); err == nil {
-		return h.Address
-	}
-	return ""
 }
 
 // certSANs are the names the API server's certificate is good for, beside those kubeadm puts there itself.

@@ -36,8 +36,8 @@ func testCluster() *inventory.Cluster {
 	c.Spec.Kubernetes = inventory.Kubernetes{Version: "v1.36.3", Endpoint: "192.0.2.21:6443", PodCIDR: "10.244.0.0/16", ServiceCIDR: "10.96.0.0/12", DNSDomain: "cluster.local"}
 	c.Spec.CNI.Provider = inventory.CNIFlannel
 	c.Spec.Hosts = []inventory.Host{
-		{Name: "x86-1", Address: "192.0.2.11", Role: inventory.Worker, Labels: map[string]string{"rack": "a1"}, Taints: []string{"dedicated=db:NoSchedule"}},
-		{Name: "arm-1", Address: "192.0.2.21", Role: inventory.ControlPlane},
+		{Name: "x86-1", Address: "192.0.2.11", NodeIP: "192.0.2.11", Role: inventory.Worker, Labels: map[string]string{"rack": "a1"}, Taints: []string{"dedicated=db:NoSchedule"}},
+		{Name: "arm-1", Address: "192.0.2.21", NodeIP: "192.0.2.21", Role: inventory.ControlPlane},
 	}
 	return c
 }
