@@ -291,6 +291,21 @@ func TestPlan_ControlPlanesOfAnAdoptedClusterJoinOneAfterAnother(t *testing.T) {
 	}
 }
 
+func TestUp_AddsAControlPlaneToAnAdoptedCluster(t *testing.T) {
+	s := foreign(t, 2, 1)
+	s.keep()
+	s.c.Spec.Hosts[1].Role = inventory.ControlPlane
+	s.c.Spec.Kubernetes.Endpoint = "api.example:6443"
+	before := s.connections()
+	if r, err := s.up(); err != nil {
+		t.Fatalf("%v %+v", err, r.Hosts)
+	}
+	s.wantAlone(before, "host-1", "host-2")
+	if s.hosts["host-2"].files["pki"] == 0 || len(s.hosts["host-1"].writes) > 0 {
+		t.Errorf("certificates %d, written on the old host: %q", s.hosts["host-2"].files["pki"], s.hosts["host-1"].writes)
+	}
+}
+
 // With a kubeconfig alone there is no host to go through: an API server that does not answer directly is an error, and no connection to nowhere.
 func TestAdopt_WithoutAHostThereIsNoTunnel(t *testing.T) {
 	s := foreign(t, 1, 1)

@@ -127,8 +127,21 @@ func (a *fakeAPI) Drain(ctx context.Context, pods []kube.DrainPod, _ func([]kube
 		<-ctx.Done()
 		return &kube.NotReadyError{What: "drain", Missing: []kube.Missing{{Object: "pod " + pods[0].String(), Reason: "budget"}}, Cause: ctx.Err()}
 	}
-	a.log(fmt.Sprintf("drain %d pods", len(pods)))
+	what := fmt.Sprintf("drain %d pods", len(pods))
+	if n := len(pods); n > 0 && pods[0].Abandoned {
+		what += fmt.Sprintf(", %d abandoned", n)
+	}
+	a.log(what)
 	return nil
+}
+
+func (a *fakeAPI) rename(node, name string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n := a.nodes[node]
+	delete(a.nodes, node)
+	n.Name = name
+	a.nodes[name] = n
 }
 
 func (a *fakeAPI) DeleteNode(_ context.Context, name string) error {

@@ -129,16 +129,25 @@ func (s *session) letIn(ctx context.Context, nodes []string, proof error, r *Res
 	return errors.Join(errs...)
 }
 
-// pkiHost is where a further control plane's certificates come from.
+// pkiHost is where a further control plane's certificates come from: one that is finished, else the one that is initialised first.
 func (s *session) pkiHost() string {
 	if s.joining != nil && s.joining.member != "" {
 		return s.joining.member
 	}
+	for _, h := range s.controlPlanes() {
+		if initialised(s.facts[h.Name]) && s.facts[h.Name].Kubeadm.AdminConf {
+			return h.Name
+		}
+	}
 	return s.Cluster.Bootstrap().Name
 }
 
-// hostOrMember is host, and in a scale-out the control plane that certificates come from.
+// hostOrMember is host, and for what certificates come from also a control plane that was there before: in a scale-out, and of a cluster
+// that was adopted.
 func (s *session) hostOrMember(name string) (*host.Host, error) {
+	if h, _ := s.Cluster.Host(name); s.joining == nil && name == s.pkiHost() && !h.IsManaged() {
+		return s.way(context.Background(), h) // the dialer's own timeouts bound it
+	}
 	if s.joining == nil || name != s.joining.member {
 		return s.host(name)
 	}

@@ -38,11 +38,20 @@ func (s *session) survey(ctx context.Context) (plan.Plan, []report.Check, error)
 		return plan.Plan{}, checks, ErrPreflight
 	}
 	in.API = s.observeAPI(ctx, in)
+	p, err := build(in)
+	return p, checks, err
+}
+
+// build makes the plan. Errors: ErrRefused, ErrBundle.
+func build(in plan.Input) (plan.Plan, error) {
 	p, err := plan.Build(in)
-	if err != nil {
-		return plan.Plan{}, checks, fmt.Errorf("%w: %w", ErrBundle, err)
+	switch {
+	case errors.Is(err, plan.ErrStanding):
+		return plan.Plan{}, fmt.Errorf("%w: %w", ErrRefused, err)
+	case err != nil:
+		return plan.Plan{}, fmt.Errorf("%w: %w", ErrBundle, err)
 	}
-	return p, checks, nil
+	return p, nil
 }
 
 // problems runs every check on what is known by now, and returns those that did not pass.

@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/preflight"
 	"github.com/hybridctl/hybridctl/provision/report"
 	"github.com/hybridctl/hybridctl/provision/stack"
 )
@@ -108,17 +110,14 @@ func (s *session) surveyRemoval(ctx context.Context, store *stack.Store, o Remov
 	}
 	s.avoidMembers(nodes, o.Hosts)
 	leaving := s.leavers(nodes, o.Hosts)
-	if err := controlPlaneStays(nodes, o.Hosts); err != nil {
-		return nil, err
-	}
-	if err := s.findMembers(ctx, nodes, leaving); err != nil {
+	if err := cmp.Or(controlPlaneStays(nodes, leaving), s.endpointStays(leaving), s.findMembers(ctx, nodes, leaving)); err != nil {
 		return nil, err
 	}
 	if err := s.findPods(ctx, leaving, o.Force); err != nil {
 		return nil, err
 	}
 	if !o.Offline {
-		if err := s.reachLeavers(ctx, leaving); err != nil {
+		if err := s.reachLeavers(ctx, nodes, leaving); err != nil {
 			return nil, err
 		}
 	}
@@ -147,17 +146,37 @@ func (s *session) leavers(nodes []kube.Node, names []string) []leaver {
 	return out
 }
 
+// isControlPlane tells what the host is, by the inventory's word where its node is gone: etcd may still count on it.
+func (l leaver) isControlPlane() bool {
+	return l.node.ControlPlane || l.host.Role == inventory.ControlPlane
+}
+
 // controlPlaneStays refuses to take the last control plane.
-func controlPlaneStays(nodes []kube.Node, names []string) error {
-	leaves, stays := false, false
+func controlPlaneStays(nodes []kube.Node, leaving []leaver) error {
+	if !slices.ContainsFunc(leaving, leaver.isControlPlane) || staying(nodes, leaving) != "" {
+		return nil
+	}
+	return fmt.Errorf("%w: no control plane that is Ready would be left; \"hybridctl destroy\" takes the whole cluster away", ErrRefused)
+}
+
+// staying is a control plane that is Ready and stays; "" = none.
+func staying(nodes []kube.Node, leaving []leaver) string {
 	for _, n := range nodes {
-		if n.ControlPlane {
-			leaves = leaves || slices.Contains(names, n.Name)
-			stays = stays || n.Ready && !slices.Contains(names, n.Name)
+		if n.ControlPlane && n.Ready && !slices.ContainsFunc(leaving, func(l leaver) bool { return l.host.Name == n.Name }) {
+			return n.Name
 		}
 	}
-	if leaves && !stays {
-		return fmt.Errorf("%w: no control plane that is Ready would be left; \"hybridctl destroy\" takes the whole cluster away", ErrRefused)
+	return ""
+}
+
+// endpointStays refuses to take a control plane whose own address every kubelet has for the API server.
+func (s *session) endpointStays(leaving []leaver) error {
+	endpoint := s.Cluster.Spec.Kubernetes.Endpoint
+	for _, l := range leaving {
+		if l.isControlPlane() && preflight.OwnsEndpoint(endpoint, l.host, l.node.InternalIPs) {
+			return fmt.Errorf("%w: the cluster's endpoint %s is the own address of %s: without it no kubelet finds the API server; give that address to another control plane first, "+
+				"or make the cluster anew with an endpoint that moves", ErrRefused, endpoint, l.host.Name)
+		}
 	}
 	return nil
 }
@@ -166,21 +185,23 @@ func controlPlaneStays(nodes []kube.Node, names []string) error {
 func (s *session) findMembers(ctx context.Context, nodes []kube.Node, leaving []leaver) error {
 	var names []string
 	for _, l := range leaving {
-		if l.node.ControlPlane {
+		if l.isControlPlane() {
 			names = append(names, l.host.Name)
 		}
 	}
 	if len(names) == 0 {
 		return nil
 	}
-	ask := ""
-	for _, n := range nodes {
-		if n.ControlPlane && n.Ready && !slices.Contains(names, n.Name) {
-			ask = n.Name
-		}
+	config, err := s.api.ClusterConfiguration(ctx)
+	if err != nil && !errors.Is(err, kube.ErrNotKubeadm) || config.ExternalEtcd {
+		return err
 	}
+	ask := staying(nodes, leaving)
 	members, err := s.api.EtcdMembers(ctx, ask)
 	if err != nil {
+		return err
+	}
+	if err := everyMemberIsKnown(members, nodes, leaving); err != nil {
 		return err
 	}
 	var voters []plan.Voter
@@ -195,9 +216,32 @@ func (s *session) findMembers(ctx context.Context, nodes []kube.Node, leaving []
 	for i := range leaving {
 		l := &leaving[i]
 		for _, m := range members {
-			if l.node.ControlPlane && m.Name == l.host.Name {
+			if l.isControlPlane() && m.Name == l.host.Name {
 				l.member, l.ask = m, ask
 			}
+		}
+	}
+	return nil
+}
+
+// everyMemberIsKnown refuses when a control plane that leaves has no etcd member of its name while there is one that is nobody's: it may be
+// the one, and etcd would go on counting on it.
+func everyMemberIsKnown(members []kube.EtcdMember, nodes []kube.Node, leaving []leaver) error {
+	known := map[string]bool{}
+	for _, n := range nodes {
+		known[n.Name] = true
+	}
+	has := map[string]bool{}
+	var foreign []string
+	for _, m := range members {
+		has[m.Name] = true
+		if !known[m.Name] && !slices.ContainsFunc(leaving, func(l leaver) bool { return l.host.Name == m.Name }) {
+			foreign = append(foreign, fmt.Sprintf("%q", m.Name))
+		}
+	}
+	for _, l := range leaving {
+		if l.isControlPlane() && !has[l.host.Name] && len(foreign) > 0 {
+			return fmt.Errorf("%w: etcd has no member %s, and %s, which no node is called: take the member that is of %[2]s out first, with \"etcdctl member remove\"", ErrRefused, l.host.Name, strings.Join(foreign, ", "))
 		}
 	}
 	return nil
@@ -229,7 +273,7 @@ func (s *session) findPods(ctx context.Context, leaving []leaver, force bool) er
 }
 
 // reachLeavers connects to the hosts. A host that does not answer, or is another machine than the node, is not reset by halves.
-func (s *session) reachLeavers(ctx context.Context, leaving []leaver) error {
+func (s *session) reachLeavers(ctx context.Context, nodes []kube.Node, leaving []leaver) error {
 	for _, f := range s.gatherFrom(ctx, hostsOf(leaving)) {
 		i := slices.IndexFunc(leaving, func(l leaver) bool { return l.host.Name == f.Name })
 		node := leaving[i].node
@@ -239,11 +283,23 @@ func (s *session) reachLeavers(ctx context.Context, leaving []leaver) error {
 			return ctx.Err()
 		case f.Err != nil:
 			return fmt.Errorf("%w: %s was not reached, and nothing was done: %w; %s", ErrRefused, f.Name, f.Err, offline)
+		case node.Name == "" && f.Kubeadm.KubeletConf && s.nodeOf(nodes, f.MachineID) != "":
+			return fmt.Errorf("%w: the cluster has no node %s and knows this machine as %s: \"hybridctl inventory rename %[2]s %[3]s\" gives it its name back", ErrRefused, f.Name, s.nodeOf(nodes, f.MachineID))
 		case node.MachineID != "" && f.MachineID != node.MachineID:
 			return fmt.Errorf("%w: %s answers with the machine-id %s, its node has %s: it is another machine, or was installed anew; \"hybridctl scale-out --replace %s\" joins it again, %s", ErrRefused, f.Name, f.MachineID, node.MachineID, f.Name, offline)
 		}
 	}
 	return nil
+}
+
+// nodeOf is the node of a machine, when no host of the inventory has its name; "" = none.
+func (s *session) nodeOf(nodes []kube.Node, machineID string) string {
+	for _, n := range nodes {
+		if _, another := s.Cluster.Host(n.Name); !another && machineID != "" && n.MachineID == machineID {
+			return n.Name
+		}
+	}
+	return ""
 }
 
 // undoing is what is to be undone on the host; offline, what the state knows to be there.
@@ -334,6 +390,9 @@ func (s *session) drain(ctx context.Context, l leaver, limit time.Duration) erro
 	pods, err := s.api.DrainPods(ctx, l.host.Name)
 	if err != nil {
 		return err
+	}
+	for i := range pods {
+		pods[i].Abandoned = !l.node.Ready
 	}
 	err = s.api.Drain(ctx, pods, func(left []kube.Missing) {
 		for _, m := range left {

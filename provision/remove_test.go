@@ -78,8 +78,25 @@ func TestRemove_RefusedBeforeAnythingIsDone(t *testing.T) {
 		"a pod of nobody":             {"host-2", func(s *sim) { s.api.evictable["host-2"] = []kube.DrainPod{{Name: "p", Unmanaged: true}} }, "belongs to no controller"},
 		"a pod with local data":       {"host-2", func(s *sim) { s.api.evictable["host-2"] = []kube.DrainPod{{Name: "p", LocalData: []string{"cache"}}} }, "emptyDir cache"},
 		"another machine at its name": {"host-2", func(s *sim) { s.api.machineID("host-2", "another") }, "another machine"},
+		"the only control plane, whose node somebody deleted": {"host-1", func(s *sim) { delete(s.api.nodes, "host-1") }, "no control plane that is Ready would be left"},
+		"the one with the endpoint": {"host-1", func(s *sim) {
+			s.api.controlPlane("host-2")
+			s.c.Spec.Kubernetes.Endpoint = s.c.Spec.Hosts[0].Name + ":6443"
+		}, "is the own address of host-1"},
+		"renamed in the inventory": {"host-2", func(s *sim) { s.api.rename("host-2", "host-old") }, "knows this machine as host-old"},
+		"etcd without quorum, the node deleted": {"host-2", func(s *sim) {
+			s.c.Spec.Hosts[1].Role = inventory.ControlPlane
+			delete(s.api.nodes, "host-2")
+			s.api.members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}, {ID: 2, Name: "host-2"}}
+			s.api.members[0].Healthy = false
+		}, "only 0 of its 2 members are well"},
+		"a member of another name": {"host-2", func(s *sim) {
+			s.api.controlPlane("host-2")
+			s.api.members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}, {ID: 2, Name: "restored", Healthy: true}}
+		}, `etcd has no member host-2, and "restored", which no node is called`},
 		"etcd without quorum": {"host-1", func(s *sim) {
 			s.api.controlPlane("host-2")
+			s.c.Spec.Kubernetes.Endpoint = "api.example:6443"
 			s.api.members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}, {ID: 2, Name: "host-2"}}
 		}, "lose its quorum"},
 	} {
@@ -95,6 +112,49 @@ func TestRemove_RefusedBeforeAnythingIsDone(t *testing.T) {
 				t.Errorf("done all the same: %q", s.api.done)
 			}
 		})
+	}
+}
+
+// A control plane whose node somebody deleted is still a member of etcd.
+func TestRemove_ControlPlaneWithoutItsNodeLeavesEtcd(t *testing.T) {
+	s := standing(t, 3)
+	s.c.Spec.Kubernetes.Endpoint = "api.example:6443"
+	s.c.Spec.Hosts[1].Role = inventory.ControlPlane
+	delete(s.api.nodes, "host-2")
+	for i, name := range []string{"host-1", "host-2", "host-3"} {
+		s.api.members = append(s.api.members, kube.EtcdMember{ID: uint64(i + 1), Name: name, Healthy: true})
+	}
+	s.api.controlPlane("host-3")
+	if _, err := s.remove("host-2", nil); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"etcd member 2 asked on host-1", "reset host-2"}; !slices.Equal(s.api.done, want) && !slices.Equal(s.api.done, []string{"etcd member 2 asked on host-3", want[1]}) {
+		t.Errorf("done %q", s.api.done)
+	}
+}
+
+func TestRemove_ExternalEtcdIsNotAsked(t *testing.T) {
+	s := standing(t, 2)
+	s.c.Spec.Kubernetes.Endpoint = "api.example:6443"
+	s.api.controlPlane("host-2")
+	s.api.config = kube.ClusterConfiguration{Endpoint: "api.example:6443", ExternalEtcd: true}
+	s.api.members = []kube.EtcdMember{{ID: 2, Name: "host-2"}} // nobody asks
+	if _, err := s.remove("host-2", nil); err != nil || slices.ContainsFunc(s.api.done, func(d string) bool { return strings.HasPrefix(d, "etcd") }) {
+		t.Errorf("error %v, done %q", err, s.api.done)
+	}
+}
+
+func TestRemove_DeadNodesPodsAreNotWaitedFor(t *testing.T) {
+	s := standing(t, 3)
+	s.api.evictable = map[string][]kube.DrainPod{"host-2": {{Namespace: "a", Name: "b"}}, "host-3": {{Namespace: "a", Name: "c"}}}
+	n := s.api.nodes["host-2"]
+	n.Ready = false
+	s.api.nodes["host-2"] = n
+	if _, err := s.remove("host-2", func(o *RemoveOptions) { o.Offline = true }); err != nil || !slices.Contains(s.api.done, "drain 1 pods, 1 abandoned") {
+		t.Errorf("error %v, done %q", err, s.api.done)
+	}
+	if _, err := s.remove("host-3", nil); err != nil || !slices.Contains(s.api.done, "drain 1 pods") {
+		t.Errorf("error %v, done %q", err, s.api.done)
 	}
 }
 

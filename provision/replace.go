@@ -3,6 +3,7 @@ package provision
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
@@ -10,17 +11,32 @@ import (
 	"github.com/hybridctl/hybridctl/provision/stack"
 )
 
+// replaceable refuses hosts that hybridctl cannot join again.
+func (s *session) replaceable(names []string) error {
+	for _, name := range names {
+		if h, _ := s.Cluster.Host(name); !h.IsManaged() {
+			return fmt.Errorf("%w: hybridctl does not manage %s (managed: false), and cannot join it again", ErrRefused, name)
+		}
+	}
+	return nil
+}
+
 // surveyReplaced finds out what goes of nodes whose hosts were installed anew. A host that is still the machine that its node knows is not
-// taken for another one.
-func (s *session) surveyReplaced(ctx context.Context, nodes []kube.Node, names []string) error {
+// taken for another one, and no node goes whose host does not join again.
+func (s *session) surveyReplaced(ctx context.Context, nodes []kube.Node, names, joining []string) error {
 	if len(names) == 0 {
 		return nil
 	}
-	if err := controlPlaneStays(nodes, names); err != nil {
+	for _, name := range names {
+		if h, _ := s.Cluster.Host(name); !slices.Contains(joining, name) {
+			return fmt.Errorf("%w: --arch leaves out %s, which is to be replaced: it would lose its node and not join again", ErrRefused, s.archsOf([]inventory.Host{h}))
+		}
+	}
+	leaving := s.leavers(nodes, names)
+	if err := controlPlaneStays(nodes, leaving); err != nil {
 		return err
 	}
 	s.avoidMembers(nodes, names)
-	leaving := s.leavers(nodes, names)
 	for _, l := range leaving {
 		f := s.facts[l.host.Name]
 		switch {
@@ -37,6 +53,19 @@ func (s *session) surveyReplaced(ctx context.Context, nodes []kube.Node, names [
 	}
 	s.joining.leaves = leaving
 	return nil
+}
+
+// replacedNotes say before the user is asked what goes.
+func (s *session) replacedNotes() []string {
+	var out []string
+	for _, l := range s.joining.leaves {
+		note := fmt.Sprintf("%s: its old node is deleted (machine-id %s)", l.host.Name, l.node.MachineID)
+		if l.member.ID != 0 {
+			note += ", and its old etcd member removed"
+		}
+		out = append(out, note)
+	}
+	return out
 }
 
 // forgetReplaced deletes the nodes and etcd members of machines that are no more. Their pods are gone with them; the API server learns it so.

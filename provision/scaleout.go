@@ -102,7 +102,7 @@ func (s *session) grow(ctx context.Context, store *stack.Store, hosts []inventor
 
 // surveyGrowth finds the hosts that are to join and plans for them. None: r says why.
 func (s *session) surveyGrowth(ctx context.Context, store *stack.Store, o ScaleOutOptions, r *Result) ([]inventory.Host, error) {
-	if err := s.known(slices.Concat(o.Hosts, o.Replace)); err != nil {
+	if err := cmp.Or(s.known(slices.Concat(o.Hosts, o.Replace)), s.replaceable(o.Replace)); err != nil {
 		return nil, err
 	}
 	if len(o.Replace) > 0 {
@@ -129,15 +129,15 @@ func (s *session) surveyGrowth(ctx context.Context, store *stack.Store, o ScaleO
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := s.surveyReplaced(ctx, nodes, o.Replace); err != nil {
-		return nil, err
-	}
 	if o.Arch != "" {
 		all := hosts
 		if hosts = plan.OfArch(all, in.Hosts, o.Arch); len(hosts) == 0 {
 			r.Nothing = fmt.Sprintf("no host of architecture %s is waiting to join; those that are: %s", o.Arch, s.archsOf(all))
 			return nil, nil
 		}
+	}
+	if err := s.surveyReplaced(ctx, nodes, o.Replace, names(hosts)); err != nil {
+		return nil, err
 	}
 	in.Only = names(hosts)
 	j := preflight.Joining{Hosts: in.Only, Nodes: in.API.Nodes, Version: version}
@@ -165,9 +165,10 @@ func (s *session) surveyGrowth(ctx context.Context, store *stack.Store, o ScaleO
 	if err := s.observeCSI(ctx, in, &in.API); err != nil {
 		return nil, err
 	}
-	if r.Plan, err = plan.Build(in); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrBundle, err)
+	if r.Plan, err = build(in); err != nil {
+		return nil, err
 	}
+	r.Plan.Notes = append(s.replacedNotes(), r.Plan.Notes...)
 	if asked := s.cephHosts(&r.Plan); len(asked) > 0 {
 		s.probeCeph(ctx, asked)
 		if err := cmp.Or(ctx.Err(), check()); err != nil {

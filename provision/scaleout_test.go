@@ -406,6 +406,7 @@ func TestScaleOut_ReplaceIsRefused(t *testing.T) {
 		"unreachable":                {"host-3", func(s *sim) { s.fleet.Hosts[2].Refuse() }, "nothing was done"},
 		"the only control plane":     {"host-1", func(s *sim) { s.reinstalled("host-1") }, "no control plane that is Ready would be left"},
 		"not a host of the document": {"nobody", func(*sim) {}, `no host "nobody"`},
+		"not managed":                {"host-3", func(s *sim) { no := false; s.c.Spec.Hosts[2].Managed = &no }, "does not manage host-3"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := standing(t, 3)
@@ -419,6 +420,33 @@ func TestScaleOut_ReplaceIsRefused(t *testing.T) {
 				t.Errorf("done %q", s.api.done)
 			}
 		})
+	}
+}
+
+func TestScaleOut_ReplaceKeepsTheNodesOfHostsThatDoNotJoin(t *testing.T) {
+	s := standing(t, 3)
+	s.reinstalled("host-2")
+	s.reinstalled("host-3")
+	_, err := s.scaleOut(func(o *ScaleOutOptions) { o.Replace, o.Arch = []string{"host-2", "host-3"}, platform.ARM64 })
+	if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "--arch leaves out host-3 (amd64)") || len(s.api.done) != 0 {
+		t.Errorf("error %v, done %q", err, s.api.done)
+	}
+}
+
+func TestScaleOut_ReplaceSaysBeforeWhatGoes(t *testing.T) {
+	s := standing(t, 3)
+	s.reinstalled("host-3")
+	_, err := s.scaleOut(func(o *ScaleOutOptions) {
+		o.Replace = []string{"host-3"}
+		o.Ask = func(p plan.Plan) bool {
+			if notes := strings.Join(p.Notes, "\n"); !strings.Contains(notes, "host-3: its old node is deleted (machine-id the machine that was)") {
+				t.Errorf("asked with notes %q", notes)
+			}
+			return false
+		}
+	})
+	if !errors.Is(err, ErrDeclined) || len(s.api.done) != 0 {
+		t.Errorf("error %v, done %q", err, s.api.done)
 	}
 }
 

@@ -21,6 +21,7 @@ type DrainPod struct {
 	Namespace, Name, UID string
 	Unmanaged            bool     // no controller makes it anew elsewhere
 	LocalData            []string // volumes whose content goes with it
+	Abandoned            bool     // its node is not Ready: nobody ends it there, and it goes with the node; to have asked is enough
 }
 
 func (p DrainPod) String() string { return p.Namespace + "/" + p.Name }
@@ -131,6 +132,8 @@ func (c *Client) evict(ctx context.Context, p DrainPod) (reason string, err erro
 			return nil
 		case err != nil:
 			return err
+		case there.DeletionTimestamp != nil && p.Abandoned:
+			return nil
 		case there.DeletionTimestamp != nil:
 			reason = "is being deleted"
 			return nil

@@ -99,6 +99,31 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// A pod of a node that died stays for ever once it is asked to end: there is no kubelet to say that it has.
+func TestDrain_PodsOfADeadNodeAreNotWaitedFor(t *testing.T) {
+	c, ctx := sharedClient(t), testContext(t)
+	ns, node := fresh("dead"), fresh("dead-node")
+	if err := c.Create(ctx, []byte("{apiVersion: v1, kind: Namespace, metadata: {name: "+ns+"}}\n---\n{apiVersion: v1, kind: Node, metadata: {name: "+node+"}}\n")); err != nil {
+		t.Fatal(err)
+	}
+	podOn(t, c, ns, "left", node, func(p *corev1.Pod) {
+		ownedBy("ReplicaSet")(p)
+		p.Finalizers = []string{"example.com/there-is-no-kubelet"}
+	})
+	pods, err := c.DrainPods(ctx, node)
+	if err != nil || len(pods) != 1 {
+		t.Fatalf("%v, %v", pods, err)
+	}
+	short, told := expireWhenTold(t, "pod "+ns+"/left: is being deleted")
+	if err := c.Drain(short, pods, told); !errors.Is(err, ErrNotReady) {
+		t.Errorf("a node that answers is waited for: %v", err)
+	}
+	pods[0].Abandoned = true
+	if err := c.Drain(ctx, pods, nil); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestCordon(t *testing.T) {
 	c, ctx := sharedClient(t), testContext(t)
 	node := fresh("cordoned")

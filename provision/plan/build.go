@@ -29,10 +29,13 @@ func ClusterID(k Kind) ID { return ID("cluster/" + string(k)) }
 // HostID returns the ID of a host's step.
 func HostID(host string, k Kind) ID { return ID(host + "/" + string(k)) }
 
-// Build makes the plan. The error is for the user: the bundle lacks something that the inventory asks for.
+// Build makes the plan. The error is for the user: ErrStanding, or the bundle lacks something that the inventory asks for.
 func Build(in Input) (Plan, error) {
 	b, err := newBuilder(in)
 	if err != nil {
+		return Plan{}, err
+	}
+	if err := b.standing(); err != nil {
 		return Plan{}, err
 	}
 	p := Plan{Cluster: in.Cluster.Metadata.Name, Part: in.Only != nil}
@@ -74,9 +77,8 @@ func (b *builder) rejoins(h inventory.Host) bool {
 	if _, joined := b.facts[h.Name].Markers[string(Join)]; joined {
 		return true
 	}
-	_, begun := b.facts[h.Name].Markers[string(Init)]
 	_, listed := b.nodes[h.Name]
-	return !begun && !listed && slices.ContainsFunc(b.in.API.Nodes, func(n facts.Node) bool { return n.ControlPlane })
+	return !listed && slices.ContainsFunc(b.in.API.Nodes, func(n facts.Node) bool { return n.ControlPlane })
 }
 
 // planned tells whether the plan is for this host.

@@ -64,19 +64,25 @@ var joinChecks = []struct {
 
 // checkEndpoint wants an endpoint that does not belong to one host when there is to be more than one control plane.
 func checkEndpoint(v view, j Joining, on []inventory.Host) verdict {
-	endpoint, _, err := net.SplitHostPort(v.cluster.Spec.Kubernetes.Endpoint)
-	if err != nil || len(newControlPlanes(on)) == 0 {
+	if len(newControlPlanes(on)) == 0 {
 		return pass("no control plane is added")
 	}
 	for _, n := range j.Nodes {
 		h, _ := v.cluster.Host(n.Name)
-		if n.ControlPlane && (slices.Contains(n.InternalIPs, canonical(endpoint)) || endpoint == h.Address || endpoint == n.Name) {
+		h.Name = n.Name // also of a node that is not in the inventory
+		if n.ControlPlane && OwnsEndpoint(v.cluster.Spec.Kubernetes.Endpoint, h, n.InternalIPs) {
 			return fail("the cluster's endpoint %s is the own address of %s: when that host is away, no other control plane is found", v.cluster.Spec.Kubernetes.Endpoint, n.Name).
 				hinted("a cluster with several control planes needs an endpoint that moves (a name, a virtual address, a load balancer); kubeadm cannot change it later: " +
 					"make the cluster anew with spec.kubernetes.endpoint, or add the host as a worker")
 		}
 	}
 	return pass("%s belongs to no single host", v.cluster.Spec.Kubernetes.Endpoint)
+}
+
+// OwnsEndpoint tells whether a cluster's endpoint, host:port, is the own name or address of a host.
+func OwnsEndpoint(endpoint string, h inventory.Host, internalIPs []string) bool {
+	at, _, err := net.SplitHostPort(endpoint)
+	return err == nil && (slices.Contains(internalIPs, canonical(at)) || at == h.Address || at == h.NodeIP || at == h.Name)
 }
 
 // checkQuorum tells how many members etcd will have, and how many of them may be away.
@@ -122,12 +128,16 @@ func SkewAllowed(server, kubelet string) bool {
 	return is >= 0 && new >= 0 && new <= is && new >= is-skew
 }
 
-// checkSkew compares the version that the hosts will run with the API server's: a kubelet must not be newer, nor much older.
-func checkSkew(v view, j Joining, _ []inventory.Host) verdict {
+// checkSkew compares the version that the hosts will run with the API server's: a kubelet must not be newer, nor much older, and a control plane
+// has to be of the same.
+func checkSkew(v view, j Joining, on []inventory.Host) verdict {
 	want := v.cluster.Spec.Kubernetes.Version
 	is, new := minor(j.Version), minor(want)
 	policy := SkewPolicy()
-	switch {
+	switch planes := newControlPlanes(on); {
+	case len(planes) > 0 && want != j.Version:
+		return fail("%s would be a control plane of Kubernetes %s, the cluster's run %s: kubeadm joins a control plane with the cluster's own version", planes[0].Name, want, j.Version).
+			hinted("make a bundle of the cluster's version and set spec.kubernetes.version to it, or add the host as a worker")
 	case is < 0 || new < 0:
 		return warn("the API server's version %q could not be compared with %s", j.Version, want)
 	case new > is:

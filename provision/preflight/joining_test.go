@@ -50,6 +50,10 @@ func TestRunJoining(t *testing.T) {
 		"three minors older":        {func(_ *fixture, j *Joining) { j.Version = "v1.39.0" }, "", "version-skew", report.Warn, "allows"},
 		"four minors older":         {func(_ *fixture, j *Joining) { j.Version = "v1.40.0" }, "", "version-skew", report.Fail, "at most 3"},
 		"same minor":                {func(*fixture, *Joining) {}, "", "version-skew", report.Pass, "v1.36.1"},
+		"a control plane of another patch": {func(f *fixture, _ *Joining) { controlPlane(f) },
+			"", "version-skew", report.Fail, "arm-1 would be a control plane of Kubernetes v1.36.3, the cluster's run v1.36.1"},
+		"a control plane of the same": {func(f *fixture, j *Joining) { controlPlane(f); j.Version = "v1.36.3" },
+			"", "version-skew", report.Pass, "v1.36.3"},
 		"a second control plane": {func(f *fixture, _ *Joining) { controlPlane(f) },
 			"", "quorum", report.Warn, "2 members, of which 0 may be away"},
 		"a third control plane": {func(f *fixture, j *Joining) {

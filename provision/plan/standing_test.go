@@ -1,0 +1,76 @@
+package plan
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/hybridctl/hybridctl/provision/facts"
+	"github.com/hybridctl/hybridctl/provision/inventory"
+)
+
+func without(in *Input, name string) {
+	for i, n := range in.API.Nodes {
+		if n.Name == name {
+			in.API.Nodes = append(in.API.Nodes[:i:i], in.API.Nodes[i+1:]...)
+		}
+	}
+}
+
+func TestBuild_StandingHosts(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*Input)
+		refuse string        // "" = it plans
+		want   map[ID]Action // of some steps
+	}{
+		"the only control plane's node was deleted": {change: func(in *Input) { without(in, "arm-1") },
+			refuse: "arm-1: the cluster has no node of that name, and it runs a control plane all the same, with etcd's data"},
+		"a further control plane's node was deleted": {change: func(in *Input) {
+			in.Cluster.Spec.Hosts[0].Role = inventory.ControlPlane
+			without(in, "x86-1")
+		}, refuse: "x86-1: the cluster has no node of that name, and it runs a control plane"},
+		"the first control plane's node was deleted, others go on": {change: func(in *Input) {
+			in.API.Nodes[0].ControlPlane = true
+			without(in, "arm-1")
+		}, refuse: "arm-1: the cluster has no node of that name, and it runs a control plane"},
+		"a worker's node was deleted": {change: func(in *Input) { without(in, "x86-1") },
+			want: map[ID]Action{"x86-1/join": Create, "arm-1/init": Unchanged}},
+		"renamed in the inventory": {change: func(in *Input) { in.API.Nodes[0].Name = "x86-old" },
+			refuse: `x86-1: the cluster has no node of that name, which knows this machine as x86-old (machine-id m1): "hybridctl inventory rename x86-1 x86-old"`},
+		"a node of the inventory with the same machine-id": {change: func(in *Input) {
+			without(in, "x86-1")
+			in.API.Nodes[0].MachineID = "m1"
+		}, want: map[ID]Action{"x86-1/join": Create}},
+		"reset by hand": {change: func(in *Input) { without(in, "arm-1"); in.Hosts[1].Kubeadm.KubeletConf = false },
+			want: map[ID]Action{"arm-1/init": Create}},
+		"reset by hand, others go on": {change: func(in *Input) {
+			in.API.Nodes[0].ControlPlane = true
+			without(in, "arm-1")
+			in.Hosts[1].Kubeadm.KubeletConf = false
+		}, want: map[ID]Action{"arm-1/join": Create}},
+		"the API server did not answer": {change: func(in *Input) { in.API = facts.Cluster{Err: errors.New("down")} },
+			want: map[ID]Action{"arm-1/init": Unchanged, "x86-1/join": Unchanged}},
+		"not asked for": {change: func(in *Input) { without(in, "arm-1"); in.Only = []string{"x86-1"} },
+			want: map[ID]Action{"x86-1/join": Unchanged}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := finished(t)
+			c.change(&in)
+			p, err := Build(in)
+			if c.refuse != "" {
+				if !errors.Is(err, ErrStanding) || !strings.Contains(err.Error(), c.refuse) {
+					t.Errorf("got %v, want %q", err, c.refuse)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for id, want := range c.want {
+				if s, ok := p.Step(id); !ok || s.Action != want {
+					t.Errorf("%s: %v %q, want %s", id, ok, s.Action, want)
+				}
+			}
+		})
+	}
+}
