@@ -131,6 +131,23 @@ func (v *validator) endpoint() {
 		v.fail(endpointPath, "host:port", "%q names no host that others can reach", endpoint)
 	case err != nil || !validPort(port):
 		v.fail(endpointPath, "from 1 to 65535", "%q has no valid port", endpoint)
+	default:
+		v.endpointMoves(host)
+	}
+}
+
+// endpointMoves checks that an endpoint of several control planes is not one of theirs. In a cluster that was adopted it is what it is.
+func (v *validator) endpointMoves(endpoint string) {
+	planes := controlPlanes(v.c)
+	if len(planes) < 2 || v.c.Adopted() {
+		return
+	}
+	for _, h := range planes {
+		if endpoint == h.Address || endpoint == h.NodeIP || endpoint == h.Name {
+			v.fail(endpointPath, "a name, a virtual address or a load balancer before them; kubeadm cannot change it later",
+				"is the own address of %s: when that host is away, no other control plane is found", h.Name)
+			return
+		}
 	}
 }
 

@@ -19,6 +19,9 @@ func TestParse_OneMistake(t *testing.T) {
 	adopted := func(line string) [2]string {
 		return [2]string{rest, strings.Replace(rest, "\n", "\n    "+line+"\n  cni: {provider: none}\n", 1) + ", managed: false"}
 	}
+	two := func(endpoint string) [2]string { // control planes
+		return [2]string{rest, strings.Replace(rest, "\n", "\n    endpoint: "+endpoint+"\n", 1) + "}\n  - {name: b, address: 10.0.0.2, role: control-plane"}
+	}
 	long := strings.Repeat("a", 64)
 
 	for _, test := range []struct {
@@ -89,6 +92,9 @@ func TestParse_OneMistake(t *testing.T) {
 		{host("managed: true"), ""},
 		{host("managed: 'no'"), "spec.hosts[0].managed: is text, not true or false"},
 		{second("address: 10.0.0.2, managed: false"), ""},
+		{two("10.0.0.2:6443"), "spec.kubernetes.endpoint: is the own address of b: when that host is away, no other control plane is found (a name, a virtual address or a load balancer before them; kubeadm cannot change it later)"},
+		{two("a:6443"), "spec.kubernetes.endpoint: is the own address of a: when that host is away, no other control plane is found (a name, a virtual address or a load balancer before them; kubeadm cannot change it later)"},
+		{two("10.0.0.9:6443"), ""},
 		{adopted("podCIDR: 10.244.0.0/30"), ""},
 		{adopted("podCIDR: 10.0.0.0/16"), ""},
 		{adopted("podCIDR: 10.96.0.0/16"), ""},
