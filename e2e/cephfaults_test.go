@@ -34,7 +34,12 @@ func (c *cluster) thingsGoWrong() {
 		{"a node dies", func(t *testing.T) { lab(t, "kill", "arm-1") }, func(t *testing.T) { lab(t, "up", "arm-1") }, false, "arm-1"},
 	} {
 		t.Run(x.name, func(t *testing.T) {
+			all := c.inventory
+			defer func() { c.inventory = all }()
 			c.t = t
+			if !x.passes {
+				c.onlyBlockDevices() // a volume of one node is what a lost node keeps; half of the cells, and of the time
+			}
 			c.disturbed(x.disturb, x.passes, x.says)
 			x.mend(t)
 			c.nodesAreReady()
@@ -55,6 +60,17 @@ func (c *cluster) thingsGoWrong() {
 			t.Errorf("subvolumes are left: %s", left)
 		}
 	})
+}
+
+// onlyBlockDevices makes an inventory without the shared file system.
+func (c *cluster) onlyBlockDevices() {
+	c.t.Helper()
+	head, rest, found := strings.Cut(readFile(c.t, c.inventory), "\n      cephfs:\n")
+	_, tail, ended := strings.Cut(rest, "\n  ssh:\n")
+	if !found || !ended {
+		c.t.Fatalf("%s has no cephfs before its ssh", c.inventory)
+	}
+	c.write("-rbd", head+"\n  ssh:\n"+tail)
 }
 
 // disturbed runs the cells of volumes and does something as soon as one of them has passed, while others are in use.

@@ -18,7 +18,6 @@ import (
 
 	"github.com/hybridctl/hybridctl/provision/bundle"
 	"github.com/hybridctl/hybridctl/provision/conformance"
-	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/report"
@@ -175,7 +174,7 @@ func (s *session) machines() (connected map[string]conformance.Machine, not map[
 		if c, err := s.host(h.Name); err != nil {
 			not[h.Name] = report.OneLine(err.Error())
 		} else if h.IsManaged() {
-			connected[h.Name] = machine{c}
+			connected[h.Name] = &machine{s: s, host: h, now: c}
 		}
 	}
 	return connected, not
@@ -317,30 +316,6 @@ func ConformanceSelfTest(ctx context.Context, o ConformanceOptions, done func(co
 		err = ErrConformance
 	}
 	return all, err
-}
-
-// machine is a host as conformance asks it.
-type machine struct{ *host.Host }
-
-func (m machine) WriteFile(ctx context.Context, path, text string) error {
-	return m.WriteText(ctx, path, text)
-}
-
-func (m machine) ReadFile(ctx context.Context, path string) (text, id string, err error) {
-	b, err := m.Host.ReadFile(ctx, path)
-	if err != nil {
-		return "", "", err
-	}
-	id, err = m.FileID(ctx, path)
-	return string(b), id, err
-}
-
-func (m machine) ImportImage(ctx context.Context, write func(io.Writer) error) error {
-	return m.ImportImages(ctx, write)
-}
-
-func (m machine) RemoveImage(ctx context.Context, ref string) error {
-	return m.RemoveImages(ctx, []string{ref})
 }
 
 // imageMaker makes images out of the bundle's.
