@@ -110,7 +110,10 @@ func (s *session) surveyRemoval(ctx context.Context, store *stack.Store, o Remov
 	}
 	s.avoidMembers(nodes, o.Hosts)
 	leaving := s.leavers(nodes, o.Hosts)
-	if err := cmp.Or(controlPlaneStays(nodes, leaving), s.endpointStays(leaving), s.findMembers(ctx, nodes, leaving)); err != nil {
+	if err := cmp.Or(controlPlaneStays(nodes, leaving), s.endpointStays(leaving)); err != nil {
+		return nil, err
+	}
+	if err := s.findMembers(ctx, nodes, leaving); err != nil {
 		return nil, err
 	}
 	if err := s.findPods(ctx, leaving, o.Force); err != nil {
@@ -274,7 +277,9 @@ func (s *session) findPods(ctx context.Context, leaving []leaver, force bool) er
 
 // reachLeavers connects to the hosts. A host that does not answer, or is another machine than the node, is not reset by halves.
 func (s *session) reachLeavers(ctx context.Context, nodes []kube.Node, leaving []leaver) error {
+	there := s.observed(nodes).Nodes
 	for _, f := range s.gatherFrom(ctx, hostsOf(leaving)) {
+		called := plan.CalledNow(s.Cluster, there, f.MachineID)
 		i := slices.IndexFunc(leaving, func(l leaver) bool { return l.host.Name == f.Name })
 		node := leaving[i].node
 		const offline = "--offline takes the node out of the cluster alone, and tells what is left on the host"
@@ -283,23 +288,13 @@ func (s *session) reachLeavers(ctx context.Context, nodes []kube.Node, leaving [
 			return ctx.Err()
 		case f.Err != nil:
 			return fmt.Errorf("%w: %s was not reached, and nothing was done: %w; %s", ErrRefused, f.Name, f.Err, offline)
-		case node.Name == "" && f.Kubeadm.KubeletConf && s.nodeOf(nodes, f.MachineID) != "":
-			return fmt.Errorf("%w: the cluster has no node %s and knows this machine as %s: \"hybridctl inventory rename %[2]s %[3]s\" gives it its name back", ErrRefused, f.Name, s.nodeOf(nodes, f.MachineID))
+		case node.Name == "" && f.Kubeadm.KubeletConf && called != "":
+			return fmt.Errorf("%w: the cluster has no node %s and knows this machine as %s: \"hybridctl inventory rename %[2]s %[3]s\" gives it its name back", ErrRefused, f.Name, called)
 		case node.MachineID != "" && f.MachineID != node.MachineID:
 			return fmt.Errorf("%w: %s answers with the machine-id %s, its node has %s: it is another machine, or was installed anew; \"hybridctl scale-out --replace %s\" joins it again, %s", ErrRefused, f.Name, f.MachineID, node.MachineID, f.Name, offline)
 		}
 	}
 	return nil
-}
-
-// nodeOf is the node of a machine, when no host of the inventory has its name; "" = none.
-func (s *session) nodeOf(nodes []kube.Node, machineID string) string {
-	for _, n := range nodes {
-		if _, another := s.Cluster.Host(n.Name); !another && machineID != "" && n.MachineID == machineID {
-			return n.Name
-		}
-	}
-	return ""
 }
 
 // undoing is what is to be undone on the host; offline, what the state knows to be there.

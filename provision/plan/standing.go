@@ -25,7 +25,7 @@ func (b *builder) standing() error {
 		if _, listed := b.nodes[h.Name]; listed || f.Err != nil || !b.planned(h) || !isMember(f) {
 			continue
 		}
-		if name := b.calledNow(f); name != "" {
+		if name := CalledNow(b.in.Cluster, b.in.API.Nodes, f.MachineID); name != "" {
 			errs = append(errs, fmt.Errorf("%s: %w, which knows this machine as %s (machine-id %s): \"hybridctl inventory rename %[1]s %[3]s\" gives it its name back; "+
 				"for another name, remove it under the old one, and join it again", h.Name, ErrStanding, name, f.MachineID))
 			continue
@@ -43,10 +43,10 @@ func isMember(f facts.Host) bool {
 	return f.Kubeadm.KubeletConf && (f.Markers[string(Init)].State == host.MarkerDone || f.Markers[string(Join)].State == host.MarkerDone)
 }
 
-// calledNow is the name of the node that has the host's machine-id, when no host of the inventory has that name; "" = none.
-func (b *builder) calledNow(f facts.Host) string {
-	for _, n := range b.in.API.Nodes {
-		if _, another := b.in.Cluster.Host(n.Name); !another && f.MachineID != "" && n.MachineID == f.MachineID {
+// CalledNow is the name of the node that has the machine-id, when no host of the inventory has that name; "" = none.
+func CalledNow(c *inventory.Cluster, nodes []facts.Node, machineID string) string {
+	for _, n := range nodes {
+		if _, another := c.Host(n.Name); !another && machineID != "" && n.MachineID == machineID {
 			return n.Name
 		}
 	}
