@@ -280,11 +280,14 @@ func TestApply_WaitsForWhatIsBeingDeleted(t *testing.T) {
 func TestDelete_KeepsNamespacesOfOthers(t *testing.T) {
 	c, ctx := sharedClient(t), testContext(t)
 	ours, theirs := fresh("ours"), fresh("theirs")
-	manifest := []byte("{apiVersion: v1, kind: Namespace, metadata: {name: " + ours + "}}\n---\n{apiVersion: v1, kind: Namespace, metadata: {name: " + theirs + ", labels: {a: b}}}\n")
+	manifest := []byte("{apiVersion: v1, kind: Namespace, metadata: {name: " + ours + ", labels: {a: b}}}\n---\n{apiVersion: v1, kind: Namespace, metadata: {name: " + theirs + ", labels: {a: b}}}\n")
 	if _, err := c.core.Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: theirs, Labels: map[string]string{"team": "db"}}}, metav1.CreateOptions{FieldManager: "kubectl-create"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.Apply(ctx, manifest, ApplyOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.core.Namespaces().Patch(ctx, ours, types.MergePatchType, []byte(`{"metadata":{"annotations":{"x":"y"}}}`), metav1.PatchOptions{FieldManager: "annotates-all"}); err != nil {
 		t.Fatal(err)
 	}
 	got, err := c.Delete(ctx, manifest)

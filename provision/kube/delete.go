@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,8 +17,8 @@ import (
 )
 
 // Delete removes the objects of the YAML documents, in reverse order, and does not wait until they are gone; what depends on
-// them follows in the background. Objects that are not there are Unchanged, and so are namespaces that somebody else had a hand in: what is
-// in them may be theirs. It goes on after errors and returns all of them.
+// them follows in the background. Objects that are not there are Unchanged, and so are namespaces that somebody else made: what is in
+// them may be theirs. It goes on after errors and returns all of them.
 func (c *Client) Delete(ctx context.Context, manifests []byte) ([]ObjectChange, error) {
 	objects, err := parseManifests(manifests)
 	if err != nil {
@@ -44,7 +46,10 @@ func (c *Client) deleteObject(ctx context.Context, object *unstructured.Unstruct
 	err = c.do(ctx, "delete "+changeOf(object, "").String(), func(ctx context.Context) error {
 		if object.GetKind() == "Namespace" {
 			there, err := resource.Get(ctx, object.GetName(), metav1.GetOptions{})
-			if err == nil && slices.ContainsFunc(there.GetManagedFields(), isForeign) {
+			if err != nil && !apierrors.IsNotFound(err) {
+				return err
+			}
+			if err == nil && slices.ContainsFunc(there.GetManagedFields(), madeByAnother) {
 				action = report.Unchanged
 				return nil
 			}
@@ -65,7 +70,8 @@ func (c *Client) deleteObject(ctx context.Context, object *unstructured.Unstruct
 // beforeFirstApply is the API server's name for what nobody is known to have set, apimachinery's managedfields.
 const beforeFirstApply = "before-first-apply"
 
-// isForeign tells whether somebody else set fields; the control plane's own are status and finalizers.
-func isForeign(m metav1.ManagedFieldsEntry) bool {
-	return m.Manager != FieldManager && m.Manager != beforeFirstApply && m.Subresource == ""
+// madeByAnother tells whether the entry is of somebody else who created the namespace: the creator has the label that the API server adds. Others, as
+// controllers that annotate every namespace, have not.
+func madeByAnother(m metav1.ManagedFieldsEntry) bool {
+	return m.Manager != FieldManager && m.Manager != beforeFirstApply && m.FieldsV1 != nil && strings.Contains(m.FieldsV1.String(), `"f:`+corev1.LabelMetadataName+`"`)
 }
