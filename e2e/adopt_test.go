@@ -11,7 +11,7 @@ import (
 )
 
 // TestAdopt_PlainKubeadm adopts a cluster that kubeadm made without hybridctl, finds nothing to do, and adds Arm machines to it: nobody logs in
-// to the old machine, its pods stay what they were. What joined can be taken out again; what was there before is left alone.
+// to the old machine, its pods stay what they were. What joined can be taken out again, and joined again; what was there before is left alone.
 func TestAdopt_PlainKubeadm(t *testing.T) {
 	c := pristine(t, "lab-x86", "x86-1", "arm-1")
 	c.plainCluster("x86-1")
@@ -33,10 +33,10 @@ func TestAdopt_PlainKubeadm(t *testing.T) {
 		c.t = t
 		lab(t, "reset", "arm-2")
 		lab(t, "up", "arm-2")
+		before := on(t, "arm-2", tracesScript)
 		c.scaleOut("arm-2", "--add", "arm-2=10.99.0.22,jump=arm-1")
-		c.hybridctl(0, "remove", "arm-2", "--yes")
-		c.machines = c.machines[:2]
-		c.nodesAreReady()
+		c.removedInUse("arm-2", before)
+		c.scaleOut("arm-2", "--add", "arm-2=10.99.0.22,jump=arm-1")
 	})
 	t.Run("what was there is left alone", func(t *testing.T) {
 		c.t = t

@@ -34,28 +34,38 @@ func TestScaleOut_X86ControlPlane(t *testing.T) {
 		c.t = t
 		lab(t, "reset", "arm-2")
 		lab(t, "up", "arm-2")
+		before := on(t, "arm-2", tracesScript)
+		c.scaleOut("arm-2", "--add", "arm-2=10.99.0.22,jump=arm-1")
+		c.removedInUse("arm-2", before)
 		c.scaleOut("arm-2", "--add", "arm-2=10.99.0.22,jump=arm-1")
 	})
-	t.Run("remove", func(t *testing.T) {
-		c.t = t
-		before := c.machines
-		c.kubectl("create", "deployment", "web", "--image=lab.test/kube/echo:1", "--replicas=2")
-		c.kubectl("rollout", "status", "deployment/web", "--timeout=5m")
-		last := before[len(before)-1]
-		c.hybridctl(0, "remove", last, "--yes")
-		c.machines = before[:len(before)-1]
-		c.nodesAreReady()
-		c.kubectl("rollout", "status", "deployment/web", "--timeout=5m")
-		c.kubectl("delete", "deployment", "web")
-		if strings.Contains(readFile(t, c.inventory), last) {
-			t.Errorf("%s is still in the inventory", last)
-		}
-		add := last + "=" + addressOf(last)
-		if last == "arm-2" {
-			add += ",jump=arm-1"
-		}
-		c.scaleOut(last, "--add", add)
-	})
+}
+
+// removedInUse removes the machine that joined last, while a Deployment has a pod on it: the pod is placed elsewhere, the machine is as it
+// was before it joined, and the inventory does not have it any more.
+func (c *cluster) removedInUse(machine, before string) {
+	c.t.Helper()
+	c.kubectl("create", "deployment", "web", "--image=lab.test/kube/echo:1", "--replicas=4")
+	c.kubectl("rollout", "status", "deployment/web", "--timeout=4m")
+	where := []string{"get", "pods", "-l", "app=web", "-o", `jsonpath={range .items[*]}{.spec.nodeName}{"\n"}{end}`}
+	if nodes := c.kubectl(where...); !strings.Contains(nodes, machine) {
+		c.t.Errorf("no pod of the Deployment is on %s, which is to be removed in use:\n%s", machine, nodes)
+	}
+	_, out := c.hybridctl(0, "remove", machine, "--yes")
+	c.t.Logf("remove printed:\n%s", tail(out.stderr, 12))
+	c.machines = c.machines[:len(c.machines)-1]
+	c.nodesAreReady()
+	c.kubectl("rollout", "status", "deployment/web", "--timeout=4m")
+	if nodes := c.kubectl(where...); strings.Contains(nodes, machine) {
+		c.t.Errorf("pods of the Deployment are still on %s:\n%s", machine, nodes)
+	}
+	c.kubectl("delete", "deployment", "web")
+	if now := on(c.t, machine, tracesScript); now != before {
+		c.t.Errorf("%s is not as it was; before:\n%s\nnow:\n%s", machine, before, now)
+	}
+	if strings.Contains(readFile(c.t, c.inventory), machine) {
+		c.t.Errorf("%s is still in the inventory", machine)
+	}
 }
 
 // scaleOut joins a machine and proves it; the report has every check of the scenario. It returns how many cells of each passed.
@@ -106,10 +116,6 @@ func (c *cluster) onlyHost(name string) {
 func (c *cluster) operatorLogins(machine string) int {
 	c.t.Helper()
 	return strings.Count(on(c.t, machine, "journalctl -u ssh -u sshd -o cat --no-pager"), "Accepted publickey for root from 10.99.0.1 ")
-}
-
-func addressOf(machine string) string {
-	return map[string]string{"x86-1": "10.99.0.11", "x86-2": "10.99.0.12", "arm-1": "10.99.0.21", "arm-2": "10.99.0.22"}[machine]
 }
 
 // TestScaleOut_KilledAtTenRandomMoments kills the tool with kill -9 ten times while an Arm machine joins. The run after the last one finishes it: the
