@@ -89,6 +89,9 @@ imageRepository: ${api%/*}
 encryptionAlgorithm: ECDSA-P256
 networking: {podSubnet: 10.244.0.0/16, serviceSubnet: 10.112.0.0/16}
 dns: {imageRepository: ${dns%/*}, imageTag: ${dns##*:}}
+# a lease held by a slow process must not be lost
+controllerManager: {extraArgs: &patient [{name: leader-elect-lease-duration, value: 60s}, {name: leader-elect-renew-deadline, value: 40s}, {name: leader-elect-retry-period, value: 5s}]}
+scheduler: {extraArgs: *patient}
 etcd: {local: {dataDir: /var/lib/etcd, imageRepository: ${etcd%/*}, imageTag: ${etcd##*:}}}
 ---
 apiVersion: kubelet.config.k8s.io/v1beta1
@@ -175,4 +178,5 @@ spec:
       - {name: cfg, configMap: {name: kube-flannel-cfg}}
       - {name: lock, hostPath: {path: /run/xtables.lock, type: FileOrCreate}}
 FLANNEL
+on "KUBECONFIG=/etc/kubernetes/admin.conf kubectl wait node/$machine --for=condition=Ready --timeout=10m" >&2
 on 'cat /etc/kubernetes/admin.conf'

@@ -68,6 +68,82 @@ func (c *cluster) removedInUse(machine, before string) {
 	}
 }
 
+// TestScaleOut_MixedControlPlane makes a control plane of three hosts of both architectures, one after another, behind a load balancer. Then
+// each of them loses its power in turn, and comes back: the API reads and writes all the while, which takes the two others of etcd.
+func TestScaleOut_MixedControlPlane(t *testing.T) {
+	all := []string{"x86-1", "arm-1", "x86-2"}
+	c := pristine(t, "lab-three", all[:2]...)
+	lab(t, "up", "balancer")
+	t.Cleanup(func() { lab(t, "down", "balancer") })
+	whole := c.inventory
+	c.onlyHost(all[0])
+	c.machines = all[:1]
+	c.hybridctl(0, "up", "--yes")
+	c.nodesAreReady()
+
+	c.inventory = whole
+	r, _ := c.hybridctl(0, "scale-out", "--host", all[1], "--yes", "--conformance=off")
+	c.machines = all[:2]
+	c.nodesAreReady()
+	warned := false
+	for _, check := range r.Checks {
+		warned = warned || check.Name == "quorum" && check.Status == "warn"
+	}
+	if !warned {
+		t.Errorf("nobody said that two members of etcd survive the loss of none: %+v", r.Checks)
+	}
+	lab(t, "reset", all[2])
+	lab(t, "up", all[2])
+	c.hybridctl(0, "scale-out", "--yes", "--conformance=off")
+	c.machines = all
+	c.nodesAreReady()
+	key := strings.Split(on(t, all[0], "cat /etc/kubernetes/pki/ca.key"), "\n")[1]
+	if out, err := try(t, time.Minute, "grep", "-rlF", "--", key, "inventories/.hybridctl/"+c.name); err != nil || out.exit != 1 {
+		t.Errorf("the key of the cluster's CA stands in %s (%v)", out.stdout, err)
+	}
+	for _, m := range all {
+		if found := on(t, m, "grep -rlF -- "+key+" /var/lib/hybridctl /run/hybridctl /var/log 2>/dev/null; true"); found != "" {
+			t.Errorf("the key of the cluster's CA stands on %s in %s", m, found)
+		}
+	}
+
+	for _, down := range all {
+		t.Run(down+" goes down", func(t *testing.T) {
+			c.t = t
+			lab(t, "kill", down)
+			start := time.Now()
+			c.eventually("the API to read and write without "+down, "create", "configmap", "without-"+down)
+			t.Logf("the API writes %s after %s lost its power", time.Since(start).Round(time.Second), down)
+			c.kubectl("get", "configmap", "without-"+down)
+			lab(t, "up", down)
+			c.eventually(down+"'s API server and etcd to be ready", "--server", "https://"+addressOf(down)+":6443", "get", "--raw", "/readyz")
+			c.eventually(down+" to be Ready", "wait", "node/"+down, "--for=condition=Ready", "--timeout=1s")
+		})
+	}
+	c.t = t
+	c.nodesAreReady()
+	c.podsTalk()
+}
+
+// eventually runs kubectl until it succeeds, for ten minutes.
+func (c *cluster) eventually(what string, args ...string) {
+	c.t.Helper()
+	args = append([]string{"exec", "bin/kubectl", "--kubeconfig", c.kubeconfig(), "--request-timeout=20s"}, args...)
+	for end := time.Now().Add(10 * time.Minute); ; time.Sleep(2 * time.Second) {
+		out, err := try(c.t, time.Minute, "e2e/lab/lab", args...)
+		if err == nil && out.exit == 0 || strings.Contains(out.stderr, "AlreadyExists") {
+			return
+		}
+		if time.Now().After(end) {
+			c.t.Fatalf("waited ten minutes for %s: exit %d, %v\n%s%s", what, out.exit, err, out.stdout, out.stderr)
+		}
+	}
+}
+
+func addressOf(machine string) string {
+	return map[string]string{"x86-1": "10.99.0.11", "x86-2": "10.99.0.12", "arm-1": "10.99.0.21", "arm-2": "10.99.0.22"}[machine]
+}
+
 // scaleOut joins a machine and proves it; the report has every check of the scenario. It returns how many cells of each passed.
 func (c *cluster) scaleOut(machine string, args ...string) map[string]int {
 	c.t.Helper()

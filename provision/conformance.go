@@ -174,7 +174,7 @@ func (s *session) machines() (connected map[string]conformance.Machine, not map[
 		if c, err := s.host(h.Name); err != nil {
 			not[h.Name] = report.OneLine(err.Error())
 		} else if h.IsManaged() {
-			connected[h.Name] = &machine{s: s, host: h, now: c}
+			connected[h.Name] = &machine{s: s, host: h, patience: conformance.Away, now: c}
 		}
 	}
 	return connected, not

@@ -6,21 +6,27 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/remote"
 )
 
-// machine is a host as conformance asks it. A run is long, and a host may start anew in the middle of it: a connection that was lost is made once
-// more before it is an error. What is asked may be asked twice.
+// machine is a host as conformance asks it. A run is long, and a host may start anew in the middle of it: a connection that was lost is made
+// again before it is an error, for as long as a node may be away. What is asked may be asked twice.
 type machine struct {
-	s    *session
-	host inventory.Host
+	s        *session
+	host     inventory.Host
+	patience time.Duration // from the first try to connect again
 
-	mu  sync.Mutex
-	now *host.Host // on the connection in use
+	mu    sync.Mutex
+	now   *host.Host // on the connection in use
+	tried time.Time  // when that was first tried in vain; zero while there is a connection
 }
+
+// redialPause is how long a host that starts is left alone between two tries.
+const redialPause = time.Second
 
 func (m *machine) current() *host.Host {
 	m.mu.Lock()
@@ -42,14 +48,25 @@ func (m *machine) ask(ctx context.Context, work func(h *host.Host) error) error 
 	return work(h)
 }
 
-// again connects anew, unless somebody else has done that since.
+// again connects anew, unless somebody else has done that since. A host that starts refuses connections, or does not answer, for a while.
 func (m *machine) again(ctx context.Context, lost *host.Host) (*host.Host, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.now != lost {
 		return m.now, nil
 	}
+	if m.tried.IsZero() {
+		m.tried = time.Now()
+	}
 	r, err := m.s.dialer.Dial(ctx, hostConfig(m.s.Cluster, m.host))
+	for err != nil && remote.Transient(err) && time.Since(m.tried) < m.patience {
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(redialPause):
+			r, err = m.s.dialer.Dial(ctx, hostConfig(m.s.Cluster, m.host))
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +74,7 @@ func (m *machine) again(ctx context.Context, lost *host.Host) (*host.Host, error
 	m.s.mu.Lock()
 	m.s.runners[m.host.Name] = r
 	m.s.mu.Unlock()
-	m.now = host.New(r)
+	m.now, m.tried = host.New(r), time.Time{}
 	return m.now, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hybridctl/hybridctl/provision/remote/remotetest"
 )
@@ -42,6 +43,14 @@ func TestMachine_ConnectsAgainToAHostThatStartedAnew(t *testing.T) {
 	}
 	h.Cut()
 	h.Refuse()
+	start := time.AfterFunc(100*time.Millisecond, h.Start)
+	if got := ask(); got != "aarch64" {
+		t.Errorf("asked while it starts: %s", got)
+	}
+	start.Stop()
+	h.Cut()
+	h.Refuse()
+	m.(*machine).patience = 0
 	if got := ask(); !strings.Contains(got, "connection lost") || !strings.Contains(got, "no other could be made") {
 		t.Errorf("while it is away: %s", got)
 	}

@@ -24,12 +24,15 @@ type pace struct {
 	volume     int           // bytes that are written to a volume
 	launch     time.Duration // how long a pod that starts counts as one
 	nodes      time.Duration // from one look at the nodes to the next
-	away       time.Duration // how long a node may be not Ready before nothing on it is waited for
+	away       time.Duration // see Away
 }
+
+// Away is how long a node may be not Ready before nothing on it is waited for.
+const Away = 2 * time.Minute
 
 // usual is the pace outside tests.
 var usual = pace{attempt: 5 * time.Second, stream: 40 * time.Second, start: 2 * time.Minute, answer: 30 * time.Second, rulesLag: 60 * time.Second, rulesPause: 500 * time.Millisecond, volume: 64 << 20,
-	launch: 20 * time.Second, nodes: 15 * time.Second, away: 2 * time.Minute}
+	launch: 20 * time.Second, nodes: 15 * time.Second, away: Away}
 
 // tries says how each kind of cell is found out.
 var tries = map[kind]func(*run, context.Context, Cell) outcome{

@@ -43,9 +43,10 @@ func (a *app) plan(ctx context.Context, f clusterFlags, exitCode bool) error {
 	defer s.close()
 	p, checks, err := a.Front.Plan(ctx, s.options)
 	s.close()
-	if len(p.Steps)+len(checks) > 0 {
+	if err == nil || len(p.Steps)+len(checks) > 0 {
+		planned := err == nil || len(p.Steps) > 0 // a cluster that was adopted may have no steps at all
 		doc := planDocument{Plan: p, Changes: p.Changes(), Checks: report.Problems(checks)}
-		werr := a.write(doc, func(w io.Writer) error { return doc.text(w, a.color(w)) })
+		werr := a.write(doc, func(w io.Writer) error { return doc.text(w, planned, a.color(w)) })
 		if err == nil {
 			err = werr
 		}
@@ -56,13 +57,14 @@ func (a *app) plan(ctx context.Context, f clusterFlags, exitCode bool) error {
 	return err
 }
 
-func (d planDocument) text(w io.Writer, color bool) error {
-	if len(d.Steps) > 0 {
+// text writes the checks, and before them the plan, when there is one.
+func (d planDocument) text(w io.Writer, planned, color bool) error {
+	if planned {
 		if err := writePlan(w, d.Plan, color); err != nil {
 			return err
 		}
 	}
-	return writeProblems(w, d.Checks, len(d.Steps) > 0, color)
+	return writeProblems(w, d.Checks, planned, color)
 }
 
 // writeProblems writes a table of checks that did not pass, after a blank line when something stands before it.

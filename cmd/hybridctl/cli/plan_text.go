@@ -77,6 +77,9 @@ func planStyle(a plan.Action) report.Style {
 
 // planTotals says the counts: "7 to create, 1 to update, 3 unchanged".
 func planTotals(p plan.Plan) string {
+	if len(p.Steps) == 0 {
+		return fmt.Sprintf("cluster %s: no changes, as hybridctl manages none of its hosts", p.Cluster)
+	}
 	if p.Changes() == 0 {
 		return fmt.Sprintf("cluster %s: no changes, %s in place", p.Cluster, report.Count(len(p.Steps), "step"))
 	}

@@ -16,8 +16,8 @@ func TestText(t *testing.T) {
 	checks := preflightDocument{Cluster: "lab", Totals: report.Total(someChecks()), Checks: someChecks()}
 	stopped := provision.Result{Cluster: "lab", Checks: report.Problems(someChecks())}
 	for name, write := range map[string]func(io.Writer) error{
-		"plan.txt":           func(w io.Writer) error { return plans.text(w, false) },
-		"plan-color.txt":     func(w io.Writer) error { return plans.text(w, true) },
+		"plan.txt":           func(w io.Writer) error { return plans.text(w, true, false) },
+		"plan-color.txt":     func(w io.Writer) error { return plans.text(w, true, true) },
 		"plan-none.txt":      func(w io.Writer) error { return writePlan(w, settledPlan(), false) },
 		"preflight.txt":      func(w io.Writer) error { return checks.text(w, false) },
 		"up.txt":             func(w io.Writer) error { return writeUp(w, goodResult(), true, false) },

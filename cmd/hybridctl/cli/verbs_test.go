@@ -177,6 +177,16 @@ func TestPlan_ExitCodes(t *testing.T) {
 	}
 }
 
+// A cluster that was adopted as it is: nothing in it is hybridctl's to set up.
+func TestPlan_NoStepsIsNoSilence(t *testing.T) {
+	r := newRun(t)
+	r.front.Plan = func(context.Context, provision.Options) (plan.Plan, []report.Check, error) {
+		return plan.Plan{Cluster: "lab"}, nil, nil
+	}
+	r.want("plan --exit-code", 0)
+	contains(t, "stdout", r.stdout.String(), "cluster lab: no changes, as hybridctl manages none of its hosts\n")
+}
+
 func TestPlan_FirstInterruptEndsIt(t *testing.T) {
 	r := newRun(t)
 	r.front.Plan = func(ctx context.Context, _ provision.Options) (plan.Plan, []report.Check, error) {

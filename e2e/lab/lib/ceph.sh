@@ -51,15 +51,6 @@ ceph_daemon() {
   echo "$pid $(started "$pid")" >"$RUN/ceph/$1/pid"
 }
 
-# ceph_address: beside the operator's. Answers to arm-2 go by the side door's table, too.
-ceph_address() {
-  local address
-  address=$(address ceph)
-  ! in_netns ip -o address show dev br0 | grep -qF " $address/" || return 0
-  in_netns ip address add "$address/24" dev br0
-  in_netns ip rule add from "$address" lookup 99
-}
-
 # ceph_up: a cluster that is not there, or was not finished, is made.
 ceph_up() {
   local begin daemon
@@ -67,7 +58,7 @@ ceph_up() {
   host_packages
   artefact ceph make_ceph "$SUITE" "${CEPH_PACKAGES[*]}"
   exec 9>&-
-  ceph_address
+  service_address ceph
   [ -e "$RUN/ceph/complete" ] || { ceph_reset && ceph_create; }
   ceph_keys
   begin=$SECONDS

@@ -12,7 +12,8 @@ address() {
   x86-[12]) echo "10.99.0.1${1#x86-}" ;;
   arm-[12]) echo "10.99.0.2${1#arm-}" ;;
   ceph) echo 10.99.0.5 ;; # no machine, but processes of this host
-  *) die "there is no machine \"$1\" (there are: ${MACHINES[*]} ceph)" ;;
+  balancer) echo 10.99.0.6 ;; # likewise
+  *) die "there is no machine \"$1\" (there are: ${MACHINES[*]} ceph balancer)" ;;
   esac
 }
 arch() { case $1 in x86-*) echo amd64 ;; *) echo arm64 ;; esac; }
@@ -35,6 +36,15 @@ network() {
   in_netns ip route add unreachable "$(address arm-2)/32"
   in_netns ip route add 10.99.0.0/24 dev br0 table 99
   in_netns ip rule add from "$SIDE_DOOR" lookup 99
+}
+
+# service_address NAME: of processes of this host, beside the operator's. Answers to arm-2 go by the side door's table, too.
+service_address() {
+  local address
+  address=$(address "$1")
+  ! in_netns ip -o address show dev br0 | grep -qF " $address/" || return 0
+  in_netns ip address add "$address/24" dev br0
+  in_netns ip rule add from "$address" lookup 99
 }
 
 # tap NAME: with every offload off, or large transfers to User Mode Linux stall.
@@ -178,6 +188,7 @@ status() {
     [ ! -e "$RUN/$name/disk" ] || disk="$(du -sh "$RUN/$name/disk" | cut -f1) $RUN/$name/disk"
     printf '%-6s %-11s %-6s %-7s %-8s %s\n' "$name" "$(address "$name")" "$(arch "$name")" "$(user "$name")" "$pid" "$disk"
   done
+  ! pid=$(process balancer) || printf '%-6s %-11s %-6s %-7s %-8s %s\n' lb "$(address balancer)" - haproxy "$pid" "$RUN/balancer"
   for name in "${CEPH_DAEMONS[@]}"; do
     ! pid=$(process "ceph/$name") || printf '%-6s %-11s %-6s %-7s %-8s %s\n' ceph "$(address ceph)" - "$name" "$pid" "$RUN/ceph"
   done
