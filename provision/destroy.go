@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/stack"
@@ -18,7 +19,8 @@ type DestroyOptions struct {
 }
 
 // Destroy takes the cluster away, in reverse order; hosts end as clean as before. A host that does not answer is reported and stays
-// in the state: running Destroy again finishes it. ErrVolumes: something would be left in Ceph. ErrRefused: the cluster was adopted.
+// in the state: running Destroy again finishes it. Errors: ErrVolumes: something would be left in Ceph. ErrRefused: the cluster was adopted.
+// ErrPartial, ErrDeclined, ErrLocked, context.Canceled, or others for the user.
 func Destroy(ctx context.Context, o DestroyOptions) (Result, error) {
 	o.Options = o.withDefaults()
 	r := Result{Cluster: o.Cluster.Metadata.Name}
@@ -43,8 +45,17 @@ func Destroy(ctx context.Context, o DestroyOptions) (Result, error) {
 	if o.Ask != nil && len(r.Plan.Steps) > 0 && !o.Ask(r.Plan) {
 		return r, ErrDeclined
 	}
+	lock, err := s.lockIfThere(reading)
+	if err != nil {
+		return r, err
+	}
 	var failed error
-	r.Changes, failed = stack.Destroy(ctx, store, r.Plan, s.steps(), stack.Options{Parallel: o.Parallel, Progress: o.Progress, Stop: o.Stop})
+	r.Changes, failed = stack.Destroy(ctx, store, r.Plan, s.steps(), stack.Options{Parallel: o.Parallel, Progress: o.Progress, Stop: s.Stop})
+	if failed == nil {
+		lock.leave()
+	} else if lost := lock.giveBack(ctx); errors.Is(lost, ErrLocked) {
+		return r, lost
+	}
 	r.Hosts = s.hostResults(r.Changes, "destroy")
 	if errors.Is(failed, context.Canceled) {
 		return r, failed
@@ -65,4 +76,21 @@ func Destroy(ctx context.Context, o DestroyOptions) (Result, error) {
 func (s *session) surveyForDestroy(ctx context.Context) (plan.Plan, error) {
 	hosts := s.gather(ctx)
 	return plan.Removal(s.Cluster, hosts), ctx.Err()
+}
+
+// askLock is how long a destroy tries to take the cluster's lock: an API server that is gone must not keep a cluster from being taken away.
+const askLock = 15 * time.Second
+
+// lockIfThere takes the cluster's lock where there is an API server that gives it. ErrLocked: another run has it.
+func (s *session) lockIfThere(ctx context.Context) (*clusterLock, error) {
+	if s.notBegun() || s.api == nil && s.loadKubeconfig(ctx) != nil {
+		return &clusterLock{s: s}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, askLock)
+	defer cancel()
+	lock, err := s.lock(ctx)
+	if err != nil && !errors.Is(err, ErrLocked) {
+		return &clusterLock{s: s}, nil
+	}
+	return lock, err
 }

@@ -167,11 +167,21 @@ func (a *fakeAPI) ImagesByArch(context.Context) (map[string][]string, error) {
 	return a.images, nil
 }
 
+func (a *fakeAPI) LeaseMark(context.Context, string) (string, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return fmt.Sprint("mark ", a.held), nil
+}
+
 func (a *fakeAPI) TakeLease(_ context.Context, o kube.LeaseOptions) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.holder != "" && !o.Break {
+	switch {
+	case o.Break:
+	case a.holder != "":
 		return fmt.Errorf("%w by %s", kube.ErrHeld, a.holder)
+	case o.Mark != "" && o.Mark != fmt.Sprint("mark ", a.held):
+		return kube.ErrStale
 	}
 	a.holder = o.Holder
 	a.held++

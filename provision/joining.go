@@ -75,11 +75,25 @@ func acceptAny(context.Context, remote.Runner) error { return nil }
 
 // tunnelThroughOne dials from a control plane.
 func (s *session) tunnelThroughOne(ctx context.Context, network, addr string) (net.Conn, error) {
-	r, err := s.connectToMember(ctx, acceptAny)
-	if err != nil {
-		return nil, err
+	for again := true; ; again = false {
+		r, err := s.connectToMember(ctx, acceptAny)
+		if err != nil {
+			return nil, err
+		}
+		conn, err := r.DialContext(ctx, network, addr)
+		if !again || !errors.Is(err, remote.ErrClosed) || ctx.Err() != nil {
+			return conn, err
+		}
+		s.joining.lose(r) // the host may have started anew
 	}
-	return r.DialContext(ctx, network, addr)
+}
+
+// lose forgets a way that is none any more.
+func (j *joining) lose(way remote.Runner) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.ways = slices.DeleteFunc(j.ways, func(r remote.Runner) bool { return r == way })
+	_ = way.Close() // it is lost already
 }
 
 // useKept makes the API client from the state directory's kubeconfig, else from a control plane's. ErrRefused: there is no cluster.
@@ -118,8 +132,7 @@ func (s *session) letIn(ctx context.Context, nodes []string, proof error, r *Res
 		return nil
 	}
 	if proof != nil || r.NotProven != "" {
-		r.Notes = append(r.Notes, fmt.Sprintf("the taint %s stays on %s, as nothing was proven of them: kubectl taint nodes %s %s- lets pods in",
-			guardTaint.Key, some(nodes), strings.Join(nodes, " "), guardTaint.Key))
+		s.guardStays(nodes, r)
 		return nil
 	}
 	var errs []error
@@ -127,6 +140,30 @@ func (s *session) letIn(ctx context.Context, nodes []string, proof error, r *Res
 		errs = append(errs, s.api.Untaint(ctx, n, guardTaint.Key))
 	}
 	return errors.Join(errs...)
+}
+
+// guardStays says how pods get to nodes of which nothing was proven.
+func (s *session) guardStays(nodes []string, r *Result) {
+	if s.joinTaint() == nil || len(nodes) == 0 {
+		return
+	}
+	r.Notes = append(r.Notes, fmt.Sprintf("the taint %s stays on %s, as nothing was proven of them: kubectl taint nodes %s %s- lets pods in",
+		guardTaint.Key, some(nodes), strings.Join(nodes, " "), guardTaint.Key))
+}
+
+// leftGuarded says the same of nodes that an earlier run has left so.
+func leftGuarded(nodes []kube.Node) []string {
+	var names []string
+	for _, n := range nodes {
+		if slices.ContainsFunc(n.Taints, func(t string) bool { return strings.HasPrefix(t, guardTaint.Key+":") }) {
+			names = append(names, n.Name)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("an earlier run left the taint %s on %s, and pods do not get there: hybridctl conformance --scenario scale-out --nodes %s proves them, kubectl taint nodes %s %s- lets pods in",
+		guardTaint.Key, some(names), strings.Join(names, ","), strings.Join(names, " "), guardTaint.Key)}
 }
 
 // pkiHost is where a further control plane's certificates come from: one that is finished, else the one that is initialised first.

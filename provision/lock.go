@@ -15,43 +15,77 @@ const leaseName = "hybridctl"
 // leaseTTL is how long the lock outlives a holder that does not renew it.
 const leaseTTL = time.Minute
 
+// markLock notes what the cluster's lock looks like before the cluster is looked at: who writes later wants to know that nobody has since.
+func (s *session) markLock(ctx context.Context) (err error) {
+	s.lockMark, err = s.api.LeaseMark(ctx, leaseName)
+	return err
+}
+
+// clusterLock is the cluster's lock in the hands of this run; without held there was no API server to take it from.
+type clusterLock struct {
+	s            *session
+	held         *kube.Held
+	stop         <-chan struct{} // the session's own
+	over, either chan struct{}
+}
+
 // lock takes the cluster's lock for the part of a run that writes, so that nobody does so from another machine. While there is no API
 // server, there is none to take. A lock that is lost ends the run as ^C does: running steps finish, no others start.
-// The returned function gives it back, and tells of a lock that was lost. ErrLocked: another run has it.
-func (s *session) lock(ctx context.Context) (unlock func(context.Context) error, err error) {
+// ErrLocked: another run has it, or had it since this one looked at the cluster.
+func (s *session) lock(ctx context.Context) (*clusterLock, error) {
+	l := &clusterLock{s: s}
 	if s.api == nil {
-		return func(context.Context) error { return nil }, nil
+		return l, nil
 	}
-	held, err := kube.Hold(ctx, s.api, kube.LeaseOptions{Name: leaseName, Holder: kube.NewHolder(), TTL: s.leaseTTL, Break: s.BreakLock})
-	if errors.Is(err, kube.ErrHeld) {
+	held, err := kube.Hold(ctx, s.api, kube.LeaseOptions{Name: leaseName, Holder: kube.NewHolder(), TTL: s.leaseTTL, Break: s.BreakLock, Mark: s.lockMark})
+	switch {
+	case errors.Is(err, kube.ErrHeld):
 		return nil, fmt.Errorf("%w, from another machine: the cluster's lock is %w; when that run is gone the lock ends within a minute or two, and --break-lock takes it at once", ErrLocked, err)
-	}
-	if err != nil {
+	case errors.Is(err, kube.ErrStale):
+		return nil, fmt.Errorf("%w, from another machine: %w, and the cluster may not be any more what this run was going to change; nothing was done: run it again", ErrLocked, err)
+	case err != nil:
 		return nil, err
 	}
-	stop := s.Stop
-	either := make(chan struct{})
-	s.Stop = either
-	over := make(chan struct{})
-	go func() { // ends with unlock
-		defer close(either)
+	l.held, l.stop, l.over, l.either = held, s.Stop, make(chan struct{}), make(chan struct{})
+	s.Stop = l.either
+	go func() { // ends with detach
+		defer close(l.either)
 		select {
-		case <-stop:
+		case <-l.stop:
 		case <-held.Lost():
-		case <-over:
+		case <-l.over:
 		}
 	}()
-	return func(ctx context.Context) error {
-		close(over)
-		<-either
-		s.Stop = stop
-		err := held.Release(ctx)
-		if lost := held.Err(); lost != nil {
-			return fmt.Errorf("%w: the cluster's lock was taken from this run: it is %w", ErrLocked, lost)
-		}
-		if err != nil {
-			return fmt.Errorf("the cluster's lock could not be given back; it ends by itself in a minute: %w", err)
-		}
+	return l, nil
+}
+
+func (l *clusterLock) detach() {
+	close(l.over)
+	<-l.either
+	l.s.Stop = l.stop
+}
+
+// giveBack ends it, and tells of a lock that was lost: ErrLocked.
+func (l *clusterLock) giveBack(ctx context.Context) error {
+	if l.held == nil {
 		return nil
-	}, nil
+	}
+	l.detach()
+	err := l.held.Release(ctx)
+	if lost := l.held.Err(); lost != nil {
+		return fmt.Errorf("%w: the cluster's lock was taken from this run: it is %w", ErrLocked, lost)
+	}
+	if err != nil {
+		return fmt.Errorf("the cluster's lock could not be given back; it ends by itself in a minute: %w", err)
+	}
+	return nil
+}
+
+// leave ends it when the cluster is gone, and the lock with it.
+func (l *clusterLock) leave() {
+	if l.held == nil {
+		return
+	}
+	l.detach()
+	l.held.Leave()
 }

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/remote/remotetest"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
@@ -64,6 +66,65 @@ func TestLock_LostEndsTheRun(t *testing.T) {
 	}
 	if m := s.hosts["host-3"].markers; !strings.HasPrefix(m["os"], "state done") || m["join"] != "" {
 		t.Errorf("markers %v: the running step is to be finished, and no other begun", m)
+	}
+}
+
+// TestLock_PlanOfBeforeAnotherRunIsNotCarriedOut: while this run waits for an answer another joins the host. What this one would do is of a
+// cluster that is no more: it would join, and so reset, a node.
+func TestLock_PlanOfBeforeAnotherRunIsNotCarriedOut(t *testing.T) {
+	for name, run := range map[string]func(s *sim, ask func(plan.Plan) bool) error{
+		"scale-out": func(s *sim, ask func(plan.Plan) bool) error {
+			_, err := s.scaleOut(func(o *ScaleOutOptions) { o.Ask = ask })
+			return err
+		},
+		"up": func(s *sim, ask func(plan.Plan) bool) error {
+			o := UpOptions{Options: s.options()}
+			o.Ask = ask
+			_, err := Up(context.Background(), o)
+			return err
+		},
+		"remove": func(s *sim, ask func(plan.Plan) bool) error {
+			_, err := s.remove("host-2", func(o *RemoveOptions) { o.Ask = ask })
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := grown(t, 3, 2)
+			s.api.controlPlane("host-1")
+			asked := false
+			err := run(s, func(plan.Plan) bool {
+				asked = true
+				other := s.options()
+				other.StateDir = t.TempDir()
+				if err := os.CopyFS(other.StateDir, os.DirFS(s.state)); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := ScaleOut(context.Background(), ScaleOutOptions{Options: other}); err != nil {
+					t.Fatal(err)
+				}
+				s.changed()
+				return true
+			})
+			if !asked || !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "run it again") {
+				t.Errorf("asked: %t, error %v", asked, err)
+			}
+			if s.changed() != 0 || s.api.holder != "" || len(s.api.done) > 0 {
+				t.Errorf("something was written, lock %q, done %q", s.api.holder, s.api.done)
+			}
+		})
+	}
+}
+
+func TestLock_DestroyWaitsForTheOtherOperator(t *testing.T) {
+	s := grown(t, 2, 2)
+	s.api.holder = "eve@elsewhere"
+	o := DestroyOptions{Options: s.options()}
+	if _, err := Destroy(context.Background(), o); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "eve@elsewhere") || s.changed() != 0 {
+		t.Errorf("error %v", err)
+	}
+	o.BreakLock = true
+	if _, err := Destroy(context.Background(), o); err != nil || len(s.hosts["host-2"].markers) != 0 {
+		t.Errorf("error %v", err)
 	}
 }
 

@@ -24,6 +24,8 @@ type RemoveOptions struct {
 	Force   bool          // evict pods that nobody makes anew, and those with local data
 	Timeout time.Duration // of one host's drain; 0 = 5 minutes
 	Offline bool          // the API's side alone: the hosts are not connected to
+	// MayTakeOut finds out whether TakeOut will do for all the hosts, one after another in this order; nil = nobody asks.
+	MayTakeOut func(hosts []string) error
 	// TakeOut takes a host out of the inventory when it is gone from the cluster; nil = it stays there, and the result says so.
 	TakeOut func(host string) error
 }
@@ -57,20 +59,40 @@ func Remove(ctx context.Context, o RemoveOptions) (Result, error) {
 	if o.Ask != nil && !o.Ask(r.Plan) {
 		return r, ErrDeclined
 	}
-	unlock, err := s.lock(reading)
+	lock, err := s.lock(reading)
 	if err != nil {
 		return r, err
 	}
+	var unfinished []string
 	for _, l := range leaving {
-		err = errors.Join(err, s.removeOne(ctx, store, l, o, &r))
+		if one := s.removeOne(ctx, store, l, o, &r); one != nil {
+			err, unfinished = errors.Join(err, one), append(unfinished, l.host.Name)
+		}
 	}
-	err = errors.Join(err, unlock(ctx))
-	r.Hosts = s.hostResultsOf(hostsOf(leaving), r.Changes, "remove "+strings.Join(o.Hosts, " "))
+	lost := lock.giveBack(ctx)
+	r.Hosts = s.hostResultsOf(hostsOf(leaving), r.Changes, o.verb(unfinished))
 	switch {
-	case errors.Is(err, ErrLocked), errors.Is(err, context.Canceled):
+	case errors.Is(lost, ErrLocked):
+		return r, lost
+	case errors.Is(err, context.Canceled):
 		return r, err
 	}
-	return r, partial(err, r.Hosts)
+	return r, partial(errors.Join(err, lost), r.Hosts)
+}
+
+// verb is the command that goes on with hosts, as they were to be removed.
+func (o RemoveOptions) verb(hosts []string) string {
+	words := append([]string{"remove"}, hosts...)
+	if o.Force {
+		words = append(words, "--force")
+	}
+	if o.Offline {
+		words = append(words, "--offline")
+	}
+	if o.Timeout != drainFor {
+		words = append(words, "--timeout "+o.Timeout.String())
+	}
+	return strings.Join(words, " ")
 }
 
 // leaver is a host on its way out.
@@ -124,6 +146,11 @@ func (s *session) surveyRemoval(ctx context.Context, store *stack.Store, o Remov
 			return nil, err
 		}
 	}
+	if o.MayTakeOut != nil {
+		if err := o.MayTakeOut(names(hostsOf(leaving))); err != nil {
+			return nil, fmt.Errorf("%w, and nothing was done: %w", ErrRefused, err)
+		}
+	}
 	r.Plan = plan.Plan{Cluster: s.Cluster.Metadata.Name, Part: true}
 	for i := range leaving {
 		l := &leaving[i]
@@ -134,9 +161,10 @@ func (s *session) surveyRemoval(ctx context.Context, store *stack.Store, o Remov
 	return leaving, ctx.Err()
 }
 
+// leavers are in the inventory's order, each once, but no host goes before those that are reached through it.
 func (s *session) leavers(nodes []kube.Node, names []string) []leaver {
 	var out []leaver
-	for _, h := range s.Cluster.Spec.Hosts { // in the inventory's order, each once
+	for _, h := range s.Cluster.Spec.Hosts {
 		if !slices.Contains(names, h.Name) {
 			continue
 		}
@@ -146,6 +174,7 @@ func (s *session) leavers(nodes []kube.Node, names []string) []leaver {
 		}
 		out = append(out, l)
 	}
+	slices.SortStableFunc(out, func(a, b leaver) int { return len(s.Cluster.Route(b.host)) - len(s.Cluster.Route(a.host)) })
 	return out
 }
 

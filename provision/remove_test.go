@@ -3,6 +3,7 @@ package provision
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/report"
 )
 
 func (s *sim) remove(host string, change func(*RemoveOptions)) (Result, error) {
@@ -197,7 +199,7 @@ func TestRemove_BudgetInTheWayEndsInTimeAndGoesNoFurther(t *testing.T) {
 	s.api.evictable = map[string][]kube.DrainPod{"host-2": {{Namespace: "a", Name: "p"}}}
 	s.api.guarded = true
 	r, err := s.remove("host-2", func(o *RemoveOptions) { o.Timeout = time.Millisecond })
-	if !errors.Is(err, ErrPartial) || !strings.Contains(r.Hosts[0].Error, "pod a/p: budget") || !strings.Contains(r.Hosts[0].Next, "hybridctl remove host-2 -f") {
+	if !errors.Is(err, ErrPartial) || !strings.Contains(r.Hosts[0].Error, "pod a/p: budget") || !strings.Contains(r.Hosts[0].Next, "hybridctl remove host-2 --timeout 1ms -f") {
 		t.Errorf("error %v, host %+v", err, r.Hosts)
 	}
 	if !slices.Equal(s.api.done, []string{"cordon host-2"}) || s.changed() != 0 || s.api.holder != "" {
@@ -206,6 +208,70 @@ func TestRemove_BudgetInTheWayEndsInTimeAndGoesNoFurther(t *testing.T) {
 	s.api.guarded = false
 	if _, err := s.remove("host-2", nil); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestRemove_WhatTheInventoryCannotLoseIsFoundOutFirst(t *testing.T) {
+	s := standing(t, 3)
+	var asked []string
+	_, err := s.remove("host-2", func(o *RemoveOptions) {
+		o.MayTakeOut = func(hosts []string) error { asked = hosts; return errors.New("host-3 is reached through host-2") }
+	})
+	if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "is reached through") || !slices.Equal(asked, []string{"host-2"}) {
+		t.Errorf("error %v, asked for %q", err, asked)
+	}
+	if len(s.api.done) > 0 || s.changed() != 0 || s.api.held != 0 {
+		t.Errorf("done %q", s.api.done)
+	}
+}
+
+func TestRemove_HostsBehindOthersGoFirst(t *testing.T) {
+	s := standing(t, 4)
+	s.c.Spec.Hosts[2].Jump = "host-2"
+	s.c.Spec.Hosts[3].Jump = "host-3"
+	var out []string
+	_, err := s.remove("host-2", func(o *RemoveOptions) {
+		o.Hosts = []string{"host-2", "host-3", "host-4"}
+		o.Offline = true
+		o.TakeOut = func(host string) error { out = append(out, host); return nil }
+	})
+	if want := []string{"host-4", "host-3", "host-2"}; err != nil || !slices.Equal(out, want) {
+		t.Errorf("error %v, in the order %q, want %q", err, out, want)
+	}
+}
+
+func TestRemove_NextGoesOnWithWhatIsLeft(t *testing.T) {
+	s := standing(t, 3)
+	s.api.evictable = map[string][]kube.DrainPod{"host-3": {{Namespace: "a", Name: "p", LocalData: []string{"scratch"}}}}
+	s.hosts["host-3"].fail["reset"] = "the moon is in the way"
+	r, err := s.remove("host-2", func(o *RemoveOptions) {
+		o.Hosts, o.Force, o.Timeout = []string{"host-2", "host-3"}, true, 90*time.Second
+	})
+	if !errors.Is(err, ErrPartial) {
+		t.Fatal(err)
+	}
+	for _, h := range r.Hosts {
+		if want := "hybridctl remove host-3 --force --timeout 1m30s -f "; (h.Name == "host-3") != strings.HasPrefix(h.Next, want) {
+			t.Errorf("%s: next %q, want %q", h.Name, h.Next, want)
+		}
+	}
+}
+
+func TestRemove_WhoseLockIsBrokenSaysWhoHasIt(t *testing.T) {
+	s := standing(t, 2)
+	_, err := s.remove("host-2", func(o *RemoveOptions) {
+		o.leaseTTL = 4 * time.Millisecond
+		o.Progress = sinkFunc(func(e report.Event) {
+			if e.Kind == report.Started && e.Step == "drain" {
+				s.api.mu.Lock()
+				s.api.lost = fmt.Errorf("%w by eve@elsewhere", kube.ErrHeld)
+				s.api.mu.Unlock()
+				time.Sleep(200 * time.Millisecond) // the lock is lost while the drain is under way
+			}
+		})
+	})
+	if !errors.Is(err, ErrLocked) || errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "eve@elsewhere") || slices.Contains(s.api.done, "delete host-2") {
+		t.Errorf("error %v, done %q", err, s.api.done)
 	}
 }
 

@@ -59,19 +59,20 @@ func ScaleOut(ctx context.Context, o ScaleOutOptions) (Result, error) {
 	if o.Proof.before, err = s.podsBefore(reading, o.Conformance); err != nil {
 		return r, err
 	}
-	unlock, err := s.lock(reading)
+	lock, err := s.lock(reading)
 	if err != nil {
 		return r, err
 	}
 	if err := errors.Join(s.forgetReplaced(reading, &r), s.forgetWiped(reading, store, hosts)); err != nil {
-		return r, errors.Join(err, unlock(ctx))
+		return r, errors.Join(err, lock.giveBack(ctx))
 	}
 	failed, err := s.grow(ctx, store, hosts, &r)
-	lost := unlock(ctx)
-	switch {
-	case errors.Is(lost, ErrLocked):
-		return r, lost
-	case err != nil:
+	lost := lock.giveBack(ctx)
+	if errors.Is(lost, ErrLocked) {
+		err = lost
+	}
+	if err != nil {
+		s.guardStays(s.members(r.Changes), &r)
 		return r, err
 	}
 	failed = errors.Join(failed, lost)
@@ -79,8 +80,10 @@ func ScaleOut(ctx context.Context, o ScaleOutOptions) (Result, error) {
 	r.Hosts = s.hostResultsOf(hosts, r.Changes, "scale-out")
 	o.Proof.Scenario, o.Proof.Nodes = string(conformance.ScaleOut), s.members(r.Changes)
 	var proof error
-	if len(o.Proof.Nodes) > 0 && reading.Err() == nil {
-		proof = s.prove(reading, o.Conformance, o.Proof, &r) // also of those that came in while others failed
+	if len(o.Proof.Nodes) > 0 {
+		if proof = reading.Err(); proof == nil {
+			proof = s.prove(reading, o.Conformance, o.Proof, &r) // also of those that came in while others failed
+		}
 		failed = errors.Join(failed, s.letIn(reading, o.Proof.Nodes, proof, &r))
 	}
 	if err := partial(failed, r.Hosts); err != nil {
@@ -119,10 +122,11 @@ func (s *session) surveyGrowth(ctx context.Context, store *stack.Store, o ScaleO
 	if err != nil {
 		return nil, err
 	}
+	r.Notes = leftGuarded(nodes)
 	in.API = s.observed(slices.DeleteFunc(slices.Clone(nodes), func(n kube.Node) bool { return slices.Contains(o.Replace, n.Name) }))
 	hosts := plan.Candidates(s.Cluster, in.API.Nodes, store.Unfinished, o.Hosts)
 	if len(hosts) == 0 {
-		r.Nothing = nothingToJoin(o.Hosts)
+		r.Nothing = s.nothingToJoin(o.Hosts, nodes)
 		return nil, nil
 	}
 	in.Hosts = s.gatherFrom(ctx, hosts)
@@ -183,6 +187,9 @@ func (s *session) reachCluster(ctx context.Context) ([]kube.Node, string, error)
 	if err := s.useKept(ctx); err != nil {
 		return nil, "", err
 	}
+	if err := s.markLock(ctx); err != nil {
+		return nil, "", err
+	}
 	nodes, err := s.api.Nodes(ctx)
 	if err != nil {
 		return nil, "", err
@@ -202,11 +209,24 @@ func (s *session) known(hosts []string) error {
 	return nil
 }
 
-func nothingToJoin(asked []string) string {
+// nothingToJoin says why. A node that is not Ready may be of a host that was installed anew: it is a node still, and does not join by itself.
+func (s *session) nothingToJoin(asked []string, nodes []kube.Node) string {
+	why := "every host of the inventory is a node already"
 	if len(asked) > 0 {
-		return some(asked) + ": in the cluster already"
+		why = some(asked) + ": in the cluster already"
 	}
-	return "every host of the inventory is a node already"
+	var away []string
+	for _, n := range nodes {
+		h, ok := s.Cluster.Host(n.Name)
+		if ok && h.IsManaged() && !n.Ready && (len(asked) == 0 || slices.Contains(asked, n.Name)) {
+			away = append(away, n.Name)
+		}
+	}
+	if len(away) > 0 {
+		slices.Sort(away)
+		why += fmt.Sprintf("; not Ready: %s; a host that was installed anew joins again with hybridctl scale-out --replace %s", some(away), away[0])
+	}
+	return why
 }
 
 // archsOf lists hosts with the architectures that they have.

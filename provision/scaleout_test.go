@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
@@ -335,6 +336,59 @@ func TestScaleOut_GuardGoesWithTheProof(t *testing.T) {
 	api.done = nil
 	if err := s.letIn(context.Background(), []string{"a"}, ErrConformance, &r); err != nil || len(r.Notes) != 1 || len(api.done) > 0 {
 		t.Errorf("%v, %q, done %q", err, r.Notes, api.done)
+	}
+}
+
+func TestScaleOut_GuardThatWasLeftIsToldLater(t *testing.T) {
+	s := grown(t, 2, 2)
+	n := s.api.nodes["host-2"]
+	n.Taints, n.Ready = []string{"a=b:NoExecute", guardTaint.Key + ":NoSchedule"}, false
+	s.api.nodes["host-2"] = n
+	r, err := s.scaleOut(nil)
+	if err != nil || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "kubectl taint nodes host-2 hybridctl.dev/not-proven-") {
+		t.Errorf("error %v, notes %q", err, r.Notes)
+	}
+	if want := "every host of the inventory is a node already; not Ready: host-2; a host that was installed anew joins again with hybridctl scale-out --replace host-2"; r.Nothing != want {
+		t.Errorf("nothing to do: %q, want %q", r.Nothing, want)
+	}
+}
+
+func TestScaleOut_GuardStaysWhenItIsInterrupted(t *testing.T) {
+	s := grown(t, 3, 2)
+	stop := make(chan struct{})
+	r, err := s.scaleOut(func(o *ScaleOutOptions) {
+		o.Guard, o.Conformance, o.Stop = true, ConformanceQuick, stop
+		o.Progress = sinkFunc(func(e report.Event) {
+			if e.Kind == report.Done && e.Step == "join" {
+				close(stop)
+			}
+		})
+	})
+	if err == nil || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "stays on host-3") {
+		t.Errorf("error %v, notes %q", err, r.Notes)
+	}
+}
+
+// The one way to an API server that does not answer directly is a control plane's, which may start anew in the middle of a run.
+func TestScaleOut_WayToTheAPIIsFoundAgain(t *testing.T) {
+	s := grown(t, 2, 2)
+	session, err := open(s.options().withDefaults())
+	if err != nil {
+		t.Fatal(err)
+	}
+	session.joining = &joining{}
+	defer session.close()
+	for range 3 {
+		conn, err := session.tunnel(context.Background(), "tcp", s.fleet.Hosts[1].Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+		s.fleet.Hosts[0].Cut()
+		time.Sleep(50 * time.Millisecond) // for the end of the connection to arrive
+	}
+	if n := len(session.joining.ways); n != 1 {
+		t.Errorf("%d ways, want 1", n)
 	}
 }
 

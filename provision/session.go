@@ -37,6 +37,8 @@ type session struct {
 	api     api
 	config  []byte // admin kubeconfig
 
+	lockMark string // see markLock; "" = no API server was there
+
 	cephKeys map[string]inventory.Secret // by ID of the user
 	ceph     preflight.CephSeen
 

@@ -42,7 +42,7 @@ func StorageRemove(ctx context.Context, o StorageRemoveOptions) (Result, error) 
 	if o.Ask != nil && !o.Ask(r.Plan) {
 		return r, ErrDeclined
 	}
-	unlock, err := s.lock(reading)
+	lock, err := s.lock(reading)
 	if err != nil {
 		return r, err
 	}
@@ -50,7 +50,7 @@ func StorageRemove(ctx context.Context, o StorageRemoveOptions) (Result, error) 
 	for _, c := range gone {
 		r.Changes = append(r.Changes, report.Change{Step: c.String(), Kind: string(plan.CSI), Action: c.Action})
 	}
-	if err = errors.Join(err, unlock(ctx)); err != nil || o.TakeOut == nil {
+	if err = errors.Join(err, lock.giveBack(ctx)); err != nil || o.TakeOut == nil {
 		return r, err
 	}
 	return r, o.TakeOut()

@@ -65,13 +65,13 @@ func Up(ctx context.Context, o UpOptions) (Result, error) {
 	if r.Plan.Changes() == 0 && store.InSync(r.Plan) {
 		r.Changes = unchanged(r.Plan)
 	} else {
-		unlock, err := s.lock(reading)
+		lock, err := s.lock(reading)
 		if err != nil {
 			return r, err
 		}
 		r.Changes, failed = s.carryOut(ctx, store, r.Plan)
 		r.Hosts = s.hostResults(r.Changes, "up")
-		lost := unlock(ctx)
+		lost := lock.giveBack(ctx)
 		switch {
 		case errors.Is(lost, ErrLocked):
 			return r, lost

@@ -208,3 +208,33 @@ func TestRemoveScript_TakesOnlyWhatIsOurs(t *testing.T) {
 		}
 	}
 }
+
+// Between a run's look at a host and its kubeadm another run may have made a node of it: that one is neither reset nor joined again.
+func TestKubeadm_LeavesAFinishedNodeAlone(t *testing.T) {
+	s := newSandbox(t)
+	done := "state done\ndigest sha256:1\nunit kubelet.service\n"
+	for path, text := range map[string]string{"var-lib/hybridctl/steps/join": done, "run/hybridctl/pki/ca.key": "key"} {
+		if err := os.MkdirAll(filepath.Dir(s.path(path)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(s.path(path), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.tool("stat", "echo tmpfs")
+	code, _, errs := s.run("kubeadm", []byte("token: s3cret\n"), "join", "join", "sha256:2")
+	if code != 0 {
+		t.Errorf("exit %d: %s", code, errs)
+	}
+	if got := s.read("var-lib", "hybridctl", "steps", "join"); got != done {
+		t.Errorf("the marker became %q", got)
+	}
+	if calls := s.read("opt", "calls"); strings.Contains(calls, "start") {
+		t.Errorf("something was started:\n%s", calls)
+	}
+	for _, path := range []string{"kubeadm.yaml", "pki"} {
+		if _, err := os.Stat(s.path("run", "hybridctl", path)); !os.IsNotExist(err) {
+			t.Errorf("%s stays: %v", path, err)
+		}
+	}
+}

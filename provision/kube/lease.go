@@ -12,19 +12,22 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // ErrHeld: another program holds the lease; the message says who, and since when. The user waits, or breaks it when the holder is gone.
 var ErrHeld = errors.New("the lease is held")
 
-// LeaseOptions describe a lock of the whole cluster: a Lease in kube-system.
+// ErrStale: somebody has had the lease since its mark was read, so that what was found out then may not be true any more. The user begins anew.
+var ErrStale = errors.New("another run was at work meanwhile")
+
+// LeaseOptions describe a lock of the whole cluster: a Lease in kube-system. It stays when nobody holds it.
 type LeaseOptions struct {
 	Name   string
 	Holder string        // who takes it; see NewHolder
 	TTL    time.Duration // a holder that has not renewed for so long has lost it; renewed four times as often
-	Break  bool          // take it from whoever has it
+	Break  bool          // take it from whoever has it, and whatever its mark
+	Mark   string        // what LeaseMark returned before the holder looked at the cluster; "" = it did not look
 }
 
 // NewHolder names this process, user@host first, so that no other has the name.
@@ -42,6 +45,7 @@ func NewHolder() string {
 
 // LeaseAPI is what Hold wants of the API server; *Client is it.
 type LeaseAPI interface {
+	LeaseMark(ctx context.Context, name string) (string, error)
 	TakeLease(ctx context.Context, o LeaseOptions) error
 	RenewLease(ctx context.Context, o LeaseOptions) error
 	ReleaseLease(ctx context.Context, o LeaseOptions) error
@@ -94,10 +98,15 @@ func (h *Held) renew(ctx context.Context) {
 	}
 }
 
-// Release gives the lease back, also after an interruption. One that was lost is left to who has it.
-func (h *Held) Release(ctx context.Context) error {
+// Leave ends the renewals and does not give the lease back, as the cluster is gone.
+func (h *Held) Leave() {
 	h.stop()
 	h.done.Wait()
+}
+
+// Release gives the lease back, also after an interruption. One that was lost is left to who has it.
+func (h *Held) Release(ctx context.Context) error {
+	h.Leave()
 	if h.Err() != nil {
 		return nil
 	}
@@ -106,17 +115,39 @@ func (h *Held) Release(ctx context.Context) error {
 	return h.api.ReleaseLease(ctx, h.o)
 }
 
-// TakeLease takes the lease when nobody has it, or who had it has not renewed it in time. ErrHeld: somebody has it.
+// noLease is the mark while there is no lease.
+const noLease = "none"
+
+// LeaseMark returns a word that changes whenever anybody takes, renews or gives back the lease.
+func (c *Client) LeaseMark(ctx context.Context, name string) (string, error) {
+	there, err := c.lease(ctx, name)
+	if errors.Is(err, ErrNotFound) {
+		return noLease, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return there.mark(), nil
+}
+
+func (l lease) mark() string { return string(l.UID) + "/" + l.ResourceVersion }
+
+// TakeLease takes the lease when nobody has it, or who had it has not renewed it in time.
+// Errors: ErrHeld: somebody has it. ErrStale: nobody has it now, but somebody had since the mark.
 // Clocks differ, so that a lease which looks expired is believed to be when it has not been renewed while one looked.
 func (c *Client) TakeLease(ctx context.Context, o LeaseOptions) error {
 	there, err := c.lease(ctx, o.Name)
 	switch {
+	case errors.Is(err, ErrNotFound) && o.stale(noLease):
+		return ErrStale
 	case errors.Is(err, ErrNotFound):
 		return c.createLease(ctx, o)
 	case err != nil:
 		return err
 	case there.held() && !o.Break && !there.expired(time.Now()):
 		return there.heldError()
+	case o.stale(there.mark()):
+		return ErrStale
 	case there.held() && !o.Break:
 		if err := sleep(ctx, o.TTL/4+o.TTL/8); err != nil {
 			return err
@@ -137,11 +168,13 @@ func (c *Client) TakeLease(ctx context.Context, o LeaseOptions) error {
 	return c.updateLease(ctx, "take", there)
 }
 
-// RenewLease says that the holder is still there. ErrHeld: it has lost the lease to another.
+func (o LeaseOptions) stale(mark string) bool { return o.Mark != "" && o.Mark != mark && !o.Break }
+
+// RenewLease says that the holder is still there. ErrHeld: it has lost the lease, to another or to one who has given it back already.
 func (c *Client) RenewLease(ctx context.Context, o LeaseOptions) error {
 	there, err := c.lease(ctx, o.Name)
 	if errors.Is(err, ErrNotFound) {
-		return c.createLease(ctx, o)
+		return &failure{kind: ErrHeld, text: "deleted by somebody"}
 	}
 	if err != nil {
 		return err
@@ -153,7 +186,7 @@ func (c *Client) RenewLease(ctx context.Context, o LeaseOptions) error {
 	return c.updateLease(ctx, "renew", there)
 }
 
-// ReleaseLease removes the lease when the holder has it.
+// ReleaseLease gives the lease back when the holder has it. The object stays: its mark tells others that somebody was at work.
 func (c *Client) ReleaseLease(ctx context.Context, o LeaseOptions) error {
 	there, err := c.lease(ctx, o.Name)
 	if errors.Is(err, ErrNotFound) || err == nil && there.holder() != o.Holder {
@@ -162,15 +195,11 @@ func (c *Client) ReleaseLease(ctx context.Context, o LeaseOptions) error {
 	if err != nil {
 		return err
 	}
-	return c.do(ctx, "give back lease "+o.Name, func(ctx context.Context) error {
-		err := c.coordination.Leases(metav1.NamespaceSystem).Delete(ctx, o.Name, metav1.DeleteOptions{
-			Preconditions: &metav1.Preconditions{UID: &there.UID, ResourceVersion: &there.ResourceVersion},
-		})
-		if apierrors.IsNotFound(err) || apierrors.IsConflict(err) { // gone, or another's by now
-			return nil
-		}
+	there.Spec = coordinationv1.LeaseSpec{}
+	if err := c.updateLease(ctx, "give back", there); !errors.Is(err, ErrHeld) { // or it is another's by now
 		return err
-	})
+	}
+	return nil
 }
 
 type lease struct{ *coordinationv1.Lease }
@@ -241,6 +270,9 @@ func (l lease) expired(now time.Time) bool {
 }
 
 func (l lease) heldError() error {
+	if !l.held() {
+		return &failure{kind: ErrHeld, text: "taken by another run meanwhile, and given back"}
+	}
 	who, _, _ := strings.Cut(l.holder(), "/")
 	text := "held by " + who
 	if l.Spec.AcquireTime != nil {

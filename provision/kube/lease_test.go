@@ -46,6 +46,65 @@ func TestLease_OneHolderAtATime(t *testing.T) {
 	}
 }
 
+func TestLease_WhoHadItSinceIsSeen(t *testing.T) {
+	c, ctx := sharedClient(t), testContext(t)
+	o := LeaseOptions{Name: fresh("lease"), Holder: "ann@here/1/a", TTL: time.Minute}
+	mark := func() string {
+		m, err := c.LeaseMark(ctx, o.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	late := o
+	late.Holder = "bob@there/2/b"
+	for what, work := range map[string]func() error{
+		"taken and given back": func() error { return errors.Join(c.TakeLease(ctx, o), c.ReleaseLease(ctx, o)) },
+		"given back":           func() error { return c.ReleaseLease(ctx, o) },
+	} {
+		if what == "given back" {
+			if err := c.TakeLease(ctx, o); err != nil {
+				t.Fatal(err)
+			}
+		}
+		late.Mark, late.Break = mark(), false
+		if err := work(); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.TakeLease(ctx, late); !errors.Is(err, ErrStale) {
+			t.Errorf("%s: %v", what, err)
+		}
+		late.Break = true
+		if err := errors.Join(c.TakeLease(ctx, late), c.ReleaseLease(ctx, late)); err != nil {
+			t.Errorf("%s, and broken: %v", what, err)
+		}
+	}
+	late.Mark, late.Break = mark(), false
+	if err := c.TakeLease(ctx, late); err != nil {
+		t.Errorf("nobody had it since: %v", err)
+	}
+}
+
+// TestLease_LostToOneWhoIsDoneAlready: a machine that slept does not go on with what it saw before.
+func TestLease_LostToOneWhoIsDoneAlready(t *testing.T) {
+	c, ctx := sharedClient(t), testContext(t)
+	asleep := LeaseOptions{Name: fresh("lease"), Holder: "ann@here/1/a", TTL: time.Minute}
+	other := asleep
+	other.Holder, other.Break = "bob@there/2/b", true
+	if err := errors.Join(c.TakeLease(ctx, asleep), c.TakeLease(ctx, other), c.ReleaseLease(ctx, other)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.RenewLease(ctx, asleep); !errors.Is(err, ErrHeld) || !strings.Contains(err.Error(), "given back") {
+		t.Errorf("renewal: %v", err)
+	}
+	if err := c.coordination.Leases("kube-system").Delete(ctx, asleep.Name, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.RenewLease(ctx, asleep); !errors.Is(err, ErrHeld) {
+		t.Errorf("renewal of a lease that is gone: %v", err)
+	}
+}
+
 func TestLease_LostIsTold(t *testing.T) {
 	c, ctx := sharedClient(t), testContext(t)
 	o := LeaseOptions{Name: fresh("lease"), Holder: "ann@here/1/a", TTL: 40 * time.Millisecond}

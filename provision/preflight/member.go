@@ -58,7 +58,8 @@ func checkOtherCluster(v view) verdict {
 		return pass("node of ours; the bootstrap host %s was not there to compare with", boot.Name)
 	case v.member() && boot.Kubeadm.CACertHash == "":
 		return fail("it is a node of a cluster (%s) that the bootstrap host %s does not know of: that one is not initialised", first(k.Server, "API server unknown"), boot.Name).
-			hinted("put the cluster's own first control-plane host first in the inventory, or run hybridctl destroy before up")
+			hinted("if %[1]s was installed anew and other control planes go on, hybridctl scale-out --replace %[1]s joins it again; if none does, the cluster is gone, "+
+				"and hybridctl destroy clears the other hosts; if another host is the cluster's first control plane, put it first in the inventory", boot.Name)
 	case k.CACertHash != "" && boot.Kubeadm.CACertHash != "" && k.CACertHash != boot.Kubeadm.CACertHash:
 		return fail("it trusts the cluster CA %s, that of the bootstrap host %s is %s", k.CACertHash, boot.Name, boot.Kubeadm.CACertHash).hinted(reset)
 	}

@@ -24,6 +24,11 @@ if busy; then
 else
 	cat >$run/kubeadm.yaml
 fi
+# Who sent this saw a host that was no member yet; meanwhile another run made it one. A node is left alone.
+if finished; then
+	rm -rf $run/kubeadm.yaml $run/pki
+	exit 0
+fi
 [ -s $run/kubeadm.yaml ] || { echo "kubeadm: no configuration came" >&2; exit 70; }
 
 # What an interrupted or failed attempt left is ours to clear: the marker says that hybridctl began it.

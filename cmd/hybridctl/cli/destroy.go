@@ -27,6 +27,7 @@ func newDestroy(a *app) *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return a.destroy(cmd.Context(), f) },
 	}
 	f.register(cmd)
+	f.registerBreakLock(cmd)
 	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
 	cmd.Flags().BoolVar(&f.force, "force", false, "also when volumes of the cluster would stay in Ceph")
 	return cmd

@@ -63,6 +63,7 @@ func (a *app) remove(ctx context.Context, f removeFlags, hosts []string) error {
 	}
 	defer s.close()
 	o := provision.RemoveOptions{Options: s.options, Hosts: hosts, Force: f.force, Timeout: f.timeout, Offline: f.offline}
+	o.MayTakeOut = func(hosts []string) error { return mayTakeOut(f.inventory, hosts) }
 	o.TakeOut = func(host string) error { return takeOut(f.inventory, host) }
 	o.Ask = func(p plan.Plan) bool { return s.confirmRemoval(ctx, p, f.yes) }
 	done := s.announceStop()
@@ -70,6 +71,20 @@ func (a *app) remove(ctx context.Context, f removeFlags, hosts []string) error {
 	done()
 	s.close()
 	return a.writeResult(result, err, func(w io.Writer) error { return writeRemove(w, result, err == nil, a.color(w)) })
+}
+
+// mayTakeOut finds out whether the inventory can be had without the hosts, and without each of them in turn.
+func mayTakeOut(inventory string, hosts []string) error {
+	file, err := openInventory(inventory)
+	if err != nil {
+		return err
+	}
+	for _, host := range hosts {
+		if _, err := file.Apply(edit.RemoveHost(host)); err != nil {
+			return fmt.Errorf("%s could not be taken out of %s: %w", host, inventory, asEditError(err))
+		}
+	}
+	return file.Writable()
 }
 
 // takeOut takes a host that has left the cluster out of the inventory.

@@ -35,6 +35,20 @@ func TestRemove_FlagsBecomeOptions(t *testing.T) {
 	contains(t, "stderr", r.stderr.String(), "nothing was done")
 }
 
+func TestRemove_FindsOutWhatTheInventoryCannotLose(t *testing.T) {
+	r := newRun(t)
+	r.file("inventory.yaml", strings.Replace(lab, "name: x86-1,", "name: x86-1, jump: arm-1,", 1))
+	var errs []error
+	r.front.Remove = func(_ context.Context, o provision.RemoveOptions) (provision.Result, error) {
+		errs = []error{o.MayTakeOut([]string{"arm-1"}), o.MayTakeOut([]string{"x86-1"})}
+		return provision.Result{Cluster: "lab"}, nil
+	}
+	r.want("remove arm-1 --yes", 0)
+	if errs[0] == nil || !strings.Contains(errs[0].Error(), "arm-1 could not be taken out of inventory.yaml") || !strings.Contains(errs[0].Error(), "jump") || errs[1] != nil {
+		t.Errorf("errors %v", errs)
+	}
+}
+
 func TestRemove_Usage(t *testing.T) {
 	r := newRun(t)
 	r.want("remove", 2)

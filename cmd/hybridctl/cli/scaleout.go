@@ -5,11 +5,15 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path/filepath"
+	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/hybridctl/hybridctl/provision"
+	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/inventory/edit"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/platform"
@@ -82,7 +86,8 @@ func (a *app) scaleOut(ctx context.Context, f scaleOutFlags) error {
 		}
 		o.Arch = arch
 	}
-	if err := a.addFirst(f.inventory, f.add); err != nil {
+	added, err := a.addFirst(f.inventory, f.add)
+	if err != nil {
 		return err
 	}
 	s, err := a.open(ctx, f.clusterFlags)
@@ -97,54 +102,101 @@ func (a *app) scaleOut(ctx context.Context, f scaleOutFlags) error {
 	result, err := a.Front.ScaleOut(ctx, o)
 	done()
 	s.close()
+	if added && err != nil && len(result.Changes) == 0 {
+		fmt.Fprintf(a.Stderr, "%s has what was added: the same command goes on, hybridctl inventory rm takes it out\n", f.inventory)
+	}
 	return a.writeResult(result, err, func(w io.Writer) error { return writeScaleOut(w, result, err == nil, a.color(w)) })
 }
 
-// addFirst writes the hosts of --add into the inventory. One that stands there with the same address is no mistake: the command was run
-// before, and is run again.
-func (a *app) addFirst(inventory string, args []string) error {
+// addFirst writes the hosts of --add into the inventory; added says that there were some. One that stands there as it is given is no mistake:
+// the command was run before, and is run again.
+func (a *app) addFirst(path string, args []string) (added bool, err error) {
 	if len(args) == 0 {
-		return nil
+		return false, nil
 	}
 	hosts, err := parseHosts(args, false)
 	if err != nil {
-		return err
+		return false, err
 	}
-	file, err := openInventory(inventory)
+	file, err := openInventory(path)
 	if err != nil {
-		return err
+		return false, err
 	}
 	c, err := file.Apply()
 	if err != nil {
-		return asEditError(err)
+		return false, asEditError(err)
 	}
 	for _, h := range hosts {
 		if known, ok := c.Host(h.Name); ok && known.Address == h.Address {
+			if words := otherWords(h, known); len(words) > 0 {
+				return false, usagef("%s stands in %s already, with another %s: change it with hybridctl inventory set -f %s 'spec.hosts[%s].…=…', or leave --add out",
+					h.Name, path, strings.Join(words, ", "), path, h.Name)
+			}
 			continue
 		}
 		if _, err := file.Apply(edit.AddHost(h)); err != nil {
-			return asEditError(err)
+			return false, asEditError(err)
 		}
 	}
 	if !file.Changed() {
-		return nil
+		return false, nil
 	}
 	if err := file.Write(); err != nil {
-		return err
+		return false, err
 	}
 	_, err = fmt.Fprintf(a.Stderr, "%s%s: written\n", file.Diff(), file.Name)
-	return err
+	return true, err
+}
+
+// otherWords are those of --add which the inventory has otherwise. What is not given may be anything there.
+func otherWords(h, known inventory.Host) []string {
+	var out []string
+	for _, w := range []struct {
+		word        string
+		given, have any
+	}{
+		{"role", h.Role, known.Role}, {"arch", h.Arch, known.Arch}, {"user", h.User, known.User}, {"port", h.Port, known.Port},
+		{"jump", h.Jump, known.Jump}, {"nodeIP", h.NodeIP, known.NodeIP}, {"hostKey", h.HostKey, known.HostKey},
+		{"sudoPasswordEnv", h.SudoPasswordEnv, known.SudoPasswordEnv},
+	} {
+		if !reflect.ValueOf(w.given).IsZero() && w.given != w.have {
+			out = append(out, w.word)
+		}
+	}
+	for key, value := range h.Labels {
+		if known.Labels[key] != value {
+			out = append(out, "label "+key)
+		}
+	}
+	for _, t := range h.Taints {
+		if !slices.Contains(known.Taints, t) {
+			out = append(out, "taint "+t)
+		}
+	}
+	for _, path := range h.IdentityFiles {
+		if !slices.ContainsFunc(known.IdentityFiles, func(have string) bool { return samePath(path, have) }) {
+			out = append(out, "identityFile")
+		}
+	}
+	if h.SudoPasswordFile != "" && !samePath(h.SudoPasswordFile, known.SudoPasswordFile) {
+		out = append(out, "sudoPasswordFile")
+	}
+	slices.Sort(out)
+	return out
+}
+
+// samePath compares a path as it is given, from the inventory's folder or the home directory, with what it became.
+func samePath(given, have string) bool {
+	return strings.HasSuffix(have, filepath.Clean("/"+strings.TrimPrefix(given, "~")))
 }
 
 // writeScaleOut writes the end of scale-out for people; done says that nothing is left to do.
 func writeScaleOut(w io.Writer, r provision.Result, done bool, color bool) error {
-	if r.Nothing != "" {
-		_, err := fmt.Fprintf(w, "cluster %s: nothing to do: %s\n", r.Cluster, r.Nothing)
-		return err
-	}
 	var b bytes.Buffer
 	r.Kubeconfig = "" // the user has it
-	if err := writeUp(&b, r, done, color); err != nil {
+	if r.Nothing != "" {
+		fmt.Fprintf(&b, "cluster %s: nothing to do: %s\n", r.Cluster, r.Nothing)
+	} else if err := writeUp(&b, r, done, color); err != nil {
 		return err
 	}
 	for _, n := range r.Notes {

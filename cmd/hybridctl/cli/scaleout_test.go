@@ -108,3 +108,16 @@ func TestRemove_TakesTheHostOutOfTheInventory(t *testing.T) {
 		t.Errorf("new-1 is still there:\n%s", r.stdout.String())
 	}
 }
+
+// What --add says of a host that is there already is not passed over in silence.
+func TestScaleOut_AddDoesNotForgetItsWords(t *testing.T) {
+	r := newRun(t)
+	r.front.ScaleOut = func(context.Context, provision.ScaleOutOptions) (provision.Result, error) {
+		return provision.Result{Cluster: "lab"}, provision.ErrPreflight
+	}
+	r.want("scale-out --yes --add arm-9=10.0.0.9", 3)
+	contains(t, "stderr", r.stderr.String(), "inventory.yaml: written", "inventory.yaml has what was added: the same command goes on, hybridctl inventory rm takes it out")
+	r.want("scale-out --yes --add arm-9=10.0.0.9,role=worker", 3)
+	r.want("scale-out --yes --add arm-9=10.0.0.9,jump=x86-1,label=a=b", 2)
+	contains(t, "stderr", r.stderr.String(), "arm-9 stands in inventory.yaml already, with another jump, label a", "hybridctl inventory set")
+}

@@ -1,6 +1,7 @@
 package edit
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 
@@ -74,17 +75,35 @@ func (e addHost) splice(d *document) ([]byte, error) {
 	return d.insertLine(end, d.hostLines(hosts, last, n)...), nil
 }
 
-// addToFlow adds an item to a list in brackets; on a line of its own if the last one has that.
+// addToFlow adds an item to a list in brackets; on a line of its own if the last one has that, or has a comment in its line.
 func (d *document) addToFlow(last *yaml.Node, end int, text string) ([]byte, error) {
 	start, err := d.start(last)
 	if err != nil {
 		return nil, err
 	}
+	line := d.text[d.starts[d.lineOf(start)]:start]
+	indent := d.newline() + string(line[:len(line)-len(bytes.TrimLeft(line, " "))])
+	if rest, comma, comment := d.behind(end); comment {
+		if comma {
+			return d.cut(end+len(rest), end+len(rest), indent+text+","), nil
+		}
+		return d.cut(end, end+len(rest), ","+rest+indent+text), nil
+	}
 	between := ", "
 	if d.first(start) {
-		between = "," + d.newline() + string(d.text[d.starts[d.lineOf(start)]:start])
+		between = "," + indent
 	}
 	return d.cut(end, end, between+text), nil
+}
+
+// behind is what follows in a line: whether it begins with a comma, and whether nothing else follows but a comment.
+func (d *document) behind(at int) (rest string, comma, comment bool) {
+	rest = string(d.text[at:])
+	if i := strings.IndexAny(rest, "\r\n"); i >= 0 {
+		rest = rest[:i]
+	}
+	after, comma := strings.CutPrefix(strings.TrimLeft(rest, " \t"), ",")
+	return rest, comma, strings.HasPrefix(strings.TrimLeft(after, " \t"), "#")
 }
 
 // hostLines writes a new item of a block list as the last one is written.

@@ -73,6 +73,19 @@ func (f *File) Write() error {
 	return nil
 }
 
+// Writable finds out whether Write can replace the file as things are now; nothing stays. ErrChanged: it is no longer what was read.
+func (f *File) Writable() error {
+	info, err := f.unchanged()
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.Name, err)
+	}
+	temporary, err := writeBeside(f.path, f.before, info)
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.Name, err)
+	}
+	return os.Remove(temporary)
+}
+
 func (f *File) replace() error {
 	// The lock keeps two of us from writing between each other's look and rename; it ends with the file.
 	dir, err := os.Open(filepath.Dir(f.path))
@@ -120,7 +133,8 @@ func (f *File) unchanged() (fs.FileInfo, error) {
 	return file.Stat()
 }
 
-// writeBeside writes a new file in the folder of path, with the mode and the owner of the old one.
+// writeBeside writes a new file in the folder of path, with the mode and the group of the old one, and its owner when root writes. Who has
+// rights through the group alone would lose them with it: then a group that cannot be given is an error.
 func writeBeside(path string, text []byte, old fs.FileInfo) (name string, err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
@@ -131,12 +145,14 @@ func writeBeside(path string, text []byte, old fs.FileInfo) (name string, err er
 			err = errors.Join(err, os.Remove(f.Name()))
 		}
 	}()
-	if owner := ownerOf(old); os.Geteuid() == 0 {
-		if err := f.Chown(int(owner.Uid), int(owner.Gid)); err != nil {
-			return "", err
-		}
+	owner, uid, mode := ownerOf(old), -1, old.Mode().Perm()
+	if os.Geteuid() == 0 {
+		uid = int(owner.Uid)
 	}
-	if err := f.Chmod(old.Mode().Perm()); err != nil {
+	if err := f.Chown(uid, int(owner.Gid)); err != nil && (uid >= 0 || mode>>3&7&^mode != 0) {
+		return "", err
+	}
+	if err := f.Chmod(mode); err != nil {
 		return "", err
 	}
 	if _, err := f.Write(text); err != nil {

@@ -173,3 +173,21 @@ func TestApplyOfFile_WhatIsRefusedLeavesItAsItWas(t *testing.T) {
 		t.Error("something of it was kept")
 	}
 }
+
+func TestWritable(t *testing.T) {
+	path := writtenFile(t, 0o644)
+	f := opened(t, path, Set("spec.bundle", "./other"))
+	if err := f.Writable(); err != nil {
+		t.Error(err)
+	}
+	onlyFile(t, path)
+	if text := content(t, path); text != flowing {
+		t.Errorf("it was written:\n%s", text)
+	}
+	if err := os.WriteFile(path, []byte(flowing+"# mine\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Writable(); !errors.Is(err, ErrChanged) {
+		t.Errorf("got %v", err)
+	}
+}

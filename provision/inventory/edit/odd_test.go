@@ -92,3 +92,56 @@ func TestApply_OddTextThatIsLeftToTheUser(t *testing.T) {
 		}
 	}
 }
+
+const bracketed = `apiVersion: hybridctl.dev/v1alpha1
+kind: Cluster
+metadata: {name: lab}
+spec:
+  bundle: ./bundle
+  kubernetes: {version: v1.36.3}
+  hosts: [
+    {name: a, address: 10.0.0.1, role: control-plane},
+    {name: b, address: 10.0.0.2}, # rack 2
+    {name: c, address: 10.0.0.3} # rack 3
+  ]
+`
+
+// A comment behind a host in brackets is about that host: it stays with it, and goes with it.
+func TestApply_CommentsBehindItemsInBrackets(t *testing.T) {
+	comma := strings.Replace(bracketed, "} # rack 3", "}, # rack 3", 1)
+	for _, test := range []struct {
+		text string
+		edit Edit
+		want string
+	}{
+		{bracketed, AddHost(host(t, "d=10.0.0.4")),
+			"-    {name: c, address: 10.0.0.3} # rack 3\n+    {name: c, address: 10.0.0.3}, # rack 3\n+    {name: d, address: 10.0.0.4}"},
+		{comma, AddHost(host(t, "d=10.0.0.4")), "+    {name: d, address: 10.0.0.4},"},
+		{bracketed, RemoveHost("b"), "-    {name: b, address: 10.0.0.2}, # rack 2"},
+		{comma, RemoveHost("c"), ""}, // a comment stands before it
+		{strings.Replace(bracketed, " # rack 2", "", 1), RemoveHost("c"), "-    {name: b, address: 10.0.0.2},\n-    {name: c, address: 10.0.0.3} # rack 3\n+    {name: b, address: 10.0.0.2}"},
+	} {
+		got, err := Apply("i.yaml", []byte(test.text), test.edit)
+		if test.want == "" {
+			if err == nil || !strings.Contains(err.Error(), "comment, which would be lost") {
+				t.Errorf("%v: %v\n%s", test.edit, err, got)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%v: %v", test.edit, err)
+			continue
+		}
+		if change := changes(test.text, string(got)); change != test.want {
+			t.Errorf("%v:\n%s\nwant\n%s", test.edit, change, test.want)
+		}
+	}
+}
+
+func TestUnsetAll_NumbersAreThoseOfTheFile(t *testing.T) {
+	text := strings.Replace(bracketed, "{name: b, address: 10.0.0.2}", "{name: b, address: 10.0.0.2, taints: ['a=a:NoSchedule', 'b=b:NoSchedule', 'c=c:NoSchedule']}", 1)
+	got, err := Apply("i.yaml", []byte(text), UnsetAll([]string{"spec.hosts[b].taints[0]", "spec.hosts[b].taints[1]"})...)
+	if err != nil || !strings.Contains(string(got), "taints: ['c=c:NoSchedule']") {
+		t.Errorf("%v\n%s", err, got)
+	}
+}

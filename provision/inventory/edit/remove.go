@@ -4,8 +4,8 @@ import "slices"
 
 const hostsPath = "spec.hosts"
 
-// RemoveHost returns the edit that takes a host out of the inventory. Comments on lines of their own stay. A *PathError says that
-// there is no such host.
+// RemoveHost returns the edit that takes a host out of the inventory. Comments on lines of their own stay, but for those
+// inside of it. A *PathError says that there is no such host.
 func RemoveHost(name string) Edit { return removeHost{name} }
 
 type removeHost struct{ name string }

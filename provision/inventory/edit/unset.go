@@ -3,13 +3,33 @@ package edit
 import (
 	"bytes"
 	"fmt"
+	"regexp"
+	"slices"
+	"strings"
 
 	"gopkg.in/yaml.v3"
 )
 
 // Unset returns the edit that takes a field or an item of a list out, and what it stood in when that is empty then. Comments on lines
-// of their own stay. A *PathError says that the inventory has nothing of that path.
+// of their own stay, but for those inside of it. A *PathError says that the inventory has nothing of that path.
 func Unset(path string) Edit { return unset{path} }
+
+var number = regexp.MustCompile(`\[(\d+)\]`)
+
+// UnsetAll returns the edits that take out what all the paths name in the inventory as it is: of a list its later items first, as
+// otherwise they would have other numbers by then.
+func UnsetAll(paths []string) []Edit {
+	order := func(path string) string {
+		return number.ReplaceAllStringFunc(path, func(n string) string { return fmt.Sprintf("[%10s", n[1:]) })
+	}
+	paths = slices.Clone(paths)
+	slices.SortStableFunc(paths, func(a, b string) int { return strings.Compare(order(b), order(a)) })
+	edits := make([]Edit, len(paths))
+	for i, path := range paths {
+		edits[i] = Unset(path)
+	}
+	return edits
+}
 
 type unset struct{ path string }
 
@@ -194,21 +214,32 @@ func (d *document) removeFlow(p place) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		return d.cutBeside(p, from, end, d.text[from:start])
+		rest, comma, comment := d.behind(end)
+		switch seam := d.text[from:start]; {
+		case !comment:
+			return d.cutBeside(p, from, end, seam, "")
+		case !d.first(start):
+			return nil, d.byHand(p.node, "stands beside a comment, which would be lost")
+		case comma:
+			return d.cutBeside(p, from, end+len(rest), seam, ",")
+		default:
+			return d.cutBeside(p, from, end+len(rest), seam, "")
+		}
 	case len(p.parent.Content) > width:
 		next, err := d.start(p.parent.Content[width])
 		if err != nil {
 			return nil, err
 		}
-		return d.cutBeside(p, start, next, d.text[end:next])
+		return d.cutBeside(p, start, next, d.text[end:next], "")
 	}
 	return d.cut(start, end, ""), nil
 }
 
-// cutBeside cuts from start to end unless a comment would be lost with the seam, which is between what goes and what stays.
-func (d *document) cutBeside(p place, start, end int, seam []byte) ([]byte, error) {
+// cutBeside puts text in place of what is from start to end, unless a comment would be lost with the seam, which is between what goes
+// and what stays.
+func (d *document) cutBeside(p place, start, end int, seam []byte, text string) ([]byte, error) {
 	if bytes.IndexByte(seam, '#') >= 0 {
 		return nil, d.byHand(p.node, "stands beside a comment, which would be lost")
 	}
-	return d.cut(start, end, ""), nil
+	return d.cut(start, end, text), nil
 }

@@ -4,8 +4,10 @@
 package foreign
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -58,6 +60,10 @@ func Read(file string, data []byte) (Draft, error) {
 	if err != nil {
 		return Draft{}, err
 	}
+	if line := secondDocument(data); isMapping && line > 0 {
+		draft.Left = append(draft.Left, Leftover{file, line, "a further document", "only the first is read"})
+	}
+	relativeKeys(file, &draft)
 	draft.Cluster.APIVersion, draft.Cluster.Kind = inventory.APIVersion, inventory.Kind
 	shareLogin(&draft.Cluster.Spec)
 	slices.SortFunc(draft.Left, func(a, b Leftover) int {
@@ -65,6 +71,30 @@ func Read(file string, data []byte) (Draft, error) {
 	})
 	draft.Left = slices.Compact(draft.Left) // a range of hosts says it for each
 	return draft, nil
+}
+
+// secondDocument is the line of a YAML file at which another document begins; 0 = there is none.
+func secondDocument(data []byte) int {
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	var n yaml.Node
+	for range 2 {
+		n = yaml.Node{}
+		if decoder.Decode(&n) != nil {
+			return 0
+		}
+	}
+	return n.Content[0].Line
+}
+
+// relativeKeys tells of key files whose paths begin elsewhere than in our inventory.
+func relativeKeys(file string, d *Draft) {
+	for _, h := range d.Cluster.Spec.Hosts {
+		for _, path := range h.IdentityFiles {
+			if !filepath.IsAbs(path) && !strings.HasPrefix(path, "~") {
+				d.Left = append(d.Left, Leftover{file, 0, "the key file " + path, "is looked for in the folder of the new inventory"})
+			}
+		}
+	}
 }
 
 // allMappings tells groups in YAML from a line of the other format that happens to be YAML too.
@@ -134,19 +164,41 @@ func value(n *yaml.Node, name string) *yaml.Node {
 	return nil
 }
 
-// fields goes through a mapping's fields, behind aliases; anything else has none.
+// fields goes through a mapping's fields, behind aliases and with those that merge keys bring; anything else has none.
 func fields(n *yaml.Node) func(yield func(key, value *yaml.Node) bool) {
 	return func(yield func(key, value *yaml.Node) bool) {
 		n := behindAlias(n)
 		if n == nil || n.Kind != yaml.MappingNode {
 			return
 		}
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			if !yield(n.Content[i], behindAlias(n.Content[i+1])) {
-				return
+		seen := map[string]bool{}
+		visit(n, seen, yield)
+	}
+}
+
+// visit hands on the fields that were not seen before: a mapping's own first, as they win over merged ones. False: yield wants no more.
+func visit(n *yaml.Node, seen map[string]bool, yield func(key, value *yaml.Node) bool) bool {
+	var merged []*yaml.Node
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, v := n.Content[i], behindAlias(n.Content[i+1])
+		switch {
+		case key.ShortTag() == "!!merge" && v.Kind == yaml.SequenceNode:
+			merged = append(merged, v.Content...)
+		case key.ShortTag() == "!!merge":
+			merged = append(merged, v)
+		case !seen[key.Value]:
+			seen[key.Value] = true
+			if !yield(key, v) {
+				return false
 			}
 		}
 	}
+	for _, m := range merged {
+		if m = behindAlias(m); m != nil && m.Kind == yaml.MappingNode && !visit(m, seen, yield) {
+			return false
+		}
+	}
+	return true
 }
 
 func behindAlias(n *yaml.Node) *yaml.Node {

@@ -101,3 +101,35 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// What is easily dropped on the way is there, or is told.
+func TestRead_NothingIsLostInSilence(t *testing.T) {
+	const k0s = "apiVersion: k0sctl.k0sproject.io/v1beta1\nspec:\n  hosts:\n  - role: controller\n    hostname: a\n    ssh: "
+	for name, test := range map[string]struct {
+		text, left string
+		is         func(c inventory.Cluster) bool
+	}{
+		"a second document": {k0s + "{address: 10.0.0.1}\n---\nspec: {}\n", "k.yaml:8: a further document: only the first is read",
+			func(c inventory.Cluster) bool { return len(c.Spec.Hosts) == 1 }},
+		"merge keys": {strings.Replace(k0s, "spec:", "x: &x {user: root, address: 10.0.0.9}\ny: &y {port: 2222, user: eve}\nspec:", 1) + "{<<: [*x, *y], address: 10.0.0.1}\n", "k.yaml:2: x: has no counterpart",
+			func(c inventory.Cluster) bool {
+				return c.Spec.Hosts[0].Address == "10.0.0.1" && c.Spec.SSH.User == "root" && c.Spec.SSH.Port == 2222
+			}},
+		"a relative key file": {k0s + "{address: 10.0.0.1, keyPath: keys/id}\n", "k.yaml: the key file keys/id: is looked for in the folder of the new inventory",
+			func(c inventory.Cluster) bool { return len(c.Spec.Hosts) == 1 }},
+		"no version, no address": {k0s + "{address: 10.0.0.1, keyPath: ''}\n  k0s: {version: , config: {spec: {api: {externalAddress: ''}}}}\n", "k.yaml:7: spec.k0s.version: has no counterpart",
+			func(c inventory.Cluster) bool {
+				return c.Spec.Kubernetes.Version == "" && c.Spec.Kubernetes.Endpoint == "" && c.Spec.SSH.IdentityFiles == nil
+			}},
+	} {
+		d, err := Read("k.yaml", []byte(test.text))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		told := slices.ContainsFunc(d.Left, func(l Leftover) bool { return l.String() == test.left })
+		if !told || !test.is(d.Cluster) {
+			t.Errorf("%s: left %v\n%+v", name, d.Left, d.Cluster.Spec)
+		}
+	}
+}

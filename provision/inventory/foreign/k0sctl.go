@@ -72,8 +72,11 @@ func (k *k0sctl) spec(n *yaml.Node) {
 // version takes Kubernetes' version from that of k0s: v1.36.3+k0s.0.
 func (k *k0sctl) version(n *yaml.Node) bool {
 	version, _, _ := strings.Cut(textOf(n), "+")
+	if version == "" {
+		return false
+	}
 	k.draft.Cluster.Spec.Kubernetes.Version = "v" + strings.TrimPrefix(version, "v")
-	return version != ""
+	return true
 }
 
 // config takes what a k0s configuration has in common with kubeadm's.
@@ -90,8 +93,11 @@ func (k *k0sctl) config(n *yaml.Node) bool {
 			k.walk(n, path, map[string]func(*yaml.Node) bool{
 				"api": func(n *yaml.Node) bool {
 					k.walk(n, path+".api", map[string]func(*yaml.Node) bool{"externalAddress": func(n *yaml.Node) bool {
+						if textOf(n) == "" {
+							return false
+						}
 						kubernetes.Endpoint = net.JoinHostPort(textOf(n), inventory.DefaultAPIPort)
-						return textOf(n) != ""
+						return true
 					}})
 					return true
 				},
@@ -164,7 +170,7 @@ func (k *k0sctl) ssh(h *inventory.Host, n *yaml.Node, path string) {
 		"address": func(n *yaml.Node) bool { h.Address = textOf(n); return true },
 		"user":    func(n *yaml.Node) bool { h.User = textOf(n); return true },
 		"port":    func(n *yaml.Node) bool { return port(&h.Port, n) },
-		"keyPath": func(n *yaml.Node) bool { h.IdentityFiles = []string{textOf(n)}; return textOf(n) != "" },
+		"keyPath": func(n *yaml.Node) bool { return keyFile(h, n) },
 		"hostKey": func(n *yaml.Node) bool { h.HostKey = textOf(n); return true },
 		"bastion": func(n *yaml.Node) bool { h.Jump = k.bastion(n, path+".bastion"); return true },
 	})
@@ -183,6 +189,14 @@ func (k *k0sctl) bastion(n *yaml.Node, path string) string {
 		user += "@"
 	}
 	return user + address + ":" + strconv.Itoa(number)
+}
+
+func keyFile(h *inventory.Host, n *yaml.Node) bool {
+	if textOf(n) == "" {
+		return false
+	}
+	h.IdentityFiles = []string{textOf(n)}
+	return true
 }
 
 func port(to *int, n *yaml.Node) bool {

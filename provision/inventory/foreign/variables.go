@@ -27,8 +27,7 @@ func setHostVariable(h *inventory.Host, v variable) bool {
 		}
 		h.Port = port
 	case "ansible_ssh_private_key_file", "ansible_private_key_file":
-		h.IdentityFiles = []string{text}
-		return text != ""
+		return keyFile(h, v.value)
 	case "ip":
 		h.NodeIP = text
 	case "node_labels":
