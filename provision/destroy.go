@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
+	"slices"
 
+	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/report"
 	"github.com/hybridctl/hybridctl/provision/stack"
 )
 
@@ -36,6 +38,7 @@ func Destroy(ctx context.Context, o DestroyOptions) (Result, error) {
 
 	reading, cancel := o.stoppable(ctx)
 	defer cancel()
+	s.markEarly(reading)
 	if r.Plan, err = s.surveyForDestroy(reading); err != nil {
 		return r, err
 	}
@@ -51,12 +54,16 @@ func Destroy(ctx context.Context, o DestroyOptions) (Result, error) {
 	}
 	var failed error
 	r.Changes, failed = stack.Destroy(ctx, store, r.Plan, s.steps(), stack.Options{Parallel: o.Parallel, Progress: o.Progress, Stop: s.Stop})
-	if failed == nil {
-		lock.leave()
+	verb := "destroy"
+	if o.Force {
+		verb += " --force"
+	}
+	r.Hosts = s.hostResults(r.Changes, verb)
+	if failed == nil || s.lostControlPlane(r.Changes) {
+		lock.leave() // there is no API server any more that would take it back
 	} else if lost := lock.giveBack(ctx); errors.Is(lost, ErrLocked) {
 		return r, lost
 	}
-	r.Hosts = s.hostResults(r.Changes, "destroy")
 	if errors.Is(failed, context.Canceled) {
 		return r, failed
 	}
@@ -78,19 +85,26 @@ func (s *session) surveyForDestroy(ctx context.Context) (plan.Plan, error) {
 	return plan.Removal(s.Cluster, hosts), ctx.Err()
 }
 
-// askLock is how long a destroy tries to take the cluster's lock: an API server that is gone must not keep a cluster from being taken away.
-const askLock = 15 * time.Second
+// lostControlPlane tells whether a control plane was reset.
+func (s *session) lostControlPlane(changes []report.Change) bool {
+	return slices.ContainsFunc(changes, func(c report.Change) bool {
+		h, _ := s.Cluster.Host(c.Host)
+		return h.Role == inventory.ControlPlane && c.Action == report.Deleted && (c.Kind == string(plan.Init) || c.Kind == string(plan.Join))
+	})
+}
 
-// lockIfThere takes the cluster's lock where there is an API server that gives it. ErrLocked: another run has it.
+// lockIfThere takes the cluster's lock where an API server answers; one that is gone must not keep a cluster from being taken away.
+// ErrLocked: another run has it.
 func (s *session) lockIfThere(ctx context.Context) (*clusterLock, error) {
-	if s.notBegun() || s.api == nil && s.loadKubeconfig(ctx) != nil {
+	if s.notBegun() || s.api == nil && s.loadKubeconfig(ctx) != nil || s.api == nil {
 		return &clusterLock{s: s}, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, askLock)
-	defer cancel()
-	lock, err := s.lock(ctx)
-	if err != nil && !errors.Is(err, ErrLocked) {
-		return &clusterLock{s: s}, nil
+	if s.lockMark == "" {
+		asking, cancel := context.WithTimeout(ctx, askLock)
+		defer cancel()
+		if s.markLock(asking) != nil {
+			return &clusterLock{s: s}, ctx.Err()
+		}
 	}
-	return lock, err
+	return s.lock(ctx)
 }

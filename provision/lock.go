@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
@@ -14,6 +16,24 @@ const leaseName = "hybridctl"
 
 // leaseTTL is how long the lock outlives a holder that does not renew it.
 const leaseTTL = time.Minute
+
+// askLock is how long an API server has to answer that may be gone.
+const askLock = 10 * time.Second
+
+// markEarly does what markLock does before the hosts are looked at, where the state directory has the way to an API server that answers
+// directly. Later, useKubeconfig forgets the mark when it is of another cluster.
+func (s *session) markEarly(ctx context.Context) {
+	b, err := os.ReadFile(filepath.Join(s.StateDir, kubeconfigFile))
+	if err != nil || s.useKubeconfig(b) != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, askLock)
+	defer cancel()
+	_ = s.markLock(ctx) // it is asked again
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.api, s.config, s.lockOf = nil, nil, s.config // whether the kubeconfig is this cluster's, the hosts have to tell
+}
 
 // markLock notes what the cluster's lock looks like before the cluster is looked at: who writes later wants to know that nobody has since.
 func (s *session) markLock(ctx context.Context) (err error) {

@@ -108,8 +108,10 @@ func (s *session) observeAPI(ctx context.Context, in plan.Input) facts.Cluster {
 	if s.api == nil {
 		return facts.Cluster{Err: errors.New("no control-plane host that answers has an admin kubeconfig")}
 	}
-	if err := s.markLock(ctx); err != nil {
-		return facts.Cluster{Err: err}
+	if s.lockMark == "" {
+		if err := s.markLock(ctx); err != nil {
+			return facts.Cluster{Err: err}
+		}
 	}
 	nodes, err := s.api.Nodes(ctx)
 	if err != nil {

@@ -66,7 +66,7 @@ func ScaleOut(ctx context.Context, o ScaleOutOptions) (Result, error) {
 	if err := errors.Join(s.forgetReplaced(reading, &r), s.forgetWiped(reading, store, hosts)); err != nil {
 		return r, errors.Join(err, lock.giveBack(ctx))
 	}
-	failed, err := s.grow(ctx, store, hosts, &r)
+	failed, err := s.grow(ctx, store, hosts, o, &r)
 	lost := lock.giveBack(ctx)
 	if errors.Is(lost, ErrLocked) {
 		err = lost
@@ -77,7 +77,7 @@ func ScaleOut(ctx context.Context, o ScaleOutOptions) (Result, error) {
 	}
 	failed = errors.Join(failed, lost)
 	failed = errors.Join(failed, s.waitReady(reading, &r))
-	r.Hosts = s.hostResultsOf(hosts, r.Changes, "scale-out")
+	r.Hosts = s.hostResultsOf(hosts, r.Changes, o.verb())
 	o.Proof.Scenario, o.Proof.Nodes = string(conformance.ScaleOut), s.members(r.Changes)
 	var proof error
 	if len(o.Proof.Nodes) > 0 {
@@ -92,10 +92,25 @@ func ScaleOut(ctx context.Context, o ScaleOutOptions) (Result, error) {
 	return r, proof
 }
 
+// verb is the command that goes on, as it was given. Hosts that are replaced have lost their old nodes by then.
+func (o ScaleOutOptions) verb() string {
+	words := []string{"scale-out"}
+	if only := slices.Concat(o.Hosts, o.Replace); len(only) > 0 {
+		words = append(words, "--host "+strings.Join(only, ","))
+	}
+	if o.Arch != "" {
+		words = append(words, "--arch "+o.Arch.String())
+	}
+	if o.Guard {
+		words = append(words, "--guard")
+	}
+	return strings.Join(words, " ")
+}
+
 // grow carries the plan out and keeps the kubeconfig. failed are steps that did not succeed; err ends the run.
-func (s *session) grow(ctx context.Context, store *stack.Store, hosts []inventory.Host, r *Result) (failed, err error) {
+func (s *session) grow(ctx context.Context, store *stack.Store, hosts []inventory.Host, o ScaleOutOptions, r *Result) (failed, err error) {
 	r.Changes, failed = s.carryOut(ctx, store, r.Plan)
-	r.Hosts = s.hostResultsOf(hosts, r.Changes, "scale-out")
+	r.Hosts = s.hostResultsOf(hosts, r.Changes, o.verb())
 	if errors.Is(failed, context.Canceled) {
 		return nil, failed
 	}
@@ -122,9 +137,13 @@ func (s *session) surveyGrowth(ctx context.Context, store *stack.Store, o ScaleO
 	if err != nil {
 		return nil, err
 	}
-	r.Notes = leftGuarded(nodes)
 	in.API = s.observed(slices.DeleteFunc(slices.Clone(nodes), func(n kube.Node) bool { return slices.Contains(o.Replace, n.Name) }))
 	hosts := plan.Candidates(s.Cluster, in.API.Nodes, store.Unfinished, o.Hosts)
+	defer func() { // of those that this run proves it speaks at its end
+		r.Notes = append(leftGuarded(slices.DeleteFunc(slices.Clone(nodes), func(n kube.Node) bool {
+			return slices.Contains(o.Replace, n.Name) || o.Guard && slices.Contains(in.Only, n.Name)
+		})), r.Notes...)
+	}()
 	if len(hosts) == 0 {
 		r.Nothing = s.nothingToJoin(o.Hosts, nodes)
 		return nil, nil

@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,7 @@ type session struct {
 	config  []byte // admin kubeconfig
 
 	lockMark string // see markLock; "" = no API server was there
+	lockOf   []byte // the kubeconfig it was read with; nil = that in use
 
 	cephKeys map[string]inventory.Secret // by ID of the user
 	ceph     preflight.CephSeen
@@ -264,6 +266,9 @@ func (s *session) useKubeconfig(b []byte) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !bytes.Equal(s.lockOf, named) {
+		s.lockMark = ""
+	}
 	s.api, s.config = c, named
 	return nil
 }

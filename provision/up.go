@@ -52,6 +52,7 @@ func Up(ctx context.Context, o UpOptions) (Result, error) {
 
 	reading, cancel := o.stoppable(ctx)
 	defer cancel()
+	s.markEarly(reading)
 	if r.Plan, r.Checks, err = s.survey(reading); err != nil {
 		return r, err
 	}

@@ -153,14 +153,16 @@ func (c *Client) TakeLease(ctx context.Context, o LeaseOptions) error {
 			return err
 		}
 		again, err := c.lease(ctx, o.Name)
-		if errors.Is(err, ErrNotFound) {
-			return c.createLease(ctx, o)
-		}
-		if err != nil {
+		gone := errors.Is(err, ErrNotFound)
+		switch {
+		case err != nil && !gone:
 			return err
-		}
-		if again.ResourceVersion != there.ResourceVersion && again.held() {
+		case !gone && again.held() && again.ResourceVersion != there.ResourceVersion:
 			return again.heldError()
+		case o.Mark != "" && (gone || again.ResourceVersion != there.ResourceVersion):
+			return ErrStale
+		case gone:
+			return c.createLease(ctx, o)
 		}
 		there = again
 	}

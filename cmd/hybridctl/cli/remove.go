@@ -81,7 +81,7 @@ func mayTakeOut(inventory string, hosts []string) error {
 	}
 	for _, host := range hosts {
 		if _, err := file.Apply(edit.RemoveHost(host)); err != nil {
-			return fmt.Errorf("%s could not be taken out of %s: %w", host, inventory, asEditError(err))
+			return fmt.Errorf("%s could not be taken out of %s, which has to be mended first, with the host left in: %w", host, inventory, asEditError(err))
 		}
 	}
 	return file.Writable()

@@ -44,7 +44,7 @@ func TestRemove_FindsOutWhatTheInventoryCannotLose(t *testing.T) {
 		return provision.Result{Cluster: "lab"}, nil
 	}
 	r.want("remove arm-1 --yes", 0)
-	if errs[0] == nil || !strings.Contains(errs[0].Error(), "arm-1 could not be taken out of inventory.yaml") || !strings.Contains(errs[0].Error(), "jump") || errs[1] != nil {
+	if errs[0] == nil || !strings.Contains(errs[0].Error(), "arm-1 could not be taken out of inventory.yaml, which has to be mended first") || !strings.Contains(errs[0].Error(), "jump") || errs[1] != nil {
 		t.Errorf("errors %v", errs)
 	}
 }

@@ -90,6 +90,12 @@ func (a *app) scaleOut(ctx context.Context, f scaleOutFlags) error {
 	if err != nil {
 		return err
 	}
+	begun := false
+	defer func() {
+		if added && !begun {
+			fmt.Fprintf(a.Stderr, "%s has what was added: the same command goes on, hybridctl inventory rm takes it out\n", f.inventory)
+		}
+	}()
 	s, err := a.open(ctx, f.clusterFlags)
 	if err != nil {
 		return err
@@ -102,9 +108,7 @@ func (a *app) scaleOut(ctx context.Context, f scaleOutFlags) error {
 	result, err := a.Front.ScaleOut(ctx, o)
 	done()
 	s.close()
-	if added && err != nil && len(result.Changes) == 0 {
-		fmt.Fprintf(a.Stderr, "%s has what was added: the same command goes on, hybridctl inventory rm takes it out\n", f.inventory)
-	}
+	begun = err == nil || len(result.Changes) > 0
 	return a.writeResult(result, err, func(w io.Writer) error { return writeScaleOut(w, result, err == nil, a.color(w)) })
 }
 

@@ -144,4 +144,9 @@ func TestUnsetAll_NumbersAreThoseOfTheFile(t *testing.T) {
 	if err != nil || !strings.Contains(string(got), "taints: ['c=c:NoSchedule']") {
 		t.Errorf("%v\n%s", err, got)
 	}
+	text = strings.Replace(bracketed, "address: 10.0.0.3}", "address: 10.0.0.3, port: 2222}", 1)
+	got, err = Apply("i.yaml", []byte(text), UnsetAll([]string{"spec.hosts[b]", "spec.hosts[2].port"})...)
+	if err != nil || strings.Contains(string(got), "port") || strings.Contains(string(got), "name: b") {
+		t.Errorf("%v\n%s", err, got)
+	}
 }

@@ -17,10 +17,10 @@ func Unset(path string) Edit { return unset{path} }
 var number = regexp.MustCompile(`\[(\d+)\]`)
 
 // UnsetAll returns the edits that take out what all the paths name in the inventory as it is: of a list its later items first, as
-// otherwise they would have other numbers by then.
+// otherwise they would have other numbers by then, and those with numbers before those with names.
 func UnsetAll(paths []string) []Edit {
 	order := func(path string) string {
-		return number.ReplaceAllStringFunc(path, func(n string) string { return fmt.Sprintf("[%10s", n[1:]) })
+		return number.ReplaceAllStringFunc(path, func(n string) string { return fmt.Sprintf("[~%10s", n[1:]) })
 	}
 	paths = slices.Clone(paths)
 	slices.SortStableFunc(paths, func(a, b string) int { return strings.Compare(order(b), order(a)) })

@@ -171,13 +171,17 @@ func fields(n *yaml.Node) func(yield func(key, value *yaml.Node) bool) {
 		if n == nil || n.Kind != yaml.MappingNode {
 			return
 		}
-		seen := map[string]bool{}
-		visit(n, seen, yield)
+		visit(n, map[string]bool{}, map[*yaml.Node]bool{}, yield)
 	}
 }
 
-// visit hands on the fields that were not seen before: a mapping's own first, as they win over merged ones. False: yield wants no more.
-func visit(n *yaml.Node, seen map[string]bool, yield func(key, value *yaml.Node) bool) bool {
+// visit hands on the fields that were not seen before: a mapping's own first, as they win over merged ones; of mappings that merge each
+// other, each once. False: yield wants no more.
+func visit(n *yaml.Node, seen map[string]bool, been map[*yaml.Node]bool, yield func(key, value *yaml.Node) bool) bool {
+	if been[n] {
+		return true
+	}
+	been[n] = true
 	var merged []*yaml.Node
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, v := n.Content[i], behindAlias(n.Content[i+1])
@@ -194,7 +198,7 @@ func visit(n *yaml.Node, seen map[string]bool, yield func(key, value *yaml.Node)
 		}
 	}
 	for _, m := range merged {
-		if m = behindAlias(m); m != nil && m.Kind == yaml.MappingNode && !visit(m, seen, yield) {
+		if m = behindAlias(m); m != nil && m.Kind == yaml.MappingNode && !visit(m, seen, been, yield) {
 			return false
 		}
 	}

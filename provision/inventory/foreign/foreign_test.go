@@ -88,6 +88,7 @@ func FuzzRead(f *testing.F) {
 		f.Add(data)
 	}
 	f.Add([]byte("a: &a {children: {b: *a, c: *a}}"))
+	f.Add([]byte("a: &a {<<: [*a, *a], hosts: {b: *a}}"))
 	f.Add([]byte("[kube_control_plane]\nn[1:3:2]:22 a=[1 b={"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		d, err := Read("F", data)
@@ -95,7 +96,7 @@ func FuzzRead(f *testing.F) {
 			t.Error("no hosts and no error")
 		}
 		for _, l := range d.Left {
-			if l.Line < 1 || l.What == "" || l.Why == "" {
+			if l.Line < 0 || l.What == "" || l.Why == "" {
 				t.Errorf("%+v", l)
 			}
 		}
