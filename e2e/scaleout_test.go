@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"bufio"
 	"math/rand/v2"
 	"os/exec"
 	"strings"
@@ -205,21 +206,33 @@ func TestScaleOut_KilledAtTenRandomMoments(t *testing.T) {
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	args := []string{"exec", "bin/hybridctl", "scale-out", "-f", c.inventory, "--add", "arm-1=10.99.0.21", "--yes", "--conformance=off", "--break-lock"}
-	for i := range 10 {
+	// The step that a run is killed in, a random while after it has begun; a run that is done before was not in time.
+	for i, step := range []string{"facts", "facts", "os", "images", "images", "join", "join", "join", "node", "node"} {
 		run := exec.Command("e2e/lab/lab", args...)
 		run.Dir = root
-		var errs strings.Builder
-		run.Stderr = &errs
+		pipe, err := run.StderrPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := run.Start(); err != nil {
 			t.Fatal(err)
 		}
-		after := time.Duration(2000+random.IntN(28000)) * time.Millisecond
-		timer := time.AfterFunc(after, func() { _ = run.Process.Kill() })
+		after := time.Duration(random.IntN(20000)) * time.Millisecond
+		var said []string
+		var timer *time.Timer
+		for sc := bufio.NewScanner(pipe); sc.Scan(); {
+			said = append(said, sc.Text())
+			if timer == nil && strings.Contains(sc.Text(), " arm-1 "+step+"  ") {
+				timer = time.AfterFunc(after, func() { _ = run.Process.Kill() })
+			}
+		}
 		_ = run.Wait() // killed, or done: what it says of either is looked at
-		timer.Stop()
-		t.Logf("kill %d after %s: exit %d, %s", i+1, after, run.ProcessState.ExitCode(), tail(errs.String(), 1))
+		if timer != nil {
+			timer.Stop()
+		}
+		t.Logf("kill %d, %s after %s began: exit %d, %s", i+1, after, step, run.ProcessState.ExitCode(), tail(strings.Join(said, "\n"), 1))
 		if run.ProcessState.Exited() && run.ProcessState.ExitCode() != 0 {
-			t.Fatalf("it ended before it was killed\n%s", tail(errs.String(), 40))
+			t.Fatalf("it ended before it was killed\n%s", tail(strings.Join(said, "\n"), 40))
 		}
 	}
 	c.hybridctl(0, "scale-out", "--yes", "--conformance=off", "--break-lock")

@@ -13,6 +13,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -53,6 +54,7 @@ type fakeAPI struct {
 	nodeImages      map[string][][]string
 	refuse          map[string]error // why a node cannot be labelled
 	snapshots       []int            // how many nodes there were when the pods were listed
+	attached        []string         // volumes of the node that is drained; one goes at each look
 	late            map[string]int   // how often a node is not found before its kubelet has registered it
 }
 
@@ -133,6 +135,16 @@ func (a *fakeAPI) Drain(ctx context.Context, pods []kube.DrainPod, _ func([]kube
 	}
 	a.log(what)
 	return nil
+}
+
+func (a *fakeAPI) Attached(_ context.Context, node string) ([]string, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.attached
+	if len(now) > 0 {
+		a.attached = now[1:]
+	}
+	return now, nil
 }
 
 func (a *fakeAPI) rename(node, name string) {
@@ -264,7 +276,9 @@ func (a *fakeAPI) Delete(_ context.Context, manifest []byte) ([]kube.ObjectChang
 	return []kube.ObjectChange{{Kind: "CSIDriver", Name: "rbd.csi.ceph.com", Action: report.Deleted}}, nil
 }
 
-func (a *fakeAPI) Volumes(context.Context, []string) ([]kube.Volume, error) { return a.volumes, nil }
+func (a *fakeAPI) Volumes(_ context.Context, drivers []string) ([]kube.Volume, error) {
+	return slices.DeleteFunc(slices.Clone(a.volumes), func(v kube.Volume) bool { return v.Driver != "" && !slices.Contains(drivers, v.Driver) }), nil
+}
 
 func (a *fakeAPI) HasKind(context.Context, string, string) (bool, error) { return false, nil }
 

@@ -376,7 +376,7 @@ func (s *session) removeOne(ctx context.Context, store *stack.Store, l leaver, o
 		if err := do("cordon", report.Configured, func(ctx context.Context) error { return s.api.Cordon(ctx, name) }); err != nil {
 			return err
 		}
-		if err := do("drain", report.Configured, func(ctx context.Context) error { return s.drain(ctx, l, o.Timeout) }); err != nil {
+		if err := do("drain", report.Configured, func(ctx context.Context) error { return s.drain(ctx, l, o) }); err != nil {
 			return err
 		}
 	}
@@ -407,8 +407,10 @@ func (s *session) removeOne(ctx context.Context, store *stack.Store, l leaver, o
 	return do("inventory", report.Deleted, func(context.Context) error { return o.TakeOut(name) })
 }
 
-// drain evicts the host's pods, those included that came between the survey and the cordon.
-func (s *session) drain(ctx context.Context, l leaver, limit time.Duration) error {
+// drain evicts the host's pods, those included that came between the survey and the cordon, and waits until the volumes that they had have
+// left the node: what goes with the kubelet while it is attached cannot be attached elsewhere.
+func (s *session) drain(ctx context.Context, l leaver, o RemoveOptions) error {
+	limit := o.Timeout
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	pods, err := s.api.DrainPods(ctx, l.host.Name)
@@ -426,7 +428,38 @@ func (s *session) drain(ctx context.Context, l leaver, limit time.Duration) erro
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("not done after %s (--timeout): %w; the node stays cordoned", limit, err)
 	}
-	return err
+	if err != nil || !l.node.Ready { // a node that is away lets nothing go
+		return err
+	}
+	return s.detached(ctx, l.host.Name, o)
+}
+
+// detachPause is between two looks at what is attached.
+const detachPause = 2 * time.Second
+
+func (s *session) detached(ctx context.Context, node string, o RemoveOptions) error {
+	said := ""
+	for {
+		volumes, err := s.api.Attached(ctx, node)
+		if err != nil || len(volumes) == 0 {
+			return err
+		}
+		if now := some(volumes); now != said {
+			said = now
+			s.event(report.Event{Kind: report.Progress, Host: node, Step: "drain", Message: "still attached: " + now})
+		}
+		select {
+		case <-ctx.Done():
+			if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return ctx.Err()
+			}
+			if o.Force {
+				return nil
+			}
+			return fmt.Errorf("not done after %s (--timeout): volumes are still attached to %s: %s; another node could not have them for long; the node stays cordoned, and --force goes on all the same", o.Timeout, node, some(volumes))
+		case <-time.After(detachPause):
+		}
+	}
 }
 
 // stopped tells whether the user has asked to end.

@@ -240,6 +240,23 @@ func TestRemove_HostsBehindOthersGoFirst(t *testing.T) {
 	}
 }
 
+func TestRemove_WaitsForVolumesToLeaveTheNode(t *testing.T) {
+	s := standing(t, 2)
+	s.api.attached = []string{"pvc-1"}
+	said := ""
+	_, err := s.remove("host-2", func(o *RemoveOptions) {
+		o.Timeout = 10 * time.Millisecond
+		o.Progress = sinkFunc(func(e report.Event) { said += e.Message })
+	})
+	if !errors.Is(err, ErrPartial) || !strings.Contains(said, "still attached: pvc-1") || slices.Contains(s.api.done, "delete host-2") {
+		t.Errorf("error %v, said %q, done %q", err, said, s.api.done)
+	}
+	s.api.attached = []string{"pvc-1"}
+	if _, err := s.remove("host-2", nil); err != nil || !slices.Contains(s.api.done, "delete host-2") {
+		t.Errorf("error %v, done %q", err, s.api.done)
+	}
+}
+
 func TestRemove_NextGoesOnWithWhatIsLeft(t *testing.T) {
 	s := standing(t, 3)
 	s.api.evictable = map[string][]kube.DrainPod{"host-3": {{Namespace: "a", Name: "p", LocalData: []string{"scratch"}}}}

@@ -272,8 +272,8 @@ var ErrVolumes = errors.New("there are volumes in Ceph")
 // mayOrphan refuses to take a cluster away whose volumes in Ceph would be forgotten. A cluster that was never initialised has none.
 func (s *session) mayOrphan(ctx context.Context, force bool) error {
 	storage := s.Cluster.Spec.Storage
-	if force || len(storage.Ceph) == 0 || s.notBegun() {
-		return nil
+	if force || s.notBegun() || len(storage.Ceph) == 0 && s.lockMark == "" {
+		return nil // of a cluster without Ceph, only an API server that answers is asked: storage may have been taken out of the inventory by hand
 	}
 	err := s.loadKubeconfig(ctx)
 	if err == nil && s.api == nil {
@@ -316,6 +316,9 @@ func whereIn(s inventory.Storage) string {
 		if c.CephFS.Wanted() {
 			out = append(out, "the file system "+c.CephFS.FSName)
 		}
+	}
+	if len(out) == 0 {
+		return "Ceph"
 	}
 	return strings.Join(out, " or ")
 }

@@ -326,6 +326,49 @@ func TestUp_ClusterIDOfAVolumeStays(t *testing.T) {
 	mustUp(t, s)
 }
 
+// What the driver could not find any more must not be taken from it: it would take the deletion of such a volume for done.
+func TestUp_VolumesStayWithinReachOfTheDriver(t *testing.T) {
+	for name, test := range map[string]struct {
+		volume kube.Volume
+		change func(c *inventory.Ceph)
+		want   string
+	}{
+		"another group": {kube.Volume{Driver: render.CephFS.DriverName(), Attributes: map[string]string{"clusterID": simFSID, "subvolumePath": "/volumes/csi/csi-vol-1/x"}},
+			func(c *inventory.Ceph) { c.CephFS.SubvolumeGroup = "csi2" }, "outside of the subvolume group csi2"},
+		"another protocol": {kube.Volume{Driver: render.CephFS.DriverName(), Attributes: map[string]string{"clusterID": simFSID, "kernelMountOptions": "ms_mode=prefer-crc"}},
+			func(c *inventory.Ceph) { c.CephFS.SubvolumeGroup = "csi2" }, "ms_mode=prefer-crc"},
+		"a driver that is no more": {kube.Volume{Driver: render.RBD.DriverName(), Attributes: map[string]string{"clusterID": simFSID}},
+			func(c *inventory.Ceph) { c.RBD, c.ClusterID = inventory.CephRBD{}, "renamed" }, "of the cluster ID " + simFSID},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSim(t, 1, remotetest.Options{}).withCeph()
+			mustUp(t, s)
+			was := s.api.csi
+			test.volume.Name, test.volume.Claim = "pvc-1", "default/db"
+			s.api.volumes = []kube.Volume{test.volume}
+			test.change(&s.c.Spec.Storage.Ceph[0])
+			r, err := s.up()
+			told := false
+			for _, c := range r.Changes {
+				told = told || strings.Contains(c.Error, test.want)
+			}
+			if !errors.Is(err, ErrPartial) || !told || s.api.csi != was {
+				t.Errorf("error %v, %+v, applied %v", err, r.Changes, s.api.csi != was)
+			}
+		})
+	}
+}
+
+func TestDestroy_AsksForVolumesAlsoWhenTheInventoryHasNoStorageAnyMore(t *testing.T) {
+	s := newSim(t, 1, remotetest.Options{}).withCeph()
+	mustUp(t, s)
+	s.c.Spec.Storage = inventory.Storage{}
+	s.api.volumes = []kube.Volume{{Name: "pvc-1", Class: "ceph-rbd", Claim: "default/db"}}
+	if _, err := Destroy(context.Background(), DestroyOptions{Options: s.options()}); !errors.Is(err, ErrVolumes) {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestDestroy_KeepsVolumesUnlessForced(t *testing.T) {
 	s := newSim(t, 2, remotetest.Options{}).withCeph()
 	destroy := func(force bool) error {

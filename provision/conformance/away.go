@@ -8,6 +8,9 @@ import (
 	"time"
 )
 
+// wentAway is what a reason says of a node that a run has lost.
+const wentAway = "went away during the run"
+
 // attendance knows which nodes are away: for so long not Ready that nothing on them is waited for any more. A dead node says nothing, and its
 // pods stay what they were.
 type attendance struct {
@@ -44,7 +47,7 @@ func (a *attendance) see(name string, ready bool, now time.Time, patience time.D
 		a.since[name] = now
 	}
 	if gone := now.Sub(a.since[name]); gone >= patience {
-		leave(fmt.Errorf("node %s went away during the run: it has not been Ready for %s", name, gone.Round(time.Second)))
+		leave(fmt.Errorf("node %s "+wentAway+": it has not been Ready for %s", name, gone.Round(time.Second)))
 	}
 }
 

@@ -84,10 +84,37 @@ func Clean(ctx context.Context, api API, machines map[string]Machine, runID stri
 func cleanCluster(ctx context.Context, api API, namespace string) error {
 	ctx, cancel := context.WithTimeout(ctx, cleanFor)
 	defer cancel()
+	before := releaseRetained(ctx, api, namespace)
 	if err := api.DeleteNamespace(ctx, namespace); err != nil {
+		return errors.Join(before, err)
+	}
+	after := releaseRetained(ctx, api, namespace) // of claims that were bound meanwhile
+	return errors.Join(before, after, api.WaitNoVolumes(ctx, namespace, "", kube.WaitOptions{}))
+}
+
+// releaseRetained has the volumes of a run deleted with their claims, whatever their class says.
+func releaseRetained(ctx context.Context, api API, namespace string) error {
+	all, err := api.Volumes(ctx, []string{RBD.csiName(), CephFS.csiName()})
+	if err != nil {
 		return err
 	}
-	return api.WaitNoVolumes(ctx, namespace, "", kube.WaitOptions{})
+	for _, pv := range all {
+		if !pv.Retained || !strings.HasPrefix(pv.Claim, namespace+"/") {
+			continue
+		}
+		if err := release(ctx, api, pv); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func release(ctx context.Context, api API, pv kube.Volume) error {
+	_, err := api.Apply(ctx, manifests(object{
+		"apiVersion": "v1", "kind": "PersistentVolume", "metadata": object{"name": pv.Name},
+		"spec": object{"persistentVolumeReclaimPolicy": "Delete"},
+	}), kube.ApplyOptions{Force: true})
+	return err
 }
 
 // ownRef and foreignRef name the images of one run. The registry does not exist: they are never pulled.

@@ -88,9 +88,14 @@ func diagnose(c report.CellResult, all []report.CellResult, evidence string) (ca
 	if c.Check == "S9" {
 		known = cephSymptoms
 	}
-	for _, s := range known {
-		if s.shows(c, all, evidence) {
-			return s.cause, s.hint
+	if strings.Contains(c.Reason, wentAway) {
+		return "", "" // that is the cause
+	}
+	for _, said := range []string{"", evidence} { // what the cell says itself comes before what else was going on there
+		for _, s := range known {
+			if s.shows(c, all, said) {
+				return s.cause, s.hint
+			}
 		}
 	}
 	return "", ""

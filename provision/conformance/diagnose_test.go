@@ -62,6 +62,9 @@ func TestDiagnose(t *testing.T) {
 		{"not kube-proxy, when pods do not reach each other", result("S6", "tcp/clusterIP", "a", "b", fail, "connection refused"), podIPs("/"), "", ""},
 		{"firewall", result("S7", "tcp/nodePort/local-backend", "", "a", fail, "no answer in time"), nil, "", "throws the packets away"},
 		{"refused is no firewall", result("S7", "tcp/nodePort/local-backend", "", "a", fail, "connection refused"), nil, "", ""},
+		{"what the cell says comes before what the host logged", result("S9", "ceph-rbd/x", "", "a", fail, "pool not found"), nil, "libceph: mauth authentication failed: -13", "the pool is not there"},
+		{"what the host logged", result("S9", "ceph-rbd/x", "", "a", fail, "not Ready"), nil, "libceph: mauth authentication failed: -13", "refuses the user"},
+		{"a node that is gone is the cause", result("S9", "ceph-rbd/x", "", "a", fail, "node a went away during the run: it has not been Ready for 2m0s"), nil, "socket closed", ""},
 		{"unknown", result("S8", "pod-writes-host-reads", "", "a", fail, "the host has another text"), nil, "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

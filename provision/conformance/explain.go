@@ -129,8 +129,13 @@ func (r *run) clusterEvidence(ctx context.Context, node string) []byte {
 	return b.Bytes()
 }
 
-// driverContainer is what ceph-csi's own container is called in its pods.
-const driverContainer = "driver"
+// driverContainer is what ceph-csi's own container is called in its pods, whose names have the driver's.
+func driverContainer(pod string) string {
+	if strings.Contains(pod, "cephfs") {
+		return "csi-cephfsplugin"
+	}
+	return "csi-rbdplugin"
+}
 
 // driverEvidence is what ceph-csi's pods on a node log, and the provisioners, wherever they are.
 func (r *run) driverEvidence(ctx context.Context, node string, b *bytes.Buffer) {
@@ -147,7 +152,7 @@ func (r *run) driverEvidence(ctx context.Context, node string, b *bytes.Buffer) 
 			continue
 		}
 		fmt.Fprintf(b, "== pod %s/%s on %s restarts %d ready %v %s\n", p.Namespace, p.Name, p.Node, p.Restarts, p.Ready, p.Problem)
-		log, err := r.API.PodLog(ctx, p.Namespace, p.Name, driverContainer, 16<<10)
+		log, err := r.API.PodLog(ctx, p.Namespace, p.Name, driverContainer(p.Name), 16<<10)
 		if err != nil {
 			fmt.Fprintf(b, "   log: %v\n", err)
 			continue

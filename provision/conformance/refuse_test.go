@@ -206,6 +206,8 @@ func TestClean_ASlowNamespaceLeavesTheHostsTheirTime(t *testing.T) {
 
 type stuckNamespace struct{ API }
 
+func (stuckNamespace) Volumes(context.Context, []string) ([]kube.Volume, error) { return nil, nil }
+
 func (stuckNamespace) DeleteNamespace(ctx context.Context, _ string) error {
 	<-ctx.Done()
 	return ctx.Err()

@@ -147,11 +147,7 @@ func (v *volume) letGo(ctx context.Context) error {
 	}
 	for _, pv := range all {
 		if pv.Claim == v.r.objects.namespace+"/"+v.claim && pv.Retained {
-			_, err := v.r.API.Apply(ctx, manifests(object{
-				"apiVersion": "v1", "kind": "PersistentVolume", "metadata": object{"name": pv.Name},
-				"spec": object{"persistentVolumeReclaimPolicy": "Delete"},
-			}), kube.ApplyOptions{Force: true})
-			return err
+			return release(ctx, v.r.API, pv)
 		}
 	}
 	return nil
@@ -326,7 +322,7 @@ func (r *run) tryShared(ctx context.Context, c Cell) outcome {
 			return failed("%v", err)
 		}
 		for i, u := range users {
-			got, err := u.ask(ctx, probe.Order{Op: probe.OpRead, Path: v.file()})
+			got, err := u.ask(ctx, probe.Order{Op: probe.OpRead, Path: v.file(), TimeoutMillis: int(fillTime.Milliseconds())})
 			if err != nil {
 				return failed("read on %s: %v", nodes[i], err)
 			}
@@ -367,7 +363,7 @@ func (r *run) tryGrows(ctx context.Context, c Cell) outcome {
 			return failed("%v", err)
 		}
 		space := func() (int64, error) {
-			got, err := u.ask(ctx, probe.Order{Op: probe.OpSpace, Path: volumeDir})
+			got, err := u.ask(ctx, probe.Order{Op: probe.OpSpace, Path: volumeDir, TimeoutMillis: int(fillTime.Milliseconds())})
 			return got.Bytes, err
 		}
 		before, err := space()

@@ -42,6 +42,20 @@ func TestRun_Volumes(t *testing.T) {
 	}
 }
 
+// A class that retains keeps what no pod ever had: the run takes it away all the same.
+func TestRun_VolumesThatNobodyGotAreTakenAway(t *testing.T) {
+	c := newFake(t, amd64, arm64)
+	c.disks.keeps = true
+	c.node("arm-1").stuck = true
+	d := volumesRun(t, c)
+	if d.Verdict() == report.Passed {
+		t.Error("a node on which no pod starts passed")
+	}
+	if len(c.disks.claims) > 0 {
+		t.Errorf("%d volumes are left in Ceph", len(c.disks.claims))
+	}
+}
+
 // Every assertion can fail: what is wrong turns the cells red that are about it, and leaves the others.
 func TestRun_VolumesThatAreNotWhatTheySay(t *testing.T) {
 	has := func(words ...string) func(name string) bool {

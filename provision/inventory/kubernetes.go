@@ -38,6 +38,7 @@ var (
 		"node-ip":                    "the host's nodeIP decides it",
 		"node-labels":                "the host's labels decide it",
 		"register-with-taints":       "the host's taints decide it",
+		"root-dir":                   "it is /var/lib/kubelet, which remove and destroy clear; mount a disk there",
 	}
 	ownedKubelet = map[string]string{
 		"apiVersion":               "hybridctl writes it",

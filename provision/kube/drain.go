@@ -58,6 +58,9 @@ func (c *Client) DrainPods(ctx context.Context, node string) ([]DrainPod, error)
 	return out, err
 }
 
+// cephCSI is the name that ceph-csi's pods have as a label, Kubernetes' recommended one.
+const cephCSI = "ceph-csi"
+
 func drainPodOf(p *corev1.Pod) (DrainPod, bool) {
 	owner := metav1.GetControllerOf(p)
 	_, static := p.Annotations[corev1.MirrorPodAnnotationKey]
@@ -67,7 +70,7 @@ func drainPodOf(p *corev1.Pod) (DrainPod, bool) {
 	}
 	out := DrainPod{Namespace: p.Namespace, Name: p.Name, UID: string(p.UID), Unmanaged: owner == nil}
 	for _, v := range p.Spec.Volumes {
-		if v.EmptyDir != nil {
+		if v.EmptyDir != nil && p.Labels["app.kubernetes.io/name"] != cephCSI { // its sockets, and keys that it is given anew
 			out.LocalData = append(out.LocalData, v.Name)
 		}
 	}

@@ -47,6 +47,11 @@ func TestDrain(t *testing.T) {
 		p.Spec.Volumes = []corev1.Volume{{Name: "scratch", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
 	})
 	podOn(t, c, ns, "elsewhere", node+"-x", nil)
+	podOn(t, c, ns, "provisioner", node, func(p *corev1.Pod) {
+		ownedBy("ReplicaSet")(p)
+		p.Labels = map[string]string{"app.kubernetes.io/name": "ceph-csi"}
+		p.Spec.Volumes = []corev1.Volume{{Name: "socket", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
+	})
 	pods, err := c.DrainPods(ctx, node)
 	if err != nil {
 		t.Fatal(err)
@@ -61,7 +66,7 @@ func TestDrain(t *testing.T) {
 			t.Errorf("%q is not in\n%s", want, text)
 		}
 	}
-	if len(pods) != 3 {
+	if len(pods) != 4 || strings.Contains(text, "socket") {
 		t.Errorf("found\n%s", text)
 	}
 

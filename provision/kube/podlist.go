@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"slices"
@@ -134,19 +135,28 @@ func (c *Client) Events(ctx context.Context, namespace string) ([]Event, error) 
 	return events, err
 }
 
-// PodLog returns the end of what a container wrote, at most limit bytes.
+// maxLog bounds what is read of a log, whose lines may be of any length.
+const maxLog = 4 << 20
+
+// PodLog returns the end of what a container wrote: whole lines, at most limit bytes.
 func (c *Client) PodLog(ctx context.Context, namespace, pod, container string, limit int64) ([]byte, error) {
 	var log []byte
 	err := c.do(ctx, "read the log of pod "+namespace+"/"+pod, func(ctx context.Context) error {
 		lines := int64(200)
-		r, err := c.core.Pods(namespace).GetLogs(pod, &corev1.PodLogOptions{Container: container, TailLines: &lines, LimitBytes: &limit}).Stream(ctx)
+		r, err := c.core.Pods(namespace).GetLogs(pod, &corev1.PodLogOptions{Container: container, TailLines: &lines}).Stream(ctx)
 		if err != nil {
 			return err
 		}
 		defer r.Close()
-		log, err = io.ReadAll(r)
+		log, err = io.ReadAll(io.LimitReader(r, maxLog))
 		return err
 	})
+	if over := int64(len(log)) - limit; over > 0 { // the server's own limit would take away the end
+		log = log[over:]
+		if i := bytes.IndexByte(log, '\n'); i >= 0 {
+			log = log[i+1:]
+		}
+	}
 	return log, err
 }
 

@@ -60,6 +60,27 @@ func volumeOf(v *corev1.PersistentVolume) Volume {
 	return out
 }
 
+// Attached lists the PersistentVolumes that are attached to a node, sorted by name. They are until its kubelet has unmounted them and the
+// driver has let the node go.
+func (c *Client) Attached(ctx context.Context, node string) ([]string, error) {
+	var out []string
+	err := c.do(ctx, "list the volume attachments", func(ctx context.Context) error {
+		list, err := c.storage.VolumeAttachments().List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		out = nil
+		for _, a := range list.Items {
+			if pv := a.Spec.Source.PersistentVolumeName; a.Spec.NodeName == node && pv != nil {
+				out = append(out, *pv)
+			}
+		}
+		return nil
+	})
+	slices.Sort(out)
+	return out, err
+}
+
 // WaitCSINodes returns when every one of the nodes lists every one of the CSI drivers: from then on its kubelet can mount their volumes.
 func (c *Client) WaitCSINodes(ctx context.Context, nodes, drivers []string, o WaitOptions) error {
 	return c.await(ctx, "CSI drivers", o, func(stores []*viewStore) check {

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -81,6 +82,21 @@ func TestVolumes(t *testing.T) {
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
+	}
+}
+
+func TestAttached(t *testing.T) {
+	c, ctx, name := sharedClient(t), testContext(t), fresh("attached")
+	for volume, node := range map[string]string{name + "-b": name, name + "-a": name, name + "-c": name + "-x"} {
+		a := &storagev1.VolumeAttachment{ObjectMeta: metav1.ObjectMeta{Name: volume}, Spec: storagev1.VolumeAttachmentSpec{
+			Attacher: "driver.example", NodeName: node, Source: storagev1.VolumeAttachmentSource{PersistentVolumeName: &volume}}}
+		if _, err := c.storage.VolumeAttachments().Create(ctx, a, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := c.Attached(ctx, name)
+	if want := []string{name + "-a", name + "-b"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v, %q, want %q", err, got, want)
 	}
 }
 

@@ -21,6 +21,8 @@ type CSIInputs struct {
 	ClusterIDs    []string `json:"clusterIDs"`    // that volumes may be of
 	ObjectsDigest string   `json:"objectsDigest"` // of the objects, with a keyed hash in each key's place
 	Manifest      []byte   `json:"-"`             // holds the keys
+
+	Clusters []render.CephCluster `json:"-"` // what the driver is told of them; the digest of the objects has it
 }
 
 // csiStep plans ceph-csi; false when the inventory has no storage, or the bundle no images for it.
@@ -31,6 +33,7 @@ func (b *builder) csiStep(others []Step) (Step, bool) {
 	}
 	hashed, _ := b.ceph(func(u inventory.CephUser) string { return keyedHash(u, b.in.CephKeys[u.ID]) })
 	in := CSIInputs{Namespace: data.Namespace, Manifest: render.CephManifest(data), ObjectsDigest: Digest(render.CephManifest(hashed))}
+	in.Clusters = data.Clusters
 	for _, c := range data.Clusters {
 		in.ClusterIDs = append(in.ClusterIDs, c.ClusterID)
 	}

@@ -4,14 +4,16 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/render"
 )
 
-// applyCSI applies ceph-csi's objects. The driver reads monitors and keys at every call, so that changed ones need no restart, and no
-// volume that is mounted feels them.
+// applyCSI applies ceph-csi's objects. The driver reads monitors and keys at every call, so that changed ones need no restart. A volume that
+// is mounted keeps what it was mounted with.
 func (x *Steps) applyCSI(ctx context.Context, s plan.Step, _ *host.Host) (string, error) {
 	in, ok := s.Inputs.(plan.CSIInputs)
 	if !ok {
@@ -21,7 +23,7 @@ func (x *Steps) applyCSI(ctx context.Context, s plan.Step, _ *host.Host) (string
 	if err != nil {
 		return "", err
 	}
-	if err := keepsClusterIDs(ctx, api, in); err != nil {
+	if err := keepsVolumes(ctx, api, in); err != nil {
 		return "", err
 	}
 	changes, err := api.Apply(ctx, in.Manifest, kube.ApplyOptions{Force: true})
@@ -31,16 +33,33 @@ func (x *Steps) applyCSI(ctx context.Context, s plan.Step, _ *host.Host) (string
 	return fmt.Sprintf("ceph-csi: %d of %d objects changed", changed(changes), len(changes)), nil
 }
 
-// keepsClusterIDs refuses to take away the cluster ID that a volume has in its name: nothing could mount or delete it any more.
-func keepsClusterIDs(ctx context.Context, api API, in plan.CSIInputs) error {
-	volumes, err := api.Volumes(ctx, in.Drivers)
+// keepsVolumes refuses what would take volumes from the driver: a cluster ID that they have in their names, the group of subvolumes where it
+// looks for them, a protocol that they were made for. A driver that does not find a volume takes its deletion for done.
+func keepsVolumes(ctx context.Context, api API, in plan.CSIInputs) error {
+	volumes, err := api.Volumes(ctx, []string{render.RBD.DriverName(), render.CephFS.DriverName()})
 	if err != nil {
 		return err
 	}
 	for _, v := range volumes {
-		if id := v.Attributes["clusterID"]; id != "" && !slices.Contains(in.ClusterIDs, id) {
+		id := v.Attributes["clusterID"]
+		i := slices.IndexFunc(in.Clusters, func(c render.CephCluster) bool { return c.ClusterID == id })
+		switch {
+		case id == "":
+			continue
+		case i < 0:
 			return fmt.Errorf("the volume %s (%s) is of the cluster ID %s, which the inventory has no more: write clusterID: %[3]s at its Ceph cluster in spec.storage.ceph, or delete such volumes first",
 				v.Name, v.Claim, id)
+		case v.Driver != render.CephFS.DriverName():
+			continue
+		}
+		c := in.Clusters[i]
+		if path := v.Attributes["subvolumePath"]; path != "" && c.SubvolumeGroup != "" && !strings.HasPrefix(path, "/volumes/"+c.SubvolumeGroup+"/") {
+			return fmt.Errorf("the volume %s (%s) is %s in Ceph, outside of the subvolume group %s that the inventory names now: the driver would not find it any more; set subvolumeGroup back, or delete such volumes first",
+				v.Name, v.Claim, path, c.SubvolumeGroup)
+		}
+		if had := v.Attributes["kernelMountOptions"]; strings.Contains(had, "ms_mode=") && !strings.Contains(c.KernelMountOptions, "ms_mode=") {
+			return fmt.Errorf("the volume %s (%s) is mounted with %s, which the legacy protocol of the inventory's monitors does not know: leave port and msMode as they were, or delete such volumes first",
+				v.Name, v.Claim, had)
 		}
 	}
 	return nil

@@ -22,9 +22,15 @@ fi
 # the kubelet's control groups; systemd forgets these slices when they stop
 systemctl stop 'kubepods*.slice' 2>/dev/null
 
+# block devices of Ceph that are mounted for pods, or given to them as devices: a mapping that stayed would keep every other host off the image
+mapped=$(awk '$5 ~ "^/var/lib/kubelet/" { n = split($0, f, " - "); split(f[n], s, " "); if (s[2] ~ "^/dev/rbd[0-9]+$") print s[2]; else if ($4 ~ "^/rbd[0-9]+$") print "/dev" $4 }' /proc/self/mountinfo | sort -u)
+
 # mounts below the kubelet's directory, the deepest first
 awk '{print $2}' /proc/mounts | grep -E '^/(var/lib/kubelet|run/netns/cni-|var/run/netns/cni-)' | sort -r | while read -r m; do
 	umount "$m" 2>/dev/null || umount -l "$m" 2>/dev/null
+done
+for m in $mapped; do
+	echo "${m#/dev/rbd}" >/sys/bus/rbd/remove_single_major 2>/dev/null || say "$m is still mapped to an image of Ceph: find out who has it open, or start the host anew"
 done
 rm -f /run/netns/cni-* 2>/dev/null
 
