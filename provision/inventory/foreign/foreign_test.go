@@ -116,6 +116,8 @@ func TestRead_NothingIsLostInSilence(t *testing.T) {
 			func(c inventory.Cluster) bool {
 				return c.Spec.Hosts[0].Address == "10.0.0.1" && c.Spec.SSH.User == "root" && c.Spec.SSH.Port == 2222
 			}},
+		"one merge key": {strings.Replace(k0s, "spec:", "x: &x {user: root}\nspec:", 1) + "{<<: *x, address: 10.0.0.1}\n", "k.yaml:2: x: has no counterpart",
+			func(c inventory.Cluster) bool { return c.Spec.SSH.User == "root" }},
 		"a relative key file": {k0s + "{address: 10.0.0.1, keyPath: keys/id}\n", "k.yaml: the key file keys/id: is looked for in the folder of the new inventory",
 			func(c inventory.Cluster) bool { return len(c.Spec.Hosts) == 1 }},
 		"no version, no address": {k0s + "{address: 10.0.0.1, keyPath: ''}\n  k0s: {version: , config: {spec: {api: {externalAddress: ''}}}}\n", "k.yaml:7: spec.k0s.version: has no counterpart",
