@@ -54,6 +54,7 @@ type fakeAPI struct {
 	nodeImages      map[string][][]string
 	refuse          map[string]error // why a node cannot be labelled
 	snapshots       []int            // how many nodes there were when the pods were listed
+	silent          bool             // it does not say what is attached
 	attached        []string         // volumes of the node that is drained; one goes at each look
 	late            map[string]int   // how often a node is not found before its kubelet has registered it
 }
@@ -137,7 +138,11 @@ func (a *fakeAPI) Drain(ctx context.Context, pods []kube.DrainPod, _ func([]kube
 	return nil
 }
 
-func (a *fakeAPI) Attached(_ context.Context, node string) ([]string, error) {
+func (a *fakeAPI) Attached(ctx context.Context, node string) ([]string, error) {
+	if a.silent {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := a.attached

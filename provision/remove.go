@@ -437,16 +437,19 @@ func (s *session) drain(ctx context.Context, l leaver, o RemoveOptions) error {
 // detachPause is between two looks at what is attached.
 const detachPause = 2 * time.Second
 
+// detached waits until no volume is attached to the node. With --force it does so for as long as the drain may take, and goes on.
 func (s *session) detached(ctx context.Context, node string, o RemoveOptions) error {
-	said := ""
+	var volumes []string // as they were seen last
 	for {
-		volumes, err := s.api.Attached(ctx, node)
-		if err != nil || len(volumes) == 0 {
+		now, err := s.api.Attached(ctx, node)
+		switch {
+		case err == nil && len(now) == 0:
+			return nil
+		case err == nil && !slices.Equal(now, volumes):
+			volumes = now
+			s.event(report.Event{Kind: report.Progress, Host: node, Step: "drain", Message: "still attached: " + some(now)})
+		case err != nil && ctx.Err() == nil:
 			return err
-		}
-		if now := some(volumes); now != said {
-			said = now
-			s.event(report.Event{Kind: report.Progress, Host: node, Step: "drain", Message: "still attached: " + now})
 		}
 		select {
 		case <-ctx.Done():
@@ -456,7 +459,7 @@ func (s *session) detached(ctx context.Context, node string, o RemoveOptions) er
 			if o.Force {
 				return nil
 			}
-			return fmt.Errorf("not done after %s (--timeout): volumes are still attached to %s: %s; another node could not have them for long; the node stays cordoned, and --force goes on all the same", o.Timeout, node, some(volumes))
+			return fmt.Errorf("not done after %s (--timeout): volumes are still attached to %s: %s; another node could not have them for long; the node stays cordoned, and --force goes on all the same", o.Timeout, node, cmp.Or(some(volumes), "the API server does not say which"))
 		case <-time.After(detachPause):
 		}
 	}

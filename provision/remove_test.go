@@ -251,8 +251,23 @@ func TestRemove_WaitsForVolumesToLeaveTheNode(t *testing.T) {
 	if !errors.Is(err, ErrPartial) || !strings.Contains(said, "still attached: pvc-1") || slices.Contains(s.api.done, "delete host-2") {
 		t.Errorf("error %v, said %q, done %q", err, said, s.api.done)
 	}
+	s.api.silent = true
+	r, err := s.remove("host-2", func(o *RemoveOptions) { o.Timeout = 10 * time.Millisecond })
+	if !errors.Is(err, ErrPartial) || !strings.Contains(r.Hosts[0].Error, "(--timeout)") || !strings.Contains(r.Hosts[0].Error, "--force") {
+		t.Errorf("the time is over while it is asked: error %v, %+v", err, r.Hosts)
+	}
+	s.api.silent = false
 	s.api.attached = []string{"pvc-1"}
 	if _, err := s.remove("host-2", nil); err != nil || !slices.Contains(s.api.done, "delete host-2") {
+		t.Errorf("error %v, done %q", err, s.api.done)
+	}
+}
+
+func TestRemove_ForcedDoesNotInsistOnVolumes(t *testing.T) {
+	s := standing(t, 2)
+	s.api.silent = true
+	_, err := s.remove("host-2", func(o *RemoveOptions) { o.Timeout, o.Force = 10*time.Millisecond, true })
+	if err != nil || !slices.Contains(s.api.done, "delete host-2") {
 		t.Errorf("error %v, done %q", err, s.api.done)
 	}
 }
