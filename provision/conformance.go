@@ -37,6 +37,7 @@ type ConformanceOptions struct {
 	KeepOnFailure bool
 	Tool          string     // hybridctl's version
 	before        []kube.Pod // of scale-out: the pods before the nodes were added; nil = as they are now
+	dir           *report.Dir
 	// Planned is called with the matrix before anything runs.
 	Planned func(cells []conformance.Cell)
 }
@@ -46,9 +47,8 @@ type ConformanceOptions struct {
 func Conformance(ctx context.Context, o ConformanceOptions) (report.ConformanceRun, error) {
 	o.Options = o.withDefaults()
 	o.ReportDir = ReportDir(o.Options, o.ReportDir)
-	dir, err := report.OpenDir(o.ReportDir) // before anything is connected
-	if err != nil {
-		return report.ConformanceRun{}, fmt.Errorf("%w: %w", ErrReportDir, err)
+	if err := o.openReport(); err != nil { // before anything is connected
+		return report.ConformanceRun{}, err
 	}
 	s, err := openReached(ctx, o.Options)
 	if err != nil {
@@ -57,7 +57,15 @@ func Conformance(ctx context.Context, o ConformanceOptions) (report.ConformanceR
 	defer s.close()
 	ctx, cancel := o.stoppable(ctx)
 	defer cancel()
-	return s.conformance(ctx, o, dir)
+	return s.conformance(ctx, o)
+}
+
+// openReport makes sure, before the work, that its report can be written. ErrReportDir: it cannot.
+func (o *ConformanceOptions) openReport() (err error) {
+	if o.dir, err = report.OpenDir(o.ReportDir); err != nil {
+		return fmt.Errorf("%w: %w", ErrReportDir, err)
+	}
+	return nil
 }
 
 // openReached starts a session that is connected to the hosts and knows the way to the API server.
@@ -94,10 +102,12 @@ func (s *session) reach(ctx context.Context) error {
 }
 
 // conformance runs the checks over the session's connections and writes the report, also of a run that could not begin.
-func (s *session) conformance(ctx context.Context, o ConformanceOptions, dir *report.Dir) (report.ConformanceRun, error) {
-	run, err := conformance.Run(ctx, s.conformanceOptions(ctx, o, dir))
-	if dir != nil && !errors.Is(err, conformance.ErrUsage) {
-		if werr := dir.Write(run); werr != nil {
+func (s *session) conformance(ctx context.Context, o ConformanceOptions) (report.ConformanceRun, error) {
+	c := s.conformanceOptions(ctx, o)
+	c.Evidence = o.dir.Evidence
+	run, err := conformance.Run(ctx, c)
+	if !errors.Is(err, conformance.ErrUsage) {
+		if werr := o.dir.Write(run); werr != nil {
 			err = errors.Join(err, werr)
 		}
 	}
@@ -107,7 +117,7 @@ func (s *session) conformance(ctx context.Context, o ConformanceOptions, dir *re
 	return run, err
 }
 
-func (s *session) conformanceOptions(ctx context.Context, o ConformanceOptions, dir *report.Dir) (c conformance.Options) {
+func (s *session) conformanceOptions(ctx context.Context, o ConformanceOptions) (c conformance.Options) {
 	c = conformance.Options{
 		API: s.api, Cluster: s.Cluster.Metadata.Name, Tool: o.Tool, Scenario: conformance.Scenario(o.Scenario),
 		Checks: o.Checks, Quick: o.Quick, NewNodes: o.Nodes, Before: o.before, MaxPairs: o.MaxPairs, Seed: o.Seed,
@@ -120,9 +130,6 @@ func (s *session) conformanceOptions(ctx context.Context, o ConformanceOptions, 
 	}
 	if c.Seed == 0 {
 		c.Seed = mathrand.Uint64()
-	}
-	if dir != nil {
-		c.Evidence = dir.Evidence
 	}
 	if i, ok := s.bundle.Image(bundle.Probe); ok {
 		c.Image, c.Images = i.Ref, imageMaker{s.bundle}
@@ -308,7 +315,7 @@ func ConformanceSelfTest(ctx context.Context, o ConformanceOptions, done func(co
 	ctx, cancel := o.stoppable(ctx)
 	defer cancel()
 	var all []conformance.SelfTest
-	err = conformance.TestSelf(ctx, s.conformanceOptions(ctx, o, nil), func(t conformance.SelfTest, _ report.ConformanceRun) {
+	err = conformance.TestSelf(ctx, s.conformanceOptions(ctx, o), func(t conformance.SelfTest, _ report.ConformanceRun) {
 		all = append(all, t)
 		done(t)
 	})

@@ -32,7 +32,8 @@ type fakeAPI struct {
 	mu              sync.Mutex
 	nodes           map[string]kube.Node
 	cni             bool
-	csi             string // the objects of ceph-csi that were applied last
+	csi             string               // the objects of ceph-csi that were applied last
+	owned           map[kube.Object]bool // those of ceph-csi that are there
 	volumes         []kube.Volume
 	waited          []string // for which nodes and drivers
 	waitedFor       []string // Deployments
@@ -55,11 +56,14 @@ type fakeAPI struct {
 	refuse          map[string]error // why a node cannot be labelled
 	snapshots       []int            // how many nodes there were when the pods were listed
 	silent          bool             // it does not say what is attached
-	attached        []string         // volumes of the node that is drained; one goes at each look
+	attached        []string         // volumes of the node that is drained; a moment later they are not
+	stuck           bool             // but stay
 	late            map[string]int   // how often a node is not found before its kubelet has registered it
 }
 
-func newFakeAPI() *fakeAPI { return &fakeAPI{nodes: map[string]kube.Node{}, tokens: map[string]bool{}} }
+func newFakeAPI() *fakeAPI {
+	return &fakeAPI{nodes: map[string]kube.Node{}, tokens: map[string]bool{}, owned: map[kube.Object]bool{}}
+}
 
 func (a *fakeAPI) addNode(name string) {
 	a.mu.Lock()
@@ -138,18 +142,20 @@ func (a *fakeAPI) Drain(ctx context.Context, pods []kube.DrainPod, _ func([]kube
 	return nil
 }
 
-func (a *fakeAPI) Attached(ctx context.Context, node string) ([]string, error) {
-	if a.silent {
-		<-ctx.Done()
-		return nil, ctx.Err()
+func (a *fakeAPI) WaitDetached(ctx context.Context, node string, o kube.WaitOptions) error {
+	var missing []kube.Missing
+	for _, v := range a.attached {
+		missing = append(missing, kube.Missing{Object: "persistentvolume " + v, Reason: "is still attached to " + node})
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	now := a.attached
-	if len(now) > 0 {
-		a.attached = now[1:]
+	if len(missing) == 0 && !a.silent {
+		return nil
 	}
-	return now, nil
+	o.Progress(missing)
+	if !a.stuck && !a.silent {
+		return nil
+	}
+	<-ctx.Done()
+	return &kube.NotReadyError{What: "volumes", Missing: missing, Cause: ctx.Err()}
 }
 
 func (a *fakeAPI) rename(node, name string) {
@@ -265,20 +271,45 @@ func (a *fakeAPI) Apply(_ context.Context, manifest []byte, _ kube.ApplyOptions)
 	defer a.mu.Unlock()
 	if bytes.Contains(manifest, []byte("kind: CSIDriver")) {
 		a.csi = string(manifest)
+		objects, err := kube.Objects(manifest)
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range objects {
+			a.owned[o] = true
+		}
 	} else {
 		a.cni = true
 	}
 	return []kube.ObjectChange{{Kind: "DaemonSet", Name: "net", Action: report.Created}}, nil
 }
 
-func (a *fakeAPI) Delete(_ context.Context, manifest []byte) ([]kube.ObjectChange, error) {
+func (a *fakeAPI) DeleteObjects(_ context.Context, objects []kube.Object) ([]kube.ObjectChange, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !bytes.Contains(manifest, []byte("kind: CSIDriver")) || a.csi == "" {
-		return nil, nil
+	var out []kube.ObjectChange
+	for _, o := range objects {
+		delete(a.owned, o)
+		out = append(out, kube.ObjectChange{Kind: o.Kind, Namespace: o.Namespace, Name: o.Name, Action: report.Deleted})
 	}
-	a.csi = ""
-	return []kube.ObjectChange{{Kind: "CSIDriver", Name: "rbd.csi.ceph.com", Action: report.Deleted}}, nil
+	if len(a.owned) == 0 {
+		a.csi = ""
+	}
+	return out, nil
+}
+
+func (a *fakeAPI) Owned(_ context.Context, kinds []kube.Kind, _ string) ([]kube.Object, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var out []kube.Object
+	for _, kind := range kinds {
+		for o := range a.owned {
+			if o.Kind == kind.Kind {
+				out = append(out, o)
+			}
+		}
+	}
+	return out, nil
 }
 
 func (a *fakeAPI) Volumes(_ context.Context, drivers []string) ([]kube.Volume, error) {

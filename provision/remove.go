@@ -420,11 +420,7 @@ func (s *session) drain(ctx context.Context, l leaver, o RemoveOptions) error {
 	for i := range pods {
 		pods[i].Abandoned = !l.node.Ready
 	}
-	err = s.api.Drain(ctx, pods, func(left []kube.Missing) {
-		for _, m := range left {
-			s.event(report.Event{Kind: report.Progress, Host: l.host.Name, Step: "drain", Message: m.String()})
-		}
-	})
+	err = s.api.Drain(ctx, pods, s.draining(l.host.Name))
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("not done after %s (--timeout): %w; the node stays cordoned", limit, err)
 	}
@@ -434,33 +430,23 @@ func (s *session) drain(ctx context.Context, l leaver, o RemoveOptions) error {
 	return s.detached(ctx, l.host.Name, o)
 }
 
-// detachPause is between two looks at what is attached.
-const detachPause = 2 * time.Second
-
 // detached waits until no volume is attached to the node. With --force it does so for as long as the drain may take, and goes on.
 func (s *session) detached(ctx context.Context, node string, o RemoveOptions) error {
-	var volumes []string // as they were seen last
-	for {
-		now, err := s.api.Attached(ctx, node)
-		switch {
-		case err == nil && len(now) == 0:
-			return nil
-		case err == nil && !slices.Equal(now, volumes):
-			volumes = now
-			s.event(report.Event{Kind: report.Progress, Host: node, Step: "drain", Message: "still attached: " + some(now)})
-		case err != nil && ctx.Err() == nil:
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return ctx.Err()
-			}
-			if o.Force {
-				return nil
-			}
-			return fmt.Errorf("not done after %s (--timeout): volumes are still attached to %s: %s; another node could not have them for long; the node stays cordoned, and --force goes on all the same", o.Timeout, node, cmp.Or(some(volumes), "the API server does not say which"))
-		case <-time.After(detachPause):
+	err := s.api.WaitDetached(ctx, node, kube.WaitOptions{Progress: s.draining(node)})
+	switch {
+	case !errors.Is(err, context.DeadlineExceeded):
+		return err
+	case o.Force:
+		return nil
+	}
+	return fmt.Errorf("not done after %s (--timeout): %w; another node could not have them for long; the node stays cordoned, and --force goes on all the same", o.Timeout, err)
+}
+
+// draining tells what the drain of a node waits for.
+func (s *session) draining(node string) func([]kube.Missing) {
+	return func(left []kube.Missing) {
+		for _, m := range left {
+			s.event(report.Event{Kind: report.Progress, Host: node, Step: "drain", Message: m.String()})
 		}
 	}
 }

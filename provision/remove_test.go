@@ -242,22 +242,21 @@ func TestRemove_HostsBehindOthersGoFirst(t *testing.T) {
 
 func TestRemove_WaitsForVolumesToLeaveTheNode(t *testing.T) {
 	s := standing(t, 2)
-	s.api.attached = []string{"pvc-1"}
+	s.api.attached, s.api.stuck = []string{"pvc-1"}, true
 	said := ""
-	_, err := s.remove("host-2", func(o *RemoveOptions) {
+	r, err := s.remove("host-2", func(o *RemoveOptions) {
 		o.Timeout = 10 * time.Millisecond
 		o.Progress = sinkFunc(func(e report.Event) { said += e.Message })
 	})
-	if !errors.Is(err, ErrPartial) || !strings.Contains(said, "still attached: pvc-1") || slices.Contains(s.api.done, "delete host-2") {
+	if !errors.Is(err, ErrPartial) || !strings.Contains(said, "pvc-1: is still attached to host-2") || !strings.Contains(r.Hosts[0].Error, "pvc-1: is still attached to host-2; another node") || slices.Contains(s.api.done, "delete host-2") {
 		t.Errorf("error %v, said %q, done %q", err, said, s.api.done)
 	}
 	s.api.silent = true
-	r, err := s.remove("host-2", func(o *RemoveOptions) { o.Timeout = 10 * time.Millisecond })
+	r, err = s.remove("host-2", func(o *RemoveOptions) { o.Timeout = 10 * time.Millisecond })
 	if !errors.Is(err, ErrPartial) || !strings.Contains(r.Hosts[0].Error, "(--timeout)") || !strings.Contains(r.Hosts[0].Error, "--force") {
 		t.Errorf("the time is over while it is asked: error %v, %+v", err, r.Hosts)
 	}
-	s.api.silent = false
-	s.api.attached = []string{"pvc-1"}
+	s.api.silent, s.api.stuck = false, false
 	if _, err := s.remove("host-2", nil); err != nil || !slices.Contains(s.api.done, "delete host-2") {
 		t.Errorf("error %v, done %q", err, s.api.done)
 	}

@@ -53,6 +53,11 @@ func ScaleOut(ctx context.Context, o ScaleOutOptions) (Result, error) {
 	if err != nil || len(hosts) == 0 {
 		return r, err
 	}
+	if o.Conformance.proves(r.Plan) {
+		if err := o.Proof.openReport(); err != nil {
+			return r, err
+		}
+	}
 	if err := s.confirm(r.Plan); err != nil {
 		return r, err
 	}
@@ -262,13 +267,7 @@ func (s *session) archsOf(hosts []inventory.Host) string {
 }
 
 // some joins the first of many words.
-func some(words []string) string {
-	const most = 10
-	if len(words) > most {
-		return fmt.Sprintf("%s and %d more", strings.Join(words[:most], ", "), len(words)-most)
-	}
-	return strings.Join(words, ", ")
-}
+func some(words []string) string { return report.Some(words, 10) }
 
 func names(hosts []inventory.Host) []string {
 	out := make([]string, len(hosts))

@@ -406,7 +406,7 @@ func TestScaleOut_ProofIsOfTheNewNodesAndTouchesNoOther(t *testing.T) {
 	}
 	session.gatherFrom(context.Background(), s.c.Spec.Hosts[3:])
 	pods := []kube.Pod{{Name: "old"}}
-	c := session.conformanceOptions(context.Background(), ConformanceOptions{Scenario: "scale-out", Nodes: []string{"host-4"}, before: pods}, nil)
+	c := session.conformanceOptions(context.Background(), ConformanceOptions{Scenario: "scale-out", Nodes: []string{"host-4"}, before: pods})
 	if len(c.Machines) != 1 || c.Machines["host-4"] == nil || !strings.Contains(c.NoMachine["host-1"], "was a node before") {
 		t.Errorf("machines %v, none for %v", c.Machines, c.NoMachine)
 	}

@@ -59,7 +59,7 @@ type api interface {
 	Cordon(ctx context.Context, node string) error
 	Drain(ctx context.Context, pods []kube.DrainPod, progress func([]kube.Missing)) error
 	DeleteNode(ctx context.Context, name string) error
-	Attached(ctx context.Context, node string) ([]string, error)
+	WaitDetached(ctx context.Context, node string, o kube.WaitOptions) error
 	EtcdMembers(ctx context.Context, node string) ([]kube.EtcdMember, error)
 	RemoveEtcdMember(ctx context.Context, node string, id uint64) error
 	PodTemplates(ctx context.Context) ([]kube.PodTemplate, error)

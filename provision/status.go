@@ -60,9 +60,9 @@ func Status(ctx context.Context, o Options) (StatusReport, error) {
 		return r, err
 	}
 	in.API = s.observeAPI(ctx, in)
-	p, err := plan.Build(in)
+	p, err := build(in)
 	if err != nil {
-		return r, fmt.Errorf("%w: %w", ErrBundle, err)
+		return r, err
 	}
 	switch {
 	case in.API.Observed:

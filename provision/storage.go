@@ -23,6 +23,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/preflight"
 	"github.com/hybridctl/hybridctl/provision/render"
 	"github.com/hybridctl/hybridctl/provision/report"
+	"github.com/hybridctl/hybridctl/provision/steps"
 )
 
 // readCephKeys reads the keys of Ceph's users, for the objects and to see whether they have changed. What is wrong with one is for the
@@ -78,17 +79,39 @@ func (s *session) cephSecret(ctx context.Context, u inventory.CephUser) (string,
 // observeCSI asks the API server about ceph-csi's objects.
 func (s *session) observeCSI(ctx context.Context, in plan.Input, out *facts.Cluster) error {
 	if len(s.Cluster.Spec.Storage.Ceph) == 0 {
-		return nil
+		classes, err := s.api.Owned(ctx, []kube.Kind{{APIVersion: "storage.k8s.io/v1", Kind: "StorageClass"}}, render.CephSelector)
+		for _, c := range classes {
+			out.CSIKept = append(out.CSIKept, c.String())
+		}
+		return err
 	}
 	var err error
 	if out.Snapshots, err = s.api.HasKind(ctx, "snapshot.storage.k8s.io/v1", "VolumeSnapshotClass"); err != nil {
 		return err
 	}
 	in.API = *out
-	if manifest := plan.CSIManifest(in); manifest != nil {
-		out.CSI, err = observeObjects(ctx, s.api, manifest)
+	manifest := plan.CSIManifest(in)
+	if manifest == nil {
+		return nil
 	}
-	return err
+	if out.CSI, err = observeObjects(ctx, s.api, manifest); err != nil {
+		return err
+	}
+	left, err := steps.LeftOfCeph(ctx, s.api, manifest)
+	if err != nil {
+		return err
+	}
+	for _, o := range left.Gone {
+		out.CSI.InPlace = false
+		out.CSI.Differs = append(out.CSI.Differs, o.String()+facts.Left)
+	}
+	for _, o := range left.Kept {
+		out.CSIKept = append(out.CSIKept, o.String())
+	}
+	for _, v := range left.Of {
+		out.CSIOf = append(out.CSIOf, v.String())
+	}
+	return nil
 }
 
 // checkStorage asks the kernels of the hosts that the plan gives storage to, before anything is written. A run that changes nothing
@@ -296,14 +319,10 @@ func (s *session) refuseOrphans(ctx context.Context, goes string) error {
 	}
 	var names []string
 	for _, v := range volumes {
-		names = append(names, fmt.Sprintf("%s (%s, claim %s)", v.Name, v.Class, orNone(v.Claim)))
-	}
-	const most = 5
-	if len(names) > most {
-		names = append(names[:most], fmt.Sprintf("and %d more", len(names)-most))
+		names = append(names, v.String())
 	}
 	return fmt.Errorf("%w: %s; delete the claims first (those of a class with reclaimPolicy Retain leave their images behind even so); with --force %s, and of each volume an image or subvolume stays in %s",
-		ErrVolumes, strings.Join(names, ", "), goes, whereIn(s.Cluster.Spec.Storage))
+		ErrVolumes, some(names), goes, whereIn(s.Cluster.Spec.Storage))
 }
 
 // whereIn names the pools and file systems of the inventory.
@@ -321,11 +340,4 @@ func whereIn(s inventory.Storage) string {
 		return "Ceph"
 	}
 	return strings.Join(out, " or ")
-}
-
-func orNone(s string) string {
-	if s == "" {
-		return "none"
-	}
-	return s
 }

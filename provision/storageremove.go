@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
+	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/report"
+	"github.com/hybridctl/hybridctl/provision/steps"
 )
 
 // StorageRemoveOptions are StorageRemove's own.
@@ -17,14 +20,12 @@ type StorageRemoveOptions struct {
 	TakeOut func() error
 }
 
-// StorageRemove takes ceph-csi out of the running cluster: its classes, drivers and secrets. Nothing is changed in Ceph, or on a host.
-// Errors: ErrVolumes, ErrRefused, ErrDeclined, ErrLocked, ErrBundle, context.Canceled, or others for the user; it may be run again.
+// StorageRemove takes ceph-csi out of the running cluster: every class, driver and secret that hybridctl applied, also of an inventory that
+// has no storage any more. Nothing is changed in Ceph, or on a host.
+// Errors: ErrVolumes, ErrRefused, ErrDeclined, ErrLocked, context.Canceled, or others for the user; it may be run again.
 func StorageRemove(ctx context.Context, o StorageRemoveOptions) (Result, error) {
 	o.Options = o.withDefaults()
 	r := Result{Cluster: o.Cluster.Metadata.Name}
-	if len(o.Cluster.Spec.Storage.Ceph) == 0 {
-		return r, fmt.Errorf("%w: %s has no spec.storage.ceph: there is nothing to remove", ErrRefused, o.Cluster.Path)
-	}
 	_, s, end, err := begin(o.Options)
 	if err != nil {
 		return r, err
@@ -33,12 +34,12 @@ func StorageRemove(ctx context.Context, o StorageRemoveOptions) (Result, error) 
 	s.joining = &joining{} // no host is asked
 	reading, cancel := o.stoppable(ctx)
 	defer cancel()
-	manifest, err := s.surveyStorageRemoval(reading, o.Force)
+	objects, err := s.surveyStorageRemoval(reading, o.Force)
 	if err != nil {
 		return r, err
 	}
-	r.Plan = plan.Plan{Cluster: r.Cluster, Part: true, Notes: []string{fmt.Sprintf(
-		"ceph-csi is taken out of cluster %s: its classes, drivers, secrets and, if nobody else made it, the namespace %s; nothing in Ceph is changed", r.Cluster, o.Cluster.Spec.Storage.CSI.Namespace)}}
+	r.Plan = plan.Plan{Cluster: r.Cluster, Part: true, Notes: []string{fmt.Sprintf("ceph-csi is taken out of cluster %s: %s%s; nothing in Ceph is changed",
+		r.Cluster, report.Count(len(objects), "object"), among(objects))}}
 	if o.Ask != nil && !o.Ask(r.Plan) {
 		return r, ErrDeclined
 	}
@@ -46,7 +47,7 @@ func StorageRemove(ctx context.Context, o StorageRemoveOptions) (Result, error) 
 	if err != nil {
 		return r, err
 	}
-	gone, err := s.api.Delete(ctx, manifest)
+	gone, err := s.api.DeleteObjects(ctx, objects)
 	for _, c := range gone {
 		r.Changes = append(r.Changes, report.Change{Step: c.String(), Kind: string(plan.CSI), Action: c.Action})
 	}
@@ -56,15 +57,22 @@ func StorageRemove(ctx context.Context, o StorageRemoveOptions) (Result, error) 
 	return r, o.TakeOut()
 }
 
+// among names what people know of the objects.
+func among(objects []kube.Object) string {
+	var names []string
+	for _, o := range objects {
+		if slices.Contains([]string{"Namespace", "CSIDriver", "StorageClass"}, o.Kind) {
+			names = append(names, o.String())
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return ", among them " + some(names)
+}
+
 // surveyStorageRemoval finds out what there is to take away, and refuses what must not be.
-func (s *session) surveyStorageRemoval(ctx context.Context, force bool) ([]byte, error) {
-	if err := s.openBundle(); err != nil {
-		return nil, err
-	}
-	in, err := s.files()
-	if err != nil {
-		return nil, err
-	}
+func (s *session) surveyStorageRemoval(ctx context.Context, force bool) ([]kube.Object, error) {
 	if _, _, err := s.reachCluster(ctx); err != nil {
 		return nil, err
 	}
@@ -73,12 +81,9 @@ func (s *session) surveyStorageRemoval(ctx context.Context, force bool) ([]byte,
 			return nil, err
 		}
 	}
-	if in.API.Snapshots, err = s.api.HasKind(ctx, "snapshot.storage.k8s.io/v1", "VolumeSnapshotClass"); err != nil {
-		return nil, err
+	objects, err := steps.CephObjects(ctx, s.api)
+	if err == nil && len(objects) == 0 && len(s.Cluster.Spec.Storage.Ceph) == 0 {
+		err = fmt.Errorf("%w: %s has no spec.storage.ceph, and the cluster no ceph-csi of hybridctl's: there is nothing to remove", ErrRefused, s.Cluster.Path)
 	}
-	manifest := plan.CSIManifest(in)
-	if manifest == nil {
-		return nil, fmt.Errorf("%w: it has no images of ceph-csi, so that it is not known what was installed", ErrBundle)
-	}
-	return manifest, nil
+	return objects, err
 }

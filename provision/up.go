@@ -59,6 +59,11 @@ func Up(ctx context.Context, o UpOptions) (Result, error) {
 	if r.Checks, err = s.checkStorage(reading, r.Plan, r.Checks); err != nil {
 		return r, err
 	}
+	if o.Conformance.proves(r.Plan) {
+		if err := o.Proof.openReport(); err != nil {
+			return r, err
+		}
+	}
 	if err := s.confirm(r.Plan); err != nil {
 		return r, err
 	}
@@ -97,9 +102,14 @@ func Up(ctx context.Context, o UpOptions) (Result, error) {
 	return r, s.prove(reading, o.Conformance, o.Proof, &r)
 }
 
+// proves tells whether a plan that is carried out is proven.
+func (m ConformanceMode) proves(p plan.Plan) bool {
+	return m != "" && m != ConformanceOff && p.Changes() > 0
+}
+
 // prove ends a run that changed something with a scenario.
 func (s *session) prove(ctx context.Context, mode ConformanceMode, c ConformanceOptions, r *Result) error {
-	if mode == "" || mode == ConformanceOff || r.Plan.Changes() == 0 || s.api == nil {
+	if !mode.proves(r.Plan) || s.api == nil {
 		return nil
 	}
 	if _, ok := s.bundle.Image(bundle.Probe); !ok {
@@ -107,11 +117,7 @@ func (s *session) prove(ctx context.Context, mode ConformanceMode, c Conformance
 		return nil
 	}
 	c.Options, c.Quick = s.Options, mode == ConformanceQuick
-	dir, err := report.OpenDir(c.ReportDir)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrReportDir, err)
-	}
-	run, err := s.conformance(ctx, c, dir)
+	run, err := s.conformance(ctx, c)
 	r.Conformance, r.ReportDir = &run, c.ReportDir
 	return err
 }

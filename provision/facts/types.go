@@ -119,6 +119,8 @@ type Cluster struct {
 	Nodes    []Node
 	CNI      CNIState
 	CSI      CNIState // of ceph-csi's objects
+	CSIKept  []string // kind/namespace/name of those that the inventory has no more and volumes need
+	CSIOf    []string // these volumes
 
 	// Snapshots tells whether the API server has the kinds of volume snapshots.
 	Snapshots bool
@@ -127,13 +129,16 @@ type Cluster struct {
 	NodeInPlace map[string]bool
 }
 
-// Missing ends a line of CNIState.Differs about an object that is not there.
-const Missing = ": missing"
+// What ends a line of CNIState.Differs about an object that is not there, and about one that is and should not be.
+const (
+	Missing = ": missing"
+	Left    = ": is in the inventory no more"
+)
 
 // CNIState tells whether the pod network's objects are as wanted, or those of storage.
 type CNIState struct {
 	InPlace bool
-	Differs []string // "kind/namespace/name: missing" or "…: differs", sorted
+	Differs []string // "kind/namespace/name: missing", "…: differs" or Left
 }
 
 // OnlyKind tells whether there are objects that differ, each of them there, and all of one kind.

@@ -16,18 +16,24 @@ import (
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
-// Delete removes the objects of the YAML documents, in reverse order, and does not wait until they are gone; what depends on
-// them follows in the background. Objects that are not there are Unchanged, and so are namespaces that somebody else made: what is in
-// them may be theirs. It goes on after errors and returns all of them.
+// Delete removes the objects of the YAML documents, as DeleteObjects does.
 func (c *Client) Delete(ctx context.Context, manifests []byte) ([]ObjectChange, error) {
-	objects, err := parseManifests(manifests)
+	objects, err := Objects(manifests)
 	if err != nil {
 		return nil, err
 	}
+	return c.DeleteObjects(ctx, objects)
+}
+
+// DeleteObjects removes objects, in reverse order, and does not wait until they are gone; what depends on them follows in the background.
+// Objects that are not there are Unchanged, and so are namespaces that somebody else made: what is in them may be theirs. It goes on after
+// errors and returns all of them.
+func (c *Client) DeleteObjects(ctx context.Context, objects []Object) ([]ObjectChange, error) {
 	var changes []ObjectChange
 	var errs []error
 	started := time.Now()
-	for _, object := range slices.Backward(objects) {
+	for _, o := range slices.Backward(objects) {
+		object := o.unstructured()
 		action, err := c.deleteObject(ctx, object, started)
 		changes, errs = append(changes, changeOf(object, action)), append(errs, err)
 	}
@@ -44,7 +50,7 @@ func (c *Client) deleteObject(ctx context.Context, object *unstructured.Unstruct
 	}
 	action, background := report.Deleted, metav1.DeletePropagationBackground
 	err = c.do(ctx, "delete "+changeOf(object, "").String(), func(ctx context.Context) error {
-		if object.GetKind() == "Namespace" {
+		if object.GroupVersionKind().GroupKind() == namespaceKind {
 			there, err := resource.Get(ctx, object.GetName(), metav1.GetOptions{})
 			if err != nil && !apierrors.IsNotFound(err) {
 				return err

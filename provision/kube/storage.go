@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 )
@@ -28,6 +30,12 @@ type Volume struct {
 	Claim      string            // namespace/name; empty = none
 	Retained   bool              // what it stands for stays when it is deleted
 	Attributes map[string]string // what the driver noted when it made it
+	Secrets    []string          // namespace/name of the Secrets that the driver is given for it, sorted
+}
+
+// String is the volume's name, with its class and claim.
+func (v Volume) String() string {
+	return fmt.Sprintf("%s (%s, claim %s)", v.Name, v.Class, cmp.Or(v.Claim, "none"))
 }
 
 // Volumes lists the PersistentVolumes of those CSI drivers, sorted by name.
@@ -57,28 +65,42 @@ func volumeOf(v *corev1.PersistentVolume) Volume {
 	if claim := v.Spec.ClaimRef; claim != nil {
 		out.Claim = claim.Namespace + "/" + claim.Name
 	}
+	out.Secrets = secretsOf(v)
 	return out
 }
 
-// Attached lists the PersistentVolumes that are attached to a node, sorted by name. They are until its kubelet has unmounted them and the
-// driver has let the node go.
-func (c *Client) Attached(ctx context.Context, node string) ([]string, error) {
+// Where external-provisioner notes the Secret with which a volume is deleted.
+const (
+	deletionSecretName      = "volume.kubernetes.io/provisioner-deletion-secret-name"
+	deletionSecretNamespace = "volume.kubernetes.io/provisioner-deletion-secret-namespace"
+)
+
+func secretsOf(v *corev1.PersistentVolume) []string {
+	s := v.Spec.CSI
+	deletion := &corev1.SecretReference{Namespace: v.Annotations[deletionSecretNamespace], Name: v.Annotations[deletionSecretName]}
 	var out []string
-	err := c.do(ctx, "list the volume attachments", func(ctx context.Context) error {
-		list, err := c.storage.VolumeAttachments().List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return err
+	for _, ref := range []*corev1.SecretReference{deletion, s.ControllerPublishSecretRef, s.NodeStageSecretRef, s.NodePublishSecretRef, s.ControllerExpandSecretRef, s.NodeExpandSecretRef} {
+		if ref != nil && ref.Name != "" {
+			out = append(out, ref.Namespace+"/"+ref.Name)
 		}
-		out = nil
-		for _, a := range list.Items {
-			if pv := a.Spec.Source.PersistentVolumeName; a.Spec.NodeName == node && pv != nil {
-				out = append(out, *pv)
-			}
-		}
-		return nil
-	})
+	}
 	slices.Sort(out)
-	return out, err
+	return slices.Compact(out)
+}
+
+// WaitDetached returns when no PersistentVolume is attached to the node any more. They are until its kubelet has unmounted them and the
+// driver has let the node go. NotReadyError tells which are left.
+func (c *Client) WaitDetached(ctx context.Context, node string, o WaitOptions) error {
+	return c.await(ctx, "volumes", o, func(stores []*viewStore) check {
+		return func(time.Time) (missing []Missing, _ time.Duration) {
+			for _, a := range listOf[storagev1.VolumeAttachment](stores[0]) {
+				if pv := a.Spec.Source.PersistentVolumeName; a.Spec.NodeName == node && pv != nil {
+					missing = append(missing, Missing{Object: "persistentvolume " + *pv, Node: node, Reason: "is still attached to " + node})
+				}
+			}
+			return missing, 0
+		}
+	}, sourceOf(c.storage.VolumeAttachments(), &storagev1.VolumeAttachment{}, "", func(runtime.Object) bool { return true }))
 }
 
 // WaitCSINodes returns when every one of the nodes lists every one of the CSI drivers: from then on its kubelet can mount their volumes.

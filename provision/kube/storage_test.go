@@ -1,10 +1,11 @@
 package kube
 
 import (
+	"context"
 	"errors"
-	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -66,6 +67,9 @@ func TestVolumes(t *testing.T) {
 				VolumeAttributes: map[string]string{"clusterID": "x"}}}}}
 		if v.claim != "" {
 			pv.Spec.ClaimRef = &corev1.ObjectReference{Namespace: "default", Name: v.claim}
+			pv.Spec.CSI.NodeStageSecretRef = &corev1.SecretReference{Namespace: "ceph-csi", Name: "user"}
+			pv.Spec.CSI.ControllerExpandSecretRef = pv.Spec.CSI.NodeStageSecretRef
+			pv.Annotations = map[string]string{"volume.kubernetes.io/provisioner-deletion-secret-name": "admin", "volume.kubernetes.io/provisioner-deletion-secret-namespace": "ceph-csi"}
 		}
 		if _, err := c.core.PersistentVolumes().Create(ctx, pv, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
@@ -78,14 +82,15 @@ func TestVolumes(t *testing.T) {
 	attributes := map[string]string{"clusterID": "x"}
 	want := []Volume{
 		{Name: name + "-a", Driver: driver, Handle: "h-" + name + "-a", Class: "fast", Attributes: attributes},
-		{Name: name + "-b", Driver: driver, Handle: "h-" + name + "-b", Class: "fast", Claim: "default/db", Retained: true, Attributes: attributes},
+		{Name: name + "-b", Driver: driver, Handle: "h-" + name + "-b", Class: "fast", Claim: "default/db", Retained: true, Attributes: attributes,
+			Secrets: []string{"ceph-csi/admin", "ceph-csi/user"}},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
 }
 
-func TestAttached(t *testing.T) {
+func TestWaitDetached(t *testing.T) {
 	c, ctx, name := sharedClient(t), testContext(t), fresh("attached")
 	for volume, node := range map[string]string{name + "-b": name, name + "-a": name, name + "-c": name + "-x"} {
 		a := &storagev1.VolumeAttachment{ObjectMeta: metav1.ObjectMeta{Name: volume}, Spec: storagev1.VolumeAttachmentSpec{
@@ -94,9 +99,22 @@ func TestAttached(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got, err := c.Attached(ctx, name)
-	if want := []string{name + "-a", name + "-b"}; err != nil || !slices.Equal(got, want) {
-		t.Errorf("%v, %q, want %q", err, got, want)
+	short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+	defer cancel()
+	var waiting *NotReadyError
+	if err := c.WaitDetached(short, name, WaitOptions{}); !errors.As(err, &waiting) || !errors.Is(err, context.DeadlineExceeded) ||
+		len(waiting.Missing) != 2 || waiting.Missing[0].Object != "persistentvolume "+name+"-a" {
+		t.Errorf("while they are attached: %v", err)
+	}
+	go func() {
+		for _, volume := range []string{name + "-a", name + "-b"} {
+			if err := c.storage.VolumeAttachments().Delete(ctx, volume, metav1.DeleteOptions{}); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	if err := c.WaitDetached(ctx, name, WaitOptions{}); err != nil {
+		t.Errorf("one is attached to another node: %v", err)
 	}
 }
 

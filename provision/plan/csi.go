@@ -11,6 +11,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/bundle"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/render"
+	"github.com/hybridctl/hybridctl/provision/report"
 )
 
 // CSIInputs is ceph-csi: its objects, and what is asked about once they are there.
@@ -221,9 +222,15 @@ func tolerated(taints, tolerations []string) bool {
 func (b *builder) cephNotes() []string {
 	s := b.in.Cluster.Spec.Storage
 	if len(s.Ceph) == 0 {
+		if kept := b.in.API.CSIKept; len(kept) > 0 {
+			return []string{fmt.Sprintf("the cluster has ceph-csi (%s), and the inventory no spec.storage: \"hybridctl storage remove\" takes it out of the cluster", report.Some(kept, 5))}
+		}
 		return nil
 	}
 	var out []string
+	if api := b.in.API; len(api.CSIKept) > 0 {
+		out = append(out, fmt.Sprintf("in the inventory no more, and stays while volumes need it: %s; they are %s", report.Some(api.CSIKept, 5), report.Some(api.CSIOf, 5)))
+	}
 	if missing := b.missingCephImages(); len(missing) > 0 {
 		out = append(out, "ceph-csi is not installed: the bundle has no image for "+strings.Join(missing, ", "))
 	} else if b.in.API.Snapshots && b.cephImages().Snapshotter == "" {

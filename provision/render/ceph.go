@@ -12,6 +12,18 @@ const (
 	CephFS CephType = "cephfs"
 )
 
+// CephKinds are the kinds that ceph-csi's objects are of, in the order in which they are made.
+var CephKinds = []struct{ APIVersion, Kind string }{
+	{"v1", "Namespace"}, {"v1", "ConfigMap"}, {"v1", "Secret"}, {"v1", "ServiceAccount"},
+	{"rbac.authorization.k8s.io/v1", "ClusterRole"}, {"rbac.authorization.k8s.io/v1", "ClusterRoleBinding"},
+	{"rbac.authorization.k8s.io/v1", "Role"}, {"rbac.authorization.k8s.io/v1", "RoleBinding"},
+	{"storage.k8s.io/v1", "CSIDriver"}, {"apps/v1", "Deployment"}, {"apps/v1", "DaemonSet"},
+	{"storage.k8s.io/v1", "StorageClass"}, {"snapshot.storage.k8s.io/v1", "VolumeSnapshotClass"},
+}
+
+// CephSelector selects ceph-csi's objects, of whatever inventory they were rendered from.
+const CephSelector = "app.kubernetes.io/name=ceph-csi"
+
 // CephType is what volumes are: block devices or directories of a shared file system.
 type CephType string
 

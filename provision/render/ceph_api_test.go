@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -61,6 +62,23 @@ func TestCephManifest_AnAPIServerTakesIt(t *testing.T) {
 		}
 		if want := bytes.Count(manifest, []byte("\nkind: ")); len(changes) != want {
 			t.Errorf("%s: %d objects applied, the manifest has %d", name, len(changes), want)
+		}
+		var kinds []kube.Kind
+		for _, k := range CephKinds {
+			kinds = append(kinds, kube.Kind{APIVersion: k.APIVersion, Kind: k.Kind})
+		}
+		owned, err := c.Owned(ctx, kinds, CephSelector)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wanted, err := kube.Objects(CephManifest(data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range wanted {
+			if !slices.Contains(owned, o) {
+				t.Errorf("%s: %s would not be found when it has left the inventory", name, o)
+			}
 		}
 		again, err := c.Diff(ctx, manifest)
 		if err != nil {

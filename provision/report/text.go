@@ -127,6 +127,14 @@ func Elapsed(d time.Duration) string {
 	return fmt.Sprintf("%dm%02ds", s/60, s%60)
 }
 
+// Some joins words for a sentence, and of more than most the first with the number of the others.
+func Some(words []string, most int) string {
+	if len(words) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(words[:most], ", "), len(words)-most)
+	}
+	return strings.Join(words, ", ")
+}
+
 // Count writes a number with its noun, in the plural where needed.
 func Count(n int, noun string) string {
 	if n == 1 {

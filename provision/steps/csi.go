@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -30,8 +31,16 @@ func (x *Steps) applyCSI(ctx context.Context, s plan.Step, _ *host.Host) (string
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("ceph-csi: %d of %d objects changed", changed(changes), len(changes)), nil
+	detail := fmt.Sprintf("ceph-csi: %d of %d objects changed", changed(changes), len(changes))
+	gone, err := deleteLeft(ctx, api, in.Manifest)
+	if gone > 0 {
+		detail += fmt.Sprintf(", %d that left the inventory deleted", gone)
+	}
+	return detail, err
 }
+
+// defaultGroup is ceph-csi's own, of a Ceph cluster whose configuration names none.
+const defaultGroup = "csi"
 
 // keepsVolumes refuses what would take volumes from the driver: a cluster ID that they have in their names, the group of subvolumes where it
 // looks for them, a protocol that they were made for. A driver that does not find a volume takes its deletion for done.
@@ -53,12 +62,12 @@ func keepsVolumes(ctx context.Context, api API, in plan.CSIInputs) error {
 			continue
 		}
 		c := in.Clusters[i]
-		if path := v.Attributes["subvolumePath"]; path != "" && c.SubvolumeGroup != "" && !strings.HasPrefix(path, "/volumes/"+c.SubvolumeGroup+"/") {
-			return fmt.Errorf("the volume %s (%s) is %s in Ceph, outside of the subvolume group %s that the inventory names now: the driver would not find it any more; set subvolumeGroup back, or delete such volumes first",
-				v.Name, v.Claim, path, c.SubvolumeGroup)
+		if path, group := v.Attributes["subvolumePath"], cmp.Or(c.SubvolumeGroup, defaultGroup); path != "" && !strings.HasPrefix(path, "/volumes/"+group+"/") {
+			return fmt.Errorf("the volume %s (%s) is %s in Ceph, outside of the subvolume group %s where the driver would look for it now; leave cephfs and its subvolumeGroup as they were, or delete such volumes first",
+				v.Name, v.Claim, path, group)
 		}
 		if had := v.Attributes["kernelMountOptions"]; strings.Contains(had, "ms_mode=") && !strings.Contains(c.KernelMountOptions, "ms_mode=") {
-			return fmt.Errorf("the volume %s (%s) is mounted with %s, which the legacy protocol of the inventory's monitors does not know: leave port and msMode as they were, or delete such volumes first",
+			return fmt.Errorf("the volume %s (%s) is mounted with %s, which the legacy protocol of the inventory's monitors does not know: leave cephfs, port and msMode as they were, or delete such volumes first",
 				v.Name, v.Claim, had)
 		}
 	}

@@ -46,6 +46,8 @@ type API interface {
 	ApplyNode(ctx context.Context, name string, labels map[string]string, taints []string) (report.Action, error)
 	Apply(ctx context.Context, manifests []byte, o kube.ApplyOptions) ([]kube.ObjectChange, error)
 	Volumes(ctx context.Context, drivers []string) ([]kube.Volume, error)
+	Owned(ctx context.Context, kinds []kube.Kind, selector string) ([]kube.Object, error)
+	DeleteObjects(ctx context.Context, objects []kube.Object) ([]kube.ObjectChange, error)
 }
 
 // Steps carries out every kind of step. Close it when the run ends.

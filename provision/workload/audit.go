@@ -84,7 +84,7 @@ func (f Finding) Check(block bool, archs []platform.Arch) report.Check {
 		c.Hint = "no registry answered for it from here, and no node of that architecture has it: look there before pods fail"
 		return c
 	}
-	c.Message = fmt.Sprintf("%s: the image %s is not made for linux/%s, and would run on %s", f.Object, f.Image, f.Arch, some(f.Nodes))
+	c.Message = fmt.Sprintf("%s: the image %s is not made for linux/%s, and would run on %s", f.Object, f.Image, f.Arch, report.Some(f.Nodes, 3))
 	c.Hint = "an image of that architecture too, or in its pod template: " + Constraint(f.Arch, archs)
 	if f.Stops() && block {
 		c.Status = report.Fail
@@ -100,20 +100,4 @@ func Constraint(off platform.Arch, archs []platform.Arch) string {
 		return fmt.Sprintf("nodeSelector: {%s: %s}", archLabel, left[0])
 	}
 	return fmt.Sprintf("a required node affinity {key: %s, operator: NotIn, values: [%s]}", archLabel, off)
-}
-
-// some joins the first of many names.
-func some(names []string) string {
-	const most = 3
-	text := ""
-	for i, n := range names {
-		switch {
-		case i == most:
-			return fmt.Sprintf("%s and %d more", text, len(names)-most)
-		case i > 0:
-			text += ", "
-		}
-		text += n
-	}
-	return text
 }

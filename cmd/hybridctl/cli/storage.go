@@ -33,8 +33,8 @@ func newStorageRemove(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "remove",
 		Short: "Take ceph-csi out of the running cluster, and storage out of the inventory",
-		Long: `remove deletes what up installed for the inventory's Ceph clusters: classes, drivers, their rights and secrets. It refuses while there are
-volumes of these drivers: without them nobody can mount or delete those any more. Nothing is changed in Ceph.`,
+		Long: `remove deletes what up installed for Ceph: classes, drivers, their rights and secrets, also when the inventory has no storage any more. It
+refuses while there are volumes of these drivers: without them nobody can mount or delete those any more. Nothing is changed in Ceph.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.storageRemove(cmd.Context(), f) },
 	}
@@ -55,7 +55,11 @@ func (a *app) storageRemove(ctx context.Context, f storageRemoveFlags) error {
 	}
 	defer s.close()
 	o := provision.StorageRemoveOptions{Options: s.options, Force: f.force}
-	o.TakeOut = func() error { return takeStorageOut(f.inventory) }
+	takenOut := ""
+	if len(s.options.Cluster.Spec.Storage.Ceph) > 0 {
+		o.TakeOut = func() error { return takeStorageOut(f.inventory) }
+		takenOut = "; spec.storage was taken out of " + f.inventory
+	}
 	o.Ask = func(p plan.Plan) bool { return s.confirmRemoval(ctx, p, f.yes) }
 	done := s.announceStop()
 	result, err := a.Front.StorageRemove(ctx, o)
@@ -71,7 +75,7 @@ func (a *app) storageRemove(ctx context.Context, f storageRemoveFlags) error {
 				gone++
 			}
 		}
-		_, werr := fmt.Fprintf(w, "ceph-csi left cluster %s, %s deleted; spec.storage was taken out of %s\n", result.Cluster, report.Count(gone, "object"), f.inventory)
+		_, werr := fmt.Fprintf(w, "ceph-csi left cluster %s, %s deleted%s\n", result.Cluster, report.Count(gone, "object"), takenOut)
 		return werr
 	})
 }

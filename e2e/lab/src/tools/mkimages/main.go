@@ -111,7 +111,7 @@ const passwd = "root:x:0:0:root:/root:/bin/false\n"
 var fillers = map[string]func(*layer, source){
 	"kube": func(l *layer, s source) {
 		l.add(filepath.Join(s.bin, "kube"), "usr/local/bin/kube")
-		for _, c := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "etcd", "kubectl"} {
+		for _, c := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "etcd", "etcdctl", "kubectl"} {
 			l.link("usr/local/bin/"+c, "kube")
 		}
 		l.text("etc/passwd", passwd)

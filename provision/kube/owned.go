@@ -1,0 +1,103 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// Object names an object of the cluster.
+type Object struct {
+	APIVersion string
+	Kind       string
+	Namespace  string // empty for objects of the whole cluster
+	Name       string
+}
+
+// String is kind/namespace/name, or kind/name.
+func (o Object) String() string { return ObjectChange{o.Kind, o.Namespace, o.Name, ""}.String() }
+
+func (o Object) unstructured() *unstructured.Unstructured {
+	object := &unstructured.Unstructured{}
+	object.SetAPIVersion(o.APIVersion)
+	object.SetKind(o.Kind)
+	object.SetNamespace(o.Namespace)
+	object.SetName(o.Name)
+	return object
+}
+
+func objectOf(object *unstructured.Unstructured) Object {
+	return Object{object.GetAPIVersion(), object.GetKind(), object.GetNamespace(), object.GetName()}
+}
+
+// Objects names the objects of the YAML documents, in Apply's order. ErrInvalid: they are none.
+func Objects(manifests []byte) ([]Object, error) {
+	objects, err := parseManifests(manifests)
+	if err != nil {
+		return nil, err
+	}
+	var out []Object
+	for _, object := range objects {
+		out = append(out, objectOf(object))
+	}
+	return out, nil
+}
+
+// Kind is a kind of objects.
+type Kind struct{ APIVersion, Kind string }
+
+// Owned lists the objects of those kinds that fit the selector of labels and that FieldManager applied, whoever else has changed them since: in the order of
+// the kinds, then by namespace and name. Kinds that the API server does not have have none. It costs one request for each kind, all at once.
+func (c *Client) Owned(ctx context.Context, kinds []Kind, selector string) ([]Object, error) {
+	found, errs := make([][]Object, len(kinds)), make([]error, len(kinds))
+	started := time.Now()
+	var all sync.WaitGroup
+	for i, kind := range kinds {
+		all.Go(func() { found[i], errs[i] = c.ownedOf(ctx, kind, selector, started) })
+	}
+	all.Wait()
+	return slices.Concat(found...), errors.Join(errs...)
+}
+
+func (c *Client) ownedOf(ctx context.Context, kind Kind, selector string, started time.Time) ([]Object, error) {
+	mapping, err := c.mapping(ctx, Object{APIVersion: kind.APIVersion, Kind: kind.Kind}.unstructured(), started)
+	if meta.IsNoMatchError(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var out []Object
+	err = c.do(ctx, "list what there is of "+kind.Kind, func(ctx context.Context) error {
+		list, err := c.dynamic.Resource(mapping.Resource).List(ctx, metav1.ListOptions{LabelSelector: selector})
+		if err != nil {
+			return err
+		}
+		out = nil
+		for i := range list.Items {
+			object := &list.Items[i]
+			if isOurs(object) && object.GetDeletionTimestamp() == nil {
+				out = append(out, Object{kind.APIVersion, kind.Kind, object.GetNamespace(), object.GetName()})
+			}
+		}
+		return nil
+	})
+	slices.SortFunc(out, func(a, b Object) int { return strings.Compare(a.String(), b.String()) })
+	return out, err
+}
+
+// isOurs tells whether FieldManager applied the object. A namespace that somebody else made is not, with our labels: Delete leaves it.
+func isOurs(object *unstructured.Unstructured) bool {
+	fields := object.GetManagedFields()
+	applied := slices.ContainsFunc(fields, func(m metav1.ManagedFieldsEntry) bool {
+		return m.Manager == FieldManager && m.Operation == metav1.ManagedFieldsOperationApply
+	})
+	return applied && (object.GroupVersionKind().GroupKind() != namespaceKind || !slices.ContainsFunc(fields, madeByAnother))
+}
