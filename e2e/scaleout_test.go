@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"math/rand/v2"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -124,6 +125,75 @@ func TestScaleOut_MixedControlPlane(t *testing.T) {
 	c.t = t
 	c.nodesAreReady()
 	c.podsTalk()
+	c.hybridctl(0, "remove", all[1], "--yes") // the Arm one: etcd and the API server go on with the others
+	c.machines = []string{all[0], all[2]}
+	c.nodesAreReady()
+	if members := c.etcd("member", "list"); strings.Contains(members, all[1]) || strings.Count(members, "started") != 2 {
+		t.Errorf("etcd has:\n%s", members)
+	}
+}
+
+// TestScaleOut_HalfJoinedControlPlane cuts a second control plane's power when etcd counts on it already, and its node is not there yet. It
+// comes back with its member of etcd, leaves it, and joins anew. Then it is removed: etcd and the API server go on with the first.
+func TestScaleOut_HalfJoinedControlPlane(t *testing.T) {
+	all := []string{"x86-1", "x86-2"}
+	c := pristine(t, "lab-three", all...)
+	before := on(t, all[1], tracesScript)
+	lab(t, "up", "balancer")
+	t.Cleanup(func() { lab(t, "down", "balancer") })
+	text := readFile(t, c.inventory)
+	c.onlyHost(all[0])
+	c.machines = all[:1]
+	c.hybridctl(0, "up", "--yes", "--conformance=off")
+	c.nodesAreReady()
+
+	c.write("-two", regexp.MustCompile(`(?m)^.*name: arm-1.*\n`).ReplaceAllString(text, ""))
+	exit, errs := c.until("kubeadm join", func(*exec.Cmd) {
+		votes := regexp.MustCompile(all[1] + `,.*, false`)
+		for end := time.Now().Add(10 * time.Minute); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+			if out, err := try(t, time.Minute, "e2e/lab/lab", append([]string{"exec", "bin/kubectl", "--kubeconfig", c.kubeconfig()}, c.etcdctl("member", "list")...)...); err == nil && votes.MatchString(out.stdout) {
+				break
+			}
+		}
+		lab(t, "kill", all[1])
+	}, "scale-out", "-f", c.inventory, "--yes", "--conformance=off")
+	if exit == 0 || !strings.Contains(errs, "the join token stays good") {
+		t.Errorf("exit %d\n%s", exit, tail(errs, 20))
+	}
+	lab(t, "up", all[1])
+	c.eventually("the API to answer when the second member of etcd is back", "get", "--raw", "/readyz")
+	t.Logf("etcd before it is joined again:\n%s", c.etcd("member", "list"))
+	c.hybridctl(0, "scale-out", "--yes", "--conformance=off")
+	c.machines = all
+	c.nodesAreReady()
+	if members := c.etcd("member", "list"); strings.Count(members, "started") != 2 || strings.Count(members, "\n") != 2 {
+		t.Errorf("etcd has:\n%s", members)
+	}
+	c.secondRunChangesNothing()
+
+	_, out := c.hybridctl(0, "remove", all[1], "--yes")
+	t.Logf("remove printed:\n%s", tail(out.stderr, 12))
+	c.machines = all[:1]
+	c.nodesAreReady()
+	if members := c.etcd("member", "list"); strings.Contains(members, all[1]) || strings.Count(members, "\n") != 1 {
+		t.Errorf("etcd has:\n%s", members)
+	}
+	if now := on(t, all[1], tracesScript); now != before {
+		t.Errorf("%s is not as it was; before:\n%s\nnow:\n%s", all[1], before, now)
+	}
+}
+
+// etcd runs etcdctl in the first machine's etcd.
+func (c *cluster) etcd(args ...string) string {
+	c.t.Helper()
+	return c.kubectl(c.etcdctl(args...)...)
+}
+
+// etcdctl are kubectl's arguments that do so.
+func (c *cluster) etcdctl(args ...string) []string {
+	const pki = "/etc/kubernetes/pki/etcd/"
+	return append([]string{"-n", "kube-system", "exec", "etcd-" + c.machines[0], "--", "etcdctl", "--endpoints=https://127.0.0.1:2379",
+		"--cacert=" + pki + "ca.crt", "--cert=" + pki + "server.crt", "--key=" + pki + "server.key"}, args...)
 }
 
 // eventually runs kubectl until it succeeds, for ten minutes.

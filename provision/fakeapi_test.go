@@ -11,6 +11,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"slices"
@@ -45,6 +46,7 @@ type fakeAPI struct {
 	evictable       map[string][]kube.DrainPod
 	guarded         bool // a budget keeps pods from being evicted
 	members         []kube.EtcdMember
+	mute            string // the node whose etcd does not answer
 	templates       []kube.PodTemplate
 	images          map[string][]string // architectures of the nodes that have them
 	holder          string              // of the cluster's lock
@@ -175,7 +177,10 @@ func (a *fakeAPI) DeleteNode(_ context.Context, name string) error {
 	return nil
 }
 
-func (a *fakeAPI) EtcdMembers(context.Context, string) ([]kube.EtcdMember, error) {
+func (a *fakeAPI) EtcdMembers(_ context.Context, node string) ([]kube.EtcdMember, error) {
+	if node == a.mute {
+		return nil, errors.New("etcd does not answer")
+	}
 	return a.members, nil
 }
 

@@ -185,20 +185,20 @@ func (l leaver) isControlPlane() bool {
 
 // controlPlaneStays refuses to take the last control plane.
 func controlPlaneStays(nodes []kube.Node, leaving []leaver) error {
-	if !slices.ContainsFunc(leaving, leaver.isControlPlane) || staying(nodes, leaving) != "" {
+	if !slices.ContainsFunc(leaving, leaver.isControlPlane) || len(staying(nodes, leaving)) > 0 {
 		return nil
 	}
 	return fmt.Errorf("%w: no control plane that is Ready would be left; \"hybridctl destroy\" takes the whole cluster away", ErrRefused)
 }
 
-// staying is a control plane that is Ready and stays; "" = none.
-func staying(nodes []kube.Node, leaving []leaver) string {
+// staying are the control planes that are Ready and stay.
+func staying(nodes []kube.Node, leaving []leaver) (names []string) {
 	for _, n := range nodes {
 		if n.ControlPlane && n.Ready && !slices.ContainsFunc(leaving, func(l leaver) bool { return l.host.Name == n.Name }) {
-			return n.Name
+			names = append(names, n.Name)
 		}
 	}
-	return ""
+	return names
 }
 
 // endpointStays refuses to take a control plane whose own address every kubelet has for the API server.
@@ -228,8 +228,7 @@ func (s *session) findMembers(ctx context.Context, nodes []kube.Node, leaving []
 	if err != nil && !errors.Is(err, kube.ErrNotKubeadm) || config.ExternalEtcd {
 		return err
 	}
-	ask := staying(nodes, leaving)
-	members, err := s.api.EtcdMembers(ctx, ask)
+	ask, members, err := s.askEtcd(ctx, staying(nodes, leaving))
 	if err != nil {
 		return err
 	}
@@ -248,12 +247,29 @@ func (s *session) findMembers(ctx context.Context, nodes []kube.Node, leaving []
 	for i := range leaving {
 		l := &leaving[i]
 		for _, m := range members {
-			if l.isControlPlane() && m.Name == l.host.Name {
+			if l.isControlPlane() && m.IsOf(l.host.Name, l.addresses()...) {
 				l.member, l.ask = m, ask
 			}
 		}
 	}
 	return nil
+}
+
+// askEtcd asks one after another of these nodes for etcd's members, until one answers.
+func (s *session) askEtcd(ctx context.Context, nodes []string) (asked string, members []kube.EtcdMember, err error) {
+	var errs []error
+	for _, n := range nodes {
+		if members, err = s.api.EtcdMembers(ctx, n); err == nil {
+			return n, members, nil
+		}
+		errs = append(errs, fmt.Errorf("on %s: %w", n, err))
+	}
+	return "", nil, errors.Join(errs...)
+}
+
+// addresses are those under which the host's etcd may be known.
+func (l leaver) addresses() []string {
+	return append(slices.Clone(l.node.InternalIPs), l.host.NodeIP, l.host.Address)
 }
 
 // everyMemberIsKnown refuses when a control plane that leaves has no etcd member of its name while there is one that is nobody's: it may be
@@ -263,16 +279,15 @@ func everyMemberIsKnown(members []kube.EtcdMember, nodes []kube.Node, leaving []
 	for _, n := range nodes {
 		known[n.Name] = true
 	}
-	has := map[string]bool{}
 	var foreign []string
 	for _, m := range members {
-		has[m.Name] = true
-		if !known[m.Name] && !slices.ContainsFunc(leaving, func(l leaver) bool { return l.host.Name == m.Name }) {
-			foreign = append(foreign, fmt.Sprintf("%q", m.Name))
+		if !known[m.Name] && !slices.ContainsFunc(leaving, func(l leaver) bool { return m.IsOf(l.host.Name, l.addresses()...) }) {
+			foreign = append(foreign, m.String())
 		}
 	}
 	for _, l := range leaving {
-		if l.isControlPlane() && !has[l.host.Name] && len(foreign) > 0 {
+		has := slices.ContainsFunc(members, func(m kube.EtcdMember) bool { return m.IsOf(l.host.Name, l.addresses()...) })
+		if l.isControlPlane() && !has && len(foreign) > 0 {
 			return fmt.Errorf("%w: etcd has no member %s, and %s, which no node is called: take the member that is of %[2]s out first, with \"etcdctl member remove\"", ErrRefused, l.host.Name, strings.Join(foreign, ", "))
 		}
 	}
@@ -385,15 +400,15 @@ func (s *session) removeOne(ctx context.Context, store *stack.Store, l leaver, o
 			return err
 		}
 	}
-	if l.node.Name != "" {
-		if err := do("node", report.Deleted, func(ctx context.Context) error { return s.api.DeleteNode(ctx, name) }); err != nil {
-			return err
-		}
-	}
-	if !o.Offline {
+	if !o.Offline { // before the node goes: an API server whose etcd has left answers nobody, and lets no connection go that leads to it
 		changes, err := stack.Destroy(ctx, store, l.plan, s.steps(), stack.Options{Parallel: s.Parallel, Progress: s.Progress, Stop: s.Stop})
 		r.Changes = append(r.Changes, changes...)
 		if err != nil {
+			return err
+		}
+	}
+	if l.node.Name != "" {
+		if err := do("node", report.Deleted, func(ctx context.Context) error { return s.api.DeleteNode(ctx, name) }); err != nil {
 			return err
 		}
 	}

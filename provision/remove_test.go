@@ -45,7 +45,7 @@ func TestRemove_DrainsDeletesResetsAndForgets(t *testing.T) {
 		t.Fatalf("%v\n%+v", err, r.Changes)
 	}
 	s.wantAlone(before, "host-2")
-	if want := []string{"cordon host-2", "drain 2 pods", "delete host-2", "reset host-2"}; !slices.Equal(s.api.done, want) {
+	if want := []string{"cordon host-2", "drain 2 pods", "reset host-2", "delete host-2"}; !slices.Equal(s.api.done, want) {
 		t.Errorf("done %q, want %q", s.api.done, want)
 	}
 	if len(asked.Notes) != 1 || !strings.Contains(asked.Notes[0], "drained of 2 pods") {
@@ -94,8 +94,8 @@ func TestRemove_RefusedBeforeAnythingIsDone(t *testing.T) {
 		}, "only 0 of its 2 members are well"},
 		"a member of another name": {"host-2", func(s *sim) {
 			s.api.controlPlane("host-2")
-			s.api.members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}, {ID: 2, Name: "restored", Healthy: true}}
-		}, `etcd has no member host-2, and "restored", which no node is called`},
+			s.api.members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}, {ID: 42, Name: "restored", Peers: []string{"192.0.2.9"}, Healthy: true}}
+		}, `etcd has no member host-2, and "restored" (2a at 192.0.2.9), which no node is called`},
 		"etcd without quorum": {"host-1", func(s *sim) {
 			s.api.controlPlane("host-2")
 			s.c.Spec.Kubernetes.Endpoint = "api.example:6443"
@@ -132,6 +132,27 @@ func TestRemove_ControlPlaneWithoutItsNodeLeavesEtcd(t *testing.T) {
 	}
 	if want := []string{"etcd member 2 asked on host-1", "reset host-2"}; !slices.Equal(s.api.done, want) && !slices.Equal(s.api.done, []string{"etcd member 2 asked on host-3", want[1]}) {
 		t.Errorf("done %q", s.api.done)
+	}
+}
+
+// A control plane that was only announced to etcd has no name there yet; and the first that could be asked does not answer.
+func TestRemove_ControlPlaneThatNeverStartedLeavesEtcd(t *testing.T) {
+	s := standing(t, 4)
+	s.c.Spec.Kubernetes.Endpoint = "api.example:6443"
+	for i, name := range []string{"host-1", "host-2", "host-3"} {
+		s.c.Spec.Hosts[i].Role = inventory.ControlPlane
+		s.api.controlPlane(name)
+	}
+	delete(s.api.nodes, "host-3")
+	s.api.members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}, {ID: 2, Name: "host-2", Healthy: true},
+		{ID: 3, Peers: []string{s.c.Spec.Hosts[2].NodeIP}, Learner: true}}
+	s.api.mute = "host-1"
+	if _, err := s.remove("host-3", func(o *RemoveOptions) { o.Offline = true }); err != nil || !slices.Equal(s.api.done, []string{"etcd member 3 asked on host-2"}) {
+		t.Errorf("error %v, done %q", err, s.api.done)
+	}
+	s.api.members[2].Peers = []string{"192.0.2.200"}
+	if _, err := s.remove("host-3", func(o *RemoveOptions) { o.Offline = true }); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "one that has not started (3 at 192.0.2.200)") {
+		t.Errorf("whose it is is not known: %v", err)
 	}
 }
 
@@ -316,25 +337,34 @@ func TestRemove_ControlPlaneLeavesEtcdFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.wantAlone(before, "host-3")
-	if want := []string{"cordon host-3", "drain 0 pods", "etcd member 3 asked on host-1", "delete host-3", "reset host-3"}; !slices.Equal(s.api.done, want) {
+	if want := []string{"cordon host-3", "drain 0 pods", "etcd member 3 asked on host-1", "reset host-3", "delete host-3"}; !slices.Equal(s.api.done, want) {
 		t.Errorf("done %q, want %q", s.api.done, want)
 	}
 }
 
-func TestRemove_InterruptedBetweenNodeAndResetIsFinished(t *testing.T) {
+func TestRemove_InterruptedAtTheResetIsFinished(t *testing.T) {
 	s := standing(t, 2)
 	s.hosts["host-2"].fail["reset"] = "the disk is away"
 	if _, err := s.remove("host-2", nil); !errors.Is(err, ErrPartial) {
 		t.Fatalf("error %v", err)
 	}
-	if len(s.api.nodes) != 1 {
-		t.Errorf("%d nodes", len(s.api.nodes))
+	if len(s.api.nodes) != 2 {
+		t.Errorf("%d nodes: the host's goes when it runs nothing any more", len(s.api.nodes))
 	}
 	delete(s.hosts["host-2"].fail, "reset")
 	if _, err := s.remove("host-2", nil); err != nil {
 		t.Fatal(err)
 	}
-	if h := s.hosts["host-2"]; h.member || len(h.markers) != 0 {
-		t.Errorf("markers %v", h.markers)
+	if h := s.hosts["host-2"]; h.member || len(h.markers) != 0 || len(s.api.nodes) != 1 {
+		t.Errorf("markers %v, %d nodes", h.markers, len(s.api.nodes))
+	}
+}
+
+func TestRemove_InterruptedBetweenResetAndNodeIsFinished(t *testing.T) {
+	s := standing(t, 2)
+	clear(s.hosts["host-2"].markers)
+	s.hosts["host-2"].member = false
+	if _, err := s.remove("host-2", nil); err != nil || len(s.api.nodes) != 1 {
+		t.Errorf("error %v, %d nodes", err, len(s.api.nodes))
 	}
 }

@@ -58,10 +58,7 @@ type api interface {
 	DrainPods(ctx context.Context, node string) ([]kube.DrainPod, error)
 	Cordon(ctx context.Context, node string) error
 	Drain(ctx context.Context, pods []kube.DrainPod, progress func([]kube.Missing)) error
-	DeleteNode(ctx context.Context, name string) error
 	WaitDetached(ctx context.Context, node string, o kube.WaitOptions) error
-	EtcdMembers(ctx context.Context, node string) ([]kube.EtcdMember, error)
-	RemoveEtcdMember(ctx context.Context, node string, id uint64) error
 	PodTemplates(ctx context.Context) ([]kube.PodTemplate, error)
 	ImagesByArch(ctx context.Context) (map[string][]string, error)
 	NodeImages(ctx context.Context) (map[string][][]string, error)
@@ -221,7 +218,10 @@ func (s *session) way(ctx context.Context, h inventory.Host) (*host.Host, error)
 func (s *session) notBegun() bool {
 	first := s.Cluster.Bootstrap()
 	f := s.facts[first.Name]
-	return first.IsManaged() && f.Err == nil && !initialised(f)
+	if _, joined := f.Markers[string(plan.Join)]; joined || !first.IsManaged() || f.Err != nil {
+		return false // whoever joins is given a cluster by others
+	}
+	return !slices.ContainsFunc(s.controlPlanes(), func(h inventory.Host) bool { return initialised(s.facts[h.Name]) })
 }
 
 // ofThisCluster tells whether a kubeconfig trusts the authority that the bootstrap host has now: hosts may have been reset and

@@ -47,6 +47,7 @@ type simHost struct {
 	files   map[string]int64 // sizes of uploads by sha256
 	images  map[string]string
 	member  bool
+	half    bool              // an earlier join may have made it a member of etcd, or a node
 	config  string            // of the last kubeadm
 	writes  []string          // scripts that change something, in order
 	asked   []string          // every command, whole
@@ -192,12 +193,16 @@ func (h *simHost) carryOut(what string, args []string, in []byte, session *remot
 	case "mark":
 		h.markers[args[0]] = string(in)
 	case "kubeadm":
+		if h.half {
+			fmt.Fprintln(session.Stderr, "kubeadm: an earlier attempt may have made this host a part of the cluster already")
+			return 76
+		}
 		h.config = string(in)
 		h.member = true
 		h.markers[args[1]] = fmt.Sprintf("state done\ndigest %s\n", args[2])
 		h.sim.api.addNode(h.name)
 	case "reset":
-		h.member = false
+		h.member, h.half = false, false
 		h.sim.api.log("reset " + h.name)
 		delete(h.markers, "init")
 		delete(h.markers, "join")

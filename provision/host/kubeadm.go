@@ -3,6 +3,7 @@ package host
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -19,12 +20,29 @@ const (
 // AdminConf is the admin kubeconfig that kubeadm init leaves.
 const AdminConf = "/etc/kubernetes/admin.conf"
 
+// ErrHalfJoined: an earlier join ended after it may have made the host a member of etcd, or a node. The caller takes it out of the cluster,
+// resets it and tries again.
+var ErrHalfJoined = errors.New("half joined")
+
+// exitHalfJoined is kubeadm.sh's status for ErrHalfJoined.
+const exitHalfJoined = 76
+
 // Kubeadm runs kubeadm init or join with this configuration, to its end even when the connection is lost; called again it waits for
 // the run that is under way. The configuration holds a token and stays on a tmpfs while kubeadm runs. The marker "done" is written by
-// the run itself. What an earlier attempt of ours left half done is reset first.
+// the run itself. What an earlier attempt of ours left half done is reset first, unless ErrHalfJoined.
 func (h *Host) Kubeadm(ctx context.Context, verb, digest string, config []byte) error {
 	_, err := h.script(ctx, "kubeadm", bytes.NewReader(config), verb, verb, digest)
+	var exit *remote.ExitError
+	if errors.As(err, &exit) && exit.Status == exitHalfJoined {
+		return fmt.Errorf("%w: %w", ErrHalfJoined, err)
+	}
 	return err
+}
+
+// Ended tells whether a command on the host ran to its end: else it may still be at work.
+func Ended(err error) bool {
+	var exit *remote.ExitError
+	return err == nil || errors.As(err, &exit)
 }
 
 // SharedPKI returns, as a tar, the certificates and keys that all control planes share. It is a secret.

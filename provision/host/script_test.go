@@ -15,7 +15,7 @@ import (
 )
 
 // sandbox runs the scripts for real, in a mount namespace of their own: /var/lib, /run, /opt and /etc/systemd/system are folders of
-// the test, systemctl and modprobe write down how they were called.
+// the test, systemctl and modprobe write down how they were called. So are /etc and /usr/local/bin when the test makes etc and local-bin.
 type sandbox struct {
 	t   *testing.T
 	dir string
@@ -49,6 +49,7 @@ func (s sandbox) tool(name, body string) {
 func (s sandbox) run(script string, stdin []byte, args ...string) (int, string, string) {
 	s.t.Helper()
 	mount := `set -e; mount --make-rprivate /; cd "$0"
+for p in etc:/etc local-bin:/usr/local/bin; do [ ! -e "${p%%:*}" ] || mount --bind "${p%%:*}" "${p#*:}"; done
 for p in var-lib:/var/lib run:/run opt:/opt units:/etc/systemd/system; do mount --bind "${p%%:*}" "${p#*:}"; done
 PATH=$0/bin:$PATH; cd /; exec sh "$@"`
 	file := s.path("script.sh")
@@ -236,5 +237,45 @@ func TestKubeadm_LeavesAFinishedNodeAlone(t *testing.T) {
 		if _, err := os.Stat(s.path("run", "hybridctl", path)); !os.IsNotExist(err) {
 			t.Errorf("%s stays: %v", path, err)
 		}
+	}
+}
+
+// A join that ended after the host may have become a member of etcd, or a node, is not wiped: the cluster has to forget it first. Before that
+// there is nothing to forget.
+func TestKubeadm_LeavesWhatTheClusterMayCountOn(t *testing.T) {
+	for path, touched := range map[string]bool{
+		"etc/kubernetes/manifests/etcd.yaml":    false,
+		"var-lib/etcd/member/wal":               false,
+		"etc/kubernetes/kubelet.conf":           false,
+		"etc/kubernetes/bootstrap-kubelet.conf": true,
+	} {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			s := newSandbox(t)
+			for path, text := range map[string]string{"var-lib/hybridctl/steps/join": "state started\n", "run/hybridctl/pki/ca.key": "key", "run/systemd/system/x": "",
+				"etc/systemd/system/x": "", "local-bin/x": "", path: "here"} {
+				if err := os.MkdirAll(filepath.Dir(s.path(path)), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(s.path(path), []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.tool("stat", "echo tmpfs")
+			s.tool("../local-bin/kubeadm", `echo "kubeadm $*" >>/opt/calls`)
+			code, _, errs := s.run("kubeadm", []byte("token: s3cret\n"), "join", "join", "sha256:2")
+			if (code == exitHalfJoined) == touched {
+				t.Errorf("exit %d: %s", code, errs)
+			}
+			calls := s.read("opt", "calls")
+			if strings.Contains(calls, "kubeadm reset") != touched || strings.Contains(calls, "start hybridctl-kubeadm") != touched {
+				t.Errorf("called:\n%s", calls)
+			}
+			if _, err := os.Stat(s.path(path)); !touched && err != nil {
+				t.Error(err)
+			}
+			if _, err := os.Stat(s.path("run/hybridctl/kubeadm.yaml")); !touched && !os.IsNotExist(err) {
+				t.Errorf("the token stays: %v", err)
+			}
+		})
 	}
 }

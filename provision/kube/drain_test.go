@@ -2,6 +2,7 @@ package kube
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -150,8 +151,8 @@ func TestCordon(t *testing.T) {
 func TestParseEtcd(t *testing.T) {
 	members, err := parseEtcd([]byte(`{"header":{},"members":[
 		{"ID":9372538179322589801,"name":"a","clientURLs":["https://192.0.2.1:2379"]},
-		{"ID":2,"name":"b","clientURLs":["https://192.0.2.2:2379"]},
-		{"ID":3,"name":"","isLearner":true}]}`),
+		{"ID":2,"name":"b","peerURLs":["https://[fd00::2]:2380","https://192.0.2.2:2380"],"clientURLs":["https://192.0.2.2:2379"]},
+		{"ID":3,"name":"","peerURLs":["https://192.0.2.3:2380"],"isLearner":true}]}`),
 		[]byte(`[{"endpoint":"https://192.0.2.1:2379","health":true,"took":"1ms"},{"endpoint":"https://192.0.2.2:2379","health":false,"error":"x"}]`))
 	if err != nil || len(members) != 3 {
 		t.Fatalf("%v, %v", members, err)
@@ -161,6 +162,23 @@ func TestParseEtcd(t *testing.T) {
 	}
 	if members[1].Healthy || members[2].Healthy || !members[2].Learner {
 		t.Errorf("%+v", members[1:])
+	}
+	if want := []string{"fd00::2", "192.0.2.2"}; !slices.Equal(members[1].Peers, want) {
+		t.Errorf("%v", members[1].Peers)
+	}
+	for node, addresses := range map[string][]string{"a": {"192.0.2.1"}, "b": nil, "c": {"x", "192.0.2.3"}} {
+		var its []uint64
+		for _, m := range members {
+			if m.IsOf(node, addresses...) {
+				its = append(its, m.ID)
+			}
+		}
+		if want := map[string]uint64{"a": 9372538179322589801, "b": 2, "c": 3}[node]; len(its) != 1 || its[0] != want {
+			t.Errorf("%s is %v, want %d", node, its, want)
+		}
+	}
+	if members[1].IsOf("elsewhere", "192.0.2.2") {
+		t.Error("a member that has a name is another node's")
 	}
 	if _, err := parseEtcd([]byte("no"), []byte("[]")); err == nil {
 		t.Error("no JSON, and no error")

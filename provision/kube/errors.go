@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"syscall"
 
@@ -71,13 +72,14 @@ func connectionLost(err error) bool {
 }
 
 func serverBusy(err error) bool {
+	var status apierrors.APIStatus
 	switch {
 	case apierrors.IsTooManyRequests(err), apierrors.IsServiceUnavailable(err), apierrors.IsTimeout(err), apierrors.IsServerTimeout(err):
 		return true
-	case apierrors.ReasonForError(err) == "" || !apierrors.IsInternalError(err) && !apierrors.IsUnexpectedServerError(err):
+	case !errors.As(err, &status) || status.Status().Code != http.StatusInternalServerError:
 		return false
 	}
-	// etcd's own errors come as internal ones: the text is all there is to tell them from a broken webhook.
+	// etcd's own errors come as internal ones, or without a reason: the text is all there is to tell them from a broken webhook.
 	text := err.Error()
 	return strings.Contains(text, "etcdserver:") || strings.Contains(text, "rpc error: code = Unavailable")
 }

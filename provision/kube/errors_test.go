@@ -12,6 +12,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/hybridctl/hybridctl/provision/kube/kubetest"
@@ -34,6 +35,8 @@ func TestTransient(t *testing.T) {
 		{"504", apierrors.NewTimeoutError("slow", 1), true},
 		{"etcd leader changed", apierrors.NewInternalError(errors.New("etcdserver: leader changed")), true},
 		{"etcd unavailable", apierrors.NewInternalError(errors.New("rpc error: code = Unavailable desc = transport is closing")), true},
+		{"etcd's own words, without a reason", &apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Code: 500, Message: "etcdserver: request timed out"}}, true},
+		{"another error without a reason", &apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Code: 500, Message: "no"}}, false},
 		{"another internal error", apierrors.NewInternalError(errors.New("failed calling webhook")), false},
 		{"404", apierrors.NewNotFound(nodes, "a"), false},
 		{"409", apierrors.NewConflict(nodes, "a", errors.New("changed")), false},

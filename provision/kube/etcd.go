@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,9 +15,24 @@ import (
 // EtcdMember is a member of the cluster's etcd.
 type EtcdMember struct {
 	ID      uint64
-	Name    string // the node's; "" = it has not started yet
-	Learner bool   // it does not vote
+	Name    string   // the node's; "" = it has not started yet
+	Peers   []string // the hosts of its peer URLs: IP addresses, with kubeadm
+	Learner bool     // it does not vote
 	Healthy bool
+}
+
+// String is the member's name, or that it has none yet, with the ID as etcdctl wants it, and where it is.
+func (m EtcdMember) String() string {
+	name := "one that has not started"
+	if m.Name != "" {
+		name = strconv.Quote(m.Name)
+	}
+	return fmt.Sprintf("%s (%x at %s)", name, m.ID, strings.Join(m.Peers, ", "))
+}
+
+// IsOf tells whether it is a node's member. One that has not started yet is known by its address.
+func (m EtcdMember) IsOf(node string, addresses ...string) bool {
+	return m.Name == node || m.Name == "" && slices.ContainsFunc(m.Peers, func(p string) bool { return slices.Contains(addresses, p) })
 }
 
 // etcdctl is how the etcd of kubeadm's static pods is asked: in one of them, with the certificates it has.
@@ -44,6 +60,7 @@ func parseEtcd(list, health []byte) ([]EtcdMember, error) {
 		Members []struct {
 			ID         uint64   `json:"ID"`
 			Name       string   `json:"name"`
+			PeerURLs   []string `json:"peerURLs"`
 			ClientURLs []string `json:"clientURLs"`
 			Learner    bool     `json:"isLearner"`
 		} `json:"members"`
@@ -61,6 +78,11 @@ func parseEtcd(list, health []byte) ([]EtcdMember, error) {
 	var out []EtcdMember
 	for _, m := range members.Members {
 		e := EtcdMember{ID: m.ID, Name: m.Name, Learner: m.Learner}
+		for _, peer := range m.PeerURLs {
+			if u, err := url.Parse(peer); err == nil { // etcd has read it, too
+				e.Peers = append(e.Peers, u.Hostname())
+			}
+		}
 		for _, h := range endpoints {
 			e.Healthy = e.Healthy || h.Health && slices.Contains(m.ClientURLs, h.Endpoint)
 		}

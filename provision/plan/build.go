@@ -54,7 +54,7 @@ func Build(in Input) (Plan, error) {
 			continue
 		}
 		after := first
-		if h.Role == inventory.ControlPlane && h.IsManaged() {
+		if h.Role == inventory.ControlPlane && b.planned(h) {
 			after, previous = previous, HostID(h.Name, Join)
 		}
 		if b.planned(h) {

@@ -237,13 +237,18 @@ func TestBuild_WorkerGetsNoControlPlaneImages(t *testing.T) {
 
 func TestBuild_ControlPlanesJoinOneAfterAnother(t *testing.T) {
 	in := fresh()
-	for i := range 2 {
+	for i := range 3 {
 		h := inventory.Host{Name: fmt.Sprintf("cp-%d", i), Address: fmt.Sprintf("192.0.2.3%d", i), Role: inventory.ControlPlane}
 		in.Cluster.Spec.Hosts = append(in.Cluster.Spec.Hosts, h)
 		in.Hosts = append(in.Hosts, facts.Host{Name: h.Name, Arch: platform.AMD64})
 	}
 	s, _ := mustBuild(t, in).Step("cp-1/join")
 	if d := cmp.Diff([]ID{"cp-1/kubernetes", "cp-1/images", "cp-0/join"}, s.DependsOn); d != "" {
+		t.Error(d)
+	}
+	in.Only = []string{"cp-0", "cp-2"} // cp-1 is a node already
+	s, _ = mustBuild(t, in).Step("cp-2/join")
+	if d := cmp.Diff([]ID{"cp-2/kubernetes", "cp-2/images", "cp-0/join"}, s.DependsOn); d != "" {
 		t.Error(d)
 	}
 }

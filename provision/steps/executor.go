@@ -46,6 +46,9 @@ type API interface {
 	ApplyNode(ctx context.Context, name string, labels map[string]string, taints []string) (report.Action, error)
 	Apply(ctx context.Context, manifests []byte, o kube.ApplyOptions) ([]kube.ObjectChange, error)
 	Volumes(ctx context.Context, drivers []string) ([]kube.Volume, error)
+	EtcdMembers(ctx context.Context, node string) ([]kube.EtcdMember, error)
+	RemoveEtcdMember(ctx context.Context, node string, id uint64) error
+	DeleteNode(ctx context.Context, name string) error
 	Owned(ctx context.Context, kinds []kube.Kind, selector string) ([]kube.Object, error)
 	DeleteObjects(ctx context.Context, objects []kube.Object) ([]kube.ObjectChange, error)
 }

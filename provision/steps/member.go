@@ -80,16 +80,65 @@ func (x *Steps) applyJoin(ctx context.Context, s plan.Step, h *host.Host) (strin
 	if x.env.JoinTaint != nil {
 		config.Registration.Taints = append(slices.Clone(config.Registration.Taints), *x.env.JoinTaint)
 	}
-	if config.ControlPlane {
-		if err := x.sharePKI(ctx, h); err != nil {
+	join := func() error {
+		if config.ControlPlane {
+			if err := x.sharePKI(ctx, h); err != nil {
+				return err
+			}
+		}
+		x.say(s, "kubeadm join")
+		err := h.Kubeadm(ctx, host.KubeadmJoin, s.Digest, render.KubeadmJoinConfig(config))
+		if !host.Ended(err) {
+			x.token.keep()
+			return fmt.Errorf("%w; kubeadm may be at work there still: the join token stays good until %s, and the next run waits for kubeadm", err, token.Expires.Format(time.TimeOnly))
+		}
+		return err
+	}
+	err = join()
+	if errors.Is(err, host.ErrHalfJoined) {
+		x.say(s, "taking out of the cluster what an earlier attempt began")
+		if err := x.forget(ctx, api, s.Host, config); err != nil {
+			return "", fmt.Errorf("an earlier attempt ended half-way, and the host was left as it is: %w", err)
+		}
+		if err := h.Reset(ctx); err != nil {
 			return "", err
 		}
+		err = join()
 	}
-	x.say(s, "kubeadm join")
-	if err := h.Kubeadm(ctx, host.KubeadmJoin, s.Digest, render.KubeadmJoinConfig(config)); err != nil {
+	if err != nil {
 		return "", err
 	}
 	return "joined", nil
+}
+
+// forget takes a host that is half joined out of the cluster: its member of etcd, when the others can do without, and its node. The host
+// itself is not touched: a member that is wiped before etcd forgets it may cost etcd its quorum.
+func (x *Steps) forget(ctx context.Context, api API, name string, config render.KubeadmJoin) error {
+	if config.ControlPlane {
+		members, err := api.EtcdMembers(ctx, x.env.Bootstrap)
+		if err != nil {
+			return err
+		}
+		var voters []plan.Voter
+		var its []kube.EtcdMember
+		for _, m := range members {
+			if m.IsOf(name, config.NodeIP) {
+				its = append(its, m)
+			}
+			if !m.Learner {
+				voters = append(voters, plan.Voter{Name: m.Name, Healthy: m.Healthy})
+			}
+		}
+		for _, m := range its {
+			if err := plan.KeepsQuorum(voters, []string{m.Name}); err != nil && !m.Learner {
+				return err
+			}
+			if err := api.RemoveEtcdMember(ctx, x.env.Bootstrap, m.ID); err != nil {
+				return err
+			}
+		}
+	}
+	return api.DeleteNode(ctx, name)
 }
 
 // clear resets a host that was a member once and is no longer: kubeadm refuses to run over what an earlier membership left. What an
@@ -129,6 +178,14 @@ type tokenSource struct {
 	api    API
 	tokens []kube.Token
 	signed bool // hosts can join with the last of them
+	kept   bool // one is in use still
+}
+
+// keep leaves the tokens to their ends: kubeadm may be at work with one on a host that does not answer any more.
+func (t *tokenSource) keep() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.kept = true
 }
 
 func (t *tokenSource) get(ctx context.Context, api API, progress func([]kube.Missing)) (kube.Token, error) {
@@ -165,6 +222,9 @@ func (t *tokenSource) make(ctx context.Context, api API) error {
 func (t *tokenSource) revoke(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.kept {
+		return nil
+	}
 	var errs []error
 	for _, token := range t.tokens {
 		errs = append(errs, t.api.DeleteToken(ctx, token.ID))

@@ -97,3 +97,13 @@ func TestTokenSource_UnsignedIsWaitedForAgainAndRevoked(t *testing.T) {
 		t.Errorf("deleted %v, %v", a.deleted, err)
 	}
 }
+
+func TestTokenSource_OneThatIsInUseStays(t *testing.T) {
+	var source tokenSource
+	a := &tokens{}
+	a.get(t, &source)
+	source.keep()
+	if err := source.revoke(t.Context()); err != nil || len(a.deleted) > 0 {
+		t.Errorf("error %v, deleted %q", err, a.deleted)
+	}
+}

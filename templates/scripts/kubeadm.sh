@@ -16,14 +16,21 @@ mkdir -p $run
 
 busy() { case $(systemctl show -p ActiveState --value $unit) in activating | active | reloading) true ;; *) false ;; esac }
 finished() { grep -qs '^state done$' "$marker"; }
+# failed tells what kubeadm says of the cause, without the phases that went well.
+failed() {
+	cause=$(grep -sE '^error|\[ERROR ' "$log" | tail -n 8)
+	printf 'kubeadm %s failed (all of its output is in %s on the host): %s\n' "$verb" "$log" "${cause:-$(grep -sv '^[[:space:]]*$' "$log" | tail -n 3)}" >&2
+	exit 75
+}
 
 if busy; then
 	cat >/dev/null
+	rm -rf $run/pki
 	systemctl start $unit || true
 	finished && exit 0
-else
-	cat >$run/kubeadm.yaml
+	failed
 fi
+cat >$run/kubeadm.yaml
 # Who sent this saw a host that was no member yet; meanwhile another run made it one. A node is left alone.
 if finished; then
 	rm -rf $run/kubeadm.yaml $run/pki
@@ -31,10 +38,19 @@ if finished; then
 fi
 [ -s $run/kubeadm.yaml ] || { echo "kubeadm: no configuration came" >&2; exit 70; }
 
-# What an interrupted or failed attempt left is ours to clear: the marker says that hybridctl began it.
-if grep -qs '^state started$' "$marker" && [ -e /etc/kubernetes ]; then
-	/usr/local/bin/kubeadm reset -f --cri-socket unix:///run/containerd/containerd.sock >"$log.reset" 2>&1 || true
-	rm -rf /etc/kubernetes/manifests /etc/kubernetes/*.conf /var/lib/etcd
+# What an interrupted or failed attempt left is ours to clear: the marker says that hybridctl began it. Where it may be a part of the cluster
+# already, a member of etcd or a node, the cluster has to forget it first, which is for who called: kubeadm reset goes on when it cannot do so,
+# and wipes a member that etcd counts on.
+if grep -qs '^state started$' "$marker"; then
+	if [ "$verb" = join ] && { [ -e /etc/kubernetes/manifests/etcd.yaml ] || [ -e /var/lib/etcd/member ] || [ -e /etc/kubernetes/kubelet.conf ]; }; then
+		rm -rf $run/kubeadm.yaml $run/pki
+		echo "kubeadm: an earlier attempt may have made this host a part of the cluster already" >&2
+		exit 76
+	fi
+	if [ -e /etc/kubernetes ]; then
+		/usr/local/bin/kubeadm reset -f --cri-socket unix:///run/containerd/containerd.sock >"$log.reset" 2>&1 || true
+		rm -rf /etc/kubernetes/manifests /etc/kubernetes/*.conf /var/lib/etcd
+	fi
 fi
 mkdir -p /var/lib/hybridctl/steps
 printf 'state started\n' >"$marker.new"
@@ -75,7 +91,4 @@ systemctl daemon-reload
 systemctl reset-failed $unit 2>/dev/null || true
 systemctl start $unit || true
 finished && { rm -f /run/systemd/system/$unit $run/kubeadm.sh; systemctl daemon-reload; exit 0; }
-# what kubeadm says of the cause, without the phases that went well
-cause=$(grep -E '^error|\[ERROR ' "$log" | tail -n 8)
-printf 'kubeadm %s failed (all of its output is in %s on the host): %s\n' "$verb" "$log" "${cause:-$(grep -v '^[[:space:]]*$' "$log" | tail -n 3)}" >&2
-exit 75
+failed

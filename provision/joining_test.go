@@ -1,0 +1,89 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/remote/remotetest"
+)
+
+// halfJoined is a cluster of one control plane. The join of a second was interrupted when it was a member of etcd, and had no node yet.
+func halfJoined(t *testing.T) *sim {
+	s := newSim(t, 2, remotetest.Options{})
+	s.c.Spec.Kubernetes.Endpoint = "api.example:6443"
+	hosts := s.c.Spec.Hosts
+	s.c.Spec.Hosts = hosts[:1]
+	mustUp(t, s)
+	s.c.Spec.Hosts = hosts
+	hosts[1].Role = inventory.ControlPlane
+	s.hosts["host-2"].half = true
+	s.hosts["host-2"].markers["join"] = "state started\n"
+	s.api.members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}, {ID: 2, Name: "host-2", Healthy: true}}
+	return s
+}
+
+func TestUp_HalfJoinedControlPlaneLeavesEtcdBeforeItIsReset(t *testing.T) {
+	for name, peers := range map[string][]kube.EtcdMember{
+		"it votes":      {{ID: 1, Name: "host-1", Healthy: true}, {ID: 2, Name: "host-2", Healthy: true}},
+		"it learns":     {{ID: 1, Name: "host-1", Healthy: true}, {ID: 2, Name: "host-2", Learner: true}},
+		"it is to come": {{ID: 1, Name: "host-1", Healthy: true}, {ID: 2, Peers: []string{"192.0.2.2"}, Learner: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := halfJoined(t)
+			s.api.members = peers
+			mustUp(t, s)
+			if want := []string{"etcd member 2 asked on host-1", "delete host-2", "reset host-2"}; !slices.Equal(s.api.done, want) {
+				t.Errorf("done %q, want %q", s.api.done, want)
+			}
+			if !s.hosts["host-2"].member {
+				t.Error("it did not join")
+			}
+		})
+	}
+}
+
+func TestUp_HalfJoinedControlPlaneIsNotWipedWhenEtcdCannotForgetIt(t *testing.T) {
+	for name, spoil := range map[string]func(*fakeAPI){
+		"no answer": func(a *fakeAPI) { a.mute = "host-1" },
+		"no quorum": func(a *fakeAPI) { a.members[0].Healthy = false },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := halfJoined(t)
+			spoil(s.api)
+			r, err := s.up()
+			if !errors.Is(err, ErrPartial) || len(s.api.done) > 0 || !s.hosts["host-2"].half {
+				t.Errorf("error %v, done %q", err, s.api.done)
+			}
+			for _, h := range r.Hosts {
+				if h.Name == "host-2" && !strings.Contains(h.Error, "the host was left as it is") {
+					t.Errorf("%+v", h)
+				}
+			}
+		})
+	}
+}
+
+// A first control plane that was installed anew, and whose join was interrupted, is not taken for a cluster that never was.
+func TestDestroy_AsksForVolumesAlsoWhenTheFirstControlPlaneIsNotBackYet(t *testing.T) {
+	for _, marker := range []string{"state started\n", ""} {
+		s := newSim(t, 2, remotetest.Options{}).withCeph()
+		s.c.Spec.Kubernetes.Endpoint = "api.example:6443"
+		s.c.Spec.Hosts[1].Role = inventory.ControlPlane
+		mustUp(t, s)
+		first := s.hosts["host-1"]
+		clear(first.markers)
+		first.member = false
+		if marker != "" {
+			first.markers["join"] = marker
+		}
+		s.api.volumes = []kube.Volume{{Name: "pvc-1", Class: "ceph-rbd", Claim: "default/db"}}
+		if _, err := Destroy(context.Background(), DestroyOptions{Options: s.options()}); !errors.Is(err, ErrVolumes) {
+			t.Errorf("marker %q: error %v", marker, err)
+		}
+	}
+}
