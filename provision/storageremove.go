@@ -16,6 +16,8 @@ import (
 type StorageRemoveOptions struct {
 	Options
 	Force bool // also when volumes would stay in Ceph that nobody can use any more
+	// MayTakeOut finds out whether TakeOut will do; nil = nobody asks.
+	MayTakeOut func() error
 	// TakeOut takes the storage out of the inventory when it is gone from the cluster.
 	TakeOut func() error
 }
@@ -37,6 +39,11 @@ func StorageRemove(ctx context.Context, o StorageRemoveOptions) (Result, error) 
 	objects, err := s.surveyStorageRemoval(reading, o.Force)
 	if err != nil {
 		return r, err
+	}
+	if o.MayTakeOut != nil {
+		if err := o.MayTakeOut(); err != nil {
+			return r, fmt.Errorf("%w, and nothing was done: %w", ErrRefused, err)
+		}
 	}
 	r.Plan = plan.Plan{Cluster: r.Cluster, Part: true, Notes: []string{fmt.Sprintf("ceph-csi is taken out of cluster %s: %s%s; nothing in Ceph is changed",
 		r.Cluster, report.Count(len(objects), "object"), among(objects))}}

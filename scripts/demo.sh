@@ -1,6 +1,6 @@
 #!/bin/bash
 # demo.sh: from a fresh Debian machine to a cluster with an x86 control plane and an Arm worker, each with its own kernel.
-# Needs root, Go, 12 GiB of memory and 30 GiB of disk; what is missing comes from Debian and the Go module proxy.
+# Needs root, Go, 12 GiB of memory and 40 GiB of disk; what is missing comes from Debian and the Go module proxy.
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"
 need_go

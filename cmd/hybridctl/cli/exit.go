@@ -43,7 +43,7 @@ func ExitCode(err error, interrupted bool) int {
 		return exitUsage
 	case errors.Is(err, provision.ErrBundle), errors.Is(err, bundle.ErrNotBundle), errors.Is(err, bundle.ErrSource):
 		return exitUsage
-	case errors.Is(err, provision.ErrRefused):
+	case errors.Is(err, provision.ErrRefused), errors.Is(err, provision.ErrVolumes):
 		return exitUsage
 	case errors.Is(err, provision.ErrPreflight):
 		return exitPreflight

@@ -28,8 +28,8 @@ func newRemove(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "remove HOST…",
 		Short: "Take hosts out of the running cluster; they end as clean as before",
-		Long: `remove takes hosts out of the cluster, one after another: each node is cordoned and drained, as PodDisruptionBudgets allow, an etcd member
-is removed where etcd can do without it, the node is deleted, and the host is reset. What stands against it is found out for all hosts before
+		Long: `remove takes hosts out of the cluster, one after another: each node is cordoned and drained, as PodDisruptionBudgets allow, its volumes
+are waited for until they have left it, an etcd member is removed where etcd can do without it, the host is reset, and the node is deleted. What stands against it is found out for all hosts before
 anything is done: the last control plane stays, a host that does not answer is not taken for a dead one, and pods that would be lost for good
 are named.`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -44,8 +44,8 @@ are named.`,
 	f.registerBreakLock(cmd)
 	flags := cmd.Flags()
 	flags.BoolVar(&f.yes, "yes", false, "do not ask")
-	flags.BoolVar(&f.force, "force", false, "evict pods that no controller makes anew, and pods with local data (emptyDir)")
-	flags.DurationVar(&f.timeout, "timeout", 5*time.Minute, "how long the drain of one node may take")
+	flags.BoolVar(&f.force, "force", false, "evict pods that no controller makes anew, and pods with local data (emptyDir); when --timeout is over, go on although volumes are still attached")
+	flags.DurationVar(&f.timeout, "timeout", 5*time.Minute, "how long the drain of one node may take, with its volumes")
 	flags.BoolVar(&f.offline, "offline", false, "do not connect to the hosts: take their nodes out of the cluster, and tell what is left on them")
 	return cmd
 }

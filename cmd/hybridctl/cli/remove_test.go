@@ -92,6 +92,6 @@ func TestStorageRemove_TakesStorageOutOfTheInventory(t *testing.T) {
 	r.front.StorageRemove = func(context.Context, provision.StorageRemoveOptions) (provision.Result, error) {
 		return provision.Result{Cluster: "lab"}, fmt.Errorf("%w: pvc-1", provision.ErrVolumes)
 	}
-	r.want("storage remove --yes", 1)
+	r.want("storage remove --yes", 2)
 	contains(t, "stderr", r.stderr.String(), "pvc-1")
 }

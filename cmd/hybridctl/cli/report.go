@@ -13,7 +13,7 @@ func newReport(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "report",
 		Short: "Show and compare the reports of conformance runs",
-		Long: `report reads the directories that conformance runs wrote with --report-dir. It connects nowhere and judges nothing: a report that can
+		Long: `report reads the directories that conformance runs wrote. It connects nowhere and judges nothing: a report that can
 be read is exit code 0, whatever it says; one that cannot is 2.`,
 		RunE: runGroup,
 	}

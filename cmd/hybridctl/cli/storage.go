@@ -57,6 +57,7 @@ func (a *app) storageRemove(ctx context.Context, f storageRemoveFlags) error {
 	o := provision.StorageRemoveOptions{Options: s.options, Force: f.force}
 	takenOut := ""
 	if len(s.options.Cluster.Spec.Storage.Ceph) > 0 {
+		o.MayTakeOut = func() error { return mayTakeStorageOut(f.inventory) }
 		o.TakeOut = func() error { return takeStorageOut(f.inventory) }
 		takenOut = "; spec.storage was taken out of " + f.inventory
 	}
@@ -78,6 +79,18 @@ func (a *app) storageRemove(ctx context.Context, f storageRemoveFlags) error {
 		_, werr := fmt.Fprintf(w, "ceph-csi left cluster %s, %s deleted%s\n", result.Cluster, report.Count(gone, "object"), takenOut)
 		return werr
 	})
+}
+
+// mayTakeStorageOut finds out whether the inventory can be had without storage.
+func mayTakeStorageOut(inventory string) error {
+	file, err := openInventory(inventory)
+	if err != nil {
+		return err
+	}
+	if _, err := file.Apply(edit.Unset("spec.storage")); err != nil {
+		return fmt.Errorf("storage could not be taken out of %s, which has to be mended first, with storage left in: %w", inventory, asEditError(err))
+	}
+	return file.Writable()
 }
 
 // takeStorageOut takes storage out of the inventory when it has left the cluster.
