@@ -393,3 +393,30 @@ func TestUp_AsksAsPatientlyAsKubeadm(t *testing.T) {
 		t.Errorf("asked again for %v", asked)
 	}
 }
+
+// Where the report cannot be written is found out before the work, and not after half an hour of it.
+func TestUp_ReportThatCannotBeWrittenStopsItBefore(t *testing.T) {
+	s := newSim(t, 2, remotetest.Options{})
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	asked := false
+	o := UpOptions{Options: s.options(), Conformance: ConformanceFull, Proof: ConformanceOptions{ReportDir: file}}
+	o.Ask = func(plan.Plan) bool { asked = true; return true }
+	if _, err := Up(context.Background(), o); !errors.Is(err, ErrReportDir) || asked || s.changed() != 0 {
+		t.Errorf("error %v, asked %v", err, asked)
+	}
+}
+
+// A control plane whose node somebody deleted is not the bundle's fault.
+func TestStatus_HostThatStandsInTheWay(t *testing.T) {
+	s := newSim(t, 2, remotetest.Options{})
+	s.c.Spec.Kubernetes.Endpoint = "api.example:6443"
+	s.c.Spec.Hosts[1].Role = inventory.ControlPlane
+	mustUp(t, s)
+	delete(s.api.nodes, "host-2")
+	if _, err := Status(context.Background(), s.options()); !errors.Is(err, ErrRefused) || errors.Is(err, ErrBundle) {
+		t.Errorf("error %v", err)
+	}
+}
