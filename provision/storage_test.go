@@ -462,6 +462,9 @@ func TestUp_TakesAwayWhatLeftTheInventoryOfStorage(t *testing.T) {
 	}
 
 	s.api.volumes = nil
+	if r := mustUp(t, s); r.Plan.Changes() != 1 || !slices.Equal(s.ownedNow("StorageClass"), []string{"block", "ceph-fs"}) {
+		t.Errorf("when the volume is deleted: %d changes, %v", r.Plan.Changes(), s.ownedNow("StorageClass"))
+	}
 	ceph.CephFS = inventory.CephFS{}
 	r = mustUp(t, s)
 	if st, _ := r.Plan.Step(plan.ClusterID(plan.CSI)); st.Action != plan.Update || !slices.Contains(st.Details, "CSIDriver/cephfs.csi.ceph.com: is in the inventory no more") {
