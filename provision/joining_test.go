@@ -70,7 +70,10 @@ func TestUp_HalfJoinedControlPlaneIsNotWipedWhenEtcdCannotForgetIt(t *testing.T)
 
 // A first control plane that was installed anew, and whose join was interrupted, is not taken for a cluster that never was.
 func TestDestroy_AsksForVolumesAlsoWhenTheFirstControlPlaneIsNotBackYet(t *testing.T) {
-	for _, marker := range []string{"state started\n", ""} {
+	for name, c := range map[string]struct {
+		marker string
+		alone  bool // the other control plane does not answer
+	}{"its join was interrupted": {"state started\n", false}, "it was wiped": {"", false}, "the other is away": {"state started\n", true}} {
 		s := newSim(t, 2, remotetest.Options{}).withCeph()
 		s.c.Spec.Kubernetes.Endpoint = "api.example:6443"
 		s.c.Spec.Hosts[1].Role = inventory.ControlPlane
@@ -78,12 +81,15 @@ func TestDestroy_AsksForVolumesAlsoWhenTheFirstControlPlaneIsNotBackYet(t *testi
 		first := s.hosts["host-1"]
 		clear(first.markers)
 		first.member = false
-		if marker != "" {
-			first.markers["join"] = marker
+		if c.marker != "" {
+			first.markers["join"] = c.marker
+		}
+		if c.alone {
+			s.fleet.Hosts[1].Refuse()
 		}
 		s.api.volumes = []kube.Volume{{Name: "pvc-1", Class: "ceph-rbd", Claim: "default/db"}}
 		if _, err := Destroy(context.Background(), DestroyOptions{Options: s.options()}); !errors.Is(err, ErrVolumes) {
-			t.Errorf("marker %q: error %v", marker, err)
+			t.Errorf("%s: error %v", name, err)
 		}
 	}
 }
