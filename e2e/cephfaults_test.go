@@ -42,6 +42,9 @@ func (c *cluster) thingsGoWrong() {
 			}
 			c.disturbed(x.disturb, x.lost)
 			x.mend(t)
+			if x.node { // a node that was away is Ready again when its kubelet has told so
+				c.eventually("arm-1 to be Ready", "wait", "node/arm-1", "--for=condition=Ready", "--timeout=1s")
+			}
 			c.nodesAreReady()
 			if !x.node {
 				return // it was green, and what comes next shows that it stays so
