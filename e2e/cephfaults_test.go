@@ -42,8 +42,9 @@ func (c *cluster) thingsGoWrong() {
 			}
 			c.disturbed(x.disturb, x.lost)
 			x.mend(t)
-			if x.node { // a node that was away is Ready again when its kubelet has told so
+			if x.node { // a node that was away is Ready again when its kubelet has told so, and the driver's pods come after that
 				c.eventually("arm-1 to be Ready", "wait", "node/arm-1", "--for=condition=Ready", "--timeout=1s")
+				c.eventually("the driver to be at work", "-n", "ceph-csi", "wait", "pods", "--all", "--for=condition=Ready", "--timeout=1s")
 			}
 			c.nodesAreReady()
 			if !x.node {
