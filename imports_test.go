@@ -37,7 +37,7 @@ var mayImport = map[string]string{
 	"provision/image":        "provision/platform",
 	"provision/inventory":    "provision/platform",
 	"provision/kube":         "provision/report",
-	"provision/plan":         "provision/inventory provision/facts provision/platform provision/bundle provision/render provision/host",
+	"provision/plan":         "provision/inventory provision/facts provision/platform provision/bundle provision/render provision/host provision/report",
 	"provision/platform":     "",
 	"provision/probe":        "",
 	"provision/preflight":    "provision/inventory provision/facts provision/platform provision/report provision/bundle",

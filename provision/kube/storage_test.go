@@ -106,15 +106,16 @@ func TestWaitDetached(t *testing.T) {
 		len(waiting.Missing) != 2 || waiting.Missing[0].Object != "persistentvolume "+name+"-a" {
 		t.Errorf("while they are attached: %v", err)
 	}
+	deleted := make(chan error, 1)
 	go func() {
-		for _, volume := range []string{name + "-a", name + "-b"} {
-			if err := c.storage.VolumeAttachments().Delete(ctx, volume, metav1.DeleteOptions{}); err != nil {
-				t.Error(err)
-			}
-		}
+		deleted <- errors.Join(c.storage.VolumeAttachments().Delete(ctx, name+"-a", metav1.DeleteOptions{}),
+			c.storage.VolumeAttachments().Delete(ctx, name+"-b", metav1.DeleteOptions{}))
 	}()
 	if err := c.WaitDetached(ctx, name, WaitOptions{}); err != nil {
 		t.Errorf("one is attached to another node: %v", err)
+	}
+	if err := <-deleted; err != nil {
+		t.Error(err)
 	}
 }
 
