@@ -95,10 +95,15 @@ func (s *session) reach(ctx context.Context) error {
 	if err := s.loadKubeconfig(ctx); err != nil {
 		return err
 	}
-	if s.api == nil {
-		return fmt.Errorf("there is no cluster yet: run \"hybridctl up -f %s\" first", s.Cluster.Path)
+	if s.api != nil {
+		return nil
 	}
-	return nil
+	for _, h := range s.controlPlanes() {
+		if err := s.facts[h.Name].Err; err != nil {
+			return fmt.Errorf("there is no way to the API server: %s was not reached (%w), and %s holds no kubeconfig", h.Name, err, s.StateDir)
+		}
+	}
+	return fmt.Errorf("there is no cluster yet: run \"hybridctl up -f %s\" first", s.Cluster.Path)
 }
 
 // conformance runs the checks over the session's connections and writes the report, also of a run that could not begin.

@@ -93,3 +93,19 @@ func TestDestroy_AsksForVolumesAlsoWhenTheFirstControlPlaneIsNotBackYet(t *testi
 		}
 	}
 }
+
+// That no host answers does not say that there is no cluster.
+func TestConformance_NoWayToTheCluster(t *testing.T) {
+	s := newSim(t, 1, remotetest.Options{})
+	prove := func() error {
+		_, err := Conformance(context.Background(), ConformanceOptions{Options: s.options()})
+		return err
+	}
+	if err := prove(); err == nil || !strings.Contains(err.Error(), "there is no cluster yet") {
+		t.Errorf("before there is one: %v", err)
+	}
+	s.fleet.Hosts[0].Refuse()
+	if err := prove(); err == nil || !strings.Contains(err.Error(), "no way to the API server: host-1 was not reached") || strings.Contains(err.Error(), "no cluster") {
+		t.Errorf("it does not answer: %v", err)
+	}
+}
