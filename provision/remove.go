@@ -15,6 +15,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/preflight"
 	"github.com/hybridctl/hybridctl/provision/report"
 	"github.com/hybridctl/hybridctl/provision/stack"
+	"github.com/hybridctl/hybridctl/provision/steps"
 )
 
 // RemoveOptions are Remove's own.
@@ -235,13 +236,7 @@ func (s *session) findMembers(ctx context.Context, nodes []kube.Node, leaving []
 	if err := everyMemberIsKnown(members, nodes, leaving); err != nil {
 		return err
 	}
-	var voters []plan.Voter
-	for _, m := range members {
-		if !m.Learner {
-			voters = append(voters, plan.Voter{Name: m.Name, Healthy: m.Healthy})
-		}
-	}
-	if err := plan.KeepsQuorum(voters, names); err != nil {
+	if err := plan.KeepsQuorum(steps.Voters(members), names); err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	for i := range leaving {

@@ -119,7 +119,7 @@ type Cluster struct {
 	Nodes    []Node
 	CNI      CNIState
 	CSI      CNIState // of ceph-csi's objects
-	CSIKept  []string // kind/namespace/name of those that the inventory has no more and volumes need
+	CSIKept  []string // kind/namespace/name of those that the inventory has no more and that stay: volumes need them, or it has no storage at all
 	CSIOf    []string // these volumes
 
 	// Snapshots tells whether the API server has the kinds of volume snapshots.

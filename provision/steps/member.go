@@ -119,19 +119,14 @@ func (x *Steps) forget(ctx context.Context, api API, name string, config render.
 		if err != nil {
 			return err
 		}
-		var voters []plan.Voter
-		var its []kube.EtcdMember
 		for _, m := range members {
-			if m.IsOf(name, config.NodeIP) {
-				its = append(its, m)
+			if !m.IsOf(name, config.NodeIP) {
+				continue
 			}
 			if !m.Learner {
-				voters = append(voters, plan.Voter{Name: m.Name, Healthy: m.Healthy})
-			}
-		}
-		for _, m := range its {
-			if err := plan.KeepsQuorum(voters, []string{m.Name}); err != nil && !m.Learner {
-				return err
+				if err := plan.KeepsQuorum(Voters(members), []string{m.Name}); err != nil {
+					return err
+				}
 			}
 			if err := api.RemoveEtcdMember(ctx, x.env.Bootstrap, m.ID); err != nil {
 				return err
@@ -141,8 +136,18 @@ func (x *Steps) forget(ctx context.Context, api API, name string, config render.
 	return api.DeleteNode(ctx, name)
 }
 
+// Voters are the members of etcd that vote.
+func Voters(members []kube.EtcdMember) (out []plan.Voter) {
+	for _, m := range members {
+		if !m.Learner {
+			out = append(out, plan.Voter{Name: m.Name, Healthy: m.Healthy})
+		}
+	}
+	return out
+}
+
 // clear resets a host that was a member once and is no longer: kubeadm refuses to run over what an earlier membership left. What an
-// interrupted attempt left, the kubeadm script clears itself.
+// interrupted attempt left is the kubeadm script's, or ErrHalfJoined.
 func (x *Steps) clear(ctx context.Context, s plan.Step, h *host.Host) error {
 	m, marked := x.env.Facts(s.Host).Markers[string(s.Kind)]
 	if !marked || m.State != host.MarkerDone {

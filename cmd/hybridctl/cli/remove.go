@@ -29,9 +29,9 @@ func newRemove(a *app) *cobra.Command {
 		Use:   "remove HOST…",
 		Short: "Take hosts out of the running cluster; they end as clean as before",
 		Long: `remove takes hosts out of the cluster, one after another: each node is cordoned and drained, as PodDisruptionBudgets allow, its volumes
-are waited for until they have left it, an etcd member is removed where etcd can do without it, the host is reset, and the node is deleted. What stands against it is found out for all hosts before
-anything is done: the last control plane stays, a host that does not answer is not taken for a dead one, and pods that would be lost for good
-are named.`,
+are waited for until they have left it, an etcd member is removed where etcd can do without it, the host is reset, and the node is deleted.
+What stands against it is found out for all hosts before anything is done: the last control plane stays, a host that does not answer is not
+taken for a dead one, and pods that would be lost for good are named.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usagef("hybridctl remove wants the names of hosts")
