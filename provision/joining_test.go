@@ -12,6 +12,9 @@ import (
 	"github.com/hybridctl/hybridctl/provision/remote/remotetest"
 )
 
+// What kubeadm.sh says of a host whose join ended half-way.
+const halfWorker, halfControlPlane = 76, 77
+
 // halfJoined is a cluster of one control plane. The join of a second was interrupted when it was a member of etcd, and had no node yet.
 func halfJoined(t *testing.T) *sim {
 	s := newSim(t, 2, remotetest.Options{})
@@ -21,7 +24,7 @@ func halfJoined(t *testing.T) *sim {
 	mustUp(t, s)
 	s.c.Spec.Hosts = hosts
 	hosts[1].Role = inventory.ControlPlane
-	s.hosts["host-2"].half = true
+	s.hosts["host-2"].half = halfControlPlane
 	s.hosts["host-2"].markers["join"] = "state started\n"
 	s.api.members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}, {ID: 2, Name: "host-2", Healthy: true}}
 	return s
@@ -56,13 +59,56 @@ func TestUp_HalfJoinedControlPlaneIsNotWipedWhenEtcdCannotForgetIt(t *testing.T)
 			s := halfJoined(t)
 			spoil(s.api)
 			r, err := s.up()
-			if !errors.Is(err, ErrPartial) || len(s.api.done) > 0 || !s.hosts["host-2"].half {
+			if !errors.Is(err, ErrPartial) || len(s.api.done) > 0 || s.hosts["host-2"].half == 0 {
 				t.Errorf("error %v, done %q", err, s.api.done)
 			}
 			for _, h := range r.Hosts {
 				if h.Name == "host-2" && !strings.Contains(h.Error, "the host was left as it is") {
 					t.Errorf("%+v", h)
 				}
+			}
+		})
+	}
+}
+
+// It is what it was: etcd counts on it although the inventory makes a worker of it now.
+func TestUp_HalfJoinedControlPlaneThatBecomesAWorkerLeavesEtcd(t *testing.T) {
+	s := halfJoined(t)
+	s.c.Spec.Hosts[1].Role = inventory.Worker
+	mustUp(t, s)
+	if want := []string{"etcd member 2 asked on host-1", "delete host-2", "reset host-2"}; !slices.Equal(s.api.done, want) {
+		t.Errorf("done %q, want %q", s.api.done, want)
+	}
+}
+
+func TestUp_HalfJoinedWorkerIsNotEtcds(t *testing.T) {
+	s := halfJoined(t)
+	s.c.Spec.Hosts[1].Role = inventory.Worker
+	s.hosts["host-2"].half = halfWorker
+	s.api.mute = "host-1" // etcd may not be askable at all
+	mustUp(t, s)
+	if want := []string{"delete host-2", "reset host-2"}; !slices.Equal(s.api.done, want) {
+		t.Errorf("done %q, want %q", s.api.done, want)
+	}
+}
+
+// Whether it is half joined or new: nothing hands on what an etcd of its own gives its clients.
+func TestControlPlaneIsRefusedWhereEtcdIsElsewhere(t *testing.T) {
+	for name, run := range map[string]func(*sim) (Result, error){
+		"up":        (*sim).up,
+		"scale-out": func(s *sim) (Result, error) { return s.scaleOut(nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := halfJoined(t)
+			s.api.config.ExternalEtcd = true
+			s.changed()
+			_, err := run(s)
+			if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "host-2: etcd runs outside the cluster") || s.changed() > 0 || len(s.api.done) > 0 {
+				t.Errorf("error %v, done %q, or the hosts were changed", err, s.api.done)
+			}
+			s.c.Spec.Hosts[1].Role = inventory.Worker
+			if _, err := run(s); err != nil {
+				t.Errorf("as a worker: %v", err)
 			}
 		})
 	}

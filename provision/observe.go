@@ -46,7 +46,7 @@ func (s *session) survey(ctx context.Context) (plan.Plan, []report.Check, error)
 func build(in plan.Input) (plan.Plan, error) {
 	p, err := plan.Build(in)
 	switch {
-	case errors.Is(err, plan.ErrStanding):
+	case errors.Is(err, plan.ErrStanding), errors.Is(err, plan.ErrExternalEtcd):
 		return plan.Plan{}, fmt.Errorf("%w: %w", ErrRefused, err)
 	case err != nil:
 		return plan.Plan{}, fmt.Errorf("%w: %w", ErrBundle, err)
@@ -117,7 +117,10 @@ func (s *session) observeAPI(ctx context.Context, in plan.Input) facts.Cluster {
 	if err != nil {
 		return facts.Cluster{Err: err}
 	}
-	out := s.observed(nodes)
+	out, err := s.observed(ctx, nodes)
+	if err != nil {
+		return facts.Cluster{Err: err}
+	}
 	if !s.Cluster.Adopted() {
 		if out.CNI, err = observeObjects(ctx, s.api, plan.CNIManifest(in)); err != nil {
 			return facts.Cluster{Err: err}
@@ -130,15 +133,30 @@ func (s *session) observeAPI(ctx context.Context, in plan.Input) facts.Cluster {
 }
 
 // observed are the nodes beside what the inventory wants of them.
-func (s *session) observed(nodes []kube.Node) facts.Cluster {
-	out := facts.Cluster{Observed: true, NodeInPlace: map[string]bool{}}
+func (s *session) observed(ctx context.Context, nodes []kube.Node) (facts.Cluster, error) {
+	out := facts.Cluster{Observed: true, Nodes: factsNodes(nodes), NodeInPlace: map[string]bool{}}
 	for _, n := range nodes {
-		out.Nodes = append(out.Nodes, factsNode(n))
 		if h, ok := s.Cluster.Host(n.Name); ok {
 			out.NodeInPlace[n.Name] = kube.NodeInPlace(n, h.Labels, h.Taints)
 		}
 	}
-	return out
+	joins := func(h inventory.Host) bool { // a control plane that is no node yet
+		return h.Role == inventory.ControlPlane && !slices.ContainsFunc(nodes, func(n kube.Node) bool { return n.Name == h.Name })
+	}
+	var err error
+	if slices.ContainsFunc(s.Cluster.Managed(), joins) {
+		out.ExternalEtcd, err = s.externalEtcd(ctx)
+	}
+	return out, err
+}
+
+// externalEtcd tells whether etcd runs outside the cluster. One that kubeadm did not make does not say so.
+func (s *session) externalEtcd(ctx context.Context) (bool, error) {
+	config, err := s.api.ClusterConfiguration(ctx)
+	if errors.Is(err, kube.ErrNotKubeadm) {
+		err = nil
+	}
+	return config.ExternalEtcd, err
 }
 
 func observeObjects(ctx context.Context, client api, manifest []byte) (facts.CNIState, error) {
@@ -161,8 +179,12 @@ func observeObjects(ctx context.Context, client api, manifest []byte) (facts.CNI
 	return state, nil
 }
 
-func factsNode(n kube.Node) facts.Node {
-	return facts.Node{Name: n.Name, Ready: n.Ready, Unschedulable: n.Unschedulable, Arch: n.Arch, ArchLabel: n.ArchLabel,
-		KubeletVersion: n.KubeletVersion, MachineID: n.MachineID, InternalIPs: n.InternalIPs, PodCIDR: n.PodCIDR,
-		Labels: n.Labels, Taints: n.Taints, ControlPlane: n.ControlPlane}
+func factsNodes(nodes []kube.Node) []facts.Node {
+	out := make([]facts.Node, len(nodes))
+	for i, n := range nodes {
+		out[i] = facts.Node{Name: n.Name, Ready: n.Ready, Unschedulable: n.Unschedulable, Arch: n.Arch, ArchLabel: n.ArchLabel,
+			KubeletVersion: n.KubeletVersion, MachineID: n.MachineID, InternalIPs: n.InternalIPs, PodCIDR: n.PodCIDR,
+			Labels: n.Labels, Taints: n.Taints, ControlPlane: n.ControlPlane}
+	}
+	return out
 }

@@ -225,8 +225,7 @@ func (s *session) findMembers(ctx context.Context, nodes []kube.Node, leaving []
 	if len(names) == 0 {
 		return nil
 	}
-	config, err := s.api.ClusterConfiguration(ctx)
-	if err != nil && !errors.Is(err, kube.ErrNotKubeadm) || config.ExternalEtcd {
+	if elsewhere, err := s.externalEtcd(ctx); err != nil || elsewhere {
 		return err
 	}
 	ask, members, err := s.askEtcd(ctx, staying(nodes, leaving))
@@ -316,7 +315,7 @@ func (s *session) findPods(ctx context.Context, leaving []leaver, force bool) er
 
 // reachLeavers connects to the hosts. A host that does not answer, or is another machine than the node, is not reset by halves.
 func (s *session) reachLeavers(ctx context.Context, nodes []kube.Node, leaving []leaver) error {
-	there := s.observed(nodes).Nodes
+	there := factsNodes(nodes)
 	for _, f := range s.gatherFrom(ctx, hostsOf(leaving)) {
 		called := plan.CalledNow(s.Cluster, there, f.MachineID)
 		i := slices.IndexFunc(leaving, func(l leaver) bool { return l.host.Name == f.Name })

@@ -142,7 +142,10 @@ func (s *session) surveyGrowth(ctx context.Context, store *stack.Store, o ScaleO
 	if err != nil {
 		return nil, err
 	}
-	in.API = s.observed(slices.DeleteFunc(slices.Clone(nodes), func(n kube.Node) bool { return slices.Contains(o.Replace, n.Name) }))
+	in.API, err = s.observed(ctx, slices.DeleteFunc(slices.Clone(nodes), func(n kube.Node) bool { return slices.Contains(o.Replace, n.Name) }))
+	if err != nil {
+		return nil, err
+	}
 	hosts := plan.Candidates(s.Cluster, in.API.Nodes, store.Unfinished, o.Hosts)
 	defer func() { // of those that this run proves it speaks at its end
 		r.Notes = append(leftGuarded(slices.DeleteFunc(slices.Clone(nodes), func(n kube.Node) bool {

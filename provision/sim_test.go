@@ -47,7 +47,7 @@ type simHost struct {
 	files   map[string]int64 // sizes of uploads by sha256
 	images  map[string]string
 	member  bool
-	half    bool              // an earlier join may have made it a member of etcd, or a node
+	half    int               // an earlier join may have made it a part of the cluster: the script's status; 0 = it did not
 	config  string            // of the last kubeadm
 	writes  []string          // scripts that change something, in order
 	asked   []string          // every command, whole
@@ -193,16 +193,16 @@ func (h *simHost) carryOut(what string, args []string, in []byte, session *remot
 	case "mark":
 		h.markers[args[0]] = string(in)
 	case "kubeadm":
-		if h.half {
+		if h.half != 0 {
 			fmt.Fprintln(session.Stderr, "kubeadm: an earlier attempt may have made this host a part of the cluster already")
-			return 76
+			return h.half
 		}
 		h.config = string(in)
 		h.member = true
 		h.markers[args[1]] = fmt.Sprintf("state done\ndigest %s\n", args[2])
 		h.sim.api.addNode(h.name)
 	case "reset":
-		h.member, h.half = false, false
+		h.member, h.half = false, 0
 		h.sim.api.log("reset " + h.name)
 		delete(h.markers, "init")
 		delete(h.markers, "join")

@@ -122,6 +122,9 @@ type Cluster struct {
 	CSIKept  []string // kind/namespace/name of those that the inventory has no more and that stay: volumes need them, or it has no storage at all
 	CSIOf    []string // these volumes
 
+	// ExternalEtcd: etcd runs outside the cluster. It is asked only where a control plane of the inventory is no node yet.
+	ExternalEtcd bool
+
 	// Snapshots tells whether the API server has the kinds of volume snapshots.
 	Snapshots bool
 

@@ -20,21 +20,33 @@ const (
 // AdminConf is the admin kubeconfig that kubeadm init leaves.
 const AdminConf = "/etc/kubernetes/admin.conf"
 
-// ErrHalfJoined: an earlier join ended after it may have made the host a member of etcd, or a node. The caller takes it out of the cluster,
-// resets it and tries again.
-var ErrHalfJoined = errors.New("half joined")
+// An earlier join ended after it may have made the host a part of the cluster. The caller takes it out of the cluster, resets it and tries
+// again.
+var (
+	ErrHalfJoined       = errors.New("half joined")                    // it may be a node
+	ErrHalfControlPlane = errors.New("half joined as a control plane") // and a member of etcd, whatever it is to become now
+)
 
-// exitHalfJoined is kubeadm.sh's status for ErrHalfJoined.
-const exitHalfJoined = 76
+// The statuses of kubeadm.sh for them.
+const (
+	exitHalfJoined       = 76
+	exitHalfControlPlane = 77
+)
 
 // Kubeadm runs kubeadm init or join with this configuration, to its end even when the connection is lost; called again it waits for
 // the run that is under way. The configuration holds a token and stays on a tmpfs while kubeadm runs. The marker "done" is written by
-// the run itself. What an earlier attempt of ours left half done is reset first, unless ErrHalfJoined.
+// the run itself. What an earlier attempt of ours left half done is reset first, unless ErrHalfJoined or ErrHalfControlPlane.
 func (h *Host) Kubeadm(ctx context.Context, verb, digest string, config []byte) error {
 	_, err := h.script(ctx, "kubeadm", bytes.NewReader(config), verb, verb, digest)
 	var exit *remote.ExitError
-	if errors.As(err, &exit) && exit.Status == exitHalfJoined {
+	if !errors.As(err, &exit) {
+		return err
+	}
+	switch exit.Status {
+	case exitHalfJoined:
 		return fmt.Errorf("%w: %w", ErrHalfJoined, err)
+	case exitHalfControlPlane:
+		return fmt.Errorf("%w: %w", ErrHalfControlPlane, err)
 	}
 	return err
 }

@@ -243,16 +243,22 @@ func TestKubeadm_LeavesAFinishedNodeAlone(t *testing.T) {
 // A join that ended after the host may have become a member of etcd, or a node, is not wiped: the cluster has to forget it first. Before that
 // there is nothing to forget.
 func TestKubeadm_LeavesWhatTheClusterMayCountOn(t *testing.T) {
-	for path, touched := range map[string]bool{
-		"etc/kubernetes/manifests/etcd.yaml":    false,
-		"var-lib/etcd/member/wal":               false,
-		"etc/kubernetes/kubelet.conf":           false,
-		"etc/kubernetes/bootstrap-kubelet.conf": true,
+	for _, c := range []struct {
+		path string
+		as   string // a file beside it
+		exit int    // 0 = the host is cleared up, and kubeadm runs
+	}{
+		{"etc/kubernetes/manifests/etcd.yaml", "etc/kubernetes/pki/ca.key", exitHalfControlPlane},
+		{"var-lib/etcd/member/wal", "etc/kubernetes/pki/ca.key", exitHalfControlPlane},
+		{"etc/kubernetes/kubelet.conf", "etc/kubernetes/pki/ca.key", exitHalfControlPlane}, // etcd counts on it before it has any data
+		{"etc/kubernetes/kubelet.conf", "etc/kubernetes/pki/ca.crt", exitHalfJoined},
+		{"etc/kubernetes/bootstrap-kubelet.conf", "etc/kubernetes/pki/ca.key", 0},
 	} {
-		t.Run(filepath.Base(path), func(t *testing.T) {
+		path, touched := c.path, c.exit == 0
+		t.Run(filepath.Base(path)+" beside "+filepath.Base(c.as), func(t *testing.T) {
 			s := newSandbox(t)
 			for path, text := range map[string]string{"var-lib/hybridctl/steps/join": "state started\n", "run/hybridctl/pki/ca.key": "key", "run/systemd/system/x": "",
-				"etc/systemd/system/x": "", "local-bin/x": "", path: "here"} {
+				"etc/systemd/system/x": "", "local-bin/x": "", path: "here", c.as: "here"} {
 				if err := os.MkdirAll(filepath.Dir(s.path(path)), 0o755); err != nil {
 					t.Fatal(err)
 				}
@@ -263,7 +269,7 @@ func TestKubeadm_LeavesWhatTheClusterMayCountOn(t *testing.T) {
 			s.tool("stat", "echo tmpfs")
 			s.tool("../local-bin/kubeadm", `echo "kubeadm $*" >>/opt/calls`)
 			code, _, errs := s.run("kubeadm", []byte("token: s3cret\n"), "join", "join", "sha256:2")
-			if (code == exitHalfJoined) == touched {
+			if half := code == exitHalfJoined || code == exitHalfControlPlane; half == touched || half && code != c.exit {
 				t.Errorf("exit %d: %s", code, errs)
 			}
 			calls := s.read("opt", "calls")

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sort"
@@ -29,13 +30,13 @@ func ClusterID(k Kind) ID { return ID("cluster/" + string(k)) }
 // HostID returns the ID of a host's step.
 func HostID(host string, k Kind) ID { return ID(host + "/" + string(k)) }
 
-// Build makes the plan. The error is for the user: ErrStanding, or the bundle lacks something that the inventory asks for.
+// Build makes the plan. The error is for the user: ErrStanding, ErrExternalEtcd, or the bundle lacks something that the inventory asks for.
 func Build(in Input) (Plan, error) {
 	b, err := newBuilder(in)
 	if err != nil {
 		return Plan{}, err
 	}
-	if err := b.standing(); err != nil {
+	if err := cmp.Or(b.standing(), b.external()); err != nil {
 		return Plan{}, err
 	}
 	p := Plan{Cluster: in.Cluster.Metadata.Name, Part: in.Only != nil}

@@ -13,6 +13,24 @@ import (
 // takes away what the user may still want. The error says what to do.
 var ErrStanding = errors.New("the cluster has no node of that name")
 
+// ErrExternalEtcd: a control plane is to join a cluster whose etcd runs outside it.
+var ErrExternalEtcd = errors.New("etcd runs outside the cluster")
+
+// external refuses control planes that would need what an etcd of its own gives its clients: kubeadm's shared certificates do not have it.
+func (b *builder) external() error {
+	if !b.in.API.ExternalEtcd {
+		return nil
+	}
+	var errs []error
+	for _, h := range b.in.Cluster.Spec.Hosts {
+		if _, listed := b.nodes[h.Name]; !listed && h.Role == inventory.ControlPlane && b.planned(h) {
+			errs = append(errs, fmt.Errorf("%s: %w, and a further control plane needs the certificates that etcd gives its clients, which hybridctl does not hand on: "+
+				"join it with kubeadm by hand, or give it the role worker", h.Name, ErrExternalEtcd))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // standing looks for such hosts: one that joined under another name, and control planes, whose reset takes etcd's data with it. A worker
 // whose node somebody deleted has nothing to lose: it joins again.
 func (b *builder) standing() error {

@@ -95,9 +95,10 @@ func (x *Steps) applyJoin(ctx context.Context, s plan.Step, h *host.Host) (strin
 		return err
 	}
 	err = join()
-	if errors.Is(err, host.ErrHalfJoined) {
+	wasControlPlane := errors.Is(err, host.ErrHalfControlPlane)
+	if wasControlPlane || errors.Is(err, host.ErrHalfJoined) {
 		x.say(s, "taking out of the cluster what an earlier attempt began")
-		if err := x.forget(ctx, api, s.Host, config); err != nil {
+		if err := x.forget(ctx, api, s.Host, config.NodeIP, wasControlPlane); err != nil {
 			return "", fmt.Errorf("an earlier attempt ended half-way, and the host was left as it is: %w", err)
 		}
 		if err := h.Reset(ctx); err != nil {
@@ -113,14 +114,14 @@ func (x *Steps) applyJoin(ctx context.Context, s plan.Step, h *host.Host) (strin
 
 // forget takes a host that is half joined out of the cluster: its member of etcd, when the others can do without, and its node. The host
 // itself is not touched: a member that is wiped before etcd forgets it may cost etcd its quorum.
-func (x *Steps) forget(ctx context.Context, api API, name string, config render.KubeadmJoin) error {
-	if config.ControlPlane {
+func (x *Steps) forget(ctx context.Context, api API, name, nodeIP string, wasControlPlane bool) error {
+	if wasControlPlane {
 		members, err := api.EtcdMembers(ctx, x.env.Bootstrap)
 		if err != nil {
 			return err
 		}
 		for _, m := range members {
-			if !m.IsOf(name, config.NodeIP) {
+			if !m.IsOf(name, nodeIP) {
 				continue
 			}
 			if !m.Learner {

@@ -45,6 +45,7 @@ if grep -qs '^state started$' "$marker"; then
 	if [ "$verb" = join ] && { [ -e /etc/kubernetes/manifests/etcd.yaml ] || [ -e /var/lib/etcd/member ] || [ -e /etc/kubernetes/kubelet.conf ]; }; then
 		rm -rf $run/kubeadm.yaml $run/pki
 		echo "kubeadm: an earlier attempt may have made this host a part of the cluster already" >&2
+		[ ! -e /etc/kubernetes/pki/ca.key ] || exit 77 # only control planes have it, whatever the host is to become now
 		exit 76
 	fi
 	if [ -e /etc/kubernetes ]; then
