@@ -279,6 +279,7 @@ func TestPlan_ControlPlanesOfAnAdoptedClusterJoinOneAfterAnother(t *testing.T) {
 	s := foreign(t, 4, 1)
 	s.keep()
 	s.c.Spec.Hosts[1].Role, s.c.Spec.Hosts[2].Role = inventory.ControlPlane, inventory.ControlPlane
+	s.c.Spec.Kubernetes.Endpoint, s.api.config.Endpoint = "api.example:6443", "api.example:6443"
 	p, _, err := Plan(context.Background(), s.options())
 	if err != nil {
 		t.Fatal(err)
@@ -297,6 +298,10 @@ func TestUp_AddsAControlPlaneToAnAdoptedCluster(t *testing.T) {
 	s.c.Spec.Hosts[1].Role = inventory.ControlPlane
 	s.c.Spec.Kubernetes.Endpoint = "api.example:6443"
 	before := s.connections()
+	if r, err := s.up(); !errors.Is(err, ErrPreflight) || s.changed() != 0 { // it was made with another endpoint, the first host's own
+		t.Errorf("%v %+v", err, r.Checks)
+	}
+	s.api.config.Endpoint = "api.example:6443"
 	if r, err := s.up(); err != nil {
 		t.Fatalf("%v %+v", err, r.Hosts)
 	}

@@ -38,8 +38,34 @@ func (s *session) survey(ctx context.Context) (plan.Plan, []report.Check, error)
 		return plan.Plan{}, checks, ErrPreflight
 	}
 	in.API = s.observeAPI(ctx, in)
+	joining, err := s.checkJoining(ctx, in.API)
+	if checks = append(checks, joining...); err != nil {
+		return plan.Plan{}, checks, err
+	}
 	p, err := build(in)
 	return p, checks, err
+}
+
+// checkJoining judges what a cluster that is there makes of the hosts that are to join it.
+func (s *session) checkJoining(ctx context.Context, cluster facts.Cluster) ([]report.Check, error) {
+	j := preflight.Joining{API: cluster}
+	for _, h := range s.Cluster.Managed() {
+		if !slices.ContainsFunc(cluster.Nodes, func(n facts.Node) bool { return n.Name == h.Name }) {
+			j.Hosts = append(j.Hosts, h.Name)
+		}
+	}
+	if !cluster.Observed || len(j.Hosts) == 0 || len(cluster.Nodes) == 0 {
+		return nil, nil
+	}
+	var err error
+	if j.Version, err = s.api.Version(ctx); err != nil {
+		return nil, err
+	}
+	checks := report.Problems(preflight.RunJoinChecks(s.Cluster, j))
+	if len(preflight.Blocking(checks)) > 0 {
+		return checks, ErrPreflight
+	}
+	return checks, nil
 }
 
 // build makes the plan. Errors: ErrRefused, ErrBundle.
@@ -140,23 +166,45 @@ func (s *session) observed(ctx context.Context, nodes []kube.Node) (facts.Cluste
 			out.NodeInPlace[n.Name] = kube.NodeInPlace(n, h.Labels, h.Taints)
 		}
 	}
-	joins := func(h inventory.Host) bool { // a control plane that is no node yet
-		return h.Role == inventory.ControlPlane && !slices.ContainsFunc(nodes, func(n kube.Node) bool { return n.Name == h.Name })
+	var coming []inventory.Host // control planes that are no nodes yet
+	for _, h := range s.Cluster.Managed() {
+		if h.Role == inventory.ControlPlane && !slices.ContainsFunc(nodes, func(n kube.Node) bool { return n.Name == h.Name }) {
+			coming = append(coming, h)
+		}
 	}
-	var err error
-	if slices.ContainsFunc(s.Cluster.Managed(), joins) {
-		out.ExternalEtcd, err = s.externalEtcd(ctx)
+	if len(coming) == 0 {
+		return out, nil
 	}
-	return out, err
+	config, err := s.configuration(ctx)
+	if err != nil {
+		return out, err
+	}
+	out.Endpoint, out.SharedEndpoint, out.ExternalEtcd = config.Endpoint, config.Shared, config.ExternalEtcd
+	if !config.ExternalEtcd {
+		out.Etcd, out.EtcdErr = s.observeEtcd(ctx, nodes, coming)
+	}
+	return out, nil
 }
 
-// externalEtcd tells whether etcd runs outside the cluster. One that kubeadm did not make does not say so.
-func (s *session) externalEtcd(ctx context.Context) (bool, error) {
+// configuration is what kubeadm noted of the cluster; nothing of one that kubeadm did not make.
+func (s *session) configuration(ctx context.Context) (kube.ClusterConfiguration, error) {
 	config, err := s.api.ClusterConfiguration(ctx)
 	if errors.Is(err, kube.ErrNotKubeadm) {
-		err = nil
+		return kube.ClusterConfiguration{}, nil
 	}
-	return config.ExternalEtcd, err
+	return config, err
+}
+
+// observeEtcd lists etcd's members, but for those that an earlier attempt left of control planes that are to join.
+func (s *session) observeEtcd(ctx context.Context, nodes []kube.Node, coming []inventory.Host) ([]facts.EtcdMember, error) {
+	_, members, err := s.askEtcd(ctx, staying(nodes, nil))
+	var out []facts.EtcdMember
+	for _, m := range members {
+		if !slices.ContainsFunc(coming, func(h inventory.Host) bool { return m.IsOf(h.Name, h.NodeIP, h.Address) }) {
+			out = append(out, facts.EtcdMember{Name: m.String(), Well: m.Well()})
+		}
+	}
+	return out, err
 }
 
 func observeObjects(ctx context.Context, client api, manifest []byte) (facts.CNIState, error) {

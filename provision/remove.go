@@ -133,8 +133,17 @@ func (s *session) surveyRemoval(ctx context.Context, store *stack.Store, o Remov
 	}
 	s.avoidMembers(nodes, o.Hosts)
 	leaving := s.leavers(nodes, o.Hosts)
-	if err := cmp.Or(controlPlaneStays(nodes, leaving), s.endpointStays(leaving)); err != nil {
+	if err := controlPlaneStays(nodes, leaving); err != nil {
 		return nil, err
+	}
+	if slices.ContainsFunc(leaving, leaver.isControlPlane) {
+		config, err := s.configuration(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if err := endpointStays(cmp.Or(config.Endpoint, s.Cluster.Spec.Kubernetes.Endpoint), leaving); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.findMembers(ctx, nodes, leaving); err != nil {
 		return nil, err
@@ -203,8 +212,7 @@ func staying(nodes []kube.Node, leaving []leaver) (names []string) {
 }
 
 // endpointStays refuses to take a control plane whose own address every kubelet has for the API server.
-func (s *session) endpointStays(leaving []leaver) error {
-	endpoint := s.Cluster.Spec.Kubernetes.Endpoint
+func endpointStays(endpoint string, leaving []leaver) error {
 	for _, l := range leaving {
 		if l.isControlPlane() && preflight.OwnsEndpoint(endpoint, l.host, l.node.InternalIPs) {
 			return fmt.Errorf("%w: the cluster's endpoint %s is the own address of %s: without it no kubelet finds the API server; give that address to another control plane first, "+
@@ -225,7 +233,7 @@ func (s *session) findMembers(ctx context.Context, nodes []kube.Node, leaving []
 	if len(names) == 0 {
 		return nil
 	}
-	if elsewhere, err := s.externalEtcd(ctx); err != nil || elsewhere {
+	if config, err := s.configuration(ctx); err != nil || config.ExternalEtcd {
 		return err
 	}
 	ask, members, err := s.askEtcd(ctx, staying(nodes, leaving))
@@ -301,16 +309,24 @@ func (s *session) findPods(ctx context.Context, leaving []leaver, force bool) er
 			return err
 		}
 		l.pods = pods
-		for _, p := range pods {
-			if why := p.Loses(); why != "" {
-				lost = append(lost, l.host.Name+": "+why)
-			}
+		for _, why := range losses(pods) {
+			lost = append(lost, l.host.Name+": "+why)
 		}
 	}
 	if len(lost) > 0 && !force {
 		return fmt.Errorf("%w: %s; --force evicts them all the same", ErrRefused, strings.Join(lost, "; "))
 	}
 	return nil
+}
+
+// losses say of each pod whose eviction loses something what that is.
+func losses(pods []kube.DrainPod) (out []string) {
+	for _, p := range pods {
+		if why := p.Loses(); why != "" {
+			out = append(out, why)
+		}
+	}
+	return out
 }
 
 // reachLeavers connects to the hosts. A host that does not answer, or is another machine than the node, is not reset by halves.
@@ -328,6 +344,9 @@ func (s *session) reachLeavers(ctx context.Context, nodes []kube.Node, leaving [
 			return fmt.Errorf("%w: %s was not reached, and nothing was done: %w; %s", ErrRefused, f.Name, f.Err, offline)
 		case node.Name == "" && f.Kubeadm.KubeletConf && called != "":
 			return fmt.Errorf("%w: the cluster has no node %s and knows this machine as %s: \"hybridctl inventory rename %[2]s %[3]s\" gives it its name back", ErrRefused, f.Name, called)
+		case f.Kubeadm.KubeletConf && !plan.BeganMember(f):
+			return fmt.Errorf("%w: %s has a kubelet that hybridctl did not set up, or its marks in /var/lib/hybridctl are lost: it would not be reset; "+
+				"run \"kubeadm reset\" there yourself; %s", ErrRefused, f.Name, offline)
 		case node.MachineID != "" && f.MachineID != node.MachineID:
 			return fmt.Errorf("%w: %s answers with the machine-id %s, its node has %s: it is another machine, or was installed anew; \"hybridctl scale-out --replace %s\" joins it again, %s", ErrRefused, f.Name, f.MachineID, node.MachineID, f.Name, offline)
 		}
@@ -425,6 +444,9 @@ func (s *session) drain(ctx context.Context, l leaver, o RemoveOptions) error {
 	pods, err := s.api.DrainPods(ctx, l.host.Name)
 	if err != nil {
 		return err
+	}
+	if lost := losses(pods); len(lost) > 0 && !o.Force {
+		return fmt.Errorf("pods came to the node meanwhile: %s; no pod was evicted, and the node stays cordoned; --force evicts them all the same", strings.Join(lost, "; "))
 	}
 	for i := range pods {
 		pods[i].Abandoned = !l.node.Ready

@@ -171,7 +171,7 @@ func (s *session) surveyGrowth(ctx context.Context, store *stack.Store, o ScaleO
 		return nil, err
 	}
 	in.Only = names(hosts)
-	j := preflight.Joining{Hosts: in.Only, Nodes: in.API.Nodes, Version: version}
+	j := preflight.Joining{Hosts: in.Only, API: in.API, Version: version}
 	if hashes := s.api.CAHashes(); len(hashes) > 0 {
 		j.CACertHash = hashes[0]
 	}

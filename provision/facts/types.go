@@ -122,14 +122,24 @@ type Cluster struct {
 	CSIKept  []string // kind/namespace/name of those that the inventory has no more and that stay: volumes need them, or it has no storage at all
 	CSIOf    []string // these volumes
 
-	// ExternalEtcd: etcd runs outside the cluster. It is asked only where a control plane of the inventory is no node yet.
-	ExternalEtcd bool
+	// What matters to a further control plane. It is asked only where one of the inventory's is no node yet.
+	Endpoint       string // host:port at which members find the API server, by kubeadm's own notes; "" = not known
+	SharedEndpoint bool   // it was chosen for the cluster, and is not merely the first API server's
+	ExternalEtcd   bool   // etcd runs outside the cluster
+	Etcd           []EtcdMember
+	EtcdErr        error // why it could not be asked
 
 	// Snapshots tells whether the API server has the kinds of volume snapshots.
 	Snapshots bool
 
 	// NodeInPlace tells of each of the inventory's hosts whether its node has the labels and taints the inventory gives it.
 	NodeInPlace map[string]bool
+}
+
+// EtcdMember is a member of the cluster's etcd that is of no host that is to join.
+type EtcdMember struct {
+	Name string // and where it is
+	Well bool   // it answers, and votes
 }
 
 // What ends a line of CNIState.Differs about an object that is not there, and about one that is and should not be.

@@ -30,6 +30,9 @@ func (m EtcdMember) String() string {
 	return fmt.Sprintf("%s (%x at %s)", name, m.ID, strings.Join(m.Peers, ", "))
 }
 
+// Well tells whether it does its part: it answers, and votes.
+func (m EtcdMember) Well() bool { return m.Healthy && !m.Learner }
+
 // IsOf tells whether it is a node's member. One that has not started yet is known by its address.
 func (m EtcdMember) IsOf(node string, addresses ...string) bool {
 	return m.Name == node || m.Name == "" && slices.ContainsFunc(m.Peers, func(p string) bool { return slices.Contains(addresses, p) })

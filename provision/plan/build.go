@@ -56,7 +56,10 @@ func Build(in Input) (Plan, error) {
 		}
 		after := first
 		if h.Role == inventory.ControlPlane && b.planned(h) {
-			after, previous = previous, HostID(h.Name, Join)
+			after = previous
+			if b.facts[h.Name].Err == nil { // one that was not reached holds up nobody
+				previous = HostID(h.Name, Join)
+			}
 		}
 		if b.planned(h) {
 			p.Steps = append(append(p.Steps, b.hostSteps(h)...), b.joinStep(h, after), b.nodeStep(h, Join))

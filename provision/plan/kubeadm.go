@@ -66,6 +66,8 @@ func (b *builder) judgeMember(s *Step, h inventory.Host) {
 		s.Action, s.Reason = Unchanged, "is a node"
 	case listed && f.Kubeadm.KubeletConf && node.MachineID == f.MachineID:
 		s.Action, s.Reason = Unchanged, "is a node, although hybridctl left no marker"
+	case listed && node.MachineID != "" && f.MachineID != node.MachineID:
+		s.Action, s.Reason = Create, fmt.Sprintf("the host was installed anew: its machine-id is %s, its node's %s", f.MachineID, node.MachineID)
 	default:
 		s.Action, s.Reason = Create, "is no node yet"
 	}

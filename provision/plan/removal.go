@@ -34,6 +34,9 @@ func RemovalOf(c *inventory.Cluster, h inventory.Host, f facts.Host) Plan {
 	return p
 }
 
+// BeganMember tells whether hybridctl began to make the host a node: what there is of it can be undone.
+func BeganMember(f facts.Host) bool { return memberOf(f, "") != "" }
+
 // memberOf is how the host became a node, as its markers tell.
 func memberOf(f facts.Host, otherwise Kind) Kind {
 	for _, k := range []Kind{Init, Join} {

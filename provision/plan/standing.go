@@ -9,9 +9,9 @@ import (
 	"github.com/hybridctl/hybridctl/provision/inventory"
 )
 
-// ErrStanding: a host is set up as a member, and the cluster has no node of its name. To join it again means to reset it first, and that
-// takes away what the user may still want. The error says what to do.
-var ErrStanding = errors.New("the cluster has no node of that name")
+// ErrStanding: host and API server disagree about a member. To join it again means to reset it first, and that takes away what the user may
+// still want. The error says what to do.
+var ErrStanding = errors.New("host and cluster disagree")
 
 // ErrExternalEtcd: a control plane is to join a cluster whose etcd runs outside it.
 var ErrExternalEtcd = errors.New("etcd runs outside the cluster")
@@ -31,34 +31,56 @@ func (b *builder) external() error {
 	return errors.Join(errs...)
 }
 
-// standing looks for such hosts: one that joined under another name, and control planes, whose reset takes etcd's data with it. A worker
-// whose node somebody deleted has nothing to lose: it joins again.
+// standing looks for such hosts: one that joined under another name, and control planes, whose reset takes etcd's data with it, or a member
+// that etcd counts on. A worker whose node somebody deleted, or that somebody reset, has nothing to lose: it joins again.
 func (b *builder) standing() error {
-	if !b.in.API.Observed {
-		return nil
-	}
 	var errs []error
 	for _, h := range b.in.Cluster.Spec.Hosts {
-		f := b.facts[h.Name]
-		if _, listed := b.nodes[h.Name]; listed || f.Err != nil || !b.planned(h) || !isMember(f) {
-			continue
-		}
-		if name := CalledNow(b.in.Cluster, b.in.API.Nodes, f.MachineID); name != "" {
-			errs = append(errs, fmt.Errorf("%s: %w, which knows this machine as %s (machine-id %s): \"hybridctl inventory rename %[1]s %[3]s\" gives it its name back; "+
-				"for another name, remove it under the old one, and join it again", h.Name, ErrStanding, name, f.MachineID))
-			continue
-		}
-		if h.Role == inventory.ControlPlane {
-			errs = append(errs, fmt.Errorf("%s: %w, and it runs a control plane all the same, with etcd's data: it is not reset for that; to have its node back, run on it: "+
-				"systemctl restart kubelet; kubeadm init phase mark-control-plane --node-name %[1]s; to give it up where other control planes go on: hybridctl remove %[1]s", h.Name, ErrStanding))
+		if f := b.facts[h.Name]; f.Err == nil && b.planned(h) {
+			errs = append(errs, b.stands(h, f))
 		}
 	}
 	return errors.Join(errs...)
 }
 
+func (b *builder) stands(h inventory.Host, f facts.Host) error {
+	node, listed := b.nodes[h.Name]
+	unlisted := b.in.API.Observed && !listed
+	called := CalledNow(b.in.Cluster, b.in.API.Nodes, f.MachineID)
+	controlPlane := h.Role == inventory.ControlPlane || node.ControlPlane
+	switch {
+	case unlisted && isMember(f) && called != "":
+		return fmt.Errorf("%s: %w: the cluster has no node of that name, and knows this machine as %s (machine-id %s): \"hybridctl inventory rename %[1]s %[3]s\" gives it its name back; "+
+			"for another name, remove it under the old one, and join it again", h.Name, ErrStanding, called, f.MachineID)
+	case unlisted && isMember(f) && controlPlane:
+		return fmt.Errorf("%s: %w: the cluster has no node of that name, and the host runs a control plane all the same, with etcd's data: it is not reset for that; to have its node back, run on it: "+
+			"systemctl restart kubelet; kubeadm init phase mark-control-plane --node-name %[1]s; to give it up where other control planes go on: hybridctl remove %[1]s", h.Name, ErrStanding)
+	case controlPlane && !f.Kubeadm.KubeletConf && f.Kubeadm.Etcd && wasFinished(f):
+		return fmt.Errorf("%s: %w: it is a control plane whose /etc/kubernetes/kubelet.conf is gone, while etcd's data is there: it is not reset for that; put the file back "+
+			"(kubeadm init phase kubeconfig kubelet writes it anew); to give the data up, run on it: kubeadm reset", h.Name, ErrStanding)
+	case controlPlane && listed && !f.Kubeadm.KubeletConf && !begun(f):
+		return fmt.Errorf("%s: %w: the cluster has a control plane of that name, and the host is set up as none (its machine-id is %s, the node's %s): it was installed anew or reset, "+
+			"and etcd may count on it: \"hybridctl scale-out --replace %[1]s\" takes the old node and its member out, and joins it again", h.Name, ErrStanding, f.MachineID, node.MachineID)
+	}
+	return nil
+}
+
 // isMember tells whether the host was joined, and was not reset since.
-func isMember(f facts.Host) bool {
-	return f.Kubeadm.KubeletConf && (f.Markers[string(Init)].State == host.MarkerDone || f.Markers[string(Join)].State == host.MarkerDone)
+func isMember(f facts.Host) bool { return f.Kubeadm.KubeletConf && wasFinished(f) }
+
+// wasFinished tells whether kubeadm ended well on the host once.
+func wasFinished(f facts.Host) bool {
+	return f.Markers[string(Init)].State == host.MarkerDone || f.Markers[string(Join)].State == host.MarkerDone
+}
+
+// begun tells whether kubeadm was begun on the host, and did not end well: the step goes on with what is there.
+func begun(f facts.Host) bool {
+	for _, k := range []Kind{Init, Join} {
+		if m, marked := f.Markers[string(k)]; marked && m.State != host.MarkerDone {
+			return true
+		}
+	}
+	return false
 }
 
 // CalledNow is the name of the node that has the machine-id, when no host of the inventory has that name; "" = none.

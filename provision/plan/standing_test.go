@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/hybridctl/hybridctl/provision/facts"
+	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 )
 
@@ -24,19 +25,19 @@ func TestBuild_StandingHosts(t *testing.T) {
 		want   map[ID]Action // of some steps
 	}{
 		"the only control plane's node was deleted": {change: func(in *Input) { without(in, "arm-1") },
-			refuse: "arm-1: the cluster has no node of that name, and it runs a control plane all the same, with etcd's data"},
+			refuse: "arm-1: host and cluster disagree: the cluster has no node of that name, and the host runs a control plane all the same, with etcd's data"},
 		"a further control plane's node was deleted": {change: func(in *Input) {
 			in.Cluster.Spec.Hosts[0].Role = inventory.ControlPlane
 			without(in, "x86-1")
-		}, refuse: "x86-1: the cluster has no node of that name, and it runs a control plane"},
+		}, refuse: "x86-1: host and cluster disagree: the cluster has no node of that name, and the host runs a control plane"},
 		"the first control plane's node was deleted, others go on": {change: func(in *Input) {
 			in.API.Nodes[0].ControlPlane = true
 			without(in, "arm-1")
-		}, refuse: "arm-1: the cluster has no node of that name, and it runs a control plane"},
+		}, refuse: "arm-1: host and cluster disagree: the cluster has no node of that name, and the host runs a control plane"},
 		"a worker's node was deleted": {change: func(in *Input) { without(in, "x86-1") },
 			want: map[ID]Action{"x86-1/join": Create, "arm-1/init": Unchanged}},
 		"renamed in the inventory": {change: func(in *Input) { in.API.Nodes[0].Name = "x86-old" },
-			refuse: `x86-1: the cluster has no node of that name, which knows this machine as x86-old (machine-id m1): "hybridctl inventory rename x86-1 x86-old"`},
+			refuse: `x86-1: host and cluster disagree: the cluster has no node of that name, and knows this machine as x86-old (machine-id m1): "hybridctl inventory rename x86-1 x86-old"`},
 		"a node of the inventory with the same machine-id": {change: func(in *Input) {
 			without(in, "x86-1")
 			in.API.Nodes[0].MachineID = "m1"
@@ -50,6 +51,22 @@ func TestBuild_StandingHosts(t *testing.T) {
 		}, want: map[ID]Action{"arm-1/join": Create}},
 		"the API server did not answer": {change: func(in *Input) { in.API = facts.Cluster{Err: errors.New("down")} },
 			want: map[ID]Action{"arm-1/init": Unchanged, "x86-1/join": Unchanged}},
+		"a control plane lost its kubelet.conf": {change: func(in *Input) { in.Hosts[1].Kubeadm.KubeletConf, in.Hosts[1].Kubeadm.Etcd = false, true },
+			refuse: "arm-1: host and cluster disagree: it is a control plane whose /etc/kubernetes/kubelet.conf is gone"},
+		"it did, and the API server does not answer": {change: func(in *Input) {
+			in.Hosts[1].Kubeadm.KubeletConf, in.Hosts[1].Kubeadm.Etcd = false, true
+			in.API = facts.Cluster{Err: errors.New("down")}
+		}, refuse: "kubeadm init phase kubeconfig kubelet"},
+		"a control plane was reset by hand, its node is there": {change: func(in *Input) { in.Hosts[1].Kubeadm.KubeletConf = false },
+			refuse: `"hybridctl scale-out --replace arm-1"`},
+		"a control plane was installed anew": {change: func(in *Input) {
+			in.Hosts[1] = facts.Host{Name: "arm-1", Arch: in.Hosts[1].Arch, MachineID: "m9"}
+		}, refuse: "(its machine-id is m9, the node's m2)"},
+		"a control plane's join did not end": {change: func(in *Input) {
+			in.Cluster.Spec.Hosts[0].Role = inventory.ControlPlane
+			in.Hosts[0].Kubeadm = facts.Kubeadm{Etcd: true}
+			in.Hosts[0].Markers["join"] = facts.Marker{Marker: host.Marker{State: "started"}}
+		}, want: map[ID]Action{"x86-1/join": Create}},
 		"not asked for": {change: func(in *Input) { without(in, "arm-1"); in.Only = []string{"x86-1"} },
 			want: map[ID]Action{"x86-1/join": Unchanged}},
 	} {

@@ -1,6 +1,7 @@
 package preflight
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"slices"
@@ -16,7 +17,7 @@ import (
 // Joining is a cluster that runs, as its API server and its kubeconfig tell of it, and the hosts that are to become nodes of it.
 type Joining struct {
 	Hosts      []string // names in the inventory
-	Nodes      []facts.Node
+	API        facts.Cluster
 	CACertHash string // of the cluster's authority, "sha256:<hex>"
 	Version    string // of the API server, v1.36.3
 	Ceph       CephSeen
@@ -26,7 +27,7 @@ type Joining struct {
 // compared with by what the API server tells; nobody has asked their hosts. The results are sorted as Run's are.
 func RunJoining(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest, j Joining) []report.Check {
 	all := slices.Clone(hosts)
-	for _, n := range j.Nodes {
+	for _, n := range j.API.Nodes {
 		if slices.Contains(j.Hosts, n.Name) {
 			continue
 		}
@@ -36,47 +37,71 @@ func RunJoining(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest, j 
 		}
 		all = append(all, seen)
 	}
-	var on []inventory.Host
+	on := j.in(c)
+	out := newView(c, all, m, j.Ceph).run(on)
+	out = append(out, runJoinChecks(c, j, on)...)
+	sortChecks(out)
+	return out
+}
+
+// RunJoinChecks runs those of the joining itself alone.
+func RunJoinChecks(c *inventory.Cluster, j Joining) []report.Check {
+	return runJoinChecks(c, j, j.in(c))
+}
+
+// in are the hosts that are to join.
+func (j Joining) in(c *inventory.Cluster) (on []inventory.Host) {
 	for _, name := range j.Hosts {
 		if h, ok := c.Host(name); ok {
 			on = append(on, h)
 		}
 	}
-	v := newView(c, all, m, j.Ceph)
-	out := v.run(on)
+	return on
+}
+
+func runJoinChecks(c *inventory.Cluster, j Joining, on []inventory.Host) (out []report.Check) {
 	for _, ch := range joinChecks {
-		r := ch.run(v, j, on)
+		r := ch.run(c, j, on)
 		out = append(out, report.Check{Name: ch.name, Status: r.status, Message: r.message, Hint: r.hint})
 	}
-	sortChecks(out)
 	return out
 }
 
 // joinChecks are about the cluster that hosts join. A run cannot do without them, so that they cannot be ignored.
 var joinChecks = []struct {
 	name string
-	run  func(view, Joining, []inventory.Host) verdict
+	run  func(*inventory.Cluster, Joining, []inventory.Host) verdict
 }{
 	{"endpoint", checkEndpoint},
 	{"quorum", checkQuorum},
 	{"version-skew", checkSkew},
 }
 
-// checkEndpoint wants an endpoint that does not belong to one host when there is to be more than one control plane.
-func checkEndpoint(v view, j Joining, on []inventory.Host) verdict {
+// checkEndpoint wants an endpoint that does not belong to one host when there is to be more than one control plane. What counts is the one
+// that the cluster was made with, as kubeadm cannot change it.
+func checkEndpoint(c *inventory.Cluster, j Joining, on []inventory.Host) verdict {
 	if len(newControlPlanes(on)) == 0 {
 		return pass("no control plane is added")
 	}
-	for _, n := range j.Nodes {
-		h, _ := v.cluster.Host(n.Name)
+	wanted := c.Spec.Kubernetes.Endpoint
+	endpoint := cmp.Or(j.API.Endpoint, wanted)
+	const anew = "make the cluster anew with spec.kubernetes.endpoint, or add the host as a worker"
+	for _, n := range j.API.Nodes {
+		h, _ := c.Host(n.Name)
 		h.Name = n.Name // also of a node that is not in the inventory
-		if n.ControlPlane && OwnsEndpoint(v.cluster.Spec.Kubernetes.Endpoint, h, n.InternalIPs) {
-			return fail("the cluster's endpoint %s is the own address of %s: when that host is away, no other control plane is found", v.cluster.Spec.Kubernetes.Endpoint, n.Name).
-				hinted("a cluster with several control planes needs an endpoint that moves (a name, a virtual address, a load balancer); kubeadm cannot change it later: " +
-					"make the cluster anew with spec.kubernetes.endpoint, or add the host as a worker")
+		if n.ControlPlane && OwnsEndpoint(endpoint, h, n.InternalIPs) {
+			return fail("the cluster's endpoint %s is the own address of %s: when that host is away, no other control plane is found", endpoint, n.Name).
+				hinted("a cluster with several control planes needs an endpoint that moves (a name, a virtual address, a load balancer); kubeadm cannot change it later: " + anew)
 		}
 	}
-	return pass("%s belongs to no single host", v.cluster.Spec.Kubernetes.Endpoint)
+	switch {
+	case endpoint != wanted:
+		return fail("the cluster was made with the endpoint %s, the inventory has %s: kubeadm cannot change it later", endpoint, wanted).
+			hinted("set spec.kubernetes.endpoint to %s; for another one, %s", endpoint, anew)
+	case j.API.Endpoint != "" && !j.API.SharedEndpoint:
+		return fail("the cluster was made without an endpoint that control planes share (controlPlaneEndpoint), and kubeadm joins none to it").hinted("%s", anew)
+	}
+	return pass("%s belongs to no single host", endpoint)
 }
 
 // OwnsEndpoint tells whether a cluster's endpoint, host:port, is the own name or address of a host.
@@ -85,20 +110,34 @@ func OwnsEndpoint(endpoint string, h inventory.Host, internalIPs []string) bool 
 	return err == nil && (slices.Contains(internalIPs, canonical(at)) || at == h.Address || at == h.NodeIP || at == h.Name)
 }
 
-// checkQuorum tells how many members etcd will have, and how many of them may be away.
-func checkQuorum(_ view, j Joining, on []inventory.Host) verdict {
+// checkQuorum tells how many members etcd will have, and how many of them may be away. None is added while another is not well.
+func checkQuorum(_ *inventory.Cluster, j Joining, on []inventory.Host) verdict {
 	added := len(newControlPlanes(on))
-	if added == 0 {
+	switch {
+	case added == 0:
 		return pass("no control plane is added")
+	case j.API.ExternalEtcd:
+		return pass("etcd runs outside the cluster")
 	}
-	members := added
-	for _, n := range j.Nodes {
-		if n.ControlPlane && !slices.ContainsFunc(on, func(h inventory.Host) bool { return h.Name == n.Name }) {
-			members++
+	members := added + len(j.API.Etcd)
+	for _, m := range j.API.Etcd {
+		if !m.Well {
+			return fail("etcd's member %s is not well, and with one more to count on the next to go could take etcd's quorum along", m.Name).
+				hinted("bring it back first, or take its host out: hybridctl remove HOST --offline")
+		}
+	}
+	if len(j.API.Etcd) == 0 { // nobody was asked, or nobody answers
+		for _, n := range j.API.Nodes {
+			if n.ControlPlane && !slices.ContainsFunc(on, func(h inventory.Host) bool { return h.Name == n.Name }) {
+				members++
+			}
 		}
 	}
 	away := (members - 1) / 2
-	if members%2 == 0 {
+	switch {
+	case j.API.EtcdErr != nil:
+		return warn("etcd did not say how its members are: %v", j.API.EtcdErr).hinted("it is asked again before each control plane joins")
+	case members%2 == 0:
 		return warn("etcd will have %d members, of which %d may be away: no more than with %d, and there is one more that can fail", members, away, members-1).
 			hinted("give the cluster an odd number of control planes")
 	}
@@ -130,8 +169,8 @@ func SkewAllowed(server, kubelet string) bool {
 
 // checkSkew compares the version that the hosts will run with the API server's: a kubelet must not be newer, nor much older, and a control plane
 // has to be of the same.
-func checkSkew(v view, j Joining, on []inventory.Host) verdict {
-	want := v.cluster.Spec.Kubernetes.Version
+func checkSkew(c *inventory.Cluster, j Joining, on []inventory.Host) verdict {
+	want := c.Spec.Kubernetes.Version
 	is, new := minor(j.Version), minor(want)
 	policy := SkewPolicy()
 	switch planes := newControlPlanes(on); {

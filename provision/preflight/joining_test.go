@@ -1,6 +1,7 @@
 package preflight
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -17,7 +18,8 @@ func joining() (*fixture, Joining) {
 	f.cluster.Spec.Kubernetes.Endpoint = "api.example:6443"
 	return f, Joining{
 		Hosts: []string{"arm-1"}, CACertHash: "sha256:aa", Version: "v1.36.1",
-		Nodes: []facts.Node{{Name: "x86-1", MachineID: "id-of-x86-1", InternalIPs: []string{"10.99.0.11"}, ControlPlane: true}},
+		API: facts.Cluster{Observed: true, Nodes: []facts.Node{{Name: "x86-1", MachineID: "id-of-x86-1", InternalIPs: []string{"10.99.0.11"}, ControlPlane: true}},
+			Endpoint: "api.example:6443", SharedEndpoint: true, Etcd: []facts.EtcdMember{{Name: "x86-1", Well: true}}},
 	}
 }
 
@@ -58,11 +60,36 @@ func TestRunJoining(t *testing.T) {
 			"", "quorum", report.Warn, "2 members, of which 0 may be away"},
 		"a third control plane": {func(f *fixture, j *Joining) {
 			controlPlane(f)
-			j.Nodes = append(j.Nodes, facts.Node{Name: "other", ControlPlane: true})
+			j.API.Etcd = append(j.API.Etcd, facts.EtcdMember{Name: "other", Well: true})
 		}, "", "quorum", report.Pass, "3 members, of which 1 may be away"},
-		"an endpoint that cannot move": {func(f *fixture, _ *Joining) {
+		"a third where etcd was not asked": {func(f *fixture, j *Joining) {
 			controlPlane(f)
-			f.cluster.Spec.Kubernetes.Endpoint = "10.99.0.11:6443"
+			j.API.Etcd = nil
+			j.API.Nodes = append(j.API.Nodes, facts.Node{Name: "other", ControlPlane: true})
+		}, "", "quorum", report.Pass, "3 members, of which 1 may be away"},
+		"a control plane beside a member that is away": {func(f *fixture, j *Joining) {
+			controlPlane(f)
+			j.API.Etcd = append(j.API.Etcd, facts.EtcdMember{Name: "other"})
+		}, "", "quorum", report.Fail, "member other is not well"},
+		"a control plane where etcd does not answer": {func(f *fixture, j *Joining) {
+			controlPlane(f)
+			j.API.Etcd, j.API.EtcdErr = nil, errors.New("no etcd there")
+		}, "", "quorum", report.Warn, "no etcd there"},
+		"an endpoint that cannot move": {func(f *fixture, j *Joining) {
+			controlPlane(f)
+			j.API.Endpoint = "10.99.0.11:6443"
+		}, "", "endpoint", report.Fail, "own address of x86-1"},
+		"one that was changed in the inventory alone": {func(f *fixture, j *Joining) {
+			controlPlane(f)
+			f.cluster.Spec.Kubernetes.Endpoint = "lb.example:6443"
+		}, "", "endpoint", report.Fail, "made with the endpoint api.example:6443, the inventory has lb.example:6443"},
+		"one that nobody chose": {func(f *fixture, j *Joining) {
+			controlPlane(f)
+			j.API.SharedEndpoint = false
+		}, "", "endpoint", report.Fail, "without an endpoint that control planes share"},
+		"the inventory's, of a cluster that kubeadm did not make": {func(f *fixture, j *Joining) {
+			controlPlane(f)
+			j.API.Endpoint, f.cluster.Spec.Kubernetes.Endpoint = "", "10.99.0.11:6443"
 		}, "", "endpoint", report.Fail, "own address of x86-1"},
 		"such an endpoint, for workers": {func(f *fixture, _ *Joining) { f.cluster.Spec.Kubernetes.Endpoint = "10.99.0.11:6443" },
 			"", "endpoint", report.Pass, "no control plane"},

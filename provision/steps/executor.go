@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/hybridctl/hybridctl/provision/bundle"
@@ -57,6 +58,8 @@ type API interface {
 type Steps struct {
 	env   Env
 	token tokenSource
+
+	addedMember atomic.Bool // a control plane was joined
 }
 
 var _ Executor = (*Steps)(nil)

@@ -66,6 +66,11 @@ func (x *Steps) applyJoin(ctx context.Context, s plan.Step, h *host.Host) (strin
 	if err != nil {
 		return "", err
 	}
+	if in.Config.ControlPlane {
+		if err := x.etcdIsWell(ctx, api, s, in.Config.NodeIP); err != nil {
+			return "", err
+		}
+	}
 	token, err := x.token.get(ctx, api, func(missing []kube.Missing) {
 		for _, m := range missing {
 			x.say(s, m.String())
@@ -109,7 +114,44 @@ func (x *Steps) applyJoin(ctx context.Context, s plan.Step, h *host.Host) (strin
 	if err != nil {
 		return "", err
 	}
+	if in.Config.ControlPlane {
+		x.addedMember.Store(true)
+	}
 	return "joined", nil
+}
+
+// How long a member of etcd that joined a moment ago may take until it is well, and how often it is asked.
+const (
+	etcdSettles = time.Minute
+	etcdAsked   = 3 * time.Second
+)
+
+// etcdIsWell returns when every member of etcd but the host's own is well: none is added beside one that is not. One that this run has added
+// may take a while.
+func (x *Steps) etcdIsWell(ctx context.Context, api API, s plan.Step, nodeIP string) error {
+	end := time.Now()
+	if x.addedMember.Load() {
+		end = end.Add(etcdSettles)
+	}
+	for {
+		members, err := api.EtcdMembers(ctx, x.env.Bootstrap)
+		if err != nil {
+			return fmt.Errorf("etcd has to be well before it gets another member: %w", err)
+		}
+		i := slices.IndexFunc(members, func(m kube.EtcdMember) bool { return !m.IsOf(s.Host, nodeIP) && !m.Well() })
+		switch {
+		case i < 0:
+			return nil
+		case !time.Now().Before(end):
+			return fmt.Errorf("etcd's member %s is not well, and none is added beside it: bring it back, or take its host out with \"hybridctl remove HOST --offline\"", members[i])
+		}
+		x.say(s, "waiting for etcd's member "+members[i].String())
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(etcdAsked):
+		}
+	}
 }
 
 // forget takes a host that is half joined out of the cluster: its member of etcd, when the others can do without, and its node. The host
