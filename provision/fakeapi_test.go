@@ -60,7 +60,9 @@ type fakeAPI struct {
 	silent          bool             // it does not say what is attached
 	attached        []string         // volumes of the node that is drained; a moment later they are not
 	stuck           bool             // but stay
-	late            map[string]int   // how often a node is not found before its kubelet has registered it
+	times           int              // etcd was asked
+	asked           func(times int)
+	late            map[string]int // how often a node is not found before its kubelet has registered it
 }
 
 func newFakeAPI() *fakeAPI {
@@ -180,6 +182,9 @@ func (a *fakeAPI) DeleteNode(_ context.Context, name string) error {
 func (a *fakeAPI) EtcdMembers(_ context.Context, node string) ([]kube.EtcdMember, error) {
 	if node == a.mute {
 		return nil, errors.New("etcd does not answer")
+	}
+	if a.times++; a.asked != nil {
+		a.asked(a.times)
 	}
 	return a.members, nil
 }

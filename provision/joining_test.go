@@ -71,6 +71,54 @@ func TestUp_HalfJoinedControlPlaneIsNotWipedWhenEtcdCannotForgetIt(t *testing.T)
 	}
 }
 
+// A control plane that joined in this run may take a while to be well; another one is not waited for.
+func TestUp_NoControlPlaneJoinsBesideAMemberThatIsNotWell(t *testing.T) {
+	s := newSim(t, 4, remotetest.Options{})
+	s.c.Spec.Kubernetes.Endpoint = "api.example:6443"
+	hosts := s.c.Spec.Hosts
+	s.c.Spec.Hosts = hosts[:2]
+	hosts[1].Role = inventory.ControlPlane
+	mustUp(t, s)
+	s.c.Spec.Hosts = hosts
+	hosts[2].Role, hosts[3].Role = inventory.ControlPlane, inventory.ControlPlane
+	s.api.controlPlane("host-1")
+	s.api.members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}, {ID: 2, Name: "host-2", Healthy: true}}
+	s.api.times = 0
+	s.api.asked = func(times int) { s.api.members[1].Healthy = times == 1 } // it was well when the plan was made
+	s.changed()
+	r, err := s.up()
+	if !errors.Is(err, ErrPartial) || s.hosts["host-3"].member || s.hosts["host-4"].member {
+		t.Fatalf("error %v %+v", err, r.Hosts)
+	}
+	for _, h := range r.Hosts {
+		if h.Name == "host-3" && !strings.Contains(h.Error, `etcd's member "host-2"`) {
+			t.Errorf("%+v", h)
+		}
+	}
+	s.api.asked = nil
+	s.api.members[1].Healthy = false
+	if r, err := s.up(); !errors.Is(err, ErrPreflight) {
+		t.Errorf("it is not well when the plan is made: %v %+v", err, r.Checks)
+	}
+	s.api.members[1].Healthy = true
+	s.api.times = 0
+	s.api.asked = func(times int) { s.api.members[1].Healthy = times != 3 } // for a moment, after host-3 has joined
+	mustUp(t, s)
+	if !s.hosts["host-3"].member || !s.hosts["host-4"].member {
+		t.Error("they did not join")
+	}
+}
+
+func TestUp_AControlPlaneThatIsNotReachedHoldsUpNoOther(t *testing.T) {
+	s := newSim(t, 3, remotetest.Options{})
+	s.c.Spec.Kubernetes.Endpoint = "api.example:6443"
+	s.c.Spec.Hosts[1].Role, s.c.Spec.Hosts[2].Role = inventory.ControlPlane, inventory.ControlPlane
+	s.fleet.Hosts[1].Refuse()
+	if _, err := s.up(); !errors.Is(err, ErrPartial) || !s.hosts["host-3"].member {
+		t.Errorf("host-2 holds up host-3: %v", err)
+	}
+}
+
 // It is what it was: etcd counts on it although the inventory makes a worker of it now.
 func TestUp_HalfJoinedControlPlaneThatBecomesAWorkerLeavesEtcd(t *testing.T) {
 	s := halfJoined(t)

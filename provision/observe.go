@@ -197,7 +197,13 @@ func (s *session) configuration(ctx context.Context) (kube.ClusterConfiguration,
 
 // observeEtcd lists etcd's members, but for those that an earlier attempt left of control planes that are to join.
 func (s *session) observeEtcd(ctx context.Context, nodes []kube.Node, coming []inventory.Host) ([]facts.EtcdMember, error) {
-	_, members, err := s.askEtcd(ctx, staying(nodes, nil))
+	ask := staying(nodes, nil)
+	for _, n := range nodes { // those that are not Ready after the others: it may be the pod network alone that they lack
+		if n.ControlPlane && !n.Ready {
+			ask = append(ask, n.Name)
+		}
+	}
+	_, members, err := s.askEtcd(ctx, ask)
 	var out []facts.EtcdMember
 	for _, m := range members {
 		if !slices.ContainsFunc(coming, func(h inventory.Host) bool { return m.IsOf(h.Name, h.NodeIP, h.Address) }) {

@@ -85,6 +85,7 @@ func TestRemove_RefusedBeforeAnythingIsDone(t *testing.T) {
 			s.api.controlPlane("host-2")
 			s.c.Spec.Kubernetes.Endpoint = s.c.Spec.Hosts[0].Name + ":6443"
 		}, "is the own address of host-1"},
+		"set up by somebody else":  {"host-2", func(s *sim) { clear(s.hosts["host-2"].markers) }, "it would not be reset; run \"kubeadm reset\" there"},
 		"renamed in the inventory": {"host-2", func(s *sim) { s.api.rename("host-2", "host-old") }, "knows this machine as host-old"},
 		"etcd without quorum, the node deleted": {"host-2", func(s *sim) {
 			s.c.Spec.Hosts[1].Role = inventory.ControlPlane
@@ -178,6 +179,29 @@ func TestRemove_DeadNodesPodsAreNotWaitedFor(t *testing.T) {
 	}
 	if _, err := s.remove("host-3", nil); err != nil || !slices.Contains(s.api.done, "drain 1 pods") {
 		t.Errorf("error %v, done %q", err, s.api.done)
+	}
+}
+
+// What came to the node while the user was asked is not lost either.
+func TestRemove_PodsThatCameMeanwhileAreNotLost(t *testing.T) {
+	for _, force := range []bool{false, true} {
+		s := standing(t, 2)
+		r, err := s.remove("host-2", func(o *RemoveOptions) {
+			o.Force = force
+			o.Ask = func(plan.Plan) bool {
+				s.api.evictable = map[string][]kube.DrainPod{"host-2": {{Namespace: "a", Name: "p", Unmanaged: true}}}
+				return true
+			}
+		})
+		if force {
+			if err != nil || !slices.Contains(s.api.done, "drain 1 pods") {
+				t.Errorf("error %v, done %q", err, s.api.done)
+			}
+			continue
+		}
+		if want := []string{"cordon host-2"}; !errors.Is(err, ErrPartial) || !slices.Equal(s.api.done, want) || !strings.Contains(r.Hosts[0].Error, "pod a/p belongs to no controller") {
+			t.Errorf("error %v, done %q, %+v", err, s.api.done, r.Hosts)
+		}
 	}
 }
 
