@@ -31,31 +31,69 @@ func (r Registry) Archs(ctx context.Context, image string) ([]platform.Arch, err
 	if err != nil {
 		return nil, err
 	}
-	token := ""
-	raw, err := r.get(ctx, ref.Context(), "manifests/"+ref.Identifier(), &token)
+	return (&inquiry{Registry: r, repo: ref.Context()}).archs(ctx, ref.Identifier(), 0)
+}
+
+// inquiry asks a registry about one image.
+type inquiry struct {
+	Registry
+	repo  name.Repository
+	token string // for everybody, when the registry wants one
+}
+
+// archs follows a manifest, or an index and those of its entries that do not say their platform themselves.
+func (q *inquiry) archs(ctx context.Context, identifier string, depth int) ([]platform.Arch, error) {
+	raw, err := q.get(ctx, "manifests/"+identifier)
 	if err != nil {
 		return nil, err
 	}
 	var head struct {
-		MediaType types.MediaType `json:"mediaType"`
 		Manifests []v1.Descriptor `json:"manifests"`
 		Config    v1.Descriptor   `json:"config"`
 	}
 	if err := json.Unmarshal(raw, &head); err != nil {
-		return nil, fmt.Errorf("%s: its manifest cannot be read: %w", image, err)
+		return nil, fmt.Errorf("%s: the manifest %s cannot be read: %w", q.repo, identifier, err)
 	}
-	if head.Manifests != nil {
-		return archsOf(head.Manifests), nil
+	switch {
+	case head.Manifests == nil:
+		return q.archOfConfig(ctx, head.Config, depth > 0)
+	case depth == maxDepth:
+		return nil, fmt.Errorf("%s: too many indexes within one another", q.repo)
 	}
-	raw, err = r.get(ctx, ref.Context(), "blobs/"+head.Config.Digest.String(), &token)
+	var out []platform.Arch
+	for _, m := range head.Manifests {
+		if !wanted(m) {
+			continue
+		}
+		some := archsOf(m.Platform)
+		if m.Platform == nil || m.MediaType.IsIndex() {
+			if some, err = q.archs(ctx, m.Digest.String(), depth+1); err != nil {
+				return nil, err
+			}
+		}
+		for _, arch := range some {
+			if !slices.Contains(out, arch) {
+				out = append(out, arch)
+			}
+		}
+	}
+	return out, nil
+}
+
+// archOfConfig asks an image itself. Among an index's entries are some that are no images, as signatures; their config names nothing.
+func (q *inquiry) archOfConfig(ctx context.Context, desc v1.Descriptor, entry bool) ([]platform.Arch, error) {
+	raw, err := q.get(ctx, "blobs/"+desc.Digest.String())
 	if err != nil {
 		return nil, err
 	}
 	var config v1.ConfigFile
-	if err := json.Unmarshal(raw, &config); err != nil || config.Architecture == "" {
-		return nil, fmt.Errorf("%s: its config names no architecture", image)
+	if err := json.Unmarshal(raw, &config); err != nil {
+		return nil, fmt.Errorf("%s: the config %s cannot be read: %w", q.repo, desc.Digest, err)
 	}
-	return archsOf([]v1.Descriptor{{Platform: &v1.Platform{OS: config.OS, Architecture: config.Architecture}}}), nil
+	if config.Architecture == "" && !entry {
+		return nil, fmt.Errorf("%s: its config names no architecture", q.repo)
+	}
+	return archsOf(&v1.Platform{OS: config.OS, Architecture: config.Architecture}), nil
 }
 
 // FullName is an image's name with its registry and tag, as container runtimes have it: nginx is index.docker.io/library/nginx:latest. What
@@ -68,33 +106,30 @@ func FullName(image string) string {
 	return ref.Name()
 }
 
-func archsOf(manifests []v1.Descriptor) []platform.Arch {
-	var out []platform.Arch
-	for _, m := range manifests {
-		if m.Platform == nil || !wanted(m) {
-			continue
-		}
-		if arch, err := platform.Parse(m.Platform.Architecture); err == nil && !slices.Contains(out, arch) {
-			out = append(out, arch)
+// archsOf is the supported architecture of a platform, or none.
+func archsOf(p *v1.Platform) []platform.Arch {
+	if p != nil && p.OS == "linux" {
+		if arch, err := platform.Parse(p.Architecture); err == nil {
+			return []platform.Arch{arch}
 		}
 	}
-	return out
+	return nil
 }
 
 // accepted are the documents that lead to an image's platforms.
 var accepted = []string{string(types.OCIImageIndex), string(types.DockerManifestList), string(types.OCIManifestSchema1), string(types.DockerManifestSchema2)}
 
-// get reads a document, with a token for everybody when the registry wants one; token is kept for the next.
-func (r Registry) get(ctx context.Context, repo name.Repository, path string, token *string) ([]byte, error) {
-	where := fmt.Sprintf("%s://%s/v2/%s/%s", repo.Registry.Scheme(), repo.RegistryStr(), repo.RepositoryStr(), path)
-	body, challenge, err := r.try(ctx, where, *token)
+// get reads a document, with a token for everybody when the registry wants one.
+func (q *inquiry) get(ctx context.Context, path string) ([]byte, error) {
+	where := fmt.Sprintf("%s://%s/v2/%s/%s", q.repo.Registry.Scheme(), q.repo.RegistryStr(), q.repo.RepositoryStr(), path)
+	body, challenge, err := q.try(ctx, where, q.token)
 	if challenge == "" || err == nil {
 		return body, err
 	}
-	if *token, err = r.anonymous(ctx, challenge, repo); err != nil {
+	if q.token, err = q.anonymous(ctx, challenge, q.repo); err != nil {
 		return nil, err
 	}
-	body, _, err = r.try(ctx, where, *token)
+	body, _, err = q.try(ctx, where, q.token)
 	return body, err
 }
 

@@ -13,7 +13,7 @@ import (
 )
 
 func TestRegistry_Archs(t *testing.T) {
-	const config = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	config, arm, inner, loop := digestOf("a"), digestOf("b"), digestOf("c"), digestOf("d")
 	var server *httptest.Server
 	server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		switch {
@@ -39,6 +39,30 @@ func TestRegistry_Archs(t *testing.T) {
 			fmt.Fprint(w, `{"config":{"digest":"`+config+`"}}`)
 		case strings.HasSuffix(req.URL.Path, "/one/blobs/"+config):
 			fmt.Fprint(w, `{"os":"linux","architecture":"amd64"}`)
+		case strings.HasSuffix(req.URL.Path, "/unsaid/manifests/1"):
+			fmt.Fprint(w, `{"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"`+arm+`"},
+				{"digest":"`+digestOf("9")+`","annotations":{"vnd.docker.reference.type":"attestation-manifest"}}]}`)
+		case strings.HasSuffix(req.URL.Path, "/manifests/"+arm):
+			fmt.Fprint(w, `{"config":{"digest":"`+arm+`"}}`)
+		case strings.HasSuffix(req.URL.Path, "/blobs/"+arm):
+			fmt.Fprint(w, `{"os":"linux","architecture":"arm64"}`)
+		case strings.HasSuffix(req.URL.Path, "/nested/manifests/1"):
+			fmt.Fprint(w, `{"manifests":[{"mediaType":"application/vnd.oci.image.index.v1+json","digest":"`+inner+`"},
+				{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"`+arm+`"}]}`)
+		case strings.HasSuffix(req.URL.Path, "/manifests/"+inner):
+			fmt.Fprint(w, `{"manifests":[{"platform":{"os":"linux","architecture":"amd64"}}]}`)
+		case strings.HasSuffix(req.URL.Path, "/signed/manifests/1"):
+			fmt.Fprint(w, `{"manifests":[{"platform":{"os":"linux","architecture":"amd64"}},{"digest":"`+digestOf("e")+`"}]}`)
+		case strings.HasSuffix(req.URL.Path, "/manifests/"+digestOf("e")):
+			fmt.Fprint(w, `{"config":{"digest":"`+digestOf("e")+`"}}`)
+		case strings.HasSuffix(req.URL.Path, "/blobs/"+digestOf("e")), strings.HasSuffix(req.URL.Path, "/blank/blobs/"+digestOf("f")):
+			fmt.Fprint(w, `{}`)
+		case strings.HasSuffix(req.URL.Path, "/blank/manifests/1"):
+			fmt.Fprint(w, `{"config":{"digest":"`+digestOf("f")+`"}}`)
+		case strings.HasSuffix(req.URL.Path, "/gone/manifests/1"):
+			fmt.Fprint(w, `{"manifests":[{"platform":{"os":"linux","architecture":"amd64"}},{"digest":"`+digestOf("8")+`"}]}`)
+		case strings.HasSuffix(req.URL.Path, "/loop/manifests/1"), strings.HasSuffix(req.URL.Path, "/manifests/"+loop):
+			fmt.Fprint(w, `{"manifests":[{"mediaType":"application/vnd.oci.image.index.v1+json","digest":"`+loop+`"}]}`)
 		default:
 			w.WriteHeader(http.StatusNotFound)
 		}
@@ -47,15 +71,21 @@ func TestRegistry_Archs(t *testing.T) {
 	at := strings.TrimPrefix(server.URL, "http://")
 	for image, want := range map[string][]platform.Arch{
 		"/team/index:1": {platform.ARM64}, "/team/closed:1": {platform.ARM64}, "/team/one:1": {platform.AMD64},
+		"/team/unsaid:1": {platform.ARM64}, "/team/nested:1": {platform.AMD64, platform.ARM64}, "/team/signed:1": {platform.AMD64},
 	} {
 		got, err := Registry{}.Archs(context.Background(), at+image)
 		if err != nil || !slices.Equal(got, want) {
 			t.Errorf("%s: %v, %v; want %v", image, got, err, want)
 		}
 	}
-	for image, want := range map[string]string{"/team/none:1": "404", "/team/private:1": "wants a login", "/Team:1": "parse reference"} {
+	for image, want := range map[string]string{
+		"/team/none:1": "404", "/team/private:1": "wants a login", "/Team:1": "parse reference", "/team/blank:1": "names no architecture",
+		"/team/gone:1": "404", "/team/loop:1": "too many indexes",
+	} {
 		if got, err := (Registry{}).Archs(context.Background(), at+image); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, %v; want %q", image, got, err, want)
 		}
 	}
 }
+
+func digestOf(digit string) string { return "sha256:" + strings.Repeat(digit, 64) }
