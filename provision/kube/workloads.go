@@ -4,8 +4,11 @@ import (
 	"context"
 	"slices"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // PodTemplate is an object that makes pods, with what decides where they may run.
@@ -29,8 +32,13 @@ type NodeRequirement struct {
 // Toleration is the API's own.
 type Toleration struct{ Key, Operator, Value, Effect string }
 
-// PodTemplates lists what makes pods in all namespaces: DaemonSets, Deployments, StatefulSets, Jobs and CronJobs, and ReplicaSets and
-// Jobs that belong to nobody else.
+var (
+	deploymentKind = schema.GroupKind{Group: "apps", Kind: "Deployment"}
+	cronJobKind    = schema.GroupKind{Group: "batch", Kind: "CronJob"}
+)
+
+// PodTemplates lists what makes pods in all namespaces: DaemonSets, Deployments, StatefulSets, CronJobs, and ReplicaSets,
+// ReplicationControllers and Jobs that are not made by one of those. What a custom resource controls goes by the name of that.
 func (c *Client) PodTemplates(ctx context.Context) ([]PodTemplate, error) {
 	var out []PodTemplate
 	err := c.do(ctx, "list the workloads", func(ctx context.Context) error {
@@ -66,9 +74,22 @@ func (c *Client) PodTemplates(ctx context.Context) ([]PodTemplate, error) {
 		if err != nil {
 			return err
 		}
+		var sets []podSet
 		for _, o := range replicas.Items {
-			if metav1.GetControllerOf(&o) == nil {
-				out = append(out, templateOf("ReplicaSet", o.ObjectMeta, o.Spec.Template.Spec))
+			sets = append(sets, podSet{"ReplicaSet", o.ObjectMeta, o.Spec.Replicas, o.Status.Replicas, o.Spec.Template.Spec})
+		}
+		controllers, err := c.core.ReplicationControllers("").List(ctx, all)
+		if err != nil {
+			return err
+		}
+		for _, o := range controllers.Items {
+			if o.Spec.Template != nil {
+				sets = append(sets, podSet{"ReplicationController", o.ObjectMeta, o.Spec.Replicas, o.Status.Replicas, o.Spec.Template.Spec})
+			}
+		}
+		for _, o := range current(sets) {
+			if controllerOf(&o.meta) != deploymentKind {
+				out = append(out, controlledTemplate(o.kind, o.meta, o.spec))
 			}
 		}
 		jobs, err := c.batch.Jobs("").List(ctx, all)
@@ -76,8 +97,8 @@ func (c *Client) PodTemplates(ctx context.Context) ([]PodTemplate, error) {
 			return err
 		}
 		for _, o := range jobs.Items {
-			if metav1.GetControllerOf(&o) == nil && o.Status.CompletionTime == nil {
-				out = append(out, templateOf("Job", o.ObjectMeta, o.Spec.Template.Spec))
+			if controllerOf(&o) != cronJobKind && !jobEnded(o) {
+				out = append(out, controlledTemplate("Job", o.ObjectMeta, o.Spec.Template.Spec))
 			}
 		}
 		crons, err := c.batch.CronJobs("").List(ctx, all)
@@ -101,6 +122,59 @@ func templateOf(kind string, meta metav1.ObjectMeta, spec corev1.PodSpec) PodTem
 		t.Tolerations = append(t.Tolerations, tolerationOf(o))
 	}
 	return t
+}
+
+// controlledTemplate goes by the controller's name where there is one: that is what can be changed.
+func controlledTemplate(kind string, meta metav1.ObjectMeta, spec corev1.PodSpec) PodTemplate {
+	t := templateOf(kind, meta, spec)
+	if owner := metav1.GetControllerOf(&meta); owner != nil {
+		t.Kind, t.Name = controllerOf(&meta).String(), owner.Name
+	}
+	return t
+}
+
+// controllerOf is the kind of an object's controller; the zero value when it has none. Other groups have kinds of the same names.
+func controllerOf(o metav1.Object) schema.GroupKind {
+	owner := metav1.GetControllerOf(o)
+	if owner == nil {
+		return schema.GroupKind{}
+	}
+	return schema.FromAPIVersionAndKind(owner.APIVersion, owner.Kind).GroupKind()
+}
+
+// podSet keeps a number of pods: a ReplicaSet or a ReplicationController.
+type podSet struct {
+	kind   string
+	meta   metav1.ObjectMeta
+	wanted *int32 // nil = one
+	has    int32
+	spec   corev1.PodSpec
+}
+
+// current leaves out the sets that their controller keeps to go back to: those without pods of which a newer one is there.
+func current(sets []podSet) []podSet {
+	newest := map[types.UID]metav1.Time{}
+	for _, s := range sets {
+		if owner := metav1.GetControllerOf(&s.meta); owner != nil {
+			if last := newest[owner.UID]; last.Before(&s.meta.CreationTimestamp) {
+				newest[owner.UID] = s.meta.CreationTimestamp
+			}
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(sets), func(s podSet) bool {
+		owner := metav1.GetControllerOf(&s.meta)
+		if owner == nil || s.has > 0 || s.wanted == nil || *s.wanted > 0 {
+			return false
+		}
+		last := newest[owner.UID]
+		return s.meta.CreationTimestamp.Before(&last)
+	})
+}
+
+func jobEnded(j batchv1.Job) bool {
+	return slices.ContainsFunc(j.Status.Conditions, func(c batchv1.JobCondition) bool {
+		return c.Status == corev1.ConditionTrue && (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed)
+	})
 }
 
 func tolerationOf(o corev1.Toleration) Toleration {
