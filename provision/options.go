@@ -56,7 +56,7 @@ func (o Options) withDefaults() Options {
 		o.Stop = make(chan struct{})
 	}
 	if o.askRegistry == nil {
-		o.askRegistry = image.Registry{}.Archs
+		o.askRegistry = new(image.Registry).Archs
 	}
 	if o.leaseTTL == 0 {
 		o.leaseTTL = leaseTTL

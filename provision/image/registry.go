@@ -1,15 +1,20 @@
 package image
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -19,14 +24,24 @@ import (
 )
 
 // Registry asks registries for what images are made. It reads manifests alone, as nobody in particular: what needs a login stays unknown.
-// The zero value works.
+// A host that once does not answer is not asked again, as every image of it would wait for the same. The zero value works.
 type Registry struct {
-	Client *http.Client // nil = http.DefaultClient
+	Client   *http.Client  // nil = http.DefaultClient
+	Patience time.Duration // for one request; 0 = 5 s
+
+	mu     sync.Mutex
+	silent map[string]error // what hosts that did not answer were found with
 }
+
+// defaultPatience is the Registry's own.
+const defaultPatience = 5 * time.Second
+
+// errSilent marks hosts that do not answer, whatever they are asked.
+var errSilent = errors.New("does not answer")
 
 // Archs returns the supported architectures for which the registry has the image. The error is for the user: the registry did not
 // answer, wants a login, or does not have the image.
-func (r Registry) Archs(ctx context.Context, image string) ([]platform.Arch, error) {
+func (r *Registry) Archs(ctx context.Context, image string) ([]platform.Arch, error) {
 	ref, err := name.ParseReference(image)
 	if err != nil {
 		return nil, err
@@ -36,7 +51,7 @@ func (r Registry) Archs(ctx context.Context, image string) ([]platform.Arch, err
 
 // inquiry asks a registry about one image.
 type inquiry struct {
-	Registry
+	*Registry
 	repo  name.Repository
 	token string // for everybody, when the registry wants one
 }
@@ -106,6 +121,15 @@ func FullName(image string) string {
 	return ref.Name()
 }
 
+// RegistryOf is the host that an image's name names, or stands for; "" = it is no name.
+func RegistryOf(image string) string {
+	ref, err := name.ParseReference(image)
+	if err != nil {
+		return ""
+	}
+	return ref.Context().RegistryStr()
+}
+
 // archsOf is the supported architecture of a platform, or none.
 func archsOf(p *v1.Platform) []platform.Arch {
 	if p != nil && p.OS == "linux" {
@@ -134,9 +158,14 @@ func (q *inquiry) get(ctx context.Context, path string) ([]byte, error) {
 }
 
 // try returns the registry's challenge, too, when it wants a token.
-func (r Registry) try(ctx context.Context, where, token string) (body []byte, challenge string, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, where, nil)
+func (r *Registry) try(ctx context.Context, where, token string) (body []byte, challenge string, err error) {
+	bounded, cancel := context.WithTimeout(ctx, cmp.Or(r.Patience, defaultPatience))
+	defer cancel()
+	req, err := http.NewRequestWithContext(bounded, http.MethodGet, where, nil)
 	if err != nil {
+		return nil, "", err
+	}
+	if err := r.silence(req.URL.Host); err != nil {
 		return nil, "", err
 	}
 	req.Header.Set("Accept", strings.Join(accepted, ", "))
@@ -149,20 +178,60 @@ func (r Registry) try(ctx context.Context, where, token string) (body []byte, ch
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, "", err
+		return nil, "", r.noAnswer(ctx, req.URL, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		return nil, resp.Header.Get("WWW-Authenticate"), fmt.Errorf("%s answers %s", req.URL.Host, resp.Status)
 	}
-	body, err = io.ReadAll(io.LimitReader(resp.Body, maxDocument))
-	return body, "", err
+	if body, err = io.ReadAll(io.LimitReader(resp.Body, maxDocument)); err != nil {
+		return nil, "", r.noAnswer(ctx, req.URL, &url.Error{URL: resp.Request.URL.String(), Err: err})
+	}
+	return body, "", nil
+}
+
+// silence is the error of a host that did not answer before.
+func (r *Registry) silence(host string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.silent[host]
+}
+
+// noAnswer explains an error of the connection, and remembers the host for it unless the run itself ends. A host that a registry sends on
+// to, for its blobs, says nothing of the registry.
+func (r *Registry) noAnswer(ctx context.Context, asked *url.URL, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	host := asked.Host
+	var at *url.Error
+	if errors.As(err, &at) {
+		err = at.Err
+		if u, bad := url.Parse(at.URL); bad == nil {
+			host = u.Host
+		}
+	}
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		err = fmt.Errorf("%s %w within %v", host, errSilent, cmp.Or(r.Patience, defaultPatience))
+	} else {
+		err = fmt.Errorf("%s %w: %v", host, errSilent, err)
+	}
+	if host == asked.Host {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.silent == nil {
+			r.silent = map[string]error{}
+		}
+		r.silent[host] = err
+	}
+	return err
 }
 
 var challengeField = regexp.MustCompile(`(realm|service|scope)="([^"]*)"`)
 
 // anonymous asks for a token as the registry's challenge says.
-func (r Registry) anonymous(ctx context.Context, challenge string, repo name.Repository) (string, error) {
+func (r *Registry) anonymous(ctx context.Context, challenge string, repo name.Repository) (string, error) {
 	if !strings.HasPrefix(strings.ToLower(challenge), "bearer ") {
 		return "", fmt.Errorf("%s wants a login", repo.RegistryStr())
 	}
@@ -181,6 +250,9 @@ func (r Registry) anonymous(ctx context.Context, challenge string, repo name.Rep
 	}
 	u.RawQuery = q.Encode()
 	body, _, err := r.try(ctx, u.String(), "")
+	if errors.Is(err, errSilent) || ctx.Err() != nil {
+		return "", err
+	}
 	if err != nil {
 		return "", fmt.Errorf("%s wants a login", repo.RegistryStr())
 	}
