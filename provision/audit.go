@@ -2,13 +2,10 @@ package provision
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
-	"sync"
-	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/hybridctl/hybridctl/provision/image"
 	"github.com/hybridctl/hybridctl/provision/inventory"
@@ -31,12 +28,6 @@ const (
 // AuditModes lists the modes.
 func AuditModes() []AuditMode { return []AuditMode{AuditBlock, AuditWarn, AuditOff} }
 
-// registryPatience bounds what registries may take for all images together, and registriesAtOnce how many are asked at a time.
-const (
-	registryPatience = 20 * time.Second
-	registriesAtOnce = 8
-)
-
 // audit tells which images of the cluster's workloads the new nodes could be told to run and are not known to be made for them.
 func (s *session) audit(ctx context.Context, mode AuditMode, hosts []inventory.Host, nodes []kube.Node) ([]report.Check, error) {
 	if mode == "" || mode == AuditOff {
@@ -48,17 +39,12 @@ func (s *session) audit(ctx context.Context, mode AuditMode, hosts []inventory.H
 	}
 	on := s.nodesToBe(hosts)
 	var all []workload.Workload
-	images := map[string]bool{}
 	for _, t := range templates {
-		w := workloadOf(t)
-		if slices.ContainsFunc(on, w.MayRunOn) {
+		if w := workloadOf(t); slices.ContainsFunc(on, w.MayRunOn) {
 			all = append(all, w)
-			for _, i := range w.Images {
-				images[i] = true
-			}
 		}
 	}
-	made, err := s.madeFor(ctx, slices.Sorted(maps.Keys(images)), on)
+	made, err := s.madeFor(ctx, imagesOf(all), on)
 	if err != nil {
 		return nil, err
 	}
@@ -117,9 +103,25 @@ func workloadOf(t kube.PodTemplate) workload.Workload {
 	return w
 }
 
+// imagesOf lists the images of workloads, each once and those of DaemonSets first: they alone can stop a scale-out.
+func imagesOf(all []workload.Workload) []string {
+	daemons, others := map[string]bool{}, map[string]bool{}
+	for _, w := range all {
+		for _, i := range w.Images {
+			if w.Daemon {
+				daemons[i] = true
+			} else {
+				others[i] = true
+			}
+		}
+	}
+	maps.DeleteFunc(others, func(i string, _ bool) bool { return daemons[i] })
+	return slices.Concat(slices.Sorted(maps.Keys(daemons)), slices.Sorted(maps.Keys(others)))
+}
+
 // madeFor finds out for which architectures images are made: nodes of an architecture that have it, the bundle, and the registry for the
 // rest. What none of them tells stays unknown.
-func (s *session) madeFor(ctx context.Context, images []string, on []workload.Node) (func(string, platform.Arch) workload.Made, error) {
+func (s *session) madeFor(ctx context.Context, images []string, on []workload.Node) (func(string, platform.Arch) (workload.Made, string), error) {
 	there, err := s.api.ImagesByArch(ctx)
 	if err != nil {
 		return nil, err
@@ -141,40 +143,17 @@ func (s *session) madeFor(ctx context.Context, images []string, on []workload.No
 			ask = append(ask, i)
 		}
 	}
-	answered := s.askRegistries(ctx, ask)
-	return func(i string, arch platform.Arch) workload.Made {
-		archs, told := answered[i]
+	told := s.askRegistries(ctx, ask)
+	return func(i string, arch platform.Arch) (workload.Made, string) {
+		registry, asked := told[i]
 		switch {
-		case slices.Contains(known[image.FullName(i)], arch), slices.Contains(archs, arch):
-			return workload.Yes
-		case told:
-			return workload.No
+		case slices.Contains(known[image.FullName(i)], arch), slices.Contains(registry.archs, arch):
+			return workload.Yes, ""
+		case asked && registry.err == nil:
+			return workload.No, ""
 		}
-		return workload.Unknown
+		return workload.Unknown, report.OneLine(fmt.Sprint(registry.err))
 	}, nil
-}
-
-// askRegistries asks for each image where its name says that it is. What is not answered in time is not in the result.
-func (s *session) askRegistries(ctx context.Context, images []string) map[string][]platform.Arch {
-	ctx, cancel := context.WithTimeout(ctx, registryPatience)
-	defer cancel()
-	var mu sync.Mutex
-	answered := map[string][]platform.Arch{}
-	var g errgroup.Group // registries are far away, and their answers do not depend on each other
-	g.SetLimit(registriesAtOnce)
-	for _, i := range images {
-		g.Go(func() error {
-			archs, err := s.askRegistry(ctx, i)
-			if err == nil {
-				mu.Lock()
-				defer mu.Unlock()
-				answered[i] = archs
-			}
-			return nil // an answer that does not come leaves the image unknown
-		})
-	}
-	_ = g.Wait() // nothing returns an error
-	return answered
 }
 
 // archsOfCluster are the architectures that the cluster will have.

@@ -3,12 +3,16 @@ package provision
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/report"
+	"github.com/hybridctl/hybridctl/provision/workload"
 )
 
 // audited is a scale-out by an Arm host whose cluster has a DaemonSet of this image.
@@ -79,5 +83,41 @@ func TestAudit(t *testing.T) {
 				t.Errorf("found %+v, want %s: %s", found, c.status, c.text)
 			}
 		})
+	}
+}
+
+func TestAudit_ASilentRegistryKeepsNoOtherWaiting(t *testing.T) {
+	s := grown(t, 4, 3)
+	for i := range 40 {
+		s.api.templates = append(s.api.templates, kube.PodTemplate{Kind: "Deployment", Name: fmt.Sprint("d", i), Images: []string{fmt.Sprintf("a.silent.example/x%d:1", i)}})
+	}
+	s.api.templates = append(s.api.templates, kube.PodTemplate{Kind: "DaemonSet", Name: "agent", Daemon: true, Images: []string{"registry.example/x86:1"}})
+	r, err := s.scaleOut(func(o *ScaleOutOptions) {
+		o.Audit, o.registryPatience = AuditBlock, 200*time.Millisecond
+		o.askRegistry = func(ctx context.Context, name string) ([]platform.Arch, error) {
+			if strings.HasPrefix(name, "a.silent.example/") {
+				<-ctx.Done()
+			}
+			return []platform.Arch{platform.AMD64}, ctx.Err()
+		}
+	})
+	if !errors.Is(err, ErrPreflight) {
+		t.Errorf("error %v", err)
+	}
+	told := 0
+	for _, c := range r.Checks {
+		if strings.Contains(c.Message, "a.silent.example told nothing of it within the 200ms that registries have for all images") {
+			told++
+		}
+	}
+	if told != 40 {
+		t.Errorf("%d images are told as not known with the reason\n%+v", told, r.Checks[:2])
+	}
+}
+
+func TestImagesOf(t *testing.T) {
+	got := imagesOf([]workload.Workload{{Images: []string{"a", "b"}}, {Daemon: true, Images: []string{"z", "b"}}, {Images: []string{"z", "a"}}})
+	if want := []string{"b", "z", "a"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

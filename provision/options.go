@@ -34,9 +34,10 @@ type Options struct {
 	// BreakLock takes the cluster's lock from whoever has it: for a holder that is gone.
 	BreakLock bool
 
-	leaseTTL    time.Duration // tests have a short one
-	askRegistry func(ctx context.Context, image string) ([]platform.Arch, error)
-	newAPI      func(kubeconfig []byte, o kube.Options) (api, error) // tests have one without a cluster
+	leaseTTL         time.Duration // tests have a short one
+	registryPatience time.Duration // so here
+	askRegistry      func(ctx context.Context, image string) ([]platform.Arch, error)
+	newAPI           func(kubeconfig []byte, o kube.Options) (api, error) // tests have one without a cluster
 }
 
 // defaultParallel is how many hosts are worked on at once: steps wait for hosts rather than compute here.
@@ -57,6 +58,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.askRegistry == nil {
 		o.askRegistry = new(image.Registry).Archs
+	}
+	if o.registryPatience == 0 {
+		o.registryPatience = registryPatience
 	}
 	if o.leaseTTL == 0 {
 		o.leaseTTL = leaseTTL

@@ -20,6 +20,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/preflight"
 	"github.com/hybridctl/hybridctl/provision/render"
 	"github.com/hybridctl/hybridctl/provision/report"
@@ -48,7 +49,12 @@ func (s *session) lookUpCephImages(ctx context.Context) {
 			pulled = append(pulled, want.Ref)
 		}
 	}
-	s.ceph.Pulled = s.askRegistries(ctx, pulled)
+	s.ceph.Pulled = map[string][]platform.Arch{}
+	for i, told := range s.askRegistries(ctx, pulled) {
+		if told.err == nil {
+			s.ceph.Pulled[i] = told.archs
+		}
+	}
 }
 
 // keyCommandPatience bounds a program that prints a key: it may ask a person, or a safe far away.

@@ -26,12 +26,13 @@ type Finding struct {
 	Image  string
 	Arch   platform.Arch
 	Made   Made     // No or Unknown
+	Why    string   // it is Unknown
 	Nodes  []string // where it would run
 }
 
-// Audit finds the images that workloads would run on these nodes, and that are not known to be made for their architecture. The
-// findings are sorted: those that will fail on every new node first.
-func Audit(all []Workload, nodes []Node, made func(image string, arch platform.Arch) Made) []Finding {
+// Audit finds the images that workloads would run on these nodes, and that are not known to be made for their architecture; made gives the
+// reason for Unknown. The findings are sorted: those that will fail on every new node first.
+func Audit(all []Workload, nodes []Node, made func(image string, arch platform.Arch) (Made, string)) []Finding {
 	var out []Finding
 	for _, w := range all {
 		byArch := map[platform.Arch][]string{}
@@ -46,8 +47,8 @@ func Audit(all []Workload, nodes []Node, made func(image string, arch platform.A
 				continue
 			}
 			for _, i := range images {
-				if m := made(i, arch); m != Yes {
-					out = append(out, Finding{Object: w.Object, Daemon: w.Daemon, Image: i, Arch: arch, Made: m, Nodes: byArch[arch]})
+				if m, why := made(i, arch); m != Yes {
+					out = append(out, Finding{Object: w.Object, Daemon: w.Daemon, Image: i, Arch: arch, Made: m, Why: why, Nodes: byArch[arch]})
 				}
 			}
 		}
@@ -55,7 +56,7 @@ func Audit(all []Workload, nodes []Node, made func(image string, arch platform.A
 	slices.SortStableFunc(out, func(a, b Finding) int {
 		return cmp.Or(rank(a)-rank(b), cmp.Compare(a.Object, b.Object), cmp.Compare(a.Image, b.Image), cmp.Compare(a.Arch, b.Arch))
 	})
-	return out
+	return slices.CompactFunc(out, func(a, b Finding) bool { return a.Object == b.Object && a.Image == b.Image && a.Arch == b.Arch })
 }
 
 func rank(f Finding) int {
@@ -80,8 +81,8 @@ const archLabel = "kubernetes.io/arch"
 func (f Finding) Check(block bool, archs []platform.Arch) report.Check {
 	c := report.Check{Name: "images", Status: report.Warn}
 	if f.Made == Unknown {
-		c.Message = fmt.Sprintf("%s: whether the image %s is made for linux/%s is not known", f.Object, f.Image, f.Arch)
-		c.Hint = "no registry answered for it from here, and no node of that architecture has it: look there before pods fail"
+		c.Message = fmt.Sprintf("%s: whether the image %s is made for linux/%s is not known: %s", f.Object, f.Image, f.Arch, f.Why)
+		c.Hint = "no container of it is Ready on a node of that architecture either: look into the registry before pods fail"
 		return c
 	}
 	c.Message = fmt.Sprintf("%s: the image %s is not made for linux/%s, and would run on %s", f.Object, f.Image, f.Arch, report.Some(f.Nodes, 3))
