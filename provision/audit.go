@@ -2,7 +2,6 @@ package provision
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/image"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/report"
 	"github.com/hybridctl/hybridctl/provision/workload"
@@ -37,15 +37,19 @@ func (s *session) audit(ctx context.Context, mode AuditMode, hosts []inventory.H
 	if err != nil {
 		return nil, err
 	}
+	seen, err := s.api.SeenPods(ctx)
+	if err != nil {
+		return nil, err
+	}
 	on := s.nodesToBe(hosts)
 	var all []workload.Workload
-	for _, t := range templates {
+	for _, t := range slices.Concat(templates, seen.Templates) {
 		if w := workloadOf(t); slices.ContainsFunc(on, w.MayRunOn) {
 			all = append(all, w)
 		}
 	}
-	made, err := s.madeFor(ctx, imagesOf(all), on)
-	if err != nil {
+	made := s.madeFor(ctx, imagesOf(all), on, s.provenOn(seen.Ran, nodes))
+	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	var out []report.Check
@@ -119,41 +123,58 @@ func imagesOf(all []workload.Workload) []string {
 	return slices.Concat(slices.Sorted(maps.Keys(daemons)), slices.Sorted(maps.Keys(others)))
 }
 
-// madeFor finds out for which architectures images are made: nodes of an architecture that have it, the bundle, and the registry for the
-// rest. What none of them tells stays unknown.
-func (s *session) madeFor(ctx context.Context, images []string, on []workload.Node) (func(string, platform.Arch) (workload.Made, string), error) {
-	there, err := s.api.ImagesByArch(ctx)
-	if err != nil {
-		return nil, err
+// provenOn tells without a registry for which architectures images are made: the bundle has them, or containers of theirs do well on nodes of
+// that architecture. A node that has the image proves nothing, as containerd pulls one of another architecture, too, if there is no other.
+func (s *session) provenOn(ran map[string][]string, nodes []kube.Node) map[string][]platform.Arch {
+	proven := map[string][]platform.Arch{}
+	for _, i := range s.bundle.Manifest.Images {
+		proven[image.FullName(i.Ref)] = slices.Clone(i.Archs)
 	}
-	known := map[string][]platform.Arch{}
-	for name, archs := range there {
-		for _, text := range archs {
-			if arch, err := platform.Parse(text); err == nil {
-				known[image.FullName(name)] = append(known[image.FullName(name)], arch)
+	for i, on := range ran {
+		for _, n := range nodes {
+			if arch, err := platform.Parse(n.Arch); err == nil && slices.Contains(on, n.Name) {
+				proven[image.FullName(i)] = append(proven[image.FullName(i)], arch)
 			}
 		}
 	}
-	for _, i := range s.bundle.Manifest.Images {
-		known[image.FullName(i.Ref)] = append(known[image.FullName(i.Ref)], i.Archs...)
-	}
-	var ask []string
-	for _, i := range images {
-		if slices.ContainsFunc(on, func(n workload.Node) bool { return !slices.Contains(known[image.FullName(i)], n.Arch) }) {
-			ask = append(ask, i)
-		}
-	}
+	return proven
+}
+
+// madeFor finds out for which architectures images are made. Those that the bundle brings to the new nodes are there; of the others their
+// registry's word holds, and where it has none, what is proven.
+func (s *session) madeFor(ctx context.Context, images []string, on []workload.Node, proven map[string][]platform.Arch) func(string, platform.Arch) (workload.Made, string) {
+	brought := s.broughtTo(on)
+	ask := slices.DeleteFunc(slices.Clone(images), func(i string) bool {
+		return !slices.ContainsFunc(on, func(n workload.Node) bool { return !brought(i, n.Arch) })
+	})
 	told := s.askRegistries(ctx, ask)
 	return func(i string, arch platform.Arch) (workload.Made, string) {
-		registry, asked := told[i]
+		registry := told[i]
 		switch {
-		case slices.Contains(known[image.FullName(i)], arch), slices.Contains(registry.archs, arch):
+		case brought(i, arch), registry.err == nil && slices.Contains(registry.archs, arch):
 			return workload.Yes, ""
-		case asked && registry.err == nil:
+		case registry.err == nil:
 			return workload.No, ""
+		case slices.Contains(proven[image.FullName(i)], arch):
+			return workload.Yes, ""
 		}
-		return workload.Unknown, report.OneLine(fmt.Sprint(registry.err))
-	}, nil
+		return workload.Unknown, report.OneLine(registry.err.Error())
+	}
+}
+
+// broughtTo tells which images the bundle brings to every new node of an architecture.
+func (s *session) broughtTo(on []workload.Node) func(image string, arch platform.Arch) bool {
+	brought := map[string]map[string]bool{}
+	for _, n := range on {
+		h, _ := s.Cluster.Host(n.Name)
+		brought[n.Name] = map[string]bool{}
+		for _, i := range plan.ImagesFor(s.Cluster, &s.bundle.Manifest, h, n.Arch) {
+			brought[n.Name][image.FullName(i.Ref)] = true
+		}
+	}
+	return func(i string, arch platform.Arch) bool {
+		return !slices.ContainsFunc(on, func(n workload.Node) bool { return n.Arch == arch && !brought[n.Name][image.FullName(i)] })
+	}
 }
 
 // archsOfCluster are the architectures that the cluster will have.

@@ -9,8 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/bundle/bundletest"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/platform"
+	"github.com/hybridctl/hybridctl/provision/remote/remotetest"
 	"github.com/hybridctl/hybridctl/provision/report"
 	"github.com/hybridctl/hybridctl/provision/workload"
 )
@@ -19,7 +22,9 @@ import (
 func audited(t *testing.T, mode AuditMode, image string, change func(*sim, *kube.PodTemplate)) (*sim, Result, error) {
 	t.Helper()
 	s := grown(t, 4, 3)
-	s.api.images = map[string][]string{"docker.io/library/on-arm:1": {"arm64"}, "docker.io/library/on-x86:1": {"amd64"}}
+	s.api.arch("host-1", "amd64")
+	s.api.arch("host-2", "arm64")
+	s.api.seen.Ran = map[string][]string{"registry.example/x86:1": {"host-2"}, "silent.example/on-arm:1": {"host-1", "host-2"}, "silent.example/on-x86:1": {"host-1"}}
 	daemon := kube.PodTemplate{Kind: "DaemonSet", Namespace: "kube-system", Name: "agent", Daemon: true, Images: []string{image}}
 	if change != nil {
 		change(s, &daemon)
@@ -29,7 +34,7 @@ func audited(t *testing.T, mode AuditMode, image string, change func(*sim, *kube
 		o.Audit = mode
 		o.askRegistry = func(_ context.Context, name string) ([]platform.Arch, error) {
 			switch name {
-			case "registry.example/x86:1":
+			case "registry.example/x86:1", "registry.test/etcd:3.6.8-0", "registry.test/kube-proxy:v1.36.3":
 				return []platform.Arch{platform.AMD64}, nil
 			case "registry.example/both:1":
 				return platform.All(), nil
@@ -49,19 +54,24 @@ func TestAudit(t *testing.T) {
 		status report.Status // "" = nothing to say
 		text   string
 	}{
-		"the registry says that it lacks it": {AuditBlock, "registry.example/x86:1", nil, report.Fail, "DaemonSet kube-system/agent: the image registry.example/x86:1 is not made for linux/arm64"},
-		"warned of":                          {AuditWarn, "registry.example/x86:1", nil, report.Warn, "is not made for linux/arm64"},
-		"not audited":                        {AuditOff, "registry.example/x86:1", nil, "", ""},
-		"the registry says that it has it":   {AuditBlock, "registry.example/both:1", nil, "", ""},
-		"a node of that architecture has it": {AuditBlock, "on-arm:1", nil, "", ""},
-		"only a node of another has it":      {AuditBlock, "on-x86:1", nil, report.Warn, "is not known"},
-		"the bundle has it":                  {AuditBlock, "registry.test/kube-proxy:v1.36.3", nil, "", ""},
-		"nobody knows":                       {AuditBlock, "nowhere.example/x:1", nil, report.Warn, "is not known"},
-		"kept off by a nodeSelector":         {AuditBlock, "registry.example/x86:1", func(_ *sim, d *kube.PodTemplate) { d.Selector = x86 }, "", ""},
+		"the registry lacks it, and a node runs it": {AuditBlock, "registry.example/x86:1", nil, report.Fail, "DaemonSet kube-system/agent: the image registry.example/x86:1 is not made for linux/arm64"},
+		"warned of":                           {AuditWarn, "registry.example/x86:1", nil, report.Warn, "is not made for linux/arm64"},
+		"not audited":                         {AuditOff, "registry.example/x86:1", nil, "", ""},
+		"the registry says that it has it":    {AuditBlock, "registry.example/both:1", nil, "", ""},
+		"a node of that architecture runs it": {AuditBlock, "silent.example/on-arm:1", nil, "", ""},
+		"only a node of another runs it":      {AuditBlock, "silent.example/on-x86:1", nil, report.Warn, "is not known: no such registry"},
+		"the bundle brings it":                {AuditBlock, "registry.test/kube-proxy:v1.36.3", nil, "", ""},
+		"nobody knows":                        {AuditBlock, "nowhere.example/x:1", nil, report.Warn, "is not known"},
+		"kept off by a nodeSelector":          {AuditBlock, "registry.example/x86:1", func(_ *sim, d *kube.PodTemplate) { d.Selector = x86 }, "", ""},
 		"kept off by the host's taint": {AuditBlock, "registry.example/x86:1", func(s *sim, _ *kube.PodTemplate) {
 			s.c.Spec.Hosts[3].Taints = []string{"arm=only:NoSchedule"}
 		}, "", ""},
-		"a Deployment does not stop it": {AuditBlock, "registry.example/x86:1", func(_ *sim, d *kube.PodTemplate) { d.Daemon = false }, report.Warn, "is not made for"},
+		"a worker is not brought it, and the registry lacks it": {AuditBlock, "registry.test/etcd:3.6.8-0", nil, report.Fail, "is not made for linux/arm64"},
+		"of a custom resource": {AuditBlock, "registry.example/both:1", func(s *sim, _ *kube.PodTemplate) {
+			s.api.seen.Templates = []kube.PodTemplate{{Kind: "Broker.kafka.example", Namespace: "team", Name: "main", Images: []string{"registry.example/x86:1"}}}
+		}, report.Warn, "Broker.kafka.example team/main: the image registry.example/x86:1 is not made for"},
+		"the bundle has it, and the registry is silent": {AuditBlock, "registry.test/kube-scheduler:v1.36.3", nil, "", ""},
+		"a Deployment does not stop it":                 {AuditBlock, "registry.example/x86:1", func(_ *sim, d *kube.PodTemplate) { d.Daemon = false }, report.Warn, "is not made for"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, r, err := audited(t, c.mode, c.image, c.change)
@@ -119,5 +129,29 @@ func TestImagesOf(t *testing.T) {
 	got := imagesOf([]workload.Workload{{Images: []string{"a", "b"}}, {Daemon: true, Images: []string{"z", "b"}}, {Images: []string{"z", "a"}}})
 	if want := []string{"b", "z", "a"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestBroughtTo_EveryNewNodeOfTheArchitecture(t *testing.T) {
+	s := newSim(t, 4, remotetest.Options{})
+	session := &session{Options: s.options(), bundle: s.bundle}
+	node := func(i int, arch platform.Arch) workload.Node {
+		return workload.Node{Name: s.c.Spec.Hosts[i].Name, Arch: arch}
+	}
+	for name, test := range map[string]struct {
+		image string
+		on    []workload.Node
+		want  bool
+	}{
+		"a control plane":        {bundletest.Ref(bundle.Etcd), []workload.Node{node(0, platform.ARM64)}, true},
+		"and a worker":           {bundletest.Ref(bundle.Etcd), []workload.Node{node(0, platform.ARM64), node(1, platform.ARM64)}, false},
+		"a worker of another":    {bundletest.Ref(bundle.Etcd), []workload.Node{node(0, platform.ARM64), node(1, platform.AMD64)}, true},
+		"an image of every node": {bundletest.Ref(bundle.KubeProxy), []workload.Node{node(0, platform.ARM64), node(1, platform.ARM64)}, true},
+		"another tag":            {bundletest.Registry + "/kube-proxy:v1.0.0", []workload.Node{node(1, platform.ARM64)}, false},
+		"pinned to a digest":     {bundletest.Ref(bundle.KubeProxy) + "@sha256:" + strings.Repeat("a", 64), []workload.Node{node(1, platform.ARM64)}, false},
+	} {
+		if got := session.broughtTo(test.on)(test.image, platform.ARM64); got != test.want {
+			t.Errorf("%s: %v, want %v", name, got, test.want)
+		}
 	}
 }

@@ -48,10 +48,10 @@ type fakeAPI struct {
 	members         []kube.EtcdMember
 	mute            string // the node whose etcd does not answer
 	templates       []kube.PodTemplate
-	images          map[string][]string // architectures of the nodes that have them
-	holder          string              // of the cluster's lock
-	lost            error               // of a renewal
-	held            int                 // how often it was taken
+	seen            kube.SeenPods
+	holder          string // of the cluster's lock
+	lost            error  // of a renewal
+	held            int    // how often it was taken
 	config          kube.ClusterConfiguration
 	version         string // of the API server
 	nodeImages      map[string][][]string
@@ -196,9 +196,7 @@ func (a *fakeAPI) RemoveEtcdMember(_ context.Context, node string, id uint64) er
 
 func (a *fakeAPI) PodTemplates(context.Context) ([]kube.PodTemplate, error) { return a.templates, nil }
 
-func (a *fakeAPI) ImagesByArch(context.Context) (map[string][]string, error) {
-	return a.images, nil
-}
+func (a *fakeAPI) SeenPods(context.Context) (kube.SeenPods, error) { return a.seen, nil }
 
 func (a *fakeAPI) LeaseMark(context.Context, string) (string, error) {
 	a.mu.Lock()

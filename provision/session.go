@@ -60,7 +60,7 @@ type api interface {
 	Drain(ctx context.Context, pods []kube.DrainPod, progress func([]kube.Missing)) error
 	WaitDetached(ctx context.Context, node string, o kube.WaitOptions) error
 	PodTemplates(ctx context.Context) ([]kube.PodTemplate, error)
-	ImagesByArch(ctx context.Context) (map[string][]string, error)
+	SeenPods(ctx context.Context) (kube.SeenPods, error)
 	NodeImages(ctx context.Context) (map[string][][]string, error)
 	ClusterConfiguration(ctx context.Context) (kube.ClusterConfiguration, error)
 	Version(ctx context.Context) (string, error)

@@ -201,44 +201,20 @@ func requiredOf(a *corev1.Affinity) [][]NodeRequirement {
 
 // NodeImages lists, by node, the images that its runtime has, each with all its names. A kubelet tells of fifty images at most.
 func (c *Client) NodeImages(ctx context.Context) (map[string][][]string, error) {
-	out := map[string][][]string{}
-	nodes, err := c.nodesWithImages(ctx)
-	for _, n := range nodes {
-		out[n.Name] = [][]string{}
-		for _, i := range n.Status.Images {
-			out[n.Name] = append(out[n.Name], i.Names)
-		}
-	}
-	return out, err
-}
-
-// ImagesByArch tells which images the runtimes of the cluster's nodes have, by every name, and of which architectures those nodes are. A
-// kubelet tells of fifty images at most.
-func (c *Client) ImagesByArch(ctx context.Context) (map[string][]string, error) {
-	out := map[string][]string{}
-	nodes, err := c.nodesWithImages(ctx)
-	for _, n := range nodes {
-		arch := n.Status.NodeInfo.Architecture
-		for _, i := range n.Status.Images {
-			for _, name := range i.Names {
-				if !slices.Contains(out[name], arch) {
-					out[name] = append(out[name], arch)
-				}
-			}
-		}
-	}
-	return out, err
-}
-
-func (c *Client) nodesWithImages(ctx context.Context) ([]corev1.Node, error) {
-	var nodes []corev1.Node
+	var out map[string][][]string
 	err := c.do(ctx, "list the nodes' images", func(ctx context.Context) error {
-		list, err := c.core.Nodes().List(ctx, metav1.ListOptions{})
+		nodes, err := c.core.Nodes().List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return err
 		}
-		nodes = list.Items
+		out = map[string][][]string{}
+		for _, n := range nodes.Items {
+			out[n.Name] = [][]string{}
+			for _, i := range n.Status.Images {
+				out[n.Name] = append(out[n.Name], i.Names)
+			}
+		}
 		return nil
 	})
-	return nodes, err
+	return out, err
 }

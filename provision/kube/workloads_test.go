@@ -140,20 +140,19 @@ func TestCurrent(t *testing.T) {
 	}
 }
 
-func TestImagesByArch(t *testing.T) {
+func TestNodeImages(t *testing.T) {
 	c, ctx := sharedClient(t), testContext(t)
 	name := fresh("node-with-images")
 	n, err := c.core.Nodes().Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.Status.NodeInfo.Architecture = "some"
 	n.Status.Images = []corev1.ContainerImage{{Names: []string{name + "@sha256:1", name + ":1"}}}
 	if _, err := c.core.Nodes().UpdateStatus(ctx, n, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	images, err := c.ImagesByArch(ctx)
-	if err != nil || !slices.Equal(images[name+":1"], []string{"some"}) || !slices.Equal(images[name+"@sha256:1"], []string{"some"}) {
+	images, err := c.NodeImages(ctx)
+	if err != nil || len(images[name]) != 1 || !slices.Equal(images[name][0], []string{name + "@sha256:1", name + ":1"}) {
 		t.Errorf("%v, %v", images, err)
 	}
 	_ = c.core.Nodes().Delete(ctx, name, metav1.DeleteOptions{})

@@ -7,6 +7,7 @@ import (
 
 	"github.com/hybridctl/hybridctl/provision/bundle"
 	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/platform"
 )
 
 // controlPlaneOnly are the components whose images a worker never runs.
@@ -23,20 +24,26 @@ func (b *builder) components() []string {
 	return c
 }
 
-func (b *builder) imagesStep(h inventory.Host, runtime Action) Step {
-	f := b.facts[h.Name]
-	in := ImagesInputs{}
-	for _, i := range b.in.Bundle.Images {
+// ImagesFor are the images that a host of this architecture gets from the bundle before it joins.
+func ImagesFor(c *inventory.Cluster, m *bundle.Manifest, h inventory.Host, arch platform.Arch) []Image {
+	var out []Image
+	for _, i := range m.Images {
 		if h.Role != inventory.ControlPlane && controlPlaneOnly[i.Component] {
 			continue
 		}
-		if len(b.in.Cluster.Spec.Storage.Ceph) == 0 && slices.Contains(bundle.StorageComponents, i.Component) {
+		if len(c.Spec.Storage.Ceph) == 0 && slices.Contains(bundle.StorageComponents, i.Component) {
 			continue
 		}
-		if m, ok := i.Manifests[f.Arch]; ok {
-			in.Images = append(in.Images, Image{Ref: i.Ref, Manifest: m})
+		if digest, ok := i.Manifests[arch]; ok {
+			out = append(out, Image{Ref: i.Ref, Manifest: digest})
 		}
 	}
+	return out
+}
+
+func (b *builder) imagesStep(h inventory.Host, runtime Action) Step {
+	f := b.facts[h.Name]
+	in := ImagesInputs{Images: ImagesFor(b.in.Cluster, b.in.Bundle, h, f.Arch)}
 	s := Step{ID: HostID(h.Name, Images), Kind: Images, Host: h.Name, DependsOn: []ID{HostID(h.Name, Runtime)}, Inputs: in, Digest: Digest(in)}
 	b.judge(&s, f)
 	missing := missingImages(in.Images, f.Images)

@@ -36,8 +36,10 @@ func newScaleOut(a *app) *cobra.Command {
 		Use:   "scale-out",
 		Short: "Join the inventory's new hosts to the running cluster",
 		Long: `scale-out joins every host of the inventory that is no node yet. It connects to those hosts alone: what it must know of the others, the
-API server tells, which is reached directly or, where its endpoint does not answer, through one control-plane host. It shows the plan, asks,
-does it, and ends with the scale-out scenario of "hybridctl conformance" on the new nodes: the pods on the old ones have to be what they were.
+API server tells, which is reached directly or, where its endpoint does not answer, through one control-plane host. An image
+that a DaemonSet would run on the new nodes and that is not made for their architecture stops it (--audit); other workloads' images, and those of
+which neither their registry nor a pod tells, are warned of. It shows the plan, asks, does it, and ends with the scale-out scenario of
+"hybridctl conformance" on the new nodes: the pods on the old ones have to be what they were.
 When some hosts fail the others are joined all the same; running it again finishes them.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.scaleOut(cmd.Context(), f) },
