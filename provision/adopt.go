@@ -38,7 +38,12 @@ type Adoption struct {
 
 	Kubeconfig []byte // a secret
 	KnownHosts []byte // what was learnt of the keys of hosts, as known_hosts has it
+
+	through way
 }
+
+// way is the control plane through which the cluster was reached; zero = none.
+type way struct{ address, machineID string }
 
 // Adopt looks at a running cluster that kubeadm made and writes nothing anywhere.
 // Errors: kube.ErrNotKubeadm and ErrRefused when hybridctl cannot work with the cluster; others for the user.
@@ -60,7 +65,7 @@ func Adopt(ctx context.Context, o AdoptOptions) (Adoption, error) {
 
 	a := Adoption{Kubeconfig: o.Kubeconfig}
 	if a.Kubeconfig == nil {
-		if a.Kubeconfig, err = s.readAdminConf(ctx); err != nil {
+		if a.Kubeconfig, a.through, err = s.readAdminConf(ctx); err != nil {
 			return a, err
 		}
 	}
@@ -76,18 +81,22 @@ func Adopt(ctx context.Context, o AdoptOptions) (Adoption, error) {
 	return a, err
 }
 
-// readAdminConf reads the kubeconfig of the control plane that was named.
-func (s *session) readAdminConf(ctx context.Context) ([]byte, error) {
+// readAdminConf reads the kubeconfig of the control plane that was named, and which machine it is.
+func (s *session) readAdminConf(ctx context.Context) ([]byte, way, error) {
 	h := s.Cluster.Bootstrap()
 	c, err := s.way(ctx, h)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", h.Name, err)
+		return nil, way{}, fmt.Errorf("%s: %w", h.Name, err)
 	}
 	b, err := c.ReadFile(ctx, host.AdminConf)
 	if err != nil {
-		return nil, fmt.Errorf("%s is no control plane that kubeadm made, or its kubeconfig may not be read: %w", h.Name, err)
+		return nil, way{}, fmt.Errorf("%s is no control plane that kubeadm made, or its kubeconfig may not be read: %w", h.Name, err)
 	}
-	return b, nil
+	id, err := c.ReadFile(ctx, "/etc/machine-id")
+	if err != nil {
+		return nil, way{}, fmt.Errorf("%s: %w", h.Name, err)
+	}
+	return b, way{h.Address, strings.TrimSpace(string(id))}, nil
 }
 
 // flatten tells how a kubeconfig becomes one that can be used on its own.
@@ -130,7 +139,7 @@ func (a *Adoption) read(ctx context.Context, c api, o AdoptOptions) error {
 	spec.CNI = inventory.CNI{Provider: inventory.CNINone}
 	spec.SSH = loginOf(o.Cluster.Spec.SSH)
 	for _, n := range nodes {
-		spec.Hosts = append(spec.Hosts, adoptedHost(n))
+		spec.Hosts = append(spec.Hosts, a.adoptedHost(n))
 		a.Found = append(a.Found, fmt.Sprintf("node %s: Kubernetes %s, %s, %s", n.Name, n.KubeletVersion, n.Runtime, n.Arch))
 		a.judgeNode(n)
 	}
@@ -147,14 +156,18 @@ func loginOf(s inventory.SSH) inventory.SSH {
 	return inventory.SSH{User: s.User, Port: s.Port, IdentityFiles: s.IdentityFiles, Jump: s.Jump}
 }
 
-func adoptedHost(n kube.Node) inventory.Host {
+// adoptedHost is a node as a host. The one through which the cluster was reached keeps the address that worked.
+func (a *Adoption) adoptedHost(n kube.Node) inventory.Host {
 	no := false
 	h := inventory.Host{Name: n.Name, Address: n.Name, Role: inventory.Worker, Managed: &no}
-	for _, a := range n.InternalIPs {
-		if ip, err := netip.ParseAddr(a); err == nil && ip.Is4() {
-			h.Address = a
+	for _, address := range n.InternalIPs {
+		if ip, err := netip.ParseAddr(address); err == nil && ip.Is4() {
+			h.Address = address
 			break
 		}
+	}
+	if w := a.through; w.machineID != "" && w.machineID == n.MachineID && w.address != h.Address {
+		h.Address, h.NodeIP = w.address, h.Address
 	}
 	if arch, err := platform.Parse(n.Arch); err == nil {
 		h.Arch = arch

@@ -151,6 +151,12 @@ func TestAdopt_OverSSHReadsTheKubeconfigOfOneHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.wantAlone(before, "host-1")
+	if h, _ := a.Cluster.Host("host-1"); h.Address != s.fleet.Hosts[0].Address || h.NodeIP != "192.0.2.1" {
+		t.Errorf("the address that worked is lost: %+v", h)
+	}
+	if h, _ := a.Cluster.Host("host-2"); h.Address != "192.0.2.2" || h.NodeIP != "" {
+		t.Errorf("%+v", h)
+	}
 	dir := filepath.Join(t.TempDir(), "state")
 	if err := a.Keep(dir); err != nil {
 		t.Fatal(err)

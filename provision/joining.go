@@ -22,11 +22,11 @@ import (
 // kubeconfig when the state directory has none, as the way to an API server that does not answer directly, and for the certificates that
 // a further control plane needs.
 type joining struct {
-	mu     sync.Mutex
-	ways   []remote.Runner // to control planes, the last is the one in use; none = none was needed
-	guard  bool            // nodes join with guardTaint
-	leaves []leaver        // nodes whose hosts were installed anew
-	member string          // the control plane to use; "" = any, as it is not known yet which are there
+	mu      sync.Mutex
+	ways    []remote.Runner // to control planes, the last is the one in use; none = none was needed
+	guard   bool            // nodes join with guardTaint
+	leaves  []leaver        // nodes whose hosts were installed anew
+	members []string        // the control planes that may be used, the best first; nil = any, as it is not known yet which are there
 }
 
 // close is safe on nil.
@@ -46,14 +46,19 @@ func (s *session) connectToMember(ctx context.Context, accept func(context.Conte
 	j := s.joining
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if n := len(j.ways); n > 0 && (j.member == "" || j.ways[n-1].Name() == j.member) {
+	if n := len(j.ways); n > 0 && (j.members == nil || slices.Contains(j.members, j.ways[n-1].Name())) {
 		return j.ways[n-1], nil
 	}
-	var errs []error
-	for _, h := range s.controlPlanes() {
-		if j.member != "" && h.Name != j.member {
-			continue
+	all := s.controlPlanes()
+	if j.members != nil {
+		all = nil
+		for _, name := range j.members {
+			h, _ := s.Cluster.Host(name)
+			all = append(all, h)
 		}
+	}
+	var errs []error
+	for _, h := range all {
 		s.event(report.Event{Kind: report.Progress, Host: h.Name, Step: "api", Message: "connecting, as the one way to the cluster"})
 		r, err := s.dialer.Dial(ctx, hostConfig(s.Cluster, h))
 		if err != nil {
@@ -168,8 +173,8 @@ func leftGuarded(nodes []kube.Node) []string {
 
 // pkiHost is where a further control plane's certificates come from: one that is finished, else the one that is initialised first.
 func (s *session) pkiHost() string {
-	if s.joining != nil && s.joining.member != "" {
-		return s.joining.member
+	if s.joining != nil && len(s.joining.members) > 0 {
+		return s.joining.members[0]
 	}
 	for _, h := range s.controlPlanes() {
 		if initialised(s.facts[h.Name]) && s.facts[h.Name].Kubeadm.AdminConf {
@@ -185,7 +190,7 @@ func (s *session) hostOrMember(name string) (*host.Host, error) {
 	if h, _ := s.Cluster.Host(name); s.joining == nil && name == s.pkiHost() && !h.IsManaged() {
 		return s.way(context.Background(), h) // the dialer's own timeouts bound it
 	}
-	if s.joining == nil || name != s.joining.member {
+	if s.joining == nil || !slices.Contains(s.joining.members, name) {
 		return s.host(name)
 	}
 	r, err := s.connectToMember(context.Background(), acceptAny) // the dialer's own timeouts bound it
@@ -195,23 +200,25 @@ func (s *session) hostOrMember(name string) (*host.Host, error) {
 	return host.New(r), nil
 }
 
-// avoidMembers settles on a control plane that stays.
+// avoidMembers settles on the control planes that stay.
 func (s *session) avoidMembers(nodes []kube.Node, leaving []string) {
-	s.chooseMember(slices.DeleteFunc(slices.Clone(nodes), func(n kube.Node) bool { return slices.Contains(leaving, n.Name) }))
+	s.chooseMembers(slices.DeleteFunc(slices.Clone(nodes), func(n kube.Node) bool { return slices.Contains(leaving, n.Name) }))
 }
 
-// chooseMember settles on a control plane of the nodes that are there: the one that is connected, else the first that is Ready.
-func (s *session) chooseMember(nodes []kube.Node) {
+// chooseMembers settles on the control planes that are Ready, the one that is connected before the others.
+func (s *session) chooseMembers(nodes []kube.Node) {
 	j := s.joining
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.member = ""
+	j.members = nil
 	for _, n := range nodes {
 		if _, ours := s.Cluster.Host(n.Name); !n.ControlPlane || !n.Ready || !ours {
 			continue
 		}
-		if j.member == "" || len(j.ways) > 0 && j.ways[len(j.ways)-1].Name() == n.Name {
-			j.member = n.Name
+		if len(j.ways) > 0 && j.ways[len(j.ways)-1].Name() == n.Name {
+			j.members = slices.Insert(j.members, 0, n.Name)
+		} else {
+			j.members = append(j.members, n.Name)
 		}
 	}
 }

@@ -221,7 +221,7 @@ func (s *session) reachCluster(ctx context.Context) ([]kube.Node, string, error)
 	if err != nil {
 		return nil, "", err
 	}
-	s.chooseMember(nodes)
+	s.chooseMembers(nodes)
 	version, err := s.api.Version(ctx)
 	return nodes, version, err
 }
@@ -241,6 +241,16 @@ func (s *session) nothingToJoin(asked []string, nodes []kube.Node) string {
 	why := "every host of the inventory is a node already"
 	if len(asked) > 0 {
 		why = some(asked) + ": in the cluster already"
+	}
+	var others []string
+	for _, h := range s.Cluster.Spec.Hosts {
+		there := slices.ContainsFunc(nodes, func(n kube.Node) bool { return n.Name == h.Name })
+		if !there && !h.IsManaged() && (len(asked) == 0 || slices.Contains(asked, h.Name)) {
+			others = append(others, h.Name)
+		}
+	}
+	if len(others) > 0 {
+		why = fmt.Sprintf("%s: the cluster has no such node, and hybridctl does not manage the host (managed: false) and joins none that it may not set up", some(others))
 	}
 	var away []string
 	for _, n := range nodes {

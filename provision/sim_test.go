@@ -89,6 +89,7 @@ func newSim(t testing.TB, n int, o remotetest.Options) *sim {
 	s.fleet.On(remotetest.Prefix("/usr/local/bin/ctr -n k8s.io images import"), s.answer("import"))
 	s.fleet.On(remotetest.Prefix("/usr/local/bin/ctr -n k8s.io images rm"), s.answer("forget"))
 	s.fleet.On(remotetest.Prefix("cat -- /etc/kubernetes/admin.conf"), s.answer("admin.conf"))
+	s.fleet.On(remotetest.Prefix("cat -- /etc/machine-id"), s.answer("machine-id"))
 	s.fleet.On(remotetest.Prefix("systemctl start"), s.answer("start"))
 	return s
 }
@@ -180,6 +181,9 @@ func (h *simHost) carryOut(what string, args []string, in []byte, session *remot
 		return 0
 	case "admin.conf":
 		fmt.Fprint(session.Stdout, testKubeconfig())
+		return 0
+	case "machine-id":
+		fmt.Fprintln(session.Stdout, "id-of-"+h.name)
 		return 0
 	}
 	h.writes = append(h.writes, what+" "+strings.Join(args, " "))

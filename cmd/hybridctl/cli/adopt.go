@@ -137,12 +137,16 @@ func (a *app) adoptOptions(f adoptFlags) (o provision.AdoptOptions, err error) {
 	return o, nil
 }
 
-// unknownLogin stands in an inventory of which nobody said how its hosts are reached.
-const unknownLogin = `  # How new hosts are reached over SSH is not known; ~/.ssh/config has a say, or write:
+// unknownLogin stands in an inventory of which nobody said how its hosts are reached; the others in one of which it is known by half.
+const (
+	unknownLogin = `  # How new hosts are reached over SSH is not known; ~/.ssh/config has a say, or write:
   # ssh:
   #   user: root
   #   identityFiles: [~/.ssh/id_ed25519]
 `
+	unknownUser = "    # user: admin # not known: ~/.ssh/config has a say, else it is root\n"
+	unknownKeys = "    # identityFiles: [~/.ssh/id_ed25519] # not known: ~/.ssh/config and the agent have a say\n"
+)
 
 // adoptedText is the inventory with what people have to know.
 func adoptedText(adopted provision.Adoption) ([]byte, error) {
@@ -156,8 +160,13 @@ func adoptedText(adopted provision.Adoption) ([]byte, error) {
 		fmt.Fprintf(&b, "# %s\n", report.OneLine(line))
 	}
 	body := string(text)
-	if ssh := adopted.Cluster.Spec.SSH; ssh.User == "" && len(ssh.IdentityFiles) == 0 {
+	switch ssh := adopted.Cluster.Spec.SSH; {
+	case ssh.User == "" && len(ssh.IdentityFiles) == 0:
 		body = strings.Replace(body, "\n  hosts:\n", "\n"+unknownLogin+"  hosts:\n", 1)
+	case ssh.User == "":
+		body = strings.Replace(body, "\n  ssh:\n", "\n  ssh:\n"+unknownUser, 1)
+	case len(ssh.IdentityFiles) == 0:
+		body = strings.Replace(body, "\n  ssh:\n", "\n  ssh:\n"+unknownKeys, 1)
 	}
 	b.WriteString(body)
 	return b.Bytes(), nil

@@ -80,6 +80,29 @@ func TestAdopt_OverSSHTheLoginIsTheInventorys(t *testing.T) {
 	contains(t, "the inventory", string(text), "user: admin", filepath.Join(r.dir, "key"))
 }
 
+func TestAdopt_WhatIsNotKnownOfTheLoginIsLeftToFillIn(t *testing.T) {
+	for args, want := range map[string]string{
+		"--ssh-host 192.0.2.1 --identity-file key": "  ssh:\n    # user: admin #",
+		"--ssh-host admin@192.0.2.1":               "  ssh:\n    # identityFiles: [",
+		"--ssh-host 192.0.2.1":                     "  # ssh:\n",
+	} {
+		r := newRun(t)
+		r.file("key", "")
+		r.front.Adopt = func(_ context.Context, got provision.AdoptOptions) (provision.Adoption, error) {
+			return adopted(got.Cluster.Spec.SSH), nil
+		}
+		r.want("adopt --out a.yaml "+args, 0)
+		text, err := os.ReadFile("a.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		contains(t, "the inventory with "+args, string(text), want)
+		if _, err := inventory.Parse("a.yaml", text); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestAdopt_Mistakes(t *testing.T) {
 	r := newRun(t)
 	for line, want := range map[string]string{
