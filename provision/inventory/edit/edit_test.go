@@ -73,6 +73,26 @@ spec:
   ]
 `
 
+// stored has a single Ceph cluster, which needs no list around it.
+const stored = `apiVersion: hybridctl.dev/v1alpha1
+kind: Cluster
+metadata: {name: lab}
+spec:
+  kubernetes: {version: v1.36.3}
+  bundle: ./bundle
+  storage:
+    ceph:
+      fsid: 4f2e0b1c-8d3a-4e6f-9a7b-5c1d2e3f4a5b
+      monitors: ["10.0.0.5:6789"]
+      rbd:
+        pool: 'kube'
+        user: csi-rbd
+        keyFile: rbd.key
+        storageClass: ceph-rbd
+  hosts:
+    - {name: arm-1, address: 192.0.2.21, role: control-plane}
+`
+
 // Each edit with the lines that go (-) and come (+), in order; every other line stays.
 func TestApply_ChangesTheseLinesOnly(t *testing.T) {
 	for _, test := range []struct {
@@ -165,6 +185,11 @@ func TestApply_ChangesTheseLinesOnly(t *testing.T) {
 		{"an item goes", block, Unset("spec.hosts[x86-2].taints[0]"), `
 -        taints: ["dedicated=db:NoSchedule", 'a=b:NoExecute']
 +        taints: ['a=b:NoExecute']`},
+		{"text in a Ceph cluster without a list", stored, Set("spec.storage.ceph.rbd.pool", "123"), `
+-        pool: 'kube'
++        pool: '123'`},
+		{"new text in a Ceph cluster without a list", stored, Set("spec.storage.ceph.clusterID", "123"), `
++      clusterID: "123"`},
 		{"white space goes", block, Format(), `
 -    bundle: ./bundle   
 +    bundle: ./bundle`},

@@ -250,6 +250,9 @@ func merge(n *yaml.Node) *yaml.Node {
 func typeAt(steps []step) reflect.Type {
 	t := reflect.TypeFor[inventory.Cluster]()
 	for _, s := range steps {
+		if t != nil && t.Kind() == reflect.Slice && s.index < 0 { // a single Ceph cluster, without the list around it
+			t = t.Elem()
+		}
 		switch {
 		case t == nil:
 			return nil
