@@ -84,7 +84,7 @@ func newInventoryUnset(a *app) *cobra.Command {
 but for those inside of what goes. Paths are those of set; numbers are those of the file as it is.`,
 		Example: `  hybridctl inventory unset 'spec.hosts[arm-1].labels.zone'`,
 		Args:    someArgs("PATH"),
-		RunE:    func(_ *cobra.Command, args []string) error { return a.editInventory(f, edit.UnsetAll(args)...) },
+		RunE:    func(_ *cobra.Command, args []string) error { return a.editInventory(f, edit.UnsetAll(args)) },
 	}
 	f.register(cmd)
 	return cmd

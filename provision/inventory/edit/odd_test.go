@@ -1,6 +1,7 @@
 package edit
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -140,13 +141,38 @@ func TestApply_CommentsBehindItemsInBrackets(t *testing.T) {
 
 func TestUnsetAll_NumbersAreThoseOfTheFile(t *testing.T) {
 	text := strings.Replace(bracketed, "{name: b, address: 10.0.0.2}", "{name: b, address: 10.0.0.2, taints: ['a=a:NoSchedule', 'b=b:NoSchedule', 'c=c:NoSchedule']}", 1)
-	got, err := Apply("i.yaml", []byte(text), UnsetAll([]string{"spec.hosts[b].taints[0]", "spec.hosts[b].taints[1]"})...)
-	if err != nil || !strings.Contains(string(got), "taints: ['c=c:NoSchedule']") {
-		t.Errorf("%v\n%s", err, got)
+	text = strings.Replace(text, "address: 10.0.0.3}", "address: 10.0.0.3, port: 2222}", 1)
+	many := strings.Replace(bracketed, "} # rack 3", "}", 1)
+	for i := 3; i <= 11; i++ {
+		many = strings.Replace(many, "\n  ]", fmt.Sprintf(",\n    {name: n%d, address: 10.0.1.%d}\n  ]", i, i), 1)
 	}
-	text = strings.Replace(bracketed, "address: 10.0.0.3}", "address: 10.0.0.3, port: 2222}", 1)
-	got, err = Apply("i.yaml", []byte(text), UnsetAll([]string{"spec.hosts[b]", "spec.hosts[2].port"})...)
-	if err != nil || strings.Contains(string(got), "port") || strings.Contains(string(got), "name: b") {
-		t.Errorf("%v\n%s", err, got)
+	const n8, n9, n10, n11 = "-    {name: n8, address: 10.0.1.8},\n", "-    {name: n9, address: 10.0.1.9},\n", "-    {name: n10, address: 10.0.1.10},\n", "-    {name: n11, address: 10.0.1.11}\n"
+	const toB, toC = "-    {name: b, address: 10.0.0.2, taints: ['a=a:NoSchedule', 'b=b:NoSchedule', 'c=c:NoSchedule']}, # rack 2\n", "-    {name: c, address: 10.0.0.3, port: 2222} # rack 3\n"
+	for _, test := range []struct {
+		text  string
+		paths string
+		want  string
+	}{
+		{text, "spec.hosts[b].taints[0] spec.hosts[b].taints[1]", toB + "+    {name: b, address: 10.0.0.2, taints: ['c=c:NoSchedule']}, # rack 2"},
+		{text, "spec.hosts[b].taints[0] spec.hosts.1.taints.1", toB + "+    {name: b, address: 10.0.0.2, taints: ['c=c:NoSchedule']}, # rack 2"},
+		{text, "spec.hosts[b] spec.hosts[2].port", toB + toC + "+    {name: c, address: 10.0.0.3} # rack 3"},
+		{text, "spec.hosts.1 spec.hosts[c].port", toB + toC + "+    {name: c, address: 10.0.0.3} # rack 3"},
+		{text, "spec.hosts.b.taints[0] spec.hosts[1]", strings.TrimSuffix(toB, "\n")},
+		{text, "spec.hosts.b.taints[0] spec.hosts[1] spec.hosts[b].address", strings.TrimSuffix(toB, "\n")},
+		{text, "spec.hosts.1 spec.hosts[b]", strings.TrimSuffix(toB, "\n")},
+		{many, "spec.hosts.8 spec.hosts.9", n8 + strings.TrimSuffix(n9, "\n")},
+		{many, "spec.hosts.9 spec.hosts.10", n9 + strings.TrimSuffix(n10, "\n")},
+		{many, "spec.hosts[9] spec.hosts[10]", n9 + strings.TrimSuffix(n10, "\n")},
+		{many, "spec.hosts.9 spec.hosts[n8] spec.hosts[10]", n8 + n9 + strings.TrimSuffix(n10, "\n")},
+		{many, "spec.hosts.3 spec.hosts.11 spec.hosts[n10]", "-    {name: n3, address: 10.0.1.3},\n-    {name: n9, address: 10.0.1.9},\n" + n10 + n11 + "+    {name: n9, address: 10.0.1.9}"},
+	} {
+		got, err := Apply("i.yaml", []byte(test.text), UnsetAll(strings.Fields(test.paths)))
+		if err != nil {
+			t.Errorf("%s: %v", test.paths, err)
+			continue
+		}
+		if diff := cmp.Diff(test.want, changes(test.text, string(got))); diff != "" {
+			t.Errorf("%s: -want +got:\n%s", test.paths, diff)
+		}
 	}
 }

@@ -3,7 +3,6 @@ package edit
 import (
 	"bytes"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -12,56 +11,88 @@ import (
 
 // Unset returns the edit that takes a field or an item of a list out, and what it stood in when that is empty then. Comments on lines
 // of their own stay, but for those inside of it. A *PathError says that the inventory has nothing of that path.
-func Unset(path string) Edit { return unset{path} }
+func Unset(path string) Edit { return unset{[]string{path}} }
 
-var number = regexp.MustCompile(`\[(\d+)\]`)
+// UnsetAll returns the edit that does so with what all the paths name in the inventory as it is.
+func UnsetAll(paths []string) Edit { return unset{paths} }
 
-// UnsetAll returns the edits that take out what all the paths name in the inventory as it is: of a list its later items first, as
-// otherwise they would have other numbers by then, and those with numbers before those with names.
-func UnsetAll(paths []string) []Edit {
-	order := func(path string) string {
-		return number.ReplaceAllStringFunc(path, func(n string) string { return fmt.Sprintf("[~%10s", n[1:]) })
-	}
-	paths = slices.Clone(paths)
-	slices.SortStableFunc(paths, func(a, b string) int { return strings.Compare(order(b), order(a)) })
-	edits := make([]Edit, len(paths))
-	for i, path := range paths {
-		edits[i] = Unset(path)
-	}
-	return edits
-}
-
-type unset struct{ path string }
+type unset struct{ paths []string }
 
 func (e unset) mean(d *document) (map[string]any, error) {
-	steps, err := d.stepsOut(e.path)
+	all, err := d.stepsOut(e.paths)
 	if err != nil {
 		return nil, err
 	}
-	return drop(d.values, steps).(map[string]any), nil
+	values := d.values
+	for _, steps := range all {
+		values = drop(values, outermost(values, steps)).(map[string]any)
+	}
+	return values, nil
 }
 
 func (e unset) splice(d *document) ([]byte, error) {
-	steps, err := d.stepsOut(e.path)
+	all, err := d.stepsOut(e.paths)
 	if err != nil {
 		return nil, err
 	}
-	return d.remove(steps)
+	text := d.text
+	for _, steps := range all {
+		if text, err = apply(d.file, text, takeOut{steps}); err != nil {
+			return nil, err
+		}
+	}
+	return text, nil
 }
 
-// stepsOut are the steps to what has to go for a path to be gone: the outermost thing that would be empty without it.
-func (d *document) stepsOut(path string) ([]step, error) {
-	steps, err := d.resolve(path)
-	if err != nil {
-		return nil, err
+// takeOut takes out what stands at the steps.
+type takeOut struct{ steps []step }
+
+func (e takeOut) mean(d *document) (map[string]any, error) {
+	return drop(d.values, outermost(d.values, e.steps)).(map[string]any), nil
+}
+
+func (e takeOut) splice(d *document) ([]byte, error) { return d.remove(outermost(d.values, e.steps)) }
+
+// stepsOut are the steps to what the paths name, of a list its later items first, as otherwise they would have other numbers by then.
+// What goes with something else that is named is not among them.
+func (d *document) stepsOut(paths []string) ([][]step, error) {
+	var all [][]step
+	for _, path := range paths {
+		steps, err := d.resolve(path)
+		if err != nil {
+			return nil, err
+		}
+		if !d.has(steps) {
+			return nil, &PathError{path + " is not in the inventory: there is nothing to take out"}
+		}
+		all = append(all, steps)
 	}
-	if !d.has(steps) {
-		return nil, &PathError{path + " is not in the inventory: there is nothing to take out"}
+	slices.SortFunc(all, laterFirst)
+	var out [][]step
+	for _, steps := range all {
+		if last := len(out) - 1; last < 0 || len(out[last]) > len(steps) || laterFirst(out[last], steps[:len(out[last])]) != 0 {
+			out = append(out, steps)
+		}
 	}
-	for len(steps) > 1 && size(valueAt(d.values, steps[:len(steps)-1])) == 1 {
+	return out, nil
+}
+
+// laterFirst orders steps in one document: items of a list from its end, fields by their names, and what is around something before it.
+func laterFirst(a, b []step) int {
+	return slices.CompareFunc(a, b, func(a, b step) int {
+		if a.index >= 0 {
+			return b.index - a.index
+		}
+		return strings.Compare(a.name, b.name)
+	})
+}
+
+// outermost are the steps to what has to go for a value to be gone: the outermost thing that would be empty without it.
+func outermost(values any, steps []step) []step {
+	for len(steps) > 1 && size(valueAt(values, steps[:len(steps)-1])) == 1 {
 		steps = steps[:len(steps)-1]
 	}
-	return steps, nil
+	return steps
 }
 
 // has says whether the document gives a value to the steps, be it nothing.
