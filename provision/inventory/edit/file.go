@@ -2,6 +2,7 @@ package edit
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -53,11 +54,21 @@ func (f *File) Apply(edits ...Edit) (*inventory.Cluster, error) {
 // Changed says whether the edits make a difference.
 func (f *File) Changed() bool { return !bytes.Equal(f.before, f.after) }
 
-// Diff is the difference that the edits make, as diff -u writes it; "" for none.
+// Diff is the difference that the edits make, as diff -u writes it, without the secrets that stand in the file; "" for none.
 func (f *File) Diff() string {
-	d := diff.Diff(f.Name, f.before, f.Name, f.after)
+	if !f.Changed() {
+		return ""
+	}
+	secrets := marks{}
+	before, err := secrets.hide(f.Name, f.before)
+	known := len(secrets)
+	after, err2 := secrets.hide(f.Name, f.after)
+	if err = cmp.Or(err, err2); err != nil {
+		return fmt.Sprintf("%s: the difference is not shown: %v\n", f.Name, err)
+	}
+	d := diff.Diff(f.Name, before, f.Name, after)
 	if _, rest, found := bytes.Cut(d, []byte("\n")); found { // its first line is a command that nobody gave
-		return string(rest)
+		return string(secrets.say(rest, known))
 	}
 	return ""
 }
