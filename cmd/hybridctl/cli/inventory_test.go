@@ -77,6 +77,19 @@ func TestInventoryAdd_ProbeAsksNobodyWhenTheHostCannotBeAdded(t *testing.T) {
 	contains(t, "stderr", r.stderr.String(), "192.0.2.11 is taken by spec.hosts[1]")
 }
 
+func TestInventoryAdd_DoesNotRepeatWhatMayBeAPassword(t *testing.T) {
+	for host, want := range map[string]string{
+		"192.0.2.13,sudoPasswordEnv=hunter2":    `"192.0.2.13" has no name: write NAME=192.0.2.13, or ask the host with --probe`,
+		"x86-3=192.0.2.13,sudoPassword=hunter2": `"x86-3=192.0.2.13": "sudoPassword" is nothing that a host has; did you mean sudoPasswordEnv?`,
+	} {
+		r := newRun(t)
+		r.want("inventory add "+host, 2)
+		if got := r.stderr.String(); got != "error: "+want+"\n" {
+			t.Error(got)
+		}
+	}
+}
+
 func TestCutAssignment(t *testing.T) {
 	for arg, want := range map[string][2]string{
 		"a.b=c":             {"a.b", "c"},

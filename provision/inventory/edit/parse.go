@@ -15,7 +15,7 @@ var hostWords = []string{"role", "arch", "user", "port", "jump", "nodeIP", "host
 
 // ParseHost reads a host as a command line names it: name=address[,word=value]…, with label, taint and identityFile as often as
 // wanted. Without "name=" the name is empty, for the caller to find out. The values are checked when the host is added; the error is
-// for the user.
+// for the user, and holds no word's value that may be a password.
 func ParseHost(text string) (inventory.Host, error) {
 	first, rest, more := strings.Cut(text, ",")
 	name, address, named := strings.Cut(first, "=")
@@ -23,7 +23,7 @@ func ParseHost(text string) (inventory.Host, error) {
 		name, address = "", first
 	}
 	if address == "" {
-		return inventory.Host{}, fmt.Errorf("%q has no address: write name=address[,role=worker][,label=key=value]…", text)
+		return inventory.Host{}, fmt.Errorf("%q has no address: write name=address[,role=worker][,label=key=value]…", first)
 	}
 	h := inventory.Host{Name: name, Address: address}
 	if !more {
@@ -32,10 +32,10 @@ func ParseHost(text string) (inventory.Host, error) {
 	for part := range strings.SplitSeq(rest, ",") {
 		word, value, ok := strings.Cut(part, "=")
 		if !ok || value == "" {
-			return inventory.Host{}, fmt.Errorf("%q: %q has no value: write word=value, with one of %s", text, part, strings.Join(hostWords, ", "))
+			return inventory.Host{}, fmt.Errorf("%q: %q has no value: write word=value, with one of %s", first, word, strings.Join(hostWords, ", "))
 		}
 		if err := give(&h, word, value); err != nil {
-			return inventory.Host{}, fmt.Errorf("%q: %w", text, err)
+			return inventory.Host{}, fmt.Errorf("%q: %w", first, err)
 		}
 	}
 	return h, nil
