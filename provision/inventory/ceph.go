@@ -291,19 +291,35 @@ func (v *validator) class(path, name string, isDefault bool, reclaim string, nam
 	v.oneOf(field(path, "reclaimPolicy"), reclaim, "", ReclaimDelete, ReclaimRetain)
 }
 
-// options checks mount options: each one word, none of those that other fields decide.
+// options checks mount options: each one word, none of those that other fields decide, none twice. A value may be a key, so none is repeated.
 func (v *validator) options(path string, options []string) {
-	v.distinct(path, options)
 	for i, o := range options {
-		name, _, _ := strings.Cut(o, "=")
-		switch owner := ownedOptions[name]; {
+		p := item(path, i)
+		name, _, hasValue := strings.Cut(o, "=")
+		if hasValue {
+			name += "=…"
+		}
+		switch owned := ownedOption(o); {
 		case o == "":
-		case owner != "": // its value may be a key, so it is not repeated
-			v.fail(item(path, i), "", "%s cannot be set here: %s decides it", name, owner)
+			v.fail(p, "", "is empty")
+		case owned != "":
+			v.fail(p, "", "%s cannot be set here: %s decides it", owned, ownedOptions[owned])
 		case !optionRule.ok(o):
-			v.fail(item(path, i), "write each option as an item of the list: name or name=value", "%q is not one option", o)
+			v.fail(p, "write each option as an item of the list: name or name=value", "%q is not one option", name)
+		case slices.Contains(options[:i], o):
+			v.fail(p, "", "%q is in the list twice", name)
 		}
 	}
+}
+
+// ownedOption returns the option in a text that another field decides, or "". The text may hold several, as mount takes them.
+func ownedOption(text string) string {
+	for _, o := range strings.FieldsFunc(text, func(c rune) bool { return c == ',' || c == ' ' }) {
+		if name, _, _ := strings.Cut(o, "="); ownedOptions[name] != "" {
+			return name
+		}
+	}
+	return ""
 }
 
 func (v *validator) csi(s CephCSI) {

@@ -90,6 +90,14 @@ func TestParse_OneMistakeInStorage(t *testing.T) {
 		{in("default: true", "imageFeatures: [exclusive-lock, journaling], mounter: rbd-nbd"), ""},
 		{in("default: true", "mapOptions: [queue_depth=1024, ms_mode=crc]"), "rbd.mapOptions[1]: ms_mode cannot be set here: msMode decides it"},
 		{in("keyEnv: KEY", "keyEnv: KEY, kernelMountOptions: ['secret=abc']"), "cephfs.kernelMountOptions[0]: secret cannot be set here: keyFile decides it"},
+		{in("keyEnv: KEY", "keyEnv: KEY, mountOptions: ['noatime,secret=AQBx==']"), "cephfs.mountOptions[0]: secret cannot be set here: keyFile decides it"},
+		{in("keyEnv: KEY", "keyEnv: KEY, mountOptions: ['noatime, secret AQBx==']"), "cephfs.mountOptions[0]: secret cannot be set here: keyFile decides it"},
+		{in("keyEnv: KEY", "keyEnv: KEY, mountOptions: ['noatime;secret=AQBx==']"), `cephfs.mountOptions[0]: "noatime;secret=…" is not one option (write each option as an item of the list: name or name=value)`},
+		{in("keyEnv: KEY", "keyEnv: KEY, mountOptions: [nodev, passwd=AQBx, passwd=AQBx]"), `cephfs.mountOptions[2]: "passwd=…" is in the list twice`},
+		{in("keyEnv: KEY", "keyEnv: KEY, mountOptions: [nodev, nodev]"), `cephfs.mountOptions[1]: "nodev" is in the list twice`},
+		{in("keyEnv: KEY", "keyEnv: KEY, mountOptions: ['']"), "cephfs.mountOptions[0]: is empty"},
+		{in("keyEnv: KEY", "keyEnv: 123456"), "cephfs.keyEnv: is a number, not text (the name of an environment variable, not what it holds)"},
+		{in("keyFile: rbd.key", "key: 123456"), "rbd.key: is a number, not text (put it in quotes)"},
 		{in("keyEnv: KEY", "keyEnv: KEY, mountOptions: ['noatime,nodev']"), `cephfs.mountOptions[0]: "noatime,nodev" is not one option (write each option as an item of the list: name or name=value)`},
 	} {
 		_, err := Parse("F", []byte(withStorage(t, test.replace)))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"regexp"
 	"strings"
 	"unicode"
 
@@ -90,10 +91,17 @@ func freeScalar(n *yaml.Node) (any, error) {
 	return value, nil
 }
 
+// envField is a field where the password or key itself may stand by mistake, so that no value of it is repeated.
+var envField = regexp.MustCompile(`\.(sudoPasswordEnv|passwordEnv|keyEnv)$`)
+
 func (d *decoder) wrongType(n *yaml.Node, path string, t reflect.Type) {
 	hint := ""
 	scalar := n.Kind == yaml.ScalarNode
 	switch {
+	case scalar && t == reflect.TypeFor[Secret]():
+		hint = "put it in quotes"
+	case scalar && envField.MatchString(path):
+		hint = "the name of an environment variable, not what it holds"
 	case t.Kind() == reflect.String && scalar:
 		hint = fmt.Sprintf("put it in quotes: %q", n.Value)
 	case t == reflect.TypeFor[Duration]() && n.ShortTag() == "!!int":
