@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"regexp"
-	"sort"
 	"strconv"
 	"strings"
 
@@ -33,7 +32,7 @@ func readDocument(file string, data []byte) (*document, []Problem) {
 	if bytes.HasPrefix(data, []byte{0xFE, 0xFF}) || bytes.HasPrefix(data, []byte{0xFF, 0xFE}) {
 		return fail(position{1, 1}, "the file is UTF-16", "save it as UTF-8")
 	}
-	roots, err := parseYAML(data)
+	roots, err := parseYAML(bytes.NewReader(data))
 	switch {
 	case err != nil:
 		at, message, hint := explainSyntax(data, err)
@@ -51,9 +50,9 @@ func readDocument(file string, data []byte) (*document, []Problem) {
 }
 
 // parseYAML returns the root node of each document.
-func parseYAML(data []byte) ([]*yaml.Node, error) {
+func parseYAML(data io.Reader) ([]*yaml.Node, error) {
 	var roots []*yaml.Node
-	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	decoder := yaml.NewDecoder(data)
 	for {
 		var n yaml.Node
 		err := decoder.Decode(&n)
@@ -70,7 +69,7 @@ func parseYAML(data []byte) ([]*yaml.Node, error) {
 var yamlError = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
 
 // explainSyntax turns a YAML error into a place and a sentence. The library names the line where the surrounding block began,
-// or none, so the place is the first line with which the text stops being YAML.
+// or none, so the place is the first line with which the text stops being YAML for good.
 func explainSyntax(data []byte, err error) (at position, message, hint string) {
 	message = strings.TrimPrefix(err.Error(), "yaml: ")
 	reported := 1
@@ -81,11 +80,7 @@ func explainSyntax(data []byte, err error) (at position, message, hint string) {
 		}
 	}
 	lines := bytes.SplitAfter(data, []byte("\n"))
-	good := sort.Search(len(lines), func(n int) bool {
-		_, err := parseYAML(bytes.Join(lines[:n+1], nil))
-		return err != nil
-	})
-	line := min(max(good+1, reported), len(lines))
+	line := min(lastGood(lines, reported-1)+1, len(lines))
 	text := lines[line-1]
 	indent := text[:len(text)-len(bytes.TrimLeft(text, " \t"))]
 	at = position{line: line, column: len(indent) + 1}
@@ -98,6 +93,44 @@ func explainSyntax(data []byte, err error) (at position, message, hint string) {
 		return at, fmt.Sprintf("the alias *%s has no anchor &%s before it", printable(name), printable(name)), ""
 	}
 	return at, "not YAML: " + message, syntaxHint(message)
+}
+
+// maxReread is how many bytes are read again to find a mistake: after an open quote in a long text, every line is behind it.
+const maxReread = 16 << 20
+
+// lastGood returns how many lines can be read before a mistake, and at least known. Brackets that are not closed yet are no mistake, so it
+// looks from where reading ends, and not from the top.
+func lastGood(lines [][]byte, known int) int {
+	r := lineReader{lines: lines}
+	_, _ = parseYAML(&r) // its error is the one that is explained
+	for n, left := r.read, maxReread; n > known && left > 0; n-- {
+		text := bytes.Join(lines[:n], nil)
+		if _, err := parseYAML(bytes.NewReader(text)); err == nil {
+			return n
+		}
+		left -= len(text)
+	}
+	return known
+}
+
+// lineReader hands out one line at a time, and so tells how far the parser came.
+type lineReader struct {
+	lines [][]byte
+	read  int    // of the lines
+	rest  []byte // of the last one that was read
+}
+
+func (r *lineReader) Read(p []byte) (int, error) {
+	for len(r.rest) == 0 {
+		if r.read == len(r.lines) {
+			return 0, io.EOF
+		}
+		r.rest = r.lines[r.read]
+		r.read++
+	}
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
 }
 
 func syntaxHint(message string) string {

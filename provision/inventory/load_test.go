@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -105,6 +106,8 @@ func TestParse_WhatIsNoDocument(t *testing.T) {
 		{"two colons", edit(t, [2]string{"bundle: b", "bundle: a: b"}), `7:3: not YAML: mapping values are not allowed in this context (a value with a colon in it needs quotes; or the indentation is wrong)`},
 		{"a special character", edit(t, [2]string{"bundle: b", "bundle: @b"}), `7:3: not YAML: found character that cannot start any token (quote a value that begins with a special character)`},
 		{"an open bracket", edit(t, [2]string{"bundle: b", "bundle: [b"}), `7:3: not YAML: did not find expected ',' or ']'`},
+		{"an open bracket with more behind it", valid + "  cni: {\n    path: x\n  ssh:\n    user: root\n", `10:3: not YAML: did not find expected ',' or '}'`},
+		{"an open quote", valid + "  cni: {path: \"x}\n  ssh:\n    user: root\n", `10:3: not YAML: found unexpected end of stream`},
 		{"an unknown alias", edit(t, [2]string{"bundle: b", "bundle: *b"}), `7:3: the alias *b has no anchor &b before it`},
 		{"another kind", "apiVersion: v1\nkind: Pod\nspec: {containers: []}\n",
 			"1:13: apiVersion: v1 is not known to this hybridctl (write hybridctl.dev/v1alpha1)\nF:2:7: kind: Pod is not known to this hybridctl (write Cluster)"},
@@ -115,6 +118,28 @@ func TestParse_WhatIsNoDocument(t *testing.T) {
 				t.Errorf("got  %v\nwant F:%s", err, test.want)
 			}
 		})
+	}
+}
+
+// A mistake between brackets that go over several lines, which are not YAML before they close.
+func TestParse_MistakesBetweenBrackets(t *testing.T) {
+	text := edit(t, [2]string{"version: v1.36.3", "version: v1.36.3\n    kubelet: {\n      a: 1,\n      b: [\n        2\n      ]\n    }"},
+		[2]string{"hosts:\n  - {name: a, address: 10.0.0.1, role: control-plane}",
+			"hosts: [\n" + strings.Repeat("    {name: a,\n      address: 10.0.0.1,\n    role: control-plane},\n", 3) + "  ]\n  ssh: {\n    user: root\n    }\n  cni: {}\n  timeouts: {}"})
+	lines := strings.Split(text, "\n")
+	tried := 0
+	for i, line := range lines {
+		if len(line) > 2 && strings.HasPrefix(line, "  ") && line[2] >= 'a' && line[2] <= 'z' && lines[i-1] != "spec:" {
+			tried++
+			wrong := strings.Join(slices.Insert(slices.Clone(lines), i, "   x: y"), "\n")
+			want := fmt.Sprintf("F:%d:4: not YAML: ", i+1)
+			if _, err := Parse("F", []byte(wrong)); err == nil || !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("got %v, want %s", err, want)
+			}
+		}
+	}
+	if tried != 5 {
+		t.Errorf("%d places in\n%s", tried, text)
 	}
 }
 
