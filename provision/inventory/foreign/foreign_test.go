@@ -51,6 +51,8 @@ func TestRead_WhatCannotBeUnderstood(t *testing.T) {
 		{"h.ini", "node[1:b]\n", `h.ini:1:1: "node[1:b]": the range from 1 to b is neither of numbers nor of letters`},
 		{"h.ini", "node[1:9999][1:9999]\n", `h.ini:1:1: "node[1:9999][1:9999]" names more than 10000 hosts`},
 		{"h.ini", "[a:children]\nb\n[b:children]\na\n", "h.ini:1:1: the group a lies within itself"},
+		{"h.ini", "[a:children]\nall\n", "h.ini:2:1: the group all lies within itself"},
+		{"h.yaml", "all: {children: {all: }}\n", "h.yaml:1:1: the group all lies within itself"},
 		{"h.yaml", "- a\n", "h.yaml:1:1: the file is not one mapping (Ansible's groups and k0sctl's Cluster are mappings)"},
 		{"h.yaml", "all: 5\n", "h.yaml:1:1: the group all is no mapping (a group has hosts, children and vars)"},
 		{"h.yaml", "all: &a {children: {b: *a}}\n", "h.yaml:1:1: the groups are too many, or nested too deeply"},
@@ -59,6 +61,23 @@ func TestRead_WhatCannotBeUnderstood(t *testing.T) {
 		_, err := Read(test.file, []byte(test.text))
 		if err == nil || err.Error() != test.want {
 			t.Errorf("%q:\ngot  %v\nwant %s", test.text, err, test.want)
+		}
+	}
+}
+
+// Of the groups that give a host a variable the deepest wins, and of those as deep the last by name.
+func TestRead_WhichGroupWins(t *testing.T) {
+	const plane = "kube_control_plane: {hosts: {cp: }}\n"
+	for _, test := range []struct{ name, text, want string }{
+		{"beside all and in it", plane + "all: {children: {a: {hosts: {cp: }, vars: {ansible_user: a}}}}\nb: {hosts: {cp: }, vars: {ansible_user: b}}\n", "b"},
+		{"beside all and in it, the other way", plane + "all: {children: {b: {hosts: {cp: }, vars: {ansible_user: b}}}}\na: {hosts: {cp: }, vars: {ansible_user: a}}\n", "b"},
+		{"all and a group", plane + "all: {vars: {ansible_user: all}}\na: {hosts: {cp: }, vars: {ansible_user: a}}\n", "a"},
+		{"a deeper one", plane + "b: {hosts: {cp: }, vars: {ansible_user: b}}\nc: {children: {a: {hosts: {cp: }, vars: {ansible_user: a}}}}\n", "a"},
+		{"a deeper one beneath all", plane + "b: {hosts: {cp: }, vars: {ansible_user: b}}\nall: {children: {c: {children: {a: {hosts: {cp: }, vars: {ansible_user: a}}}}}}\n", "a"},
+	} {
+		d, err := Read("h.yaml", []byte(test.text))
+		if err != nil || d.Cluster.Spec.SSH.User != test.want {
+			t.Errorf("%s: %q, %v, want %q", test.name, d.Cluster.Spec.SSH.User, err, test.want)
 		}
 	}
 }

@@ -98,15 +98,15 @@ func (g *groups) list(name string) []string {
 	return all
 }
 
-// depths tells how deep each group lies beneath "all"; of two groups the deeper one's variables win.
+// depths tells how deep each group lies beneath "all", in which every group lies; of two groups the deeper one's variables win.
 func (g *groups) depths() (map[string]int, error) {
 	depth := map[string]int{}
 	var walk func(name string, at int) error
 	walk = func(name string, at int) error {
-		if at > len(g.byName)+1 {
+		if at > len(g.byName)+1 || name == "all" && at > 0 {
 			return problem(g.file, g.byName[name].line, fmt.Sprintf("the group %s lies within itself", name), "")
 		}
-		if at <= depth[name] {
+		if was, known := depth[name]; known && at <= was {
 			return nil
 		}
 		depth[name] = at
@@ -118,11 +118,14 @@ func (g *groups) depths() (map[string]int, error) {
 		return nil
 	}
 	for _, name := range slices.Sorted(maps.Keys(g.byName)) {
-		if err := walk(name, 1); err != nil {
+		top := 1
+		if name == "all" {
+			top = 0
+		}
+		if err := walk(name, top); err != nil {
 			return nil, err
 		}
 	}
-	depth["all"] = 0
 	return depth, nil
 }
 
