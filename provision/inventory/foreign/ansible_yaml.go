@@ -55,6 +55,9 @@ func (g *groups) yamlGroup(key, n *yaml.Node, left *[]Leftover, depth int) error
 
 func (g *groups) yamlHosts(in *group, n *yaml.Node) error {
 	for key, vars := range fields(n) {
+		if err := notVariable(key.Value, in.name+".vars"); err != nil {
+			return problem(g.file, key.Line, err.Error(), "")
+		}
 		names, err := expand(key.Value)
 		if err != nil {
 			return problem(g.file, key.Line, err.Error(), "")

@@ -73,6 +73,13 @@ func (g *groups) iniMembers(in *group, kind, text string, number int) error {
 	if err != nil || len(words) == 0 {
 		return err
 	}
+	vars := in.name
+	if vars == "ungrouped" {
+		vars = "all"
+	}
+	if err := notVariable(words[0], "["+vars+":vars]"); err != nil {
+		return err
+	}
 	if kind == "children" {
 		g.group(words[0], number)
 		in.children = append(in.children, words[0])
@@ -81,12 +88,20 @@ func (g *groups) iniMembers(in *group, kind, text string, number int) error {
 	return g.iniHosts(in, words, number)
 }
 
+// notVariable refuses a variable where a host or a group is named. What follows the = may be a secret, so it is not repeated.
+func notVariable(text, vars string) error {
+	if name, _, found := strings.Cut(text, "="); found {
+		return fmt.Errorf("%q is a variable, and no host or group: write it under %s", name+"=…", vars)
+	}
+	return nil
+}
+
 // iniHosts reads a line that names hosts, with their variables.
 func (g *groups) iniHosts(in *group, words []string, number int) error {
 	var vars []variable
 	for _, word := range words[1:] {
 		name, text, ok := strings.Cut(word, "=")
-		if !ok {
+		if !ok || name == "" {
 			return errors.New("what follows the host is not name=value")
 		}
 		vars = append(vars, variable{name, iniValue(text), number})
