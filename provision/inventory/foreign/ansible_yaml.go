@@ -28,33 +28,66 @@ func (g *groups) yamlGroup(key, n *yaml.Node, left *[]Leftover, depth int) error
 		return problem(g.file, key.Line, "the groups are too many, or nested too deeply", "")
 	}
 	in := g.group(key.Value, key.Line)
-	if n.Kind != yaml.MappingNode && textOf(n) != "" {
+	if !isMapping(n) {
 		return problem(g.file, key.Line, fmt.Sprintf("the group %s is no mapping", key.Value), "a group has hosts, children and vars")
 	}
 	for part, v := range fields(n) {
+		var err error
 		switch part.Value {
 		case "hosts":
-			if err := g.yamlHosts(in, v); err != nil {
-				return err
-			}
+			err = g.yamlHosts(in, part, named(v))
 		case "children":
-			for child, c := range fields(v) {
-				in.children = append(in.children, child.Value)
-				if err := g.yamlGroup(child, c, left, depth+1); err != nil {
-					return err
-				}
-			}
+			err = g.yamlChildren(in, part, named(v), left, depth)
 		case "vars":
-			in.vars = append(in.vars, yamlVariables(v)...)
+			if textOf(v) != "" {
+				*left = append(*left, Leftover{g.file, part.Line, key.Value + ".vars", "is text, and gives no variable a value"})
+				continue
+			}
+			in.vars, err = g.yamlVariables(in.vars, part, v, "the vars of the group "+key.Value)
 		default:
 			*left = append(*left, Leftover{g.file, part.Line, key.Value + "." + part.Value, noCounterpart})
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func (g *groups) yamlHosts(in *group, n *yaml.Node) error {
-	for key, vars := range fields(n) {
+// isMapping says whether there are entries, or nothing where they may be.
+func isMapping(n *yaml.Node) bool {
+	return n.Kind == yaml.MappingNode || n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null"
+}
+
+// named makes the mapping of one name that Ansible takes text for.
+func named(n *yaml.Node) *yaml.Node {
+	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!str" || n.Value == "" {
+		return n
+	}
+	return &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{n, {Kind: yaml.ScalarNode, Tag: "!!null"}}}
+}
+
+func (g *groups) yamlChildren(in *group, part, n *yaml.Node, left *[]Leftover, depth int) error {
+	if !isMapping(n) {
+		return problem(g.file, part.Line, fmt.Sprintf("the children of the group %s are no mapping", in.name), "write each as name: in a line of its own")
+	}
+	for key, v := range fields(n) {
+		if err := notVariable(key.Value, in.name+".vars"); err != nil {
+			return problem(g.file, key.Line, err.Error(), "")
+		}
+		in.children = append(in.children, key.Value)
+		if err := g.yamlGroup(key, v, left, depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *groups) yamlHosts(in *group, part, n *yaml.Node) error {
+	if !isMapping(n) {
+		return problem(g.file, part.Line, fmt.Sprintf("the hosts of the group %s are no mapping", in.name), "write each as name: in a line of its own")
+	}
+	for key, v := range fields(n) {
 		if err := notVariable(key.Value, in.name+".vars"); err != nil {
 			return problem(g.file, key.Line, err.Error(), "")
 		}
@@ -65,17 +98,24 @@ func (g *groups) yamlHosts(in *group, n *yaml.Node) error {
 		if len(g.hosts)+len(names) > maxHosts {
 			return problem(g.file, key.Line, fmt.Sprintf("the ranges name more than %d hosts", maxHosts), "")
 		}
+		vars, err := g.yamlVariables(nil, key, v, "the variables of "+key.Value)
+		if err != nil {
+			return err
+		}
 		for _, name := range names {
-			g.addHost(in, name, key.Line, yamlVariables(vars))
+			g.addHost(in, name, key.Line, vars)
 		}
 	}
 	return nil
 }
 
-func yamlVariables(n *yaml.Node) []variable {
-	var vars []variable
+// yamlVariables adds those that stand at a key to vars.
+func (g *groups) yamlVariables(vars []variable, at, n *yaml.Node, what string) ([]variable, error) {
+	if !isMapping(n) {
+		return nil, problem(g.file, at.Line, what+" are no mapping", "write each as name: value in a line of its own")
+	}
 	for key, v := range fields(n) {
 		vars = append(vars, variable{key.Value, v, key.Line})
 	}
-	return vars
+	return vars, nil
 }

@@ -57,6 +57,15 @@ func TestRead_WhatCannotBeUnderstood(t *testing.T) {
 		{"h.ini", "[x]\nansible_password =hunter2\n", "h.ini:2:1: what follows the host is not name=value"},
 		{"h.ini", "[x:children]\nansible_password=hunter2\n", `h.ini:2:1: "ansible_password=…" is a variable, and no host or group: write it under [x:vars]`},
 		{"h.yaml", "all:\n  hosts:\n    ansible_password=hunter2:\n", `h.yaml:3:1: "ansible_password=…" is a variable, and no host or group: write it under all.vars`},
+		{"h.yaml", "all:\n  hosts: ansible_password=hunter2\n", `h.yaml:2:1: "ansible_password=…" is a variable, and no host or group: write it under all.vars`},
+		{"h.yaml", "all:\n  children: ansible_password=hunter2\n", `h.yaml:2:1: "ansible_password=…" is a variable, and no host or group: write it under all.vars`},
+		{"h.yaml", "kube_node:\n  hosts:\n  - w1\n", "h.yaml:2:1: the hosts of the group kube_node are no mapping (write each as name: in a line of its own)"},
+		{"h.yaml", "kube_node:\n  hosts: 7\n", "h.yaml:2:1: the hosts of the group kube_node are no mapping (write each as name: in a line of its own)"},
+		{"h.yaml", "kube_node:\n  children: [a]\n", "h.yaml:2:1: the children of the group kube_node are no mapping (write each as name: in a line of its own)"},
+		{"h.yaml", "kube_node:\n  vars:\n  - a: hunter2\n", "h.yaml:2:1: the vars of the group kube_node are no mapping (write each as name: value in a line of its own)"},
+		{"h.yaml", "kube_node:\n  hosts: {w1: hunter2}\n", "h.yaml:2:1: the variables of w1 are no mapping (write each as name: value in a line of its own)"},
+		{"h.yaml", "kube_node:\n- w1\n", "h.yaml:1:1: the group kube_node is no mapping (a group has hosts, children and vars)"},
+		{"h.yaml", "kube_node: ''\n", "h.yaml:1:1: the group kube_node is no mapping (a group has hosts, children and vars)"},
 		{"h.ini", "[a:children]\nall\n", "h.ini:2:1: the group all lies within itself"},
 		{"h.yaml", "all: {children: {all: }}\n", "h.yaml:1:1: the group all lies within itself"},
 		{"h.yaml", "- a\n", "h.yaml:1:1: the file is not one mapping (Ansible's groups and k0sctl's Cluster are mappings)"},
@@ -68,6 +77,22 @@ func TestRead_WhatCannotBeUnderstood(t *testing.T) {
 		if err == nil || err.Error() != test.want {
 			t.Errorf("%q:\ngot  %v\nwant %s", test.text, err, test.want)
 		}
+	}
+}
+
+// Ansible takes one name as text, and no value for nothing.
+func TestRead_HostsAndChildrenAsText(t *testing.T) {
+	const text = "kube_control_plane:\n  hosts: cp[1:2]\nkube_node:\n  hosts: &w w1\n  children: racks\n  vars:\nracks:\n  hosts: {w2: , w3: {}}\n  children:\nrest:\n  hosts: *w\n"
+	d, err := Read("h.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, h := range d.Cluster.Spec.Hosts {
+		names = append(names, h.Name)
+	}
+	if want := []string{"cp1", "cp2", "w1", "w2", "w3"}; !slices.Equal(names, want) {
+		t.Errorf("got %v, want %v", names, want)
 	}
 }
 
@@ -145,6 +170,8 @@ func TestRead_NothingIsLostInSilence(t *testing.T) {
 			func(c inventory.Cluster) bool { return c.Spec.SSH.User == "root" }},
 		"a relative key file": {k0s + "{address: 10.0.0.1, keyPath: keys/id}\n", "k.yaml: the key file keys/id: is looked for in the folder of the new inventory",
 			func(c inventory.Cluster) bool { return len(c.Spec.Hosts) == 1 }},
+		"vars that are text": {"kube_control_plane:\n  hosts: a\n  vars: ansible_password=hunter2\n", "k.yaml:3: kube_control_plane.vars: is text, and gives no variable a value",
+			func(c inventory.Cluster) bool { return c.Spec.Hosts[0].Address == "a" }},
 		"no version, no address": {k0s + "{address: 10.0.0.1, keyPath: ''}\n  k0s: {version: , config: {spec: {api: {externalAddress: ''}}}}\n", "k.yaml:7: spec.k0s.version: has no counterpart",
 			func(c inventory.Cluster) bool {
 				return c.Spec.Kubernetes.Version == "" && c.Spec.Kubernetes.Endpoint == "" && c.Spec.SSH.IdentityFiles == nil
