@@ -166,6 +166,7 @@ func FuzzApply(f *testing.F) {
 		f.Add([]byte(text), uint8(5), "", "")
 	}
 	f.Add([]byte(strings.Replace(block, "./bundle", "|\n      a\n\n    # x", 1)), uint8(0), "spec.bundle", "b")
+	f.Add([]byte(strings.Replace(stored, "keyFile: rbd.key", "key: &k '"+cephKey("a")+"'", 1)), uint8(0), "spec.storage.ceph.rbd.key", cephKey("b"))
 	f.Add([]byte("spec: &a {hosts: [*a]}"), uint8(3), "a", "")
 	f.Fuzz(func(t *testing.T, text []byte, kind uint8, a, b string) {
 		e := []Edit{Set(a, b), Unset(a), nil, RemoveHost(a), RenameHost(a, b), Format()}[kind%6]
@@ -185,6 +186,9 @@ func FuzzApply(f *testing.F) {
 		}
 		if _, err := inventory.Parse("F", out); err != nil {
 			t.Errorf("the result does not load: %v\n%s", err, out)
+		}
+		if shown := (&File{Name: "F", before: text, after: out}).Diff(); strings.Contains(shown, "\x00") {
+			t.Errorf("a mark is left in %q", shown)
 		}
 	})
 }
