@@ -136,7 +136,7 @@ func (s *session) letIn(ctx context.Context, nodes []string, proof error, r *Res
 	if s.joinTaint() == nil || len(nodes) == 0 {
 		return nil
 	}
-	if proof != nil || r.NotProven != "" {
+	if proof != nil || r.Conformance == nil {
 		s.guardStays(nodes, r)
 		return nil
 	}

@@ -327,6 +327,10 @@ func TestScaleOut_GuardGoesWithTheProof(t *testing.T) {
 	api := newFakeAPI()
 	s.api = api
 	var r Result
+	if err := s.letIn(context.Background(), []string{"a"}, nil, &r); err != nil || len(r.Notes) != 1 || len(api.done) > 0 {
+		t.Errorf("nobody looked: %v, %q, done %q", err, r.Notes, api.done)
+	}
+	r = Result{Conformance: &report.ConformanceRun{}}
 	if err := s.letIn(context.Background(), []string{"a", "b"}, nil, &r); err != nil || len(r.Notes) > 0 {
 		t.Errorf("%v, %q", err, r.Notes)
 	}
@@ -366,6 +370,11 @@ func TestScaleOut_GuardStaysWhenItIsInterrupted(t *testing.T) {
 	})
 	if err == nil || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "stays on host-3") {
 		t.Errorf("error %v, notes %q", err, r.Notes)
+	}
+	// nothing is left to do but the proof, and the bundle has no probe
+	r, err = s.scaleOut(func(o *ScaleOutOptions) { o.Guard, o.Conformance = true, ConformanceQuick })
+	if err != nil || r.Plan.Changes() > 0 || r.NotProven == "" || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "stays on host-3") || len(s.api.done) > 0 {
+		t.Errorf("error %v, %d changes, not proven %q, notes %q, done %q", err, r.Plan.Changes(), r.NotProven, r.Notes, s.api.done)
 	}
 }
 

@@ -99,17 +99,21 @@ func Up(ctx context.Context, o UpOptions) (Result, error) {
 	if err := partial(failed, r.Hosts); err != nil {
 		return r, err
 	}
+	if !o.Conformance.proves(r.Plan) {
+		return r, nil
+	}
 	return r, s.prove(reading, o.Conformance, o.Proof, &r)
 }
 
-// proves tells whether a plan that is carried out is proven.
-func (m ConformanceMode) proves(p plan.Plan) bool {
-	return m != "" && m != ConformanceOff && p.Changes() > 0
-}
+// on tells whether anything is proven at all.
+func (m ConformanceMode) on() bool { return m != "" && m != ConformanceOff }
 
-// prove ends a run that changed something with a scenario.
+// proves tells whether a plan that is carried out is proven.
+func (m ConformanceMode) proves(p plan.Plan) bool { return m.on() && p.Changes() > 0 }
+
+// prove ends a run with a scenario.
 func (s *session) prove(ctx context.Context, mode ConformanceMode, c ConformanceOptions, r *Result) error {
-	if !mode.proves(r.Plan) || s.api == nil {
+	if s.api == nil {
 		return nil
 	}
 	if _, ok := s.bundle.Image(bundle.Probe); !ok {
