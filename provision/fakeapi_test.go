@@ -324,6 +324,10 @@ func (a *fakeAPI) Volumes(_ context.Context, drivers []string) ([]kube.Volume, e
 	return slices.DeleteFunc(slices.Clone(a.volumes), func(v kube.Volume) bool { return v.Driver != "" && !slices.Contains(drivers, v.Driver) }), nil
 }
 
+func (a *fakeAPI) StoredBy(ctx context.Context, drivers []string) ([]kube.Volume, error) {
+	return a.Volumes(ctx, drivers)
+}
+
 func (a *fakeAPI) HasKind(context.Context, string, string) (bool, error) { return false, nil }
 
 func (a *fakeAPI) WaitCSINodes(_ context.Context, nodes, drivers []string, _ kube.WaitOptions) error {

@@ -316,7 +316,7 @@ func (s *session) mayOrphan(ctx context.Context, force bool) error {
 
 // refuseOrphans refuses when there are volumes in Ceph; goes is what happens to them with --force.
 func (s *session) refuseOrphans(ctx context.Context, goes string) error {
-	volumes, err := s.api.Volumes(ctx, []string{render.RBD.DriverName(), render.CephFS.DriverName()})
+	volumes, err := s.api.StoredBy(ctx, []string{render.RBD.DriverName(), render.CephFS.DriverName()})
 	if err != nil {
 		return fmt.Errorf("%w, perhaps: the API server could not be asked (%v); with --force %s all the same, and what it has in Ceph stays there", ErrVolumes, err, goes)
 	}
@@ -327,7 +327,7 @@ func (s *session) refuseOrphans(ctx context.Context, goes string) error {
 	for _, v := range volumes {
 		names = append(names, v.String())
 	}
-	return fmt.Errorf("%w: %s; delete the claims first (those of a class with reclaimPolicy Retain leave their images behind even so); with --force %s, and of each volume an image or subvolume stays in %s",
+	return fmt.Errorf("%w: %s; delete the claims and snapshots first (those of a class with reclaimPolicy Retain leave their images behind even so); with --force %s, and of each volume an image or subvolume stays in %s",
 		ErrVolumes, some(names), goes, whereIn(s.Cluster.Spec.Storage))
 }
 

@@ -21,13 +21,14 @@ import (
 	"k8s.io/client-go/dynamic"
 )
 
-// Volume is a PersistentVolume of a CSI driver.
+// Volume is a PersistentVolume of a CSI driver, or a VolumeSnapshotContent.
 type Volume struct {
 	Name       string
 	Driver     string
-	Handle     string            // the driver's name of it
-	Class      string            // its StorageClass
-	Claim      string            // namespace/name; empty = none
+	Handle     string // the driver's name of it
+	Class      string // its StorageClass, or VolumeSnapshotClass
+	Claim      string // namespace/name, of a snapshot those of its VolumeSnapshot; empty = none
+	Snapshot   bool
 	Retained   bool              // what it stands for stays when it is deleted
 	Attributes map[string]string // what the driver noted when it made it
 	Secrets    []string          // namespace/name of the Secrets that the driver is given for it, sorted
@@ -35,7 +36,11 @@ type Volume struct {
 
 // String is the volume's name, with its class and claim.
 func (v Volume) String() string {
-	return fmt.Sprintf("%s (%s, claim %s)", v.Name, v.Class, cmp.Or(v.Claim, "none"))
+	of := "claim"
+	if v.Snapshot {
+		of = "snapshot"
+	}
+	return fmt.Sprintf("%s (%s, %s %s)", v.Name, v.Class, of, cmp.Or(v.Claim, "none"))
 }
 
 // Volumes lists the PersistentVolumes of those CSI drivers, sorted by name.

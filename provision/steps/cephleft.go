@@ -39,7 +39,7 @@ func LeftOfCeph(ctx context.Context, api API, manifest []byte) (CephLeft, error)
 	if len(left) == 0 {
 		return CephLeft{}, nil
 	}
-	volumes, err := api.Volumes(ctx, []string{render.RBD.DriverName(), render.CephFS.DriverName()})
+	volumes, err := api.StoredBy(ctx, []string{render.RBD.DriverName(), render.CephFS.DriverName()})
 	if err != nil {
 		return CephLeft{}, err
 	}

@@ -21,8 +21,11 @@ func TestCephLeft(t *testing.T) {
 		kept         []kube.Object
 		of           []string
 	}{
-		"no volumes":                    {left: driver},
-		"a driver without its class":    {left: driver, volumes: []kube.Volume{{Name: "v", Driver: rbd}}, kept: driver[1:3], of: []string{"v"}},
+		"no volumes":                 {left: driver},
+		"a driver without its class": {left: driver, volumes: []kube.Volume{{Name: "v", Driver: rbd}}, kept: driver[1:3], of: []string{"v"}},
+		"a snapshot whose volume is gone": {left: append(slices.Clone(driver), of("VolumeSnapshotClass", "", "snap")),
+			volumes: []kube.Volume{{Name: "s", Driver: rbd, Class: "snap", Snapshot: true, Secrets: []string{"ns/ceph-csi-rbd-2"}}},
+			kept:    []kube.Object{driver[0], driver[1], driver[2], of("VolumeSnapshotClass", "", "snap")}, of: []string{"s"}},
 		"volumes of the other driver":   {left: driver, volumes: []kube.Volume{{Name: "v", Driver: fs, Class: "other"}}},
 		"a class named like the driver": {left: driver, volumes: []kube.Volume{{Name: "v", Class: "ceph-csi-rbd-2", Secrets: []string{"ns/ceph-csi-rbd-2"}}}, kept: []kube.Object{driver[0], driver[3]}, of: []string{"v"}},
 		"another namespace": {left: oldSpace, wanted: []kube.Object{of("CSIDriver", "", rbd)},

@@ -45,7 +45,7 @@ const defaultGroup = "csi"
 // keepsVolumes refuses what would take volumes from the driver: a cluster ID that they have in their names, the group of subvolumes where it
 // looks for them, a protocol that they were made for. A driver that does not find a volume takes its deletion for done.
 func keepsVolumes(ctx context.Context, api API, in plan.CSIInputs) error {
-	volumes, err := api.Volumes(ctx, []string{render.RBD.DriverName(), render.CephFS.DriverName()})
+	volumes, err := api.StoredBy(ctx, []string{render.RBD.DriverName(), render.CephFS.DriverName()})
 	if err != nil {
 		return err
 	}

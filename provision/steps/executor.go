@@ -46,7 +46,7 @@ type API interface {
 	DeleteToken(ctx context.Context, id string) error
 	ApplyNode(ctx context.Context, name string, labels map[string]string, taints []string) (report.Action, error)
 	Apply(ctx context.Context, manifests []byte, o kube.ApplyOptions) ([]kube.ObjectChange, error)
-	Volumes(ctx context.Context, drivers []string) ([]kube.Volume, error)
+	StoredBy(ctx context.Context, drivers []string) ([]kube.Volume, error)
 	EtcdMembers(ctx context.Context, node string) ([]kube.EtcdMember, error)
 	RemoveEtcdMember(ctx context.Context, node string, id uint64) error
 	DeleteNode(ctx context.Context, name string) error
