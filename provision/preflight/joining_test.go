@@ -34,7 +34,7 @@ func TestRunJoining(t *testing.T) {
 		"another cluster's node": {func(f *fixture, _ *Joining) {
 			f.mark("arm-1", "join", "done")
 			f.host("arm-1").Kubeadm = facts.Kubeadm{KubeletConf: true, CACertHash: "sha256:bb", Server: "https://192.0.2.9:6443"}
-		}, "arm-1", "other-cluster", report.Fail, "sha256:bb"},
+		}, "arm-1", "other-cluster", report.Fail, "another cluster (https://192.0.2.9:6443): it trusts the cluster CA sha256:bb"},
 		"another cluster's node that somebody else made": {func(f *fixture, _ *Joining) {
 			f.host("arm-1").Kubeadm = facts.Kubeadm{KubeletConf: true, CACertHash: "sha256:bb", Server: "https://192.0.2.9:6443"}
 		}, "arm-1", "other-cluster", report.Fail, "https://192.0.2.9:6443"},

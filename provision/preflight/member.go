@@ -61,7 +61,8 @@ func checkOtherCluster(v view) verdict {
 			hinted("if %[1]s was installed anew and other control planes go on, hybridctl scale-out --replace %[1]s joins it again; if none does, the cluster is gone, "+
 				"and hybridctl destroy clears the other hosts; if another host is the cluster's first control plane, put it first in the inventory", boot.Name)
 	case k.CACertHash != "" && boot.Kubeadm.CACertHash != "" && k.CACertHash != boot.Kubeadm.CACertHash:
-		return fail("it trusts the cluster CA %s, that of the bootstrap host %s is %s", k.CACertHash, boot.Name, boot.Kubeadm.CACertHash).hinted(reset)
+		return fail("it is a node of another cluster (%s): it trusts the cluster CA %s, that of the bootstrap host %s is %s", first(k.Server, "API server unknown"), k.CACertHash, boot.Name, boot.Kubeadm.CACertHash).
+			hinted(reset)
 	}
 	return pass("node of this cluster")
 }
