@@ -28,7 +28,10 @@ type Pod struct {
 	Ready     bool
 	Problem   string // why it is not Ready, in one line
 	Words     string // what its containers wait for or died of, in one line
-	Restarts  int    // of all its containers
+	Restarts  int    // of all its containers that run, native sidecars too
+	// Controller is the kind of what made it: "ReplicaSet", "Job"; empty = nothing that would make it again.
+	Controller string
+	MayEnd     bool // by itself, as its restart policy lets it
 	// Unschedulable is the scheduler's reason for leaving it Pending; empty when it does not say so.
 	Unschedulable string
 	Started       time.Time
@@ -40,9 +43,10 @@ func podOf(p *corev1.Pod) Pod {
 	out := Pod{
 		Namespace: p.Namespace, Name: p.Name, UID: string(p.UID), Node: p.Spec.NodeName, IP: p.Status.PodIP, HostIP: p.Status.HostIP,
 		Labels: p.Labels, Problem: podProblem(p), Deleting: p.DeletionTimestamp != nil,
+		Controller: controllerOf(p).Kind, MayEnd: p.Spec.RestartPolicy != corev1.RestartPolicyAlways,
 	}
 	out.Ready, out.Words = out.Problem == "", containerProblem(p)
-	for _, s := range p.Status.ContainerStatuses {
+	for _, s := range slices.Concat(sidecars(p), p.Status.ContainerStatuses) {
 		out.Restarts += int(s.RestartCount)
 	}
 	out.Ended = p.Status.Phase == corev1.PodFailed || p.Status.Phase == corev1.PodSucceeded
@@ -51,6 +55,19 @@ func podOf(p *corev1.Pod) Pod {
 	}
 	if c := podCondition(p, corev1.PodScheduled); c != nil && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {
 		out.Unschedulable = oneLine(c.Message)
+	}
+	return out
+}
+
+// sidecars are the init containers that run beside the others and are started again as they are.
+func sidecars(p *corev1.Pod) []corev1.ContainerStatus {
+	var out []corev1.ContainerStatus
+	for _, s := range p.Status.InitContainerStatuses {
+		if slices.ContainsFunc(p.Spec.InitContainers, func(c corev1.Container) bool {
+			return c.Name == s.Name && c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
+		}) {
+			out = append(out, s)
+		}
 	}
 	return out
 }

@@ -1,0 +1,40 @@
+package kube
+
+import (
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+func TestPodOf(t *testing.T) {
+	always := corev1.ContainerRestartPolicyAlways
+	restarted := func(name string, times int32) corev1.ContainerStatus {
+		return corev1.ContainerStatus{Name: name, RestartCount: times}
+	}
+	for _, tt := range []struct {
+		name   string
+		change func(*corev1.Pod)
+		want   Pod
+	}{
+		{"bare", func(*corev1.Pod) {}, Pod{}},
+		{"of a set", ownedBy("ReplicaSet"), Pod{Controller: "ReplicaSet"}},
+		{"of a Job", func(p *corev1.Pod) {
+			ownedBy("Job")(p)
+			p.Spec.RestartPolicy = corev1.RestartPolicyOnFailure
+		}, Pod{Controller: "Job", MayEnd: true}},
+		{"restarted", func(p *corev1.Pod) {
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{restarted("a", 1), restarted("b", 2)}
+		}, Pod{Restarts: 3}},
+		{"a sidecar restarted", func(p *corev1.Pod) {
+			p.Spec.InitContainers = []corev1.Container{{Name: "init"}, {Name: "side", RestartPolicy: &always}}
+			p.Status.InitContainerStatuses = []corev1.ContainerStatus{restarted("init", 4), restarted("side", 2)}
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{restarted("a", 1)}
+		}, Pod{Restarts: 3}},
+	} {
+		p := &corev1.Pod{Spec: corev1.PodSpec{RestartPolicy: corev1.RestartPolicyAlways}}
+		tt.change(p)
+		if got := podOf(p); got.Controller != tt.want.Controller || got.MayEnd != tt.want.MayEnd || got.Restarts != tt.want.Restarts {
+			t.Errorf("%s: %+v", tt.name, got)
+		}
+	}
+}
