@@ -115,8 +115,9 @@ type Options struct {
 	// Storage are the classes of volumes that check S9 proves; NoStorage is why there are none.
 	Storage   []StorageClass
 	NoStorage string
-	// Before are the pods as they were before a scale-out; nil = the beginning of this run.
-	Before []kube.Pod
+	// Before are the pods, and NodesBefore the nodes, as they were before a scale-out; nil = at the beginning of this run.
+	Before      []kube.Pod
+	NodesBefore []kube.Node
 
 	DNSDomain string // "cluster.local"
 	Window    time.Duration

@@ -32,6 +32,7 @@ type fake struct {
 	events  []kube.Event
 	others  []kube.Pod // of other namespaces
 	number  int        // the last that was given away
+	lists   int        // how often the pods of all namespaces were listed
 	used    []string   // every address a pod ever had
 	drops   map[[2]string]bool
 	disks   fakeDisks

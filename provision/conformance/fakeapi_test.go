@@ -350,6 +350,9 @@ func (c *fake) all(namespace string) []kube.Pod {
 func (c *fake) Pods(_ context.Context, namespace, labels string) ([]kube.Pod, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if namespace == "" {
+		c.lists++
+	}
 	key, value, _ := strings.Cut(labels, "=")
 	return slices.DeleteFunc(c.all(namespace), func(p kube.Pod) bool { return key != "" && p.Labels[key] != value }), nil
 }

@@ -2,46 +2,106 @@ package conformance
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
-func (r *run) tryGuard(ctx context.Context, c Cell) outcome {
-	now, err := r.API.Pods(ctx, "", "")
+// snapshot is what the API server tells of the cluster at one time.
+type snapshot struct {
+	nodes []kube.Node
+	pods  []kube.Pod
+}
+
+// guard compares the old nodes and their pods with what they were before.
+type guard struct {
+	wasReady map[string]bool       // nodes by name
+	ready    map[string]bool       // those that are there now
+	before   map[string][]kube.Pod // by node: those that were Ready
+	now      map[string]kube.Pod   // by UID
+}
+
+// lookAgain asks for all nodes and pods: once for all cells of check G.
+func (r *run) lookAgain(ctx context.Context) (guard, error) {
+	var now snapshot
+	var err error
+	if now.nodes, err = r.API.Nodes(ctx); err != nil {
+		return guard{}, err
+	}
+	if now.pods, err = r.API.Pods(ctx, "", ""); err != nil {
+		return guard{}, err
+	}
+	return newGuard(r.before, now, r.objects.namespace), nil
+}
+
+func newGuard(before, now snapshot, ours string) guard {
+	g := guard{wasReady: map[string]bool{}, ready: map[string]bool{}, before: map[string][]kube.Pod{}, now: map[string]kube.Pod{}}
+	for _, n := range before.nodes {
+		g.wasReady[n.Name] = n.Ready
+	}
+	for _, n := range now.nodes {
+		g.ready[n.Name] = n.Ready
+	}
+	for _, p := range before.pods {
+		if p.Ready && p.Namespace != ours {
+			g.before[p.Node] = append(g.before[p.Node], p)
+		}
+	}
+	for _, p := range now.pods {
+		g.now[p.UID] = p
+	}
+	return g
+}
+
+func (r *run) tryGuard(_ context.Context, c Cell) outcome {
+	g, err := r.guard()
 	if err != nil {
 		return failed("%v", err)
 	}
-	return unchanged(c.Dst, r.before, now, r.objects.namespace)
+	return g.unchanged(c.Dst)
 }
 
-// unchanged compares the pods that ran on a node before with those that run now.
-func unchanged(node string, before, now []kube.Pod, ours string) outcome {
-	byUID := map[string]kube.Pod{}
-	for _, p := range now {
-		byUID[p.UID] = p
+// unchanged tells whether a node is as well as it was, and with it the pods that ran there.
+func (g guard) unchanged(node string) outcome {
+	ready, there := g.ready[node]
+	switch {
+	case !there:
+		return failed("node %s is gone", node)
+	case g.wasReady[node] && !ready:
+		return failed("node %s was Ready before and is not Ready now", node)
+	case len(g.before[node]) == 0:
+		return blocked("no pod ran there before")
 	}
 	o := outcome{verdict: report.Passed}
-	for _, p := range before {
-		if p.Node != node || p.Namespace == ours || !p.Ready {
-			continue
-		}
+	for _, p := range g.before[node] {
 		o.planned++
-		n, ok := byUID[p.UID]
-		switch {
-		case !ok:
-			o.fail("pod %s/%s is gone", p.Namespace, p.Name)
-		case n.Node != p.Node:
-			o.fail("pod %s/%s moved to %s", p.Namespace, p.Name, n.Node)
-		case n.Restarts != p.Restarts:
-			o.fail("pod %s/%s was restarted: %d times before, %d now", p.Namespace, p.Name, p.Restarts, n.Restarts)
-		default:
+		if change := g.changeOf(p); change != "" {
+			o.fail("pod %s/%s %s", p.Namespace, p.Name, change)
+		} else {
 			o.ok++
 		}
 	}
-	if o.planned == 0 {
-		return blocked("no pod ran there before")
-	}
 	o.first = o.ok == o.planned
 	return o
+}
+
+// changeOf is what became of a pod that was Ready; empty when nothing did that it does not do by itself. A Job's pod ends, one container
+// after the other, and goes when its history is long enough.
+func (g guard) changeOf(p kube.Pod) string {
+	ofJob := p.Controller == "Job"
+	n, there := g.now[p.UID]
+	switch {
+	case !there && ofJob:
+		return ""
+	case !there:
+		return "is gone"
+	case n.Node != p.Node:
+		return "moved to " + n.Node
+	case n.Restarts != p.Restarts:
+		return fmt.Sprintf("was restarted: %d times before, %d now", p.Restarts, n.Restarts)
+	case n.Ready || ofJob || n.Ended && n.MayEnd:
+		return ""
+	}
+	return "was Ready before: " + n.Problem
 }

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/probe"
 	"github.com/hybridctl/hybridctl/provision/report"
@@ -122,44 +121,6 @@ func TestPercentile(t *testing.T) {
 	} {
 		if got := percentile(c.values, c.percent); got != c.want {
 			t.Errorf("%d%% of %v: %v, want %v", c.percent, c.values, got, c.want)
-		}
-	}
-}
-
-func TestUnchanged(t *testing.T) {
-	pod := func(name string, change func(*kube.Pod)) kube.Pod {
-		p := kube.Pod{Namespace: "shop", Name: name, UID: "uid-" + name, Node: "x86-1", Ready: true, Restarts: 2}
-		if change != nil {
-			change(&p)
-		}
-		return p
-	}
-	before := []kube.Pod{
-		pod("web", nil), pod("db", nil), pod("elsewhere", func(p *kube.Pod) { p.Node = "x86-2" }),
-		pod("job", func(p *kube.Pod) { p.Ready = false }), pod("ours", func(p *kube.Pod) { p.Namespace = "run" }),
-	}
-	for _, c := range []struct {
-		name    string
-		now     []kube.Pod
-		verdict report.Verdict
-		reason  string
-		ok      int
-	}{
-		{"the same", []kube.Pod{pod("db", nil), pod("web", nil), pod("new", nil)}, report.Passed, "", 2},
-		{"one gone", []kube.Pod{pod("web", nil)}, report.Failing, "pod shop/db is gone", 1},
-		{"one replaced", []kube.Pod{pod("web", func(p *kube.Pod) { p.UID = "other" }), pod("db", nil)}, report.Failing, "pod shop/web is gone", 1},
-		{"one restarted", []kube.Pod{pod("web", func(p *kube.Pod) { p.Restarts++ }), pod("db", nil)}, report.Failing, "pod shop/web was restarted: 2 times before, 3 now", 1},
-		{"one moved", []kube.Pod{pod("web", func(p *kube.Pod) { p.Node = "arm-1" }), pod("db", nil)}, report.Failing, "pod shop/web moved to arm-1", 1},
-		{"all gone", nil, report.Failing, "is gone", 0},
-	} {
-		o := unchanged("x86-1", before, c.now, "run")
-		if o.verdict != c.verdict || !strings.Contains(o.reason, c.reason) || o.planned != 2 || o.ok != c.ok || o.first != (c.ok == 2) {
-			t.Errorf("%s: %+v", c.name, o)
-		}
-	}
-	for name, pods := range map[string][]kube.Pod{"no pods": nil, "none that ran": before[3:4], "only ours": before[4:], "only elsewhere": before[2:3]} {
-		if o := unchanged("x86-1", pods, before, "run"); o.verdict != report.Blocked || o.reason == "" {
-			t.Errorf("%s: %+v", name, o)
 		}
 	}
 }

@@ -203,11 +203,12 @@ func (p *planner) add(c Cell) {
 // on adds a cell of one node.
 func (p *planner) on(n Node, name string, k kind, c Cell) {
 	c.Name, c.Class, c.Dst, c.kind = name, n.Arch, n.Name, k
-	if c.Blocked == "" && k != kindReady {
+	switch {
+	case c.Blocked != "" || k == kindReady || k == kindGuard: // whether it is Ready is what they ask
+	case k == kindArch || k == kindDaemons:
 		c.Blocked = notReady(n)
-		if !slices.Contains([]kind{kindArch, kindDaemons, kindGuard}, k) {
-			c.Blocked = noPods(n)
-		}
+	default:
+		c.Blocked = noPods(n)
 	}
 	p.add(c)
 }

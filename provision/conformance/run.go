@@ -19,7 +19,8 @@ type run struct {
 	objects objects
 	nodes   []Node // sorted by name; their place names their probes
 	matrix  Matrix
-	before  []kube.Pod
+	before  snapshot
+	guard   func() (guard, error) // what check G compares, asked when its first cell is tried
 	started time.Time
 	view    *view
 	here    *attendance
@@ -109,8 +110,11 @@ func (r *run) prepare(ctx context.Context) error {
 	if r.Planned != nil {
 		r.Planned(r.matrix.Cells)
 	}
-	if r.before = r.Before; r.before == nil && r.Scenario == ScaleOut {
-		if r.before, err = r.API.Pods(ctx, "", ""); err != nil {
+	if r.before = (snapshot{r.NodesBefore, r.Before}); r.before.nodes == nil {
+		r.before.nodes = nodes
+	}
+	if r.before.pods == nil && r.Scenario == ScaleOut {
+		if r.before.pods, err = r.API.Pods(ctx, "", ""); err != nil {
 			return fmt.Errorf("%w: %w", ErrSetup, err)
 		}
 	}
@@ -189,6 +193,7 @@ func (r *run) all(ctx context.Context) (err error) {
 	}
 	watching, stop := context.WithCancel(ctx)
 	r.life = watching
+	r.guard = sync.OnceValues(func() (guard, error) { return r.lookAgain(watching) })
 	r.view, r.here = newView(), newAttendance(r.nodes)
 	r.starting = map[string]chan struct{}{"": make(chan struct{}, startsAtOnce)}
 	for _, n := range r.nodes {
