@@ -158,8 +158,9 @@ func (s *session) observeAPI(ctx context.Context, in plan.Input) facts.Cluster {
 	return out
 }
 
-// observed are the nodes beside what the inventory wants of them.
+// observed are the nodes beside what the inventory wants of them. The session keeps them as they were before it changed anything.
 func (s *session) observed(ctx context.Context, nodes []kube.Node) (facts.Cluster, error) {
+	s.nodes = nodes
 	out := facts.Cluster{Observed: true, Nodes: factsNodes(nodes), NodeInPlace: map[string]bool{}}
 	for _, n := range nodes {
 		if h, ok := s.Cluster.Host(n.Name); ok {

@@ -38,6 +38,8 @@ type session struct {
 	api     api
 	config  []byte // admin kubeconfig
 
+	nodes []kube.Node // before the run changed anything; nil = it did not ask
+
 	lockMark string // see markLock; "" = no API server was there
 	lockOf   []byte // the kubeconfig it was read with; nil = that in use
 
