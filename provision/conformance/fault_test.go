@@ -18,6 +18,8 @@ func TestFaults_EachHasCellsToTurnRed(t *testing.T) {
 		{"new deployment", NewDeployment, []Node{planNode("arm-1", "arm64"), planNode("x86-1", "amd64")}},
 		{"one architecture", NewDeployment, []Node{planNode("arm-1", "arm64"), planNode("arm-2", "arm64")}},
 		{"scale-out, the new node first", ScaleOut, []Node{planNode("arm-1", "arm64", isNew), planNode("x86-1", "amd64")}},
+		{"new deployment of many", NewDeployment, many()},
+		{"scale-out of many", ScaleOut, append(many(), planNode("x-new", "arm64", isNew))},
 		{"scale-out, the new node last", ScaleOut, []Node{planNode("arm-1", "arm64"), planNode("arm-2", "arm64"), planNode("x86-1", "amd64", isNew)}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -27,7 +29,7 @@ func TestFaults_EachHasCellsToTurnRed(t *testing.T) {
 			}
 			for _, f := range faults {
 				in := planInput(c.nodes...)
-				in.Scenario, in.Checks = c.scenario, f.Checks
+				in.Scenario, in.Checks, in.Fault, in.MaxPairs = c.scenario, f.Checks, &f, 10
 				m, err := Plan(in)
 				if err != nil {
 					t.Fatal(err)

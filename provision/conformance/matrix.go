@@ -96,6 +96,7 @@ type Input struct {
 	Registry  bool
 	Storage   []StorageClass
 	NoStorage string // why there is none
+	Fault     *Fault // its nodes' pairs are tried whatever the sample is; nil = none
 }
 
 // Matrix is what a run will find out.
@@ -177,16 +178,7 @@ var planners = map[string]func(*planner){
 
 // subjects are the nodes that are proven: the new ones after a scale-out, else all.
 func (p *planner) subjects() []Node {
-	if p.in.Scenario != ScaleOut {
-		return p.in.Nodes
-	}
-	var out []Node
-	for _, n := range p.in.Nodes {
-		if n.New {
-			out = append(out, n)
-		}
-	}
-	return out
+	return slices.DeleteFunc(slices.Clone(p.in.Nodes), func(n Node) bool { return !p.proven(n) })
 }
 
 func (p *planner) add(c Cell) {
@@ -395,14 +387,9 @@ func (p *planner) from(v Vantage, address, backend Node, name string, k kind, ne
 	p.add(c)
 }
 
-// otherArch is a node of another architecture, the same for every run over the same nodes.
+// otherArch is a node of another architecture, the same for every run over the same nodes with the same seed.
 func (p *planner) otherArch(n Node) (Node, bool) {
-	for _, o := range p.in.Nodes {
-		if o.Arch != n.Arch && noPods(o) == "" {
-			return o, true
-		}
-	}
-	return Node{}, false
+	return p.partner(func(o Node) bool { return o.Arch != n.Arch && noPods(o) == "" })
 }
 
 func (p *planner) hostPath() {
@@ -413,12 +400,11 @@ func (p *planner) hostPath() {
 		p.on(n, "pod-writes-host-reads", kindPodWrites, needsMachine(n))
 		p.on(n, "host-writes-pod-reads", kindHostWrites, needsMachine(n))
 		c := needsMachine(n)
-		i := slices.IndexFunc(p.in.Nodes, func(o Node) bool { return o.Name != n.Name && o.NoMachine == "" && noPods(o) == "" })
-		if i < 0 {
+		other, ok := p.partner(func(o Node) bool { return o.Name != n.Name && o.NoMachine == "" && noPods(o) == "" })
+		if !ok {
 			c.Blocked = "needs a second node whose host can be asked"
-		} else {
-			c.Src = p.in.Nodes[i].Name
 		}
+		c.Src = other.Name
 		p.on(n, "not-seen-elsewhere", kindElsewhere, c)
 		p.on(n, "missing-directory-fails", kindNoDirectory, Cell{})
 	}

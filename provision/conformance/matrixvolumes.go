@@ -22,7 +22,7 @@ func (p *planner) volumes(s StorageClass) {
 	on := func(n Node, name string, k kind) {
 		p.on(n, s.Name+"/"+name, k, Cell{class: s.Name, times: 1, Blocked: withoutVolumes(s, n)})
 	}
-	met := meeting(p.links)
+	met := p.meeting(p.preferred(p.links, func(l link) string { return orDefault(noPods(l.src, l.dst), withoutVolumes(s, l.src, l.dst)) }))
 	for _, l := range p.links {
 		if met[l.names()] {
 			between(l, "moves", kindVolumeMoves)

@@ -99,7 +99,7 @@ func (r *run) prepare(ctx context.Context) error {
 	}
 	r.matrix, err = Plan(Input{
 		Scenario: r.Scenario, Nodes: r.nodes, Checks: r.Checks, Quick: r.Quick, MaxPairs: r.MaxPairs, Seed: r.Seed,
-		Vantages: r.Vantages, HasImage: r.Images != nil, Registry: r.Registry != nil, Storage: r.Storage, NoStorage: r.NoStorage,
+		Vantages: r.Vantages, HasImage: r.Images != nil, Registry: r.Registry != nil, Storage: r.Storage, NoStorage: r.NoStorage, Fault: r.Fault,
 	})
 	if err != nil {
 		return err
