@@ -40,7 +40,7 @@ type ConformanceRun struct {
 // Coverage says how much of the matrix was tried: large clusters are sampled.
 type Coverage struct {
 	Pairs   int    `json:"pairs"`   // ordered pairs of nodes that were planned
-	Of      int    `json:"of"`      // ordered pairs that there are
+	Of      int    `json:"of"`      // ordered pairs that there are, after a scale-out with a new node
 	Seed    uint64 `json:"seed"`    // chose the sample
 	Sampled bool   `json:"sampled"` // Pairs < Of
 }

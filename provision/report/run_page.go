@@ -43,6 +43,7 @@ type page struct {
 	Archs    []string
 	Views    []view // the first is of all architectures
 	Maps     []heatmap
+	NotDrawn int // old nodes that the maps leave out, as the sample did
 	Failures []failure
 	Unshown  int // failures that are not shown in full
 	Untried  []untriedGroup
@@ -152,7 +153,7 @@ func newPage(r ConformanceRun, read func(string) ([]byte, error)) page {
 	for _, arch := range p.Archs {
 		p.Views = append(p.Views, b.view(arch))
 	}
-	p.Maps = b.heatmaps()
+	p.Maps, p.NotDrawn = b.heatmaps()
 	p.Untried = b.untried()
 	p.Times, p.Phases = b.times()
 	p.Lists = b.lists()

@@ -38,8 +38,9 @@ type square struct {
 // pair is a client's node and a server's.
 type pair struct{ src, dst string }
 
-// heatmaps makes one map per protocol: the first element of the names of cells between two nodes.
-func (b *pageBuilder) heatmaps() []heatmap {
+// heatmaps makes one map per protocol: the first element of the names of cells between two nodes. The old nodes that are in no pair of a
+// sample are counted.
+func (b *pageBuilder) heatmaps() (maps []heatmap, left int) {
 	var protocols []string
 	pairs := map[string]map[pair][]int{} // cells by index
 	paired := map[string]bool{}          // nodes
@@ -56,17 +57,22 @@ func (b *pageBuilder) heatmaps() []heatmap {
 		pairs[protocol][at] = append(pairs[protocol][at], i)
 		paired[at.src], paired[at.dst] = true, true
 	}
-	var maps []heatmap
+	notDrawn := map[string]bool{}
+	for _, n := range b.run.Nodes {
+		if b.run.Coverage.Sampled && !n.New && n.OutOf == "" && !paired[n.Name] {
+			notDrawn[n.Name] = true
+		}
+	}
 	for _, protocol := range protocols {
 		here := map[string]bool{}
 		for at := range pairs[protocol] {
 			here[at.src], here[at.dst] = true, true
 		}
-		// A node that is in no pair at all stands in every map, so that its absence is seen.
-		axis := b.axis(func(node string) bool { return here[node] || !paired[node] })
+		// A node that is in no pair at all stands in every map, so that its absence is seen; those that a sample left out are too many.
+		axis := b.axis(func(node string) bool { return here[node] || !paired[node] && !notDrawn[node] })
 		maps = append(maps, b.heatmap(protocol, axis, pairs[protocol]))
 	}
-	return maps
+	return maps, len(notDrawn)
 }
 
 // isPair tells that both ends of a cell are nodes.

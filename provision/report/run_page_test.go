@@ -152,6 +152,34 @@ udp (S5): a[][][] b[≈#s5-udp-64-b-a][][] z[][][]
 	}
 }
 
+// TestHeatmaps_Sample: old nodes that a sample left out are told of, and stand in no map: a thousand of them would be a million squares.
+func TestHeatmaps_Sample(t *testing.T) {
+	ends := map[string]*Endpoint{"new": {Node: "new", Arch: "arm64"}, "old": {Node: "old", Arch: "amd64"}}
+	r := ConformanceRun{
+		Scenario: "scale-out", Coverage: Coverage{Pairs: 2, Of: 6, Sampled: true, Seed: 3},
+		Nodes: []RunNode{{Name: "new", Arch: "arm64", New: true}, {Name: "alone", Arch: "arm64", New: true}, {Name: "old", Arch: "amd64"}, {Name: "not-drawn", Arch: "amd64"}, {Name: "away", Arch: "amd64", OutOf: "not Ready"}},
+		Cells: []CellResult{
+			{Check: "S5", Name: "tcp/64", Src: ends["new"], Dst: ends["old"], Verdict: Passed},
+			{Check: "S5", Name: "tcp/64", Src: ends["old"], Dst: ends["new"], Verdict: Passed},
+		},
+	}
+	var rows []string
+	for _, row := range newPage(r, nil).Maps[0].Rows {
+		rows = append(rows, row.Name)
+	}
+	if got := strings.Join(rows, " "); got != "new alone old away" {
+		t.Errorf("rows: %s", got)
+	}
+	const told = "2 of 6 ordered pairs of nodes, a sample (seed 3); old nodes that are in none of them: 1<"
+	if page := pageOf(t, r, nil); !strings.Contains(page, told) {
+		t.Errorf("the page lacks %q", told)
+	}
+	r.Coverage = Coverage{Pairs: 6, Of: 6}
+	if page := pageOf(t, r, nil); len(newPage(r, nil).Maps[0].Rows) != 5 || strings.Contains(page, "in none of them:") {
+		t.Error("without a sample a node is missing, or said to be")
+	}
+}
+
 func TestWritePage_LargeClusterStaysQuick(t *testing.T) {
 	if testing.Short() {
 		t.Skip("large")
