@@ -54,7 +54,7 @@ The exit code is 5 when a cell failed, and 0 when none did, also when some were 
 	flags.StringSliceVar(&f.checks, "checks", nil, "only these checks: `ID,ID…`")
 	flags.StringSliceVar(&f.nodes, "nodes", nil, "with scale-out: the nodes that were added, `NAME,NAME…`")
 	flags.BoolVar(&f.quick, "quick", false, "a smaller matrix: fewer sizes and attempts, nothing that changes the cluster's services")
-	flags.IntVar(&f.maxPairs, "max-pairs", conformance.DefaultMaxPairs, "how many ordered pairs of nodes are tried; more are sampled")
+	flags.IntVar(&f.maxPairs, "max-pairs", conformance.DefaultMaxPairs, "how many ordered pairs of nodes are tried; of more, a sample in which every node that is proven meets every class of nodes")
 	flags.Uint64Var(&f.seed, "seed", 0, "draw the sample of an earlier run again (default: a new one, which the report tells)")
 	flags.StringVar(&f.reportDir, "report-dir", "", "write report.json, junit.xml and report.html with the evidence into `DIR` (default: conformance in the state directory)")
 	flags.BoolVar(&f.keep, "keep", false, "leave everything in the cluster")
