@@ -247,7 +247,7 @@ func (c *fake) options() Options {
 		o.Machines[n.name], o.Facts[n.name] = n, NodeFacts{PageKiB: 4, CPU: "fake"}
 	}
 	o.pace = usual
-	o.pace.rulesLag, o.pace.rulesPause, o.pace.volume = time.Second, 5*time.Millisecond, 1<<20
+	o.pace.rulesLag, o.pace.rulesPause, o.pace.guardPause, o.pace.volume = time.Second, 5*time.Millisecond, 5*time.Millisecond, 1<<20
 	o.pace.launch = 100 * time.Millisecond
 	return o
 }

@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/report"
@@ -22,17 +23,30 @@ type guard struct {
 	now      map[string]kube.Pod   // by UID
 }
 
-// lookAgain asks for all nodes and pods: once for all cells of check G.
+// looks is how often nodes and pods are looked at until those that were Ready are so again: a probe may miss its time once.
+const looks = 4
+
+// lookAgain asks for all nodes and pods: for all cells of check G together.
 func (r *run) lookAgain(ctx context.Context) (guard, error) {
-	var now snapshot
-	var err error
-	if now.nodes, err = r.API.Nodes(ctx); err != nil {
-		return guard{}, err
+	for look := 1; ; look++ {
+		var now snapshot
+		var err error
+		if now.nodes, err = r.API.Nodes(ctx); err != nil {
+			return guard{}, err
+		}
+		if now.pods, err = r.API.Pods(ctx, "", ""); err != nil {
+			return guard{}, err
+		}
+		g := newGuard(r.before, now, r.objects.namespace)
+		if look == looks || !g.wavers() {
+			return g, nil
+		}
+		select {
+		case <-ctx.Done():
+			return guard{}, ctx.Err()
+		case <-time.After(r.pace.guardPause):
+		}
 	}
-	if now.pods, err = r.API.Pods(ctx, "", ""); err != nil {
-		return guard{}, err
-	}
-	return newGuard(r.before, now, r.objects.namespace), nil
 }
 
 func newGuard(before, now snapshot, ours string) guard {
@@ -52,6 +66,21 @@ func newGuard(before, now snapshot, ours string) guard {
 		g.now[p.UID] = p
 	}
 	return g
+}
+
+// wavers tells whether there is something that was Ready, is there still, and is not Ready.
+func (g guard) wavers() bool {
+	for node, before := range g.before {
+		if ready, there := g.ready[node]; there && g.wasReady[node] && !ready {
+			return true
+		}
+		for _, p := range before {
+			if n, there := g.now[p.UID]; there && faltered(p, n) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (r *run) tryGuard(_ context.Context, c Cell) outcome {
@@ -89,10 +118,9 @@ func (g guard) unchanged(node string) outcome {
 // changeOf is what became of a pod that was Ready; empty when nothing did that it does not do by itself. A Job's pod ends, one container
 // after the other, and goes when its history is long enough.
 func (g guard) changeOf(p kube.Pod) string {
-	ofJob := p.Controller == "Job"
 	n, there := g.now[p.UID]
 	switch {
-	case !there && ofJob:
+	case !there && ofJob(p):
 		return ""
 	case !there:
 		return "is gone"
@@ -100,8 +128,13 @@ func (g guard) changeOf(p kube.Pod) string {
 		return "moved to " + n.Node
 	case n.Restarts != p.Restarts:
 		return fmt.Sprintf("was restarted: %d times before, %d now", p.Restarts, n.Restarts)
-	case n.Ready || ofJob || n.Ended && n.MayEnd:
-		return ""
+	case faltered(p, n):
+		return "was Ready before: " + n.Problem
 	}
-	return "was Ready before: " + n.Problem
+	return ""
 }
+
+func ofJob(p kube.Pod) bool { return p.Controller == "Job" }
+
+// faltered tells whether a pod that was Ready is not, and has no right to that.
+func faltered(was, now kube.Pod) bool { return !now.Ready && !ofJob(was) && !(now.Ended && now.MayEnd) }

@@ -173,6 +173,40 @@ func (m mute) Pods(ctx context.Context, namespace, labels string) ([]kube.Pod, e
 	return m.fake.Pods(ctx, namespace, labels)
 }
 
+// flaps is an API server in whose first lists no pod is Ready.
+type flaps struct {
+	*fake
+	left *int
+}
+
+func (f flaps) Pods(ctx context.Context, namespace, labels string) ([]kube.Pod, error) {
+	pods, err := f.fake.Pods(ctx, namespace, labels)
+	if namespace != "" || *f.left == 0 {
+		return pods, err
+	}
+	*f.left--
+	pods = slices.Clone(pods)
+	for i := range pods {
+		pods[i].Ready, pods[i].Problem = false, "a probe came late"
+	}
+	return pods, err
+}
+
+// A probe that misses its time is no change; one that does so for long is.
+func TestRun_GuardLooksAgain(t *testing.T) {
+	for times, want := range map[int]report.Verdict{0: report.Passed, looks - 1: report.Passed, looks: report.Failing} {
+		c := newFake(t, amd64, amd64, arm64)
+		o := c.options()
+		o.API = flaps{c, &times}
+		o.Scenario, o.NewNodes, o.Checks = ScaleOut, []string{"arm-1"}, []string{"G"}
+		o.Before = slices.Clone(c.others)
+		d, err := fullRun(t, o)
+		if got := d.CheckVerdict("G"); got != want {
+			t.Errorf("not Ready %d times: %s, %v: %+v", times, got, err, d.Cells)
+		}
+	}
+}
+
 func TestRun_GuardThatCannotAsk(t *testing.T) {
 	c := newFake(t, amd64, amd64, arm64)
 	o := c.options()

@@ -21,6 +21,7 @@ type pace struct {
 	answer     time.Duration // how long after the time of its order an agent may answer
 	rulesLag   time.Duration
 	rulesPause time.Duration
+	guardPause time.Duration // from one look at the old nodes to the next, while something is not Ready
 	volume     int           // bytes that are written to a volume
 	launch     time.Duration // how long a pod that starts counts as one
 	nodes      time.Duration // from one look at the nodes to the next
@@ -31,8 +32,8 @@ type pace struct {
 const Away = 2 * time.Minute
 
 // usual is the pace outside tests.
-var usual = pace{attempt: 5 * time.Second, stream: 40 * time.Second, start: 2 * time.Minute, answer: 30 * time.Second, rulesLag: 60 * time.Second, rulesPause: 500 * time.Millisecond, volume: 64 << 20,
-	launch: 20 * time.Second, nodes: 15 * time.Second, away: Away}
+var usual = pace{attempt: 5 * time.Second, stream: 40 * time.Second, start: 2 * time.Minute, answer: 30 * time.Second, rulesLag: 60 * time.Second, rulesPause: 500 * time.Millisecond, guardPause: 10 * time.Second,
+	volume: 64 << 20, launch: 20 * time.Second, nodes: 15 * time.Second, away: Away}
 
 // tries says how each kind of cell is found out.
 var tries = map[kind]func(*run, context.Context, Cell) outcome{
