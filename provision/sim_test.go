@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,6 +42,8 @@ type simHost struct {
 	name string
 	arch string // as `uname -m` prints it
 	fact map[string]string
+
+	clock time.Duration // ahead of this machine's
 
 	mu      sync.Mutex
 	markers map[string]string
@@ -246,6 +249,12 @@ func (h *simHost) apply(in []byte) {
 	h.markers[step] = "state done\ndigest " + digest + "\n"
 }
 
+// says changes one of the host's facts.
+func (h *simHost) says(fact, text string) {
+	h.fact = maps.Clone(h.fact) // which the hosts share
+	h.fact[fact] = text
+}
+
 // cephSays is the answer of ceph-probe.sh: all is well, but for what the test has put into ceph.
 func (h *simHost) cephSays(questions string) string {
 	var b strings.Builder
@@ -273,7 +282,8 @@ func (h *simHost) facts() []byte {
 			m[k] = v
 		}
 	}
-	m["clock"] = fmt.Sprintf("%d.%09d", time.Now().Unix(), time.Now().Nanosecond())
+	now := time.Now().Add(h.clock)
+	m["clock"] = fmt.Sprintf("%d.%09d", now.Unix(), now.Nanosecond())
 	m["hostname"], m["machine-id"], m["machine"] = h.name+"\n", "id-of-"+h.name+"\n", h.arch+"\n"
 	m["ports"], m["addresses"] = "", ""
 	m["modules"] += "rbd available\nceph available\n"

@@ -1,0 +1,112 @@
+package provision
+
+import (
+	"errors"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hybridctl/hybridctl/provision/bundle/bundletest"
+	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/platform"
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+// failed are the checks that failed.
+func failed(all []report.Check) (out []report.Check) {
+	for _, c := range all {
+		if c.Status == report.Fail {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// A host that may not join stops the run before anything is written anywhere. It stops none that is named without it, and joins when it is mended.
+func TestScaleOut_HostThatMayNotJoinIsRefusedBeforeAnythingIsWritten(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil, mend func(*sim, *simHost)
+		check, want string // a regular expression
+	}{
+		"clock an hour ahead": {func(_ *sim, h *simHost) { h.clock = time.Hour }, func(_ *sim, h *simHost) { h.clock = 0 },
+			"clock-skew", `^the clock is (59m5\d|1h0m\d)\S* ahead of this machine's, wanted 5s at most$`},
+		"clock an hour behind": {func(_ *sim, h *simHost) { h.clock = -time.Hour }, func(_ *sim, h *simHost) { h.clock = 0 },
+			"clock-skew", `^the clock is (59m5\d|1h0m\d)\S* behind this machine's, wanted 5s at most$`},
+		"disk full": {func(_ *sim, h *simHost) { h.says("disk", strings.Repeat("25600 4096 var/lib\n", 3)) }, func(_ *sim, h *simHost) { h.says("disk", "") },
+			"disk", `^100 MiB free in /var/lib/containerd, wanted 2048 MiB for images; 100 MiB free in /var/lib/kubelet`},
+		"bundle without its architecture": {func(s *sim, _ *simHost) { s.c.Spec.Bundle = bundletest.Make(s.t, platform.AMD64).Dir }, func(s *sim, _ *simHost) { s.c.Spec.Bundle = s.bundle.Dir },
+			"bundle-arch", `^the bundle lacks the binary containerd \(containerd\) for arm64, .* and \d+ more$`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := grown(t, 4, 2)
+			h := s.hosts["host-4"]
+			c.spoil(s, h)
+			before, made := s.connections(), s.api.made
+			r, err := s.scaleOut(nil)
+			if !errors.Is(err, ErrPreflight) {
+				t.Fatalf("error %v", err)
+			}
+			if f := failed(r.Checks); len(f) != 1 || f[0].Host != "host-4" || f[0].Name != c.check || !regexp.MustCompile(c.want).MatchString(f[0].Message) {
+				t.Errorf("failed %+v, want %s of host-4: %s", f, c.check, c.want)
+			}
+			s.wantAlone(before, "host-3", "host-4")
+			if s.changed() != 0 || len(s.api.nodes) != 2 || s.api.made != made || s.api.held != 0 {
+				t.Errorf("something was written: %d nodes, %d tokens made, lock taken %d times", len(s.api.nodes), s.api.made-made, s.api.held)
+			}
+			if _, err := s.scaleOut(func(o *ScaleOutOptions) { o.Hosts = []string{"host-3"} }); err != nil || !s.hosts["host-3"].member || len(h.writes) > 0 {
+				t.Errorf("the host beside it: %v, written on host-4: %q", err, h.writes)
+			}
+			c.mend(s, h)
+			if _, err := s.scaleOut(nil); err != nil || !h.member {
+				t.Errorf("mended: %v", err)
+			}
+		})
+	}
+}
+
+// The bundle's version is what new hosts will run.
+func TestScaleOut_VersionSkew(t *testing.T) {
+	const policy = "a kubelet may be as new as its API server, and at most 3 minor versions older"
+	for server, c := range map[string]struct {
+		role   inventory.Role
+		status report.Status
+		want   string
+	}{
+		"v1.35.9":          {inventory.Worker, report.Fail, "the hosts would run Kubernetes v1.36.3, the API server runs v1.35.9: " + policy},
+		bundletest.Version: {inventory.Worker, "", ""},
+		"v1.36.9":          {inventory.Worker, "", ""},
+		"v1.37.0":          {inventory.Worker, report.Warn, "the hosts will run Kubernetes v1.36.3, the API server runs v1.37.0, which the policy allows"},
+		"v1.39.2":          {inventory.Worker, report.Warn, "the hosts will run Kubernetes v1.36.3, the API server runs v1.39.2, which the policy allows"},
+		"v1.40.0":          {inventory.Worker, report.Fail, "the hosts would run Kubernetes v1.36.3, the API server runs v1.40.0: " + policy},
+		"v1.36.4":          {inventory.ControlPlane, report.Fail, "host-3 would be a control plane of Kubernetes v1.36.3, the cluster's run v1.36.4"},
+	} {
+		t.Run(server+" "+string(c.role), func(t *testing.T) {
+			s := grown(t, 3, 2)
+			if s.c.Spec.Hosts[2].Role = c.role; c.role == inventory.ControlPlane {
+				s.c.Spec.Kubernetes.Endpoint = "api.example:6443"
+			}
+			s.api.version = server
+			made := s.api.made
+			r, err := s.scaleOut(nil)
+			var got report.Check
+			for _, check := range r.Checks {
+				if check.Name == "version-skew" {
+					got = check
+				}
+			}
+			if got.Status != c.status || !strings.HasPrefix(got.Message, c.want) || c.want == "" && got.Message != "" {
+				t.Errorf("told %+v, want %s: %s", got, c.status, c.want)
+			}
+			if c.status != report.Fail {
+				if err != nil || !s.hosts["host-3"].member || len(s.api.nodes) != 3 {
+					t.Errorf("error %v, %d nodes", err, len(s.api.nodes))
+				}
+				return
+			}
+			if !errors.Is(err, ErrPreflight) || s.changed() != 0 || len(s.api.nodes) != 2 || s.api.made != made || s.api.held != 0 {
+				t.Errorf("error %v, or something was written: %d nodes, lock taken %d times", err, len(s.api.nodes), s.api.held)
+			}
+		})
+	}
+}
