@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -39,7 +40,8 @@ type fakeAPI struct {
 	waited          []string // for which nodes and drivers
 	waitedFor       []string // Deployments
 	tokens          map[string]bool
-	unsigned        error // the controller manager is not at work
+	life            func(asked time.Duration) time.Duration // of a token; nil = as it was asked for
+	unsigned        error                                   // the controller manager is not at work
 	made            int
 	pods            []kube.Pod
 	done            []string // what a removal did, in order
@@ -246,12 +248,34 @@ func (a *fakeAPI) CAHashes() []string {
 
 func (a *fakeAPI) CreateToken(_ context.Context, ttl time.Duration, _ string) (kube.Token, error) {
 	t := kube.NewToken()
-	t.Expires = time.Now().Add(ttl)
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.life != nil {
+		ttl = a.life(ttl)
+	}
+	t.Expires = time.Now().Add(ttl)
 	a.tokens[t.ID] = true
 	a.made++
 	return t, nil
+}
+
+var tokenID = regexp.MustCompile(`token: "?([a-z0-9]{6})\.`)
+
+// lets tells whether the token in a configuration of kubeadm is good.
+func (a *fakeAPI) lets(config []byte) (id string, good bool) {
+	if m := tokenID.FindSubmatch(config); m != nil {
+		id = string(m[1])
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return id, a.tokens[id]
+}
+
+// tokensEnd is what the control plane does with tokens whose time is over.
+func (a *fakeAPI) tokensEnd() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	clear(a.tokens)
 }
 
 func (a *fakeAPI) DeleteToken(_ context.Context, id string) error {

@@ -110,3 +110,47 @@ func TestScaleOut_VersionSkew(t *testing.T) {
 		})
 	}
 }
+
+// A run that is longer than half the life of its token makes another one for the joins that are left.
+func TestScaleOut_TokenEndsBetweenTwoJoins(t *testing.T) {
+	s := grown(t, 4, 2)
+	s.api.life = func(asked time.Duration) time.Duration { return asked / 2 }
+	later, made := make(chan struct{}), s.api.made
+	s.hosts["host-4"].gate["apply"] = later
+	r, err := s.scaleOut(func(o *ScaleOutOptions) {
+		o.Progress = sinkFunc(func(e report.Event) {
+			if e.Host == "host-3" && e.Step == "join" && e.Kind == report.Done {
+				s.api.tokensEnd()
+				close(later)
+			}
+		})
+	})
+	if err != nil || !s.hosts["host-4"].member {
+		t.Fatalf("%v %+v", err, r.Hosts)
+	}
+	if s.api.made-made != 2 || len(s.api.tokens) != 0 {
+		t.Errorf("%d tokens made, %d left", s.api.made-made, len(s.api.tokens))
+	}
+}
+
+// One that ends while kubeadm is at work with it costs that host its join, and the next run makes another.
+func TestScaleOut_TokenEndsInTheMiddleOfAJoin(t *testing.T) {
+	s := grown(t, 3, 2)
+	r, err := s.scaleOut(func(o *ScaleOutOptions) {
+		o.Progress = sinkFunc(func(e report.Event) {
+			if e.Message == "kubeadm join" {
+				s.api.tokensEnd()
+			}
+		})
+	})
+	if !errors.Is(err, ErrPartial) || !strings.Contains(r.Hosts[0].Error, "could not find a JWS signature") || !strings.HasPrefix(r.Hosts[0].Next, "hybridctl scale-out -f ") {
+		t.Fatalf("error %v, hosts %+v", err, r.Hosts)
+	}
+	s.changed()
+	if _, err := s.scaleOut(nil); err != nil {
+		t.Fatal(err)
+	}
+	if w := s.hosts["host-3"].writes; len(w) != 1 || !strings.HasPrefix(w[0], "kubeadm join") || len(s.api.tokens) != 0 {
+		t.Errorf("written %q, %d tokens left", w, len(s.api.tokens))
+	}
+}

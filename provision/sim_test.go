@@ -204,6 +204,10 @@ func (h *simHost) carryOut(what string, args []string, in []byte, session *remot
 			fmt.Fprintln(session.Stderr, "kubeadm: an earlier attempt may have made this host a part of the cluster already")
 			return h.half
 		}
+		if id, good := h.sim.api.lets(in); args[0] == "join" && !good {
+			fmt.Fprintf(session.Stderr, "error: could not find a JWS signature in the cluster-info ConfigMap for token ID %q\n", id)
+			return 75
+		}
 		h.config = string(in)
 		h.member = true
 		h.markers[args[1]] = fmt.Sprintf("state done\ndigest %s\n", args[2])
