@@ -51,9 +51,10 @@ type fakeAPI struct {
 	mute            string // the node whose etcd does not answer
 	templates       []kube.PodTemplate
 	seen            kube.SeenPods
-	holder          string // of the cluster's lock
-	lost            error  // of a renewal
-	held            int    // how often it was taken
+	holder          string        // of the cluster's lock
+	lost            error         // of a renewal
+	renewed         chan struct{} // is told of every renewal, and waited for
+	held            int           // how often it was taken
 	config          kube.ClusterConfiguration
 	version         string // of the API server
 	nodeImages      map[string][][]string
@@ -64,7 +65,8 @@ type fakeAPI struct {
 	stuck           bool             // but stay
 	times           int              // etcd was asked
 	asked           func(times int)
-	late            map[string]int // how often a node is not found before its kubelet has registered it
+	failing         map[string]error // calls that fail, by their names: it was away for longer than the client is patient
+	late            map[string]int   // how often a node is not found before its kubelet has registered it
 }
 
 func newFakeAPI() *fakeAPI {
@@ -221,7 +223,13 @@ func (a *fakeAPI) TakeLease(_ context.Context, o kube.LeaseOptions) error {
 	return nil
 }
 
-func (a *fakeAPI) RenewLease(context.Context, kube.LeaseOptions) error {
+func (a *fakeAPI) RenewLease(ctx context.Context, _ kube.LeaseOptions) error {
+	if a.renewed != nil {
+		select {
+		case a.renewed <- struct{}{}:
+		case <-ctx.Done():
+		}
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.lost
@@ -230,13 +238,16 @@ func (a *fakeAPI) RenewLease(context.Context, kube.LeaseOptions) error {
 func (a *fakeAPI) ReleaseLease(_ context.Context, o kube.LeaseOptions) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if err := a.failing["ReleaseLease"]; err != nil {
+		return err
+	}
 	if a.holder == o.Holder {
 		a.holder = ""
 	}
 	return nil
 }
 
-func (a *fakeAPI) WaitAPI(context.Context) error { return nil }
+func (a *fakeAPI) WaitAPI(context.Context) error { return a.failing["WaitAPI"] }
 
 func (a *fakeAPI) CAHashes() []string {
 	hashes, err := kube.CAHashes([]byte(testKubeconfig()))
@@ -281,6 +292,9 @@ func (a *fakeAPI) tokensEnd() {
 func (a *fakeAPI) DeleteToken(_ context.Context, id string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if err := a.failing["DeleteToken"]; err != nil {
+		return err
+	}
 	delete(a.tokens, id)
 	return nil
 }
@@ -288,7 +302,7 @@ func (a *fakeAPI) DeleteToken(_ context.Context, id string) error {
 func (a *fakeAPI) ApplyNode(_ context.Context, name string, _ map[string]string, _ []string) (report.Action, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err := a.refuse[name]; err != nil {
+	if err := cmp.Or(a.refuse[name], a.failing["ApplyNode"]); err != nil {
 		return "", err
 	}
 	if a.late[name] > 0 {
@@ -419,6 +433,9 @@ func objectsOf(manifest string) map[kube.ObjectChange]string {
 func (a *fakeAPI) WaitNodesReady(_ context.Context, names []string, _ kube.WaitOptions) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if err := a.failing["WaitNodesReady"]; err != nil {
+		return err
+	}
 	for _, n := range names {
 		if !a.nodes[n].Ready {
 			return fmt.Errorf("node %s: not ready", n)

@@ -1,14 +1,20 @@
 package provision
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/hybridctl/hybridctl/provision/bundle/bundletest"
 	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/kube/kubetest"
+	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
@@ -152,5 +158,127 @@ func TestScaleOut_TokenEndsInTheMiddleOfAJoin(t *testing.T) {
 	}
 	if w := s.hosts["host-3"].writes; len(w) != 1 || !strings.HasPrefix(w[0], "kubeadm join") || len(s.api.tokens) != 0 {
 		t.Errorf("written %q, %d tokens left", w, len(s.api.tokens))
+	}
+}
+
+// An API server that stays away for longer than the client is patient ends the run part-way, and the next run goes on from there.
+func TestScaleOut_APIServerAwayForTooLong(t *testing.T) {
+	for call, c := range map[string]struct {
+		joined  bool
+		want    string // where it is told
+		nothing bool   // is left for the next run
+	}{
+		"WaitAPI":        {false, "join: away: connection refused", false},
+		"ApplyNode":      {true, "node: away: connection refused", false},
+		"WaitNodesReady": {true, "away: connection refused", true},
+		"DeleteToken":    {true, "the join token could not be deleted; it ends by itself within the hour: away: connection refused", true},
+		"ReleaseLease":   {true, "the cluster's lock could not be given back; it ends by itself in a minute: away: connection refused", true},
+	} {
+		t.Run(call, func(t *testing.T) {
+			s := grown(t, 3, 2)
+			h := s.hosts["host-3"]
+			s.api.failing = map[string]error{call: errors.New("away: connection refused")}
+			r, err := s.scaleOut(nil)
+			told := fmt.Sprint(err)
+			for _, h := range r.Hosts {
+				told += "; " + h.Error
+			}
+			if !errors.Is(err, ErrPartial) || !strings.Contains(told, c.want) || h.member != c.joined {
+				t.Errorf("told %q, want %q; joined: %v, want %v", told, c.want, h.member, c.joined)
+			}
+			s.api.failing = nil
+			before := s.connections()
+			if r, err = s.scaleOut(nil); err != nil || !h.member || (r.Nothing != "") != c.nothing {
+				t.Errorf("the next run: %v, nothing to do: %q", err, r.Nothing)
+			}
+			if !c.nothing {
+				s.wantAlone(before, "host-3")
+			}
+			joins := slices.DeleteFunc(h.writes, func(w string) bool { return !strings.HasPrefix(w, "kubeadm") })
+			if r := mustUp(t, s); len(joins) != 1 || r.Plan.Changes() != 0 {
+				t.Errorf("kubeadm ran %d times; up plans %d changes", len(joins), r.Plan.Changes())
+			}
+		})
+	}
+}
+
+// restarting is an API server of which this is real: its readiness, tokens, the labels of nodes, and the cluster's lock.
+type restarting struct {
+	*fakeAPI
+	c *kube.Client
+}
+
+func (a restarting) WaitAPI(ctx context.Context) error { return a.c.WaitAPI(ctx) }
+
+func (a restarting) CreateToken(ctx context.Context, ttl time.Duration, description string) (kube.Token, error) {
+	t, err := a.c.CreateToken(ctx, ttl, description)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.tokens[t.ID] = true
+	return t, err
+}
+
+func (a restarting) DeleteToken(ctx context.Context, id string) error {
+	return a.c.DeleteToken(ctx, id)
+}
+
+func (a restarting) ApplyNode(ctx context.Context, name string, labels map[string]string, taints []string) (report.Action, error) {
+	return a.c.ApplyNode(ctx, name, labels, taints)
+}
+
+func (a restarting) LeaseMark(ctx context.Context, name string) (string, error) {
+	return a.c.LeaseMark(ctx, name)
+}
+func (a restarting) TakeLease(ctx context.Context, o kube.LeaseOptions) error {
+	return a.c.TakeLease(ctx, o)
+}
+func (a restarting) RenewLease(ctx context.Context, o kube.LeaseOptions) error {
+	return a.c.RenewLease(ctx, o)
+}
+func (a restarting) ReleaseLease(ctx context.Context, o kube.LeaseOptions) error {
+	return a.c.ReleaseLease(ctx, o)
+}
+
+// An API server that starts anew between the join and what comes after it is waited for, and nothing fails.
+func TestScaleOut_APIServerRestartsInTheMiddle(t *testing.T) {
+	server := kubetest.Start(t)
+	s := grown(t, 3, 2)
+	s.c.Spec.Kubernetes.Timeouts.KubernetesAPICall = inventory.Duration(5 * time.Minute) // this machine may be busy
+	s.c.Spec.Hosts[2].Labels = map[string]string{"rack": "two"}
+	var c *kube.Client
+	started := make(chan error, 1)
+	r, err := s.scaleOut(func(o *ScaleOutOptions) {
+		o.leaseTTL = 400 * time.Millisecond
+		o.newAPI = func(_ []byte, k kube.Options) (_ api, err error) {
+			c, err = kube.New(server.Kubeconfig(), k)
+			return restarting{s.api, c}, err
+		}
+		o.Progress = sinkFunc(func(e report.Event) {
+			if e.Step != "join" || e.Kind != report.Done {
+				return
+			}
+			if _, err := c.Apply(context.Background(), []byte("apiVersion: v1\nkind: Node\nmetadata: {name: host-3}\n"), kube.ApplyOptions{}); err != nil {
+				t.Error(err)
+			}
+			server.StopAPI()
+			go func() { started <- server.StartAPI() }()
+		})
+	})
+	if err != nil {
+		t.Fatalf("%v %+v", err, r.Hosts)
+	}
+	defer c.Close()
+	if err := <-started; err != nil {
+		t.Fatal(err)
+	}
+	nodes, err := c.Nodes(t.Context())
+	if err != nil || len(nodes) != 1 || nodes[0].Labels["rack"] != "two" {
+		t.Errorf("%v, nodes %+v", err, nodes)
+	}
+	if n, err := c.DeleteTokens(t.Context(), plan.TokenDescription); err != nil || n != 0 {
+		t.Errorf("%v, %d tokens left", err, n)
+	}
+	if err := c.TakeLease(t.Context(), kube.LeaseOptions{Name: leaseName, Holder: "eve@elsewhere/1/a", TTL: time.Hour}); err != nil {
+		t.Errorf("the lock was not given back: %v", err)
 	}
 }

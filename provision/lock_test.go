@@ -69,6 +69,24 @@ func TestLock_LostEndsTheRun(t *testing.T) {
 	}
 }
 
+// TestLock_NotRenewedIsNotLost: an API server that is away does not say that another has the lock.
+func TestLock_NotRenewedIsNotLost(t *testing.T) {
+	s := grown(t, 3, 2)
+	gate := make(chan struct{})
+	s.hosts["host-3"].gate["apply"] = gate
+	s.api.lost, s.api.renewed = errors.New("connection refused"), make(chan struct{})
+	go func() {
+		for range 3 {
+			<-s.api.renewed
+		}
+		close(gate)
+	}()
+	_, err := s.scaleOut(func(o *ScaleOutOptions) { o.leaseTTL = 4 * time.Millisecond })
+	if err != nil || !s.hosts["host-3"].member || s.api.holder != "" {
+		t.Errorf("error %v, lock %q", err, s.api.holder)
+	}
+}
+
 // TestLock_PlanOfBeforeAnotherRunIsNotCarriedOut: while this run waits for an answer another joins the host. What this one would do is of a
 // cluster that is no more: it would join, and so reset, a node.
 func TestLock_PlanOfBeforeAnotherRunIsNotCarriedOut(t *testing.T) {
