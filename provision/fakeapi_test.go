@@ -46,12 +46,16 @@ type fakeAPI struct {
 	pods            []kube.Pod
 	done            []string // what a removal did, in order
 	evictable       map[string][]kube.DrainPod
-	guarded         bool // a budget keeps pods from being evicted
+	guarded         bool                        // a budget keeps pods from being evicted
+	evicted         []string                    // pods, in order
+	draining        func(context.Context) error // is called when the first pod of a drain is gone
 	members         []kube.EtcdMember
+	forgotten       func() // is called when etcd has forgotten a member
 	mute            string // the node whose etcd does not answer
 	templates       []kube.PodTemplate
 	seen            kube.SeenPods
 	holder          string        // of the cluster's lock
+	expired         bool          // who holds it has not renewed it in time
 	lost            error         // of a renewal
 	renewed         chan struct{} // is told of every renewal, and waited for
 	held            int           // how often it was taken
@@ -132,7 +136,9 @@ func (a *fakeAPI) Untaint(_ context.Context, node, key string) error {
 }
 
 func (a *fakeAPI) DrainPods(_ context.Context, node string) ([]kube.DrainPod, error) {
-	return a.evictable[node], nil
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.evictable[node]), nil
 }
 
 func (a *fakeAPI) Cordon(_ context.Context, node string) error { a.log("cordon " + node); return nil }
@@ -142,12 +148,29 @@ func (a *fakeAPI) Drain(ctx context.Context, pods []kube.DrainPod, _ func([]kube
 		<-ctx.Done()
 		return &kube.NotReadyError{What: "drain", Missing: []kube.Missing{{Object: "pod " + pods[0].String(), Reason: "budget"}}, Cause: ctx.Err()}
 	}
+	for i, p := range pods {
+		a.evict(p)
+		if i == 0 && a.draining != nil {
+			if err := a.draining(ctx); err != nil {
+				return err
+			}
+		}
+	}
 	what := fmt.Sprintf("drain %d pods", len(pods))
 	if n := len(pods); n > 0 && pods[0].Abandoned {
 		what += fmt.Sprintf(", %d abandoned", n)
 	}
 	a.log(what)
 	return nil
+}
+
+func (a *fakeAPI) evict(pod kube.DrainPod) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.evicted = append(a.evicted, pod.String())
+	for node, pods := range a.evictable {
+		a.evictable[node] = slices.DeleteFunc(pods, func(p kube.DrainPod) bool { return p.String() == pod.String() })
+	}
 }
 
 func (a *fakeAPI) WaitDetached(ctx context.Context, node string, o kube.WaitOptions) error {
@@ -195,6 +218,13 @@ func (a *fakeAPI) EtcdMembers(_ context.Context, node string) ([]kube.EtcdMember
 
 func (a *fakeAPI) RemoveEtcdMember(_ context.Context, node string, id uint64) error {
 	a.log(fmt.Sprintf("etcd member %d asked on %s", id, node))
+	left := slices.DeleteFunc(slices.Clone(a.members), func(m kube.EtcdMember) bool { return m.ID == id })
+	if len(left) == len(a.members) {
+		return errors.New("etcdserver: member not found")
+	}
+	if a.members = left; a.forgotten != nil {
+		a.forgotten()
+	}
 	return nil
 }
 
@@ -213,12 +243,12 @@ func (a *fakeAPI) TakeLease(_ context.Context, o kube.LeaseOptions) error {
 	defer a.mu.Unlock()
 	switch {
 	case o.Break:
-	case a.holder != "":
+	case a.holder != "" && !a.expired:
 		return fmt.Errorf("%w by %s", kube.ErrHeld, a.holder)
 	case o.Mark != "" && o.Mark != fmt.Sprint("mark ", a.held):
 		return kube.ErrStale
 	}
-	a.holder = o.Holder
+	a.holder, a.expired = o.Holder, false
 	a.held++
 	return nil
 }
@@ -235,10 +265,10 @@ func (a *fakeAPI) RenewLease(ctx context.Context, _ kube.LeaseOptions) error {
 	return a.lost
 }
 
-func (a *fakeAPI) ReleaseLease(_ context.Context, o kube.LeaseOptions) error {
+func (a *fakeAPI) ReleaseLease(ctx context.Context, o kube.LeaseOptions) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err := a.failing["ReleaseLease"]; err != nil {
+	if err := cmp.Or(ctx.Err(), a.failing["ReleaseLease"]); err != nil {
 		return err
 	}
 	if a.holder == o.Holder {
@@ -289,10 +319,10 @@ func (a *fakeAPI) tokensEnd() {
 	clear(a.tokens)
 }
 
-func (a *fakeAPI) DeleteToken(_ context.Context, id string) error {
+func (a *fakeAPI) DeleteToken(ctx context.Context, id string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err := a.failing["DeleteToken"]; err != nil {
+	if err := cmp.Or(ctx.Err(), a.failing["DeleteToken"]); err != nil {
 		return err
 	}
 	delete(a.tokens, id)

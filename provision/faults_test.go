@@ -282,3 +282,132 @@ func TestScaleOut_APIServerRestartsInTheMiddle(t *testing.T) {
 		t.Errorf("the lock was not given back: %v", err)
 	}
 }
+
+// run is a run of the fleet that ends in its middle, when one of endings is called.
+type run struct {
+	*sim
+	ctx    context.Context
+	cancel context.CancelFunc
+	stop   chan struct{}
+}
+
+func (s *sim) run() *run {
+	r := &run{sim: s, stop: make(chan struct{})}
+	r.ctx, r.cancel = context.WithCancel(s.t.Context())
+	return r
+}
+
+func (r *run) options() Options {
+	o := r.sim.options()
+	o.Stop = r.stop
+	return o
+}
+
+// interrupted is ^C: what is under way is finished.
+func (r *run) interrupted() {
+	close(r.stop)
+	time.Sleep(50 * time.Millisecond) // for the lock to pass it on
+}
+
+// interruptedTwice is a second one: it is not.
+func (r *run) interruptedTwice() {
+	close(r.stop)
+	r.cancel()
+}
+
+// killed is the end of the process: it gives nothing back.
+func (r *run) killed() {
+	r.api.mu.Lock()
+	defer r.api.mu.Unlock()
+	gone := errors.New("the tool is gone")
+	r.api.failing = map[string]error{"ReleaseLease": gone, "DeleteToken": gone}
+	r.cancel()
+}
+
+var endings = map[string]func(*run){"interrupted": (*run).interrupted, "interrupted twice": (*run).interruptedTwice,
+	"killed, the lock broken": (*run).killed, "killed, the lock's time over": (*run).killed}
+
+// again is the run after one that was ended so. The lock of one that was killed stays until its time is over, or somebody breaks it.
+func (s *sim) again(how string, next func(breakLock bool) error) error {
+	s.t.Helper()
+	s.api.failing = nil
+	if killed := strings.HasPrefix(how, "killed"); (s.api.holder != "") != killed {
+		s.t.Errorf("the lock is with %q", s.api.holder)
+	} else if !killed {
+		return next(false)
+	}
+	if err := next(false); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), s.api.holder) || !strings.Contains(err.Error(), "--break-lock") {
+		s.t.Errorf("while the lock is another's: %v", err)
+	}
+	s.api.expired = strings.HasSuffix(how, "over")
+	return next(!s.api.expired)
+}
+
+// removeAgain is again of the removal of a host, which has to leave nothing.
+func (s *sim) removeAgain(how, host string) {
+	s.t.Helper()
+	err := s.again(how, func(breakLock bool) error {
+		_, err := s.remove(host, func(o *RemoveOptions) { o.BreakLock = breakLock })
+		return err
+	})
+	_, there := s.api.nodes[host]
+	if h := s.hosts[host]; err != nil || there || h.member || len(h.markers) != 0 || s.api.holder != "" {
+		s.t.Errorf("error %v, its node is there: %v, markers %v, lock %q", err, there, h.markers, s.api.holder)
+	}
+}
+
+// twoControlPlanes is a cluster of three whose first and third are its control planes, and members of its etcd.
+func twoControlPlanes(t *testing.T) *sim {
+	s := standing(t, 3)
+	s.api.controlPlane("host-3")
+	s.c.Spec.Hosts[2].Role = inventory.ControlPlane
+	s.api.members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}, {ID: 3, Name: "host-3", Healthy: true}}
+	return s
+}
+
+// A removal that ends while pods are evicted goes no further: neither etcd nor the host is touched. The next run evicts those that are left.
+func TestRemove_EndedInTheMiddleOfTheDrainIsFinished(t *testing.T) {
+	for how, end := range endings {
+		t.Run(how, func(t *testing.T) {
+			s := twoControlPlanes(t)
+			s.api.evictable = map[string][]kube.DrainPod{"host-3": {{Namespace: "a", Name: "b"}, {Namespace: "a", Name: "c"}, {Namespace: "a", Name: "d"}}}
+			r := s.run()
+			s.api.draining = func(ctx context.Context) error { end(r); return ctx.Err() }
+			if _, err := Remove(r.ctx, RemoveOptions{Options: r.options(), Hosts: []string{"host-3"}}); !errors.Is(err, context.Canceled) || errors.Is(err, ErrPartial) {
+				t.Errorf("error %v", err)
+			}
+			if want := map[bool]int{true: 3, false: 1}[how == "interrupted"]; len(s.api.evicted) != want {
+				t.Errorf("evicted %q, want %d", s.api.evicted, want)
+			}
+			if len(s.api.members) != 2 || len(s.api.nodes) != 3 || s.changed() != 0 {
+				t.Errorf("members %v, %d nodes, or something was written on the hosts", s.api.members, len(s.api.nodes))
+			}
+			s.api.draining = nil
+			s.removeAgain(how, "host-3")
+			if !slices.Equal(s.api.evicted, []string{"a/b", "a/c", "a/d"}) || len(s.api.members) != 1 {
+				t.Errorf("evicted %q, members %v", s.api.evicted, s.api.members)
+			}
+		})
+	}
+}
+
+// A control plane that has left etcd and is not reset yet is reset by the next run, which does not ask etcd to remove it again.
+func TestRemove_EndedBetweenEtcdAndTheResetIsFinished(t *testing.T) {
+	for how, end := range endings {
+		t.Run(how, func(t *testing.T) {
+			s := twoControlPlanes(t)
+			r := s.run()
+			s.api.forgotten = func() { end(r) }
+			if _, err := Remove(r.ctx, RemoveOptions{Options: r.options(), Hosts: []string{"host-3"}}); !errors.Is(err, context.Canceled) || errors.Is(err, ErrPartial) {
+				t.Errorf("error %v", err)
+			}
+			if len(s.api.members) != 1 || len(s.api.nodes) != 3 || s.changed() != 0 {
+				t.Errorf("members %v, %d nodes, or something was written on the hosts", s.api.members, len(s.api.nodes))
+			}
+			s.removeAgain(how, "host-3")
+			if asked := slices.DeleteFunc(s.api.done, func(d string) bool { return !strings.HasPrefix(d, "etcd") }); !slices.Equal(asked, []string{"etcd member 3 asked on host-1"}) {
+				t.Errorf("etcd was asked %q", asked)
+			}
+		})
+	}
+}

@@ -151,7 +151,7 @@ func TestRemove_ControlPlaneThatNeverStartedLeavesEtcd(t *testing.T) {
 	if _, err := s.remove("host-3", func(o *RemoveOptions) { o.Offline = true }); err != nil || !slices.Equal(s.api.done, []string{"etcd member 3 asked on host-2"}) {
 		t.Errorf("error %v, done %q", err, s.api.done)
 	}
-	s.api.members[2].Peers = []string{"192.0.2.200"}
+	s.api.members = append(s.api.members, kube.EtcdMember{ID: 3, Peers: []string{"192.0.2.200"}, Learner: true})
 	if _, err := s.remove("host-3", func(o *RemoveOptions) { o.Offline = true }); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "one that has not started (3 at 192.0.2.200)") {
 		t.Errorf("whose it is is not known: %v", err)
 	}
