@@ -13,6 +13,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"math/big"
 	"regexp"
 	"slices"
@@ -409,8 +410,8 @@ func (a *fakeAPI) Nodes(context.Context) ([]kube.Node, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var out []kube.Node
-	for _, n := range a.nodes {
-		out = append(out, n)
+	for _, name := range slices.Sorted(maps.Keys(a.nodes)) {
+		out = append(out, a.nodes[name])
 	}
 	return out, nil
 }

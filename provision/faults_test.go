@@ -411,3 +411,77 @@ func TestRemove_EndedBetweenEtcdAndTheResetIsFinished(t *testing.T) {
 		})
 	}
 }
+
+// kubeadm goes on when the tool that began it is gone. The next run waits for it, and does not join the host twice: neither is its member
+// taken from etcd, nor the host reset.
+func TestScaleOut_KubeadmGoesOnWithoutTheTool(t *testing.T) {
+	for name, c := range map[string]struct {
+		role      inventory.Role
+		registers bool
+		end       func(*run)
+	}{
+		"worker, interrupted twice":      {inventory.Worker, false, (*run).interruptedTwice},
+		"worker, killed":                 {inventory.Worker, false, (*run).killed},
+		"control plane":                  {inventory.ControlPlane, false, (*run).killed},
+		"control plane that is a member": {inventory.ControlPlane, true, (*run).killed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := grown(t, 3, 2)
+			s.api.controlPlane("host-1")
+			s.api.members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}}
+			if s.c.Spec.Hosts[2].Role = c.role; c.role == inventory.ControlPlane {
+				s.c.Spec.Kubernetes.Endpoint = "api.example:6443"
+			}
+			h := s.hosts["host-3"]
+			r := s.run()
+			h.unit = &kubeadmUnit{registers: c.registers, begun: func() { c.end(r) }, end: make(chan struct{})}
+			if _, err := ScaleOut(r.ctx, ScaleOutOptions{Options: r.options()}); !errors.Is(err, context.Canceled) || len(s.api.tokens) != 1 {
+				t.Fatalf("error %v, %d tokens are good: kubeadm is at work with one", err, len(s.api.tokens))
+			}
+			if c.registers { // kubeadm has come so far
+				s.api.controlPlane("host-3")
+				s.api.members = append(s.api.members, kube.EtcdMember{ID: 3, Name: "host-3", Healthy: true})
+			}
+			s.api.failing = nil
+			result, err := s.scaleOut(func(o *ScaleOutOptions) { o.BreakLock = s.api.holder != "" })
+
+			if err != nil || !h.member || len(s.api.nodes) != 3 {
+				t.Fatalf("the next run: %v %+v", err, result.Hosts)
+			}
+			if w := s.hosts["host-1"].writes; len(w) > 0 {
+				t.Errorf("written on another host: %q", w)
+			}
+			joins := slices.DeleteFunc(h.writes, func(w string) bool { return !strings.HasPrefix(w, "kubeadm") })
+			if len(joins) != 1 || len(s.api.done) > 0 || s.api.holder != "" {
+				t.Errorf("kubeadm ran %d times, done %q, lock %q", len(joins), s.api.done, s.api.holder)
+			}
+			if r := mustUp(t, s); r.Plan.Changes() != 0 {
+				t.Errorf("up plans %d changes", r.Plan.Changes())
+			}
+		})
+	}
+}
+
+// A join that failed when the host was a control plane already, and Ready, is cleared up and done again there, and on no other control plane.
+func TestScaleOut_HalfJoinedControlPlaneThatIsReadyJoinsAgain(t *testing.T) {
+	s := grown(t, 3, 2)
+	s.api.controlPlane("host-1")
+	s.api.members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}}
+	s.c.Spec.Hosts[2].Role, s.c.Spec.Kubernetes.Endpoint = inventory.ControlPlane, "api.example:6443"
+	h := s.hosts["host-3"]
+	h.fail["kubeadm"] = "error: the API server of this host is not healthy after 4m0s"
+	if _, err := s.scaleOut(nil); !errors.Is(err, ErrPartial) {
+		t.Fatalf("error %v", err)
+	}
+	delete(h.fail, "kubeadm")
+	h.half, h.markers["join"] = halfControlPlane, "state started\n"
+	s.api.addNode("host-3")
+	s.api.controlPlane("host-3")
+	s.api.members = append(s.api.members, kube.EtcdMember{ID: 3, Name: "host-3", Healthy: true})
+	if r, err := s.scaleOut(nil); err != nil || !h.member {
+		t.Errorf("error %v %+v", err, r.Hosts)
+	}
+	if want := []string{"etcd member 3 asked on host-1", "delete host-3", "reset host-3"}; !slices.Equal(s.api.done, want) || len(s.hosts["host-1"].writes) > 0 {
+		t.Errorf("done %q, want %q; written on host-1: %q", s.api.done, want, s.hosts["host-1"].writes)
+	}
+}

@@ -200,9 +200,9 @@ func (s *session) hostOrMember(name string) (*host.Host, error) {
 	return host.New(r), nil
 }
 
-// avoidMembers settles on the control planes that stay.
-func (s *session) avoidMembers(nodes []kube.Node, leaving []string) {
-	s.chooseMembers(slices.DeleteFunc(slices.Clone(nodes), func(n kube.Node) bool { return slices.Contains(leaving, n.Name) }))
+// avoidMembers settles on the control planes that neither leave nor join.
+func (s *session) avoidMembers(nodes []kube.Node, moving []string) {
+	s.chooseMembers(slices.DeleteFunc(slices.Clone(nodes), func(n kube.Node) bool { return slices.Contains(moving, n.Name) }))
 }
 
 // chooseMembers settles on the control planes that are Ready, the one that is connected before the others.

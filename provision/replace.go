@@ -36,7 +36,6 @@ func (s *session) surveyReplaced(ctx context.Context, nodes []kube.Node, names, 
 	if err := controlPlaneStays(nodes, leaving); err != nil {
 		return err
 	}
-	s.avoidMembers(nodes, names)
 	for _, l := range leaving {
 		f := s.facts[l.host.Name]
 		switch {

@@ -156,6 +156,7 @@ func (s *session) surveyGrowth(ctx context.Context, store *stack.Store, o ScaleO
 		r.Nothing = s.nothingToJoin(o.Hosts, nodes)
 		return nil, nil
 	}
+	s.avoidMembers(nodes, names(hosts)) // also one that is Ready, and whose join did not come to its end
 	in.Hosts = s.gatherFrom(ctx, hosts)
 	if err := ctx.Err(); err != nil {
 		return nil, err

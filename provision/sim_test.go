@@ -58,6 +58,51 @@ type simHost struct {
 	ceph    map[string]string // what its kernel answers, by ID of the user, when not the usual
 	fail    map[string]string
 	gate    map[string]chan struct{} // scripts wait here
+	unit    *kubeadmUnit             // nil = kubeadm ends at once
+}
+
+// kubeadmUnit is a kubeadm that takes its time, as a unit of the host's systemd: it goes on when the connection is lost, and ends when a
+// second call of kubeadm.sh waits for it.
+type kubeadmUnit struct {
+	registers bool   // its node is there before it ends
+	begun     func() // is called when it is at work
+	end       chan struct{}
+	ended     chan struct{} // nil = it has not begun
+
+	status int
+	said   bytes.Buffer
+}
+
+// await is kubeadm.sh on such a host.
+func (h *simHost) await(args []string, config []byte, session *remotetest.Session) int {
+	h.mu.Lock()
+	u := h.unit
+	if u.ended == nil {
+		u.ended = make(chan struct{})
+		h.markers[args[1]] = "state started\n"
+		if u.registers {
+			h.member = true
+			h.sim.api.addNode(h.name)
+		}
+		go func() {
+			defer close(u.ended)
+			<-u.end
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			u.status = h.carryOut("kubeadm", args, config, &remotetest.Session{Stderr: &u.said})
+		}()
+		go u.begun()
+	} else {
+		close(u.end)
+	}
+	h.mu.Unlock()
+	select {
+	case <-session.Context().Done():
+		return 143
+	case <-u.ended:
+		_, _ = session.Stderr.Write(u.said.Bytes())
+		return u.status
+	}
 }
 
 // newSim starts n hosts; the first is the control plane, and the architectures alternate.
@@ -142,6 +187,9 @@ func (s *sim) answer(what string) remotetest.Handler {
 			return 1
 		}
 		_, args, _ := session.Script()
+		if what == "kubeadm" && h.unit != nil {
+			return h.await(args, in, session)
+		}
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.asked = append(h.asked, session.Command())
