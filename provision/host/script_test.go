@@ -240,6 +240,53 @@ func TestKubeadm_LeavesAFinishedNodeAlone(t *testing.T) {
 	}
 }
 
+// The tool was gone, and kubeadm went on: who comes again waits for it, whatever it has made of the host by now. Nothing is begun twice, and the
+// second token does not reach the disk.
+func TestKubeadm_WaitsForTheOneThatIsAtWork(t *testing.T) {
+	const ours = "run/hybridctl/kubeadm.yaml"
+	for name, c := range map[string]struct {
+		end  string // of the unit, once it was waited for
+		exit int
+		says string
+	}{
+		"it ends well": {"printf 'state done\\n' >/var/lib/hybridctl/steps/join", 0, ""},
+		"it fails":     {"false", 75, "kubeadm join failed (all of its output is in /var/lib/hybridctl/kubeadm-join.log on the host): error: the moon is in the way\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSandbox(t)
+			for path, text := range map[string]string{"var-lib/hybridctl/steps/join": "state started\n", "var-lib/hybridctl/kubeadm-join.log": "[preflight] fine\nerror: the moon is in the way\n",
+				ours: "token: first\n", "run/hybridctl/pki/ca.key": "key", "etc/kubernetes/kubelet.conf": "", "etc/kubernetes/manifests/etcd.yaml": "", "etc/kubernetes/pki/ca.key": "",
+				"etc/systemd/system/x": "", "local-bin/x": ""} {
+				if err := os.MkdirAll(filepath.Dir(s.path(path)), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(s.path(path), []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.tool("stat", "echo tmpfs")
+			s.tool("systemctl", `echo "systemctl $*" >>/opt/calls; case $1 in show) echo activating ;; start) `+c.end+` ;; esac`)
+			s.tool("../local-bin/kubeadm", `echo "kubeadm $*" >>/opt/calls`)
+			code, _, errs := s.run("kubeadm", []byte("token: second\n"), "join", "join", "sha256:2")
+			if code != c.exit || errs != c.says {
+				t.Errorf("exit %d, %q; want %d, %q", code, errs, c.exit, c.says)
+			}
+			if calls, want := s.read("opt", "calls"), "systemctl show -p ActiveState --value hybridctl-kubeadm.service\nsystemctl start hybridctl-kubeadm.service\n"; calls != want {
+				t.Errorf("called:\n%s", calls)
+			}
+			if got := s.read(ours); got != "token: first\n" {
+				t.Errorf("the configuration is %q", got)
+			}
+			if _, err := os.Stat(s.path("run/hybridctl/pki")); !os.IsNotExist(err) {
+				t.Errorf("the certificates stay: %v", err)
+			}
+			if got := s.read("etc/kubernetes/kubelet.conf"); got != "" {
+				t.Errorf("the host was reset: %s", got)
+			}
+		})
+	}
+}
+
 // A join that ended after the host may have become a member of etcd, or a node, is not wiped: the cluster has to forget it first. Before that
 // there is nothing to forget.
 func TestKubeadm_LeavesWhatTheClusterMayCountOn(t *testing.T) {
