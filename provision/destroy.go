@@ -71,7 +71,7 @@ func Destroy(ctx context.Context, o DestroyOptions) (Result, error) {
 		return r, err
 	}
 	// The cluster is gone, and with it the worth of its credentials and of the keys its hosts had.
-	for _, name := range []string{kubeconfigFile, knownHostsFile} {
+	for _, name := range []string{kubeconfigFile, knownHostsFile, unprovenFile} {
 		if err := os.Remove(filepath.Join(o.StateDir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return r, err
 		}

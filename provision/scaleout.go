@@ -68,7 +68,7 @@ func ScaleOut(ctx context.Context, o ScaleOutOptions) (Result, error) {
 	if err != nil {
 		return r, err
 	}
-	if err := errors.Join(s.forgetReplaced(reading, &r), s.forgetWiped(reading, store, hosts)); err != nil {
+	if err := errors.Join(s.noteUnproven(names(hosts), true), s.forgetReplaced(reading, &r), s.forgetWiped(reading, store, hosts)); err != nil {
 		return r, errors.Join(err, lock.giveBack(ctx))
 	}
 	failed, err := s.grow(ctx, store, hosts, o, &r)
@@ -81,7 +81,8 @@ func ScaleOut(ctx context.Context, o ScaleOutOptions) (Result, error) {
 		return r, err
 	}
 	failed = errors.Join(failed, lost)
-	failed = errors.Join(failed, s.waitReady(reading, &r))
+	notReady := s.waitReady(reading, &r)
+	failed = errors.Join(failed, notReady)
 	r.Hosts = s.hostResultsOf(hosts, r.Changes, o.verb())
 	o.Proof.Scenario, o.Proof.Nodes = string(conformance.ScaleOut), s.members(r.Changes)
 	var proof error
@@ -90,6 +91,9 @@ func ScaleOut(ctx context.Context, o ScaleOutOptions) (Result, error) {
 			proof = s.prove(reading, o.Conformance, o.Proof, &r) // also of those that came in while others failed
 		}
 		failed = errors.Join(failed, s.letIn(reading, o.Proof.Nodes, proof, &r))
+	}
+	if notReady == nil && (proof == nil || errors.Is(proof, ErrConformance)) {
+		failed = errors.Join(failed, s.noteUnproven(o.Proof.Nodes, false))
 	}
 	if err := partial(failed, r.Hosts); err != nil {
 		return r, err
@@ -146,7 +150,11 @@ func (s *session) surveyGrowth(ctx context.Context, store *stack.Store, o ScaleO
 	if err != nil {
 		return nil, err
 	}
-	hosts := plan.Candidates(s.Cluster, in.API.Nodes, store.Unfinished, o.Hosts)
+	unproven, err := s.unproven()
+	if err != nil {
+		return nil, err
+	}
+	hosts := plan.Candidates(s.Cluster, in.API.Nodes, func(name string) bool { return store.Unfinished(name) || slices.Contains(unproven, name) }, o.Hosts)
 	defer func() { // of those that this run proves it speaks at its end
 		r.Notes = append(leftGuarded(slices.DeleteFunc(slices.Clone(nodes), func(n kube.Node) bool {
 			return slices.Contains(o.Replace, n.Name) || o.Guard && slices.Contains(in.Only, n.Name)

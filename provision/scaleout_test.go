@@ -357,6 +357,31 @@ func TestScaleOut_GuardThatWasLeftIsToldLater(t *testing.T) {
 	}
 }
 
+// A run that ends between the last step and the end of the wait left all of its steps done.
+func TestScaleOut_WaitsForWhatAnEarlierRunDidNotWaitFor(t *testing.T) {
+	s := grown(t, 3, 2)
+	s.api.failing = map[string]error{"WaitNodesReady": errors.New("node host-3: not ready")}
+	r, err := s.scaleOut(nil)
+	if !errors.Is(err, ErrPartial) || !s.hosts["host-3"].member {
+		t.Fatalf("%v %+v", err, r.Hosts)
+	}
+	before := s.connections()
+	r, err = s.scaleOut(nil)
+	if !errors.Is(err, ErrPartial) || r.Nothing != "" || r.Plan.Changes() > 0 {
+		t.Errorf("it is not Ready yet: %v, %q, %d changes", err, r.Nothing, r.Plan.Changes())
+	}
+	s.wantAlone(before, "host-3")
+	s.api.failing = nil
+	if r, err := s.scaleOut(nil); err != nil || r.Nothing != "" {
+		t.Errorf("%v, %q", err, r.Nothing)
+	}
+	before = s.connections()
+	if r, err := s.scaleOut(nil); err != nil || r.Nothing == "" {
+		t.Errorf("it came to its end: %v, %q", err, r.Nothing)
+	}
+	s.wantAlone(before)
+}
+
 func TestScaleOut_GuardStaysWhenItIsInterrupted(t *testing.T) {
 	s := grown(t, 3, 2)
 	stop := make(chan struct{})

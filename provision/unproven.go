@@ -1,0 +1,46 @@
+package provision
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// unprovenFile, in the state directory, holds the names of hosts, one a line, that scale-out has begun to join and not come to the end with:
+// that their nodes are Ready, and the proof. A run that is killed between the last step and that end leaves nothing else to tell of it.
+const unprovenFile = "unproven"
+
+// unproven are the hosts that an earlier scale-out did not come to the end with.
+func (s *session) unproven() ([]string, error) {
+	b, err := os.ReadFile(filepath.Join(s.StateDir, unprovenFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	return strings.Fields(string(b)), err
+}
+
+// noteUnproven adds hosts to them, or takes them away.
+func (s *session) noteUnproven(hosts []string, are bool) error {
+	known, err := s.unproven()
+	if err != nil {
+		return err
+	}
+	left := slices.DeleteFunc(known, func(name string) bool { return slices.Contains(hosts, name) })
+	if are {
+		left = append(left, hosts...)
+	}
+	path := filepath.Join(s.StateDir, unprovenFile)
+	if len(left) == 0 {
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	if err := os.WriteFile(path+".new", []byte(strings.Join(left, "\n")+"\n"), 0o600); err != nil {
+		return fmt.Errorf("note which hosts are to be proven: %w", err)
+	}
+	return os.Rename(path+".new", path)
+}
