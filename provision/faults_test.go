@@ -462,26 +462,39 @@ func TestScaleOut_KubeadmGoesOnWithoutTheTool(t *testing.T) {
 	}
 }
 
-// A join that failed when the host was a control plane already, and Ready, is cleared up and done again there, and on no other control plane.
-func TestScaleOut_HalfJoinedControlPlaneThatIsReadyJoinsAgain(t *testing.T) {
-	s := grown(t, 3, 2)
-	s.api.controlPlane("host-1")
-	s.api.members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}}
-	s.c.Spec.Hosts[2].Role, s.c.Spec.Kubernetes.Endpoint = inventory.ControlPlane, "api.example:6443"
-	h := s.hosts["host-3"]
-	h.fail["kubeadm"] = "error: the API server of this host is not healthy after 4m0s"
-	if _, err := s.scaleOut(nil); !errors.Is(err, ErrPartial) {
-		t.Fatalf("error %v", err)
-	}
-	delete(h.fail, "kubeadm")
-	h.half, h.markers["join"] = halfControlPlane, "state started\n"
-	s.api.addNode("host-3")
-	s.api.controlPlane("host-3")
-	s.api.members = append(s.api.members, kube.EtcdMember{ID: 3, Name: "host-3", Healthy: true})
-	if r, err := s.scaleOut(nil); err != nil || !h.member {
-		t.Errorf("error %v %+v", err, r.Hosts)
-	}
-	if want := []string{"etcd member 3 asked on host-1", "delete host-3", "reset host-3"}; !slices.Equal(s.api.done, want) || len(s.hosts["host-1"].writes) > 0 {
-		t.Errorf("done %q, want %q; written on host-1: %q", s.api.done, want, s.hosts["host-1"].writes)
+// A join that ended anywhere after etcd was told of the host is cleared up and done again there, and on no other control plane.
+func TestScaleOut_HalfJoinedControlPlaneJoinsAgain(t *testing.T) {
+	for name, c := range map[string]struct {
+		member kube.EtcdMember
+		node   bool // there is one, and it is Ready
+	}{
+		"etcd was told of it": {kube.EtcdMember{ID: 3, Peers: []string{"192.0.2.3"}, Learner: true}, false},
+		"it votes":            {kube.EtcdMember{ID: 3, Name: "host-3", Healthy: true}, false},
+		"it is Ready":         {kube.EtcdMember{ID: 3, Name: "host-3", Healthy: true}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := grown(t, 3, 2)
+			s.api.controlPlane("host-1")
+			s.api.members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}}
+			s.c.Spec.Hosts[2].Role, s.c.Spec.Kubernetes.Endpoint = inventory.ControlPlane, "api.example:6443"
+			h := s.hosts["host-3"]
+			h.fail["kubeadm"] = "error: the API server of this host is not healthy after 4m0s"
+			if _, err := s.scaleOut(nil); !errors.Is(err, ErrPartial) {
+				t.Fatalf("error %v", err)
+			}
+			delete(h.fail, "kubeadm")
+			h.half, h.markers["join"] = halfControlPlane, "state started\n"
+			s.api.members = append(s.api.members, c.member)
+			if c.node {
+				s.api.addNode("host-3")
+				s.api.controlPlane("host-3")
+			}
+			if r, err := s.scaleOut(nil); err != nil || !h.member {
+				t.Errorf("error %v %+v", err, r.Hosts)
+			}
+			if want := []string{"etcd member 3 asked on host-1", "delete host-3", "reset host-3"}; !slices.Equal(s.api.done, want) || len(s.hosts["host-1"].writes) > 0 {
+				t.Errorf("done %q, want %q; written on host-1: %q", s.api.done, want, s.hosts["host-1"].writes)
+			}
+		})
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/remote/remotetest"
 )
 
+// reinstalled makes a host a new machine under the old name and address.
 func (s *sim) reinstalled(name string) {
 	h := s.hosts[name]
 	h.mu.Lock()
@@ -101,6 +102,7 @@ func TestScaleOut_ReplaceSaysBeforeWhatGoes(t *testing.T) {
 	}
 }
 
+// The first control plane of three is installed anew: it has to join the cluster that goes on without it, and not to begin another.
 func TestScaleOut_ReplacedBootstrapHostJoins(t *testing.T) {
 	s := newSim(t, 3, remotetest.Options{})
 	s.c.Spec.Kubernetes.Endpoint = "api.example:6443"

@@ -17,6 +17,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/remote/remotetest"
 	"github.com/hybridctl/hybridctl/provision/report"
+	"github.com/hybridctl/hybridctl/templates"
 )
 
 // grown is a fleet of n hosts whose first old ones are a running cluster; the others have just been added to the inventory.
@@ -173,6 +174,43 @@ func TestScaleOut_Selection(t *testing.T) {
 			if !slices.Equal(joined, c.joined) || len(s.api.nodes) != 2+len(joined) {
 				t.Errorf("joined %v, %d nodes", joined, len(s.api.nodes))
 			}
+		})
+	}
+}
+
+// Hosts that hybridctl may not set up are not waited for, and who asks for one is told why.
+func TestScaleOut_NothingToJoinSaysWhy(t *testing.T) {
+	const notManaged = "host-3: the cluster has no such node, and hybridctl does not manage the host (managed: false) and joins none that it may not set up"
+	for name, c := range map[string]struct {
+		gone  string // its node
+		away  string // its node is not Ready
+		hosts []string
+		want  string
+	}{
+		"all are nodes":                     {want: "every host of the inventory is a node already"},
+		"a node that is not managed":        {hosts: []string{"host-1"}, want: "host-1: in the cluster already"},
+		"not managed, without a node":       {gone: "host-3", want: notManaged},
+		"not managed, without, asked for":   {gone: "host-3", hosts: []string{"host-3"}, want: notManaged},
+		"not managed, without, not asked":   {gone: "host-3", hosts: []string{"host-4"}, want: "host-4: in the cluster already"},
+		"not managed, not Ready":            {away: "host-2", want: "every host of the inventory is a node already"},
+		"without, and another is not Ready": {gone: "host-3", away: "host-4", want: notManaged + "; not Ready: host-4; a host that was installed anew joins again with hybridctl scale-out --replace host-4"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := foreign(t, 4, 3)
+			s.keep()
+			if _, err := s.scaleOut(nil); err != nil {
+				t.Fatal(err)
+			}
+			delete(s.api.nodes, c.gone)
+			if c.away != "" {
+				s.api.notReady(c.away)
+			}
+			before := s.connections()
+			r, err := s.scaleOut(func(o *ScaleOutOptions) { o.Hosts = c.hosts })
+			if err != nil || r.Nothing != c.want {
+				t.Errorf("error %v, nothing to do: %q, want %q", err, r.Nothing, c.want)
+			}
+			s.wantAlone(before)
 		})
 	}
 }
@@ -450,8 +488,6 @@ func TestScaleOut_ProofIsOfTheNewNodesAndTouchesNoOther(t *testing.T) {
 	s.wantAlone(before, "host-4")
 }
 
-// reinstalled makes a host a new machine under the old name and address.
-// The first control plane of three is installed anew: it has to join the cluster that goes on without it, and not to begin another.
 // storageOn is a fleet with storage whose first old hosts are a running cluster.
 func storageOn(t *testing.T, n, old int) *sim {
 	t.Helper()
@@ -523,5 +559,60 @@ func TestScaleOut_DoesNotInstallStorage(t *testing.T) {
 	}
 	if notes := strings.Join(r.Plan.Notes, "\n"); !strings.Contains(notes, `not in the cluster yet: "hybridctl up" installs it`) {
 		t.Errorf("notes %q", notes)
+	}
+}
+
+// One control plane is asked for what a further one needs: the first that is Ready and answers.
+func TestScaleOut_CertificatesComeFromAControlPlaneThatAnswers(t *testing.T) {
+	for name, c := range map[string]struct {
+		change  func(*sim)
+		touched []string
+		from    string // "" = from nobody
+	}{
+		"the first":                      {func(*sim) {}, []string{"host-1", "host-4"}, "host-1"},
+		"the first refuses SSH":          {func(s *sim) { s.fleet.Hosts[0].Refuse() }, []string{"host-2", "host-4"}, "host-2"},
+		"the first is not Ready":         {func(s *sim) { s.api.notReady("host-1") }, []string{"host-2", "host-4"}, "host-2"},
+		"the first is in no inventory":   {func(s *sim) { s.api.addNode("host-0"); s.api.controlPlane("host-0"); s.api.mute = "host-0" }, []string{"host-1", "host-4"}, "host-1"},
+		"none answers":                   {func(s *sim) { s.fleet.Hosts[0].Refuse(); s.fleet.Hosts[1].Refuse() }, []string{"host-4"}, ""},
+		"no state, the first refuses":    {func(s *sim) { s.forget(); s.fleet.Hosts[0].Refuse() }, []string{"host-2", "host-4"}, "host-2"},
+		"no state, the first is no more": {func(s *sim) { s.forget(); s.hosts["host-1"].fail["admin.conf"] = "no such file" }, []string{"host-1", "host-2", "host-4"}, "host-2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := grown(t, 4, 3)
+			s.c.Spec.Kubernetes.Endpoint = "api.example:6443"
+			s.api.controlPlane("host-1")
+			s.api.controlPlane("host-2")
+			s.c.Spec.Hosts[1].Role, s.c.Spec.Hosts[3].Role = inventory.ControlPlane, inventory.ControlPlane
+			c.change(s)
+			before := s.connections()
+			r, err := s.scaleOut(nil)
+			s.wantAlone(before, c.touched...)
+			for _, name := range []string{"host-1", "host-2"} {
+				if gave := slices.Contains(s.hosts[name].asked, templates.Script("pki-pack")); gave != (name == c.from) {
+					t.Errorf("%s was asked for certificates: %v", name, gave)
+				}
+			}
+			if h := s.hosts["host-4"]; c.from != "" {
+				if err != nil || h.files["pki"] == 0 || !h.member {
+					t.Errorf("error %v %+v", err, r.Hosts)
+				}
+				return
+			}
+			if !errors.Is(err, ErrPartial) || s.hosts["host-4"].member || len(s.api.tokens) != 0 {
+				t.Fatalf("error %v, %d tokens left", err, len(s.api.tokens))
+			}
+			for _, want := range []string{"host-1: ", "host-2: ", "connection refused", errNoWay.Error()} {
+				if !strings.Contains(r.Hosts[0].Error, want) {
+					t.Errorf("no %q in %q", want, r.Hosts[0].Error)
+				}
+			}
+		})
+	}
+}
+
+// forget loses the state directory.
+func (s *sim) forget() {
+	if err := os.RemoveAll(s.state); err != nil {
+		s.t.Fatal(err)
 	}
 }
