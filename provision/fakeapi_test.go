@@ -278,7 +278,11 @@ func (a *fakeAPI) ReleaseLease(ctx context.Context, o kube.LeaseOptions) error {
 	return nil
 }
 
-func (a *fakeAPI) WaitAPI(context.Context) error { return a.failing["WaitAPI"] }
+func (a *fakeAPI) WaitAPI(context.Context) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.failing["WaitAPI"]
+}
 
 func (a *fakeAPI) CAHashes() []string {
 	hashes, err := kube.CAHashes([]byte(testKubeconfig()))

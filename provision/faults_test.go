@@ -33,7 +33,7 @@ func failed(all []report.Check) (out []report.Check) {
 func TestScaleOut_HostThatMayNotJoinIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 	for name, c := range map[string]struct {
 		spoil, mend func(*sim, *simHost)
-		check, want string // a regular expression
+		check, want string // which fails, and its message: a regular expression
 	}{
 		"clock an hour ahead": {func(_ *sim, h *simHost) { h.clock = time.Hour }, func(_ *sim, h *simHost) { h.clock = 0 },
 			"clock-skew", `^the clock is (59m5\d|1h0m\d)\S* ahead of this machine's, wanted 5s at most$`},
@@ -165,8 +165,8 @@ func TestScaleOut_TokenEndsInTheMiddleOfAJoin(t *testing.T) {
 func TestScaleOut_APIServerAwayForTooLong(t *testing.T) {
 	for call, c := range map[string]struct {
 		joined  bool
-		want    string // where it is told
-		nothing bool   // is left for the next run
+		want    string // is told
+		nothing bool   // the next run has nothing to do
 	}{
 		"WaitAPI":        {false, "join: away: connection refused", false},
 		"ApplyNode":      {true, "node: away: connection refused", false},
@@ -444,7 +444,6 @@ func TestScaleOut_KubeadmGoesOnWithoutTheTool(t *testing.T) {
 			}
 			s.api.failing = nil
 			result, err := s.scaleOut(func(o *ScaleOutOptions) { o.BreakLock = s.api.holder != "" })
-
 			if err != nil || !h.member || len(s.api.nodes) != 3 {
 				t.Fatalf("the next run: %v %+v", err, result.Hosts)
 			}
