@@ -1,0 +1,113 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+func TestScaleOut_GuardIsOfTheRunAndNotOfTheStep(t *testing.T) {
+	s := grown(t, 3, 2)
+	if _, err := s.scaleOut(func(o *ScaleOutOptions) { o.Guard = true }); !errors.Is(err, ErrRefused) {
+		t.Errorf("a guard without a proof: %v", err)
+	}
+	r, err := s.scaleOut(func(o *ScaleOutOptions) { o.Guard, o.Conformance = true, ConformanceQuick })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(s.hosts["host-3"].config, guardTaint.Key) {
+		t.Errorf("kubeadm was told\n%s", s.hosts["host-3"].config)
+	}
+	// the bundle has no probe: nothing was proven, and the guard stays
+	if len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "kubectl taint nodes host-3 hybridctl.dev/not-proven-") || len(s.api.done) > 0 {
+		t.Errorf("notes %q, done %q", r.Notes, s.api.done)
+	}
+	if r := mustUp(t, s); r.Plan.Changes() != 0 || len(r.Plan.Notes) > 0 {
+		t.Errorf("up plans %d changes, notes %q", r.Plan.Changes(), r.Plan.Notes)
+	}
+}
+
+func TestScaleOut_GuardGoesWithTheProof(t *testing.T) {
+	s := &session{joining: &joining{guard: true}}
+	api := newFakeAPI()
+	s.api = api
+	var r Result
+	if err := s.letIn(context.Background(), []string{"a"}, nil, &r); err != nil || len(r.Notes) != 1 || len(api.done) > 0 {
+		t.Errorf("nobody looked: %v, %q, done %q", err, r.Notes, api.done)
+	}
+	r = Result{Conformance: &report.ConformanceRun{}}
+	if err := s.letIn(context.Background(), []string{"a", "b"}, nil, &r); err != nil || len(r.Notes) > 0 {
+		t.Errorf("%v, %q", err, r.Notes)
+	}
+	if !slices.Equal(api.done, []string{"untaint a hybridctl.dev/not-proven", "untaint b hybridctl.dev/not-proven"}) {
+		t.Errorf("done %q", api.done)
+	}
+	api.done = nil
+	if err := s.letIn(context.Background(), []string{"a"}, ErrConformance, &r); err != nil || len(r.Notes) != 1 || len(api.done) > 0 {
+		t.Errorf("%v, %q, done %q", err, r.Notes, api.done)
+	}
+}
+
+func TestScaleOut_GuardThatWasLeftIsToldLater(t *testing.T) {
+	s := grown(t, 2, 2)
+	n := s.api.nodes["host-2"]
+	n.Taints, n.Ready = []string{"a=b:NoExecute", guardTaint.Key + ":NoSchedule"}, false
+	s.api.nodes["host-2"] = n
+	r, err := s.scaleOut(nil)
+	if err != nil || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "kubectl taint nodes host-2 hybridctl.dev/not-proven-") {
+		t.Errorf("error %v, notes %q", err, r.Notes)
+	}
+	if want := "every host of the inventory is a node already; not Ready: host-2; a host that was installed anew joins again with hybridctl scale-out --replace host-2"; r.Nothing != want {
+		t.Errorf("nothing to do: %q, want %q", r.Nothing, want)
+	}
+}
+
+// A run that ends between the last step and the end of the wait left all of its steps done.
+func TestScaleOut_WaitsForWhatAnEarlierRunDidNotWaitFor(t *testing.T) {
+	s := grown(t, 3, 2)
+	s.api.failing = map[string]error{"WaitNodesReady": errors.New("node host-3: not ready")}
+	r, err := s.scaleOut(nil)
+	if !errors.Is(err, ErrPartial) || !s.hosts["host-3"].member {
+		t.Fatalf("%v %+v", err, r.Hosts)
+	}
+	before := s.connections()
+	r, err = s.scaleOut(nil)
+	if !errors.Is(err, ErrPartial) || r.Nothing != "" || r.Plan.Changes() > 0 {
+		t.Errorf("it is not Ready yet: %v, %q, %d changes", err, r.Nothing, r.Plan.Changes())
+	}
+	s.wantAlone(before, "host-3")
+	s.api.failing = nil
+	if r, err := s.scaleOut(nil); err != nil || r.Nothing != "" {
+		t.Errorf("%v, %q", err, r.Nothing)
+	}
+	before = s.connections()
+	if r, err := s.scaleOut(nil); err != nil || r.Nothing == "" {
+		t.Errorf("it came to its end: %v, %q", err, r.Nothing)
+	}
+	s.wantAlone(before)
+}
+
+func TestScaleOut_GuardStaysWhenItIsInterrupted(t *testing.T) {
+	s := grown(t, 3, 2)
+	stop := make(chan struct{})
+	r, err := s.scaleOut(func(o *ScaleOutOptions) {
+		o.Guard, o.Conformance, o.Stop = true, ConformanceQuick, stop
+		o.Progress = sinkFunc(func(e report.Event) {
+			if e.Kind == report.Done && e.Step == "join" {
+				close(stop)
+			}
+		})
+	})
+	if err == nil || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "stays on host-3") {
+		t.Errorf("error %v, notes %q", err, r.Notes)
+	}
+	// nothing is left to do but the proof, and the bundle has no probe
+	r, err = s.scaleOut(func(o *ScaleOutOptions) { o.Guard, o.Conformance = true, ConformanceQuick })
+	if err != nil || r.Plan.Changes() > 0 || r.NotProven == "" || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "stays on host-3") || len(s.api.done) > 0 {
+		t.Errorf("error %v, %d changes, not proven %q, notes %q, done %q", err, r.Plan.Changes(), r.NotProven, r.Notes, s.api.done)
+	}
+}
