@@ -59,9 +59,6 @@ func (x *Steps) applyJoin(ctx context.Context, s plan.Step, h *host.Host) (strin
 	if s.Action == plan.Update {
 		return "kubelet started", h.StartUnit(ctx, "kubelet.service")
 	}
-	if err := x.clear(ctx, s, h); err != nil {
-		return "", err
-	}
 	api, err := x.env.Kube(ctx)
 	if err != nil {
 		return "", err
@@ -70,6 +67,9 @@ func (x *Steps) applyJoin(ctx context.Context, s plan.Step, h *host.Host) (strin
 		if err := x.etcdIsWell(ctx, api, s, in.Config.NodeIP); err != nil {
 			return "", err
 		}
+	}
+	if err := x.clear(ctx, s, h); err != nil {
+		return "", err
 	}
 	token, err := x.token.get(ctx, api, func(missing []kube.Missing) {
 		for _, m := range missing {
