@@ -240,6 +240,39 @@ func TestKubeadm_LeavesAFinishedNodeAlone(t *testing.T) {
 	}
 }
 
+// A CRI that is still starting is waited for; what else kubeadm says ends it.
+func TestKubeadm_WaitsForTheCRI(t *testing.T) {
+	const starting = `[ERROR CRI]: could not connect to the container runtime: rpc error: code = Unknown desc = server is not initialized yet`
+	for name, c := range map[string]struct {
+		says string // kubeadm, at its first and at its second try; then all is well
+		runs int
+		exit int
+	}{
+		"it comes":      {starting, 3, 0},
+		"another error": {"[ERROR Swap]: swap is on", 1, 75},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSandbox(t)
+			for _, d := range []string{"etc/systemd/system", "local-bin", "run/systemd/system", "var-lib/hybridctl"} {
+				if err := os.MkdirAll(s.path(d), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.tool("stat", "echo tmpfs")
+			s.tool("sleep", ":")
+			s.tool("systemctl", `case $* in "start hybridctl-kubeadm.service") sh /run/hybridctl/kubeadm.sh >/var/lib/hybridctl/kubeadm-join.log 2>&1 ;; esac`)
+			s.tool("../local-bin/kubeadm", `[ -s /run/hybridctl/kubeadm.yaml ] || exit 9; echo "$*" >>/opt/calls; [ $(wc -l </opt/calls) -ge 3 ] || { echo "`+c.says+`"; exit 1; }`)
+			code, _, errs := s.run("kubeadm", []byte("token: s3cret\n"), "join", "join", "sha256:2")
+			if runs := strings.Count(s.read("opt", "calls"), "join --config"); code != c.exit || runs != c.runs {
+				t.Errorf("exit %d after %d runs, %s; want %d after %d", code, runs, errs, c.exit, c.runs)
+			}
+			if _, err := os.Stat(s.path("run/hybridctl/kubeadm.yaml")); !os.IsNotExist(err) {
+				t.Errorf("the token stays: %v", err)
+			}
+		})
+	}
+}
+
 // The tool was gone, and kubeadm went on: who comes again waits for it, whatever it has made of the host by now. Nothing is begun twice, and the
 // second token does not reach the disk.
 func TestKubeadm_WaitsForTheOneThatIsAtWork(t *testing.T) {

@@ -71,7 +71,13 @@ grep -qs '^state done\$' $marker && exit 0
 trap 'rm -f $run/kubeadm.yaml' EXIT
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 install -d -m 755 /etc/kubernetes /etc/kubernetes/manifests # a worker's kubelet complains every second without
-/usr/local/bin/kubeadm $verb --config $run/kubeadm.yaml $flags || exit
+try=1 from=1
+until /usr/local/bin/kubeadm $verb --config $run/kubeadm.yaml $flags; do
+	# containerd, started a moment ago, answers before its CRI does, and kubeadm has touched nothing yet
+	tail -n +\$from $log | grep -q '\[ERROR .*server is not initialized yet' && [ \$try -lt 30 ] || exit 1
+	try=\$((try + 1)) from=\$((\$(wc -l <$log) + 1))
+	sleep 2
+done
 printf 'state done\ndigest %s\nunit kubelet.service\n' '$digest' >$marker.new
 chmod 644 $marker.new
 sync -f $marker.new 2>/dev/null
