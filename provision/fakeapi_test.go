@@ -199,6 +199,17 @@ func (a *fakeAPI) rename(node, name string) {
 	a.nodes[name] = n
 }
 
+func (a *fakeAPI) HasNode(_ context.Context, name string) (bool, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.late[name] > 0 {
+		a.late[name]--
+		return false, a.failing["HasNode"]
+	}
+	_, there := a.nodes[name]
+	return there, a.failing["HasNode"]
+}
+
 func (a *fakeAPI) DeleteNode(_ context.Context, name string) error {
 	a.log("delete " + name)
 	a.mu.Lock()

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
@@ -137,6 +138,42 @@ func TestUp_HalfJoinedWorkerIsNotEtcds(t *testing.T) {
 	mustUp(t, s)
 	if want := []string{"delete host-2", "reset host-2"}; !slices.Equal(s.api.done, want) {
 		t.Errorf("done %q, want %q", s.api.done, want)
+	}
+}
+
+// A worker whose join has ended and that has no node: the run was killed before its kubelet registered it, or somebody deleted it. Only where
+// the kubelet does not register one is the host reset and joined again.
+func TestScaleOut_WorkerThatHasJoinedRegistersItsNode(t *testing.T) {
+	const restarted, reset, joined = "restart", "reset", "kubeadm"
+	for name, c := range map[string]struct {
+		change func(*sim, *ScaleOutOptions)
+		want   []string // what was done on the host
+	}{
+		"at once":           {func(*sim, *ScaleOutOptions) {}, []string{restarted}},
+		"a moment later":    {func(s *sim, _ *ScaleOutOptions) { s.api.late = map[string]int{"host-3": 1} }, []string{restarted}},
+		"never":             {func(s *sim, _ *ScaleOutOptions) { s.hosts["host-3"].stranger = true }, []string{restarted, reset, joined}},
+		"unit fails":        {func(s *sim, _ *ScaleOutOptions) { s.hosts["host-3"].fail[restarted] = "Unit kubelet.service not found." }, []string{reset, joined}},
+		"without the taint": {func(_ *sim, o *ScaleOutOptions) { o.Guard, o.Conformance = true, ConformanceQuick }, []string{reset, joined}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := standing(t, 3)
+			delete(s.api.nodes, "host-3")
+			s.changed()
+			r, err := s.scaleOut(func(o *ScaleOutOptions) {
+				o.registerWithin = 1500 * time.Millisecond
+				c.change(s, o)
+			})
+			if err != nil || len(s.api.nodes) != 3 {
+				t.Fatalf("error %v, %d nodes\n%+v", err, len(s.api.nodes), r.Changes)
+			}
+			var did []string
+			for _, w := range s.hosts["host-3"].writes {
+				did = append(did, strings.Fields(w)[0])
+			}
+			if !slices.Equal(did, c.want) {
+				t.Errorf("done on the host: %q, want %q", did, c.want)
+			}
+		})
 	}
 }
 

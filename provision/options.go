@@ -37,6 +37,7 @@ type Options struct {
 	leaseTTL         time.Duration // tests have a short one
 	registryPatience time.Duration // so here
 	askRegistry      func(ctx context.Context, image string) ([]platform.Arch, error)
+	registerWithin   time.Duration                                        // as steps.Env has it
 	newAPI           func(kubeconfig []byte, o kube.Options) (api, error) // tests have one without a cluster
 }
 

@@ -45,20 +45,21 @@ type simHost struct {
 
 	clock time.Duration // ahead of this machine's
 
-	mu      sync.Mutex
-	markers map[string]string
-	files   map[string]int64 // sizes of uploads by sha256
-	images  map[string]string
-	member  bool
-	half    int               // an earlier join may have made it a part of the cluster: the script's status; 0 = it did not
-	config  string            // of the last kubeadm
-	writes  []string          // scripts that change something, in order
-	asked   []string          // every command, whole
-	probes  int               // how often its kernel was asked about Ceph
-	ceph    map[string]string // what its kernel answers, by ID of the user, when not the usual
-	fail    map[string]string
-	gate    map[string]chan struct{} // scripts wait here
-	unit    *kubeadmUnit             // nil = kubeadm ends at once
+	mu       sync.Mutex
+	markers  map[string]string
+	files    map[string]int64 // sizes of uploads by sha256
+	images   map[string]string
+	member   bool
+	stranger bool              // its kubelet may not register a node
+	half     int               // an earlier join may have made it a part of the cluster: the script's status; 0 = it did not
+	config   string            // of the last kubeadm
+	writes   []string          // scripts that change something, in order
+	asked    []string          // every command, whole
+	probes   int               // how often its kernel was asked about Ceph
+	ceph     map[string]string // what its kernel answers, by ID of the user, when not the usual
+	fail     map[string]string
+	gate     map[string]chan struct{} // scripts wait here
+	unit     *kubeadmUnit             // nil = kubeadm ends at once
 }
 
 // kubeadmUnit is a kubeadm that takes its time, as a unit of the host's systemd: it goes on when the connection is lost, and ends when a
@@ -139,6 +140,7 @@ func newSim(t testing.TB, n int, o remotetest.Options) *sim {
 	s.fleet.On(remotetest.Prefix("cat -- /etc/kubernetes/admin.conf"), s.answer("admin.conf"))
 	s.fleet.On(remotetest.Prefix("cat -- /etc/machine-id"), s.answer("machine-id"))
 	s.fleet.On(remotetest.Prefix("systemctl start"), s.answer("start"))
+	s.fleet.On(remotetest.Prefix("systemctl restart kubelet.service"), s.answer("restart"))
 	return s
 }
 
@@ -276,6 +278,10 @@ func (h *simHost) carryOut(what string, args []string, in []byte, session *remot
 	case "pki-unpack":
 		h.files["pki"] = int64(len(in))
 	case "start":
+	case "restart": // the kubelet registers its node when it starts
+		if h.member && !h.stranger {
+			h.sim.api.addNode(h.name)
+		}
 	default:
 		return 127
 	}

@@ -169,6 +169,8 @@ func (s *session) steps() *steps.Steps {
 		Bundle:    s.bundle,
 		Progress:  s.Progress,
 		Timeout:   s.Cluster.Spec.Timeouts.Step.Std(),
+
+		RegisterWithin: s.registerWithin,
 	})
 }
 

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -56,6 +57,18 @@ func (c *Client) Nodes(ctx context.Context) ([]Node, error) {
 	})
 	slices.SortFunc(nodes, func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
 	return nodes, err
+}
+
+// HasNode tells whether a kubelet has registered this node.
+func (c *Client) HasNode(ctx context.Context, name string) (bool, error) {
+	err := c.do(ctx, "look for node "+name, func(ctx context.Context) error {
+		_, err := c.core.Nodes().Get(ctx, name, metav1.GetOptions{})
+		return err
+	})
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 func nodeOf(n *corev1.Node) Node {

@@ -84,6 +84,16 @@ func TestNodes(t *testing.T) {
 	}
 }
 
+func TestHasNode(t *testing.T) {
+	c := sharedClient(t)
+	makeNode(t, c, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "has-node"}})
+	for name, want := range map[string]bool{"has-node": true, "nobody": false} {
+		if got, err := c.HasNode(testContext(t), name); err != nil || got != want {
+			t.Errorf("%s: %v, error %v", name, got, err)
+		}
+	}
+}
+
 func TestApplyNode(t *testing.T) {
 	c := sharedClient(t)
 	makeNode(t, c, &corev1.Node{

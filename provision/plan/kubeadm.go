@@ -41,9 +41,15 @@ func (b *builder) joinStep(h inventory.Host, after ID) Step {
 	b.judgeMember(&s, h)
 	if s.Action == Create {
 		s.Details = []string{fmt.Sprintf("kubeadm join %s as %s", config.Endpoint, h.Role)}
+		if s.Reason == noNode && h.Role != inventory.ControlPlane {
+			s.Details = []string{"restart its kubelet, to register the node; where it does not, reset the host and " + s.Details[0]}
+		}
 	}
 	return s
 }
+
+// noNode is why a host that has joined joins again.
+const noNode = "it has joined, and the API server has no node of it"
 
 // judgeMember says whether the host is a member of the cluster already. Settings that changed since are not a reason to touch a
 // running member: notes tells them.
@@ -59,7 +65,7 @@ func (b *builder) judgeMember(s *Step, h inventory.Host) {
 	case marked && !f.Kubeadm.KubeletConf:
 		s.Action, s.Reason = Create, "the host was reset since it was a node"
 	case b.in.API.Observed && !listed && f.Kubeadm.KubeletConf && marked:
-		s.Action, s.Reason = Create, "the API server no longer has its node"
+		s.Action, s.Reason = Create, noNode
 	case marked && len(m.Drift) > 0:
 		s.Action, s.Reason = Update, m.Drift[0]
 	case marked:

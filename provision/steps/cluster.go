@@ -21,28 +21,34 @@ func (x *Steps) applyNode(ctx context.Context, s plan.Step, _ *host.Host) (strin
 	if err != nil {
 		return "", err
 	}
-	if err := applyNode(ctx, api, s.Host, in); err != nil {
+	there, err := x.registered(ctx, func(ctx context.Context) (bool, error) {
+		_, err := api.ApplyNode(ctx, s.Host, in.Labels, in.Taints)
+		if errors.Is(err, kube.ErrNotFound) {
+			return false, nil
+		}
+		return err == nil, err
+	})
+	switch {
+	case err != nil:
 		return "", err
+	case !there:
+		return "", fmt.Errorf("the kubelet has not registered its node within %s", x.env.RegisterWithin)
 	}
 	return fmt.Sprintf("%d labels, %d taints", len(in.Labels), len(in.Taints)), nil
 }
 
-// registerWithin is how long a kubelet that has joined may take to register its node. kubeadm join ends before that, and a slow host
-// under load took many seconds.
-const registerWithin = 3 * time.Minute
-
-// applyNode labels and taints the node as soon as there is one.
-func applyNode(ctx context.Context, api API, name string, in plan.NodeInputs) error {
-	ctx, cancel := context.WithTimeout(ctx, registerWithin)
-	defer cancel()
+// registered asks every second until a node is there, or until its kubelet has had its time.
+func (x *Steps) registered(ctx context.Context, ask func(context.Context) (bool, error)) (bool, error) {
+	end := time.After(x.env.RegisterWithin)
 	for {
-		_, err := api.ApplyNode(ctx, name, in.Labels, in.Taints)
-		if !errors.Is(err, kube.ErrNotFound) {
-			return err
+		if there, err := ask(ctx); there || err != nil {
+			return there, err
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the kubelet has not registered its node within %s: %w", registerWithin, err)
+			return false, ctx.Err()
+		case <-end:
+			return false, nil
 		case <-time.After(time.Second):
 		}
 	}

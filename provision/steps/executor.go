@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,6 +36,9 @@ type Env struct {
 	Bundle   *bundle.Bundle
 	Progress report.Sink
 	Timeout  time.Duration // of one Apply or Undo
+	// RegisterWithin is how long a kubelet that has joined may take to register its node; 0 = three minutes. kubeadm join ends before that,
+	// and a slow host under load took many seconds.
+	RegisterWithin time.Duration
 }
 
 // API is what steps want of the API server; *kube.Client is it.
@@ -49,6 +53,7 @@ type API interface {
 	StoredBy(ctx context.Context, drivers []string) ([]kube.Volume, error)
 	EtcdMembers(ctx context.Context, node string) ([]kube.EtcdMember, error)
 	RemoveEtcdMember(ctx context.Context, node string, id uint64) error
+	HasNode(ctx context.Context, name string) (bool, error)
 	DeleteNode(ctx context.Context, name string) error
 	Owned(ctx context.Context, kinds []kube.Kind, selector string) ([]kube.Object, error)
 	DeleteObjects(ctx context.Context, objects []kube.Object) ([]kube.ObjectChange, error)
@@ -65,7 +70,10 @@ type Steps struct {
 var _ Executor = (*Steps)(nil)
 
 // New returns an executor.
-func New(env Env) *Steps { return &Steps{env: env} }
+func New(env Env) *Steps {
+	env.RegisterWithin = cmp.Or(env.RegisterWithin, 3*time.Minute)
+	return &Steps{env: env}
+}
 
 // Close deletes the join token that was made for this run, if one was.
 func (x *Steps) Close(ctx context.Context) error { return x.token.revoke(ctx) }
