@@ -22,7 +22,7 @@ balancer_up() {
   service_address balancer
   ! process balancer >/dev/null || return 0
   mkdir -p "$RUN/balancer"
-  setsid nice -n -10 ip netns exec "$NETNS" chroot "$(path balancer)/root" /usr/sbin/haproxy -db -f /etc/haproxy/haproxy.cfg \
+  session -5 ip netns exec "$NETNS" chroot "$(path balancer)/root" /usr/sbin/haproxy -db -f /etc/haproxy/haproxy.cfg \
     </dev/null >"$RUN/balancer/log" 2>&1 &
   pid=$!
   echo "$pid $(started "$pid")" >"$RUN/balancer/pid"

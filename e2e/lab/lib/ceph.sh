@@ -45,7 +45,7 @@ ceph_daemon() {
   local type=${1%.*} id=${1#*.} pid
   ! process "ceph/$1" >/dev/null || return 0
   rm -f "$RUN/ceph/run/$1.asok"
-  setsid nice -n -10 ip netns exec "$NETNS" unshare -m --propagation private bash -c "$CEPH_ENTER" - "$(path ceph)/root" "$RUN/ceph" \
+  session -5 ip netns exec "$NETNS" unshare -m --propagation private bash -c "$CEPH_ENTER" - "$(path ceph)/root" "$RUN/ceph" \
     "ceph-$type" -f -i "$id" </dev/null >>"$RUN/ceph/log/$1.out" 2>&1 9>&- &
   pid=$!
   echo "$pid $(started "$pid")" >"$RUN/ceph/$1/pid"

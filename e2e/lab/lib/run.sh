@@ -104,13 +104,20 @@ start() {
   echo "$pid $(started "$pid")" >"$dir/pid"
 }
 
+# session NICE COMMAND…: becomes the command, as the leader of a session of its own. Where the kernel shares processors out by session
+# (sched_autogroup_enabled), the session's niceness counts and not the process's.
+session() {
+  # shellcheck disable=SC2016 # for the inner shell
+  exec setsid bash -c '[ ! -e /proc/self/autogroup ] || echo "$0" >/proc/self/autogroup; exec nice -n "$0" "$@"' "$@"
+}
+
 # A machine is the leader of its own session: whatever helpers it has go with it. It goes before builds beside it: a control plane
 # that gets no time loses its leases. An emulated one goes before the others, as it needs ten times as long for everything.
 start_amd64() {
   local name=$1 dir=$RUN/$1
   # TMPDIR is where its memory is: a tmpfs. Its own address resolution must not change with a reboot, so the hardware address is fixed.
   # On one processor, since its kernel and its programs take turns: to wake another processor for each system call takes longer.
-  TMPDIR=/dev/shm exec setsid nice -n -5 taskset -c $((${name##*-} % $(nproc))) ip netns exec "$NETNS" "$(path uml)/linux" "mem=${LAB_X86_MEMORY:-3G}" "umid=$name" "uml_dir=$dir/uml/" \
+  TMPDIR=/dev/shm session -1 taskset -c $((${name##*-} % $(nproc))) ip netns exec "$NETNS" "$(path uml)/linux" "mem=${LAB_X86_MEMORY:-3G}" "umid=$name" "uml_dir=$dir/uml/" \
     "ubd0=$dir/disk" root=/dev/ubda rw rootfstype=ext4 "vec0:transport=tap,ifname=tap-$name,depth=128,gro=1,mac=$(mac "$name")" \
     con=null con0=null,fd:1 ssl=null loglevel=4 systemd.show_status=0 </dev/null >"$dir/console" 2>&1
 }
@@ -119,7 +126,7 @@ start_arm64() {
   local name=$1 dir=$RUN/$1 kernel
   kernel=$(path kernel)
   # nokaslr with kpti=0: kernel randomisation alone forces page-table isolation on.
-  exec setsid nice -n -10 ip netns exec "$NETNS" "$(path qemu)/qemu" -M virt,gic-version=3 -cpu neoverse-n1 -smp "${LAB_ARM_CPUS:-2}" -m "${LAB_ARM_MEMORY:-4G}" \
+  session -5 ip netns exec "$NETNS" "$(path qemu)/qemu" -M virt,gic-version=3 -cpu neoverse-n1 -smp "${LAB_ARM_CPUS:-2}" -m "${LAB_ARM_MEMORY:-4G}" \
     -accel tcg,thread=multi,tb-size=1024 -nodefaults -nographic -serial "file:$dir/console" \
     -kernel "$kernel/vmlinuz" -initrd "$kernel/initramfs.cpio" \
     -append "console=ttyAMA0 quiet loglevel=4 nokaslr kpti=0 mitigations=off audit=0 psi=0 rodata=off net.ifnames=0 systemd.show_status=0" \
