@@ -126,7 +126,7 @@ start_arm64() {
   local name=$1 dir=$RUN/$1 kernel
   kernel=$(path kernel)
   # nokaslr with kpti=0: kernel randomisation alone forces page-table isolation on.
-  session -5 ip netns exec "$NETNS" "$(path qemu)/qemu" -M virt,gic-version=3 -cpu neoverse-n1 -smp "${LAB_ARM_CPUS:-2}" -m "${LAB_ARM_MEMORY:-4G}" \
+  session -3 ip netns exec "$NETNS" "$(path qemu)/qemu" -M virt,gic-version=3 -cpu neoverse-n1 -smp "${LAB_ARM_CPUS:-2}" -m "${LAB_ARM_MEMORY:-4G}" \
     -accel tcg,thread=multi,tb-size=1024 -nodefaults -nographic -serial "file:$dir/console" \
     -kernel "$kernel/vmlinuz" -initrd "$kernel/initramfs.cpio" \
     -append "console=ttyAMA0 quiet loglevel=4 nokaslr kpti=0 mitigations=off audit=0 psi=0 rodata=off net.ifnames=0 systemd.show_status=0" \
