@@ -79,13 +79,13 @@ func TestScaleOut_MixedControlPlane(t *testing.T) {
 	c := pristine(t, "lab-three", all[0])
 	lab(t, "up", "balancer")
 	t.Cleanup(func() { lab(t, "down", "balancer") })
-	whole := c.inventory
+	whole := readFile(t, c.inventory)
 	c.onlyHost(all[0])
 	c.machines = all[:1]
 	c.hybridctl(0, "up", "--yes")
 	c.nodesAreReady()
 
-	c.inventory = whole
+	c.write("-whole", whole)
 	bring := func(m string) {
 		lab(t, "reset", m)
 		lab(t, "up", m)
