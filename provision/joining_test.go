@@ -141,19 +141,26 @@ func TestUp_HalfJoinedWorkerIsNotEtcds(t *testing.T) {
 	}
 }
 
-// A worker whose join has ended and that has no node: the run was killed before its kubelet registered it, or somebody deleted it. Only where
-// the kubelet does not register one is the host reset and joined again.
+// A worker whose join has ended and that never had a node: the run was killed before its kubelet registered it, which is waited for. One that had
+// a node, or joined with other settings, is reset and joins again: what it had as that node does not fit the new one.
 func TestScaleOut_WorkerThatHasJoinedRegistersItsNode(t *testing.T) {
-	const restarted, reset, joined = "restart", "reset", "kubeadm"
+	const started, reset, joined = "start", "reset", "kubeadm"
 	for name, c := range map[string]struct {
 		change func(*sim, *ScaleOutOptions)
 		want   []string // what was done on the host
 	}{
-		"at once":           {func(*sim, *ScaleOutOptions) {}, []string{restarted}},
-		"a moment later":    {func(s *sim, _ *ScaleOutOptions) { s.api.late = map[string]int{"host-3": 1} }, []string{restarted}},
-		"never":             {func(s *sim, _ *ScaleOutOptions) { s.hosts["host-3"].stranger = true }, []string{restarted, reset, joined}},
-		"unit fails":        {func(s *sim, _ *ScaleOutOptions) { s.hosts["host-3"].fail[restarted] = "Unit kubelet.service not found." }, []string{reset, joined}},
-		"without the taint": {func(_ *sim, o *ScaleOutOptions) { o.Guard, o.Conformance = true, ConformanceQuick }, []string{reset, joined}},
+		"at once":        {func(*sim, *ScaleOutOptions) {}, []string{started}},
+		"a moment later": {func(s *sim, _ *ScaleOutOptions) { s.api.late = map[string]int{"host-3": 1} }, []string{started}},
+		"never":          {func(s *sim, _ *ScaleOutOptions) { s.hosts["host-3"].stranger = true }, []string{started, reset, joined}},
+		"never, in a short step": {func(s *sim, o *ScaleOutOptions) {
+			s.hosts["host-3"].stranger, o.registerWithin = true, time.Hour
+			s.c.Spec.Timeouts.Step = inventory.Duration(8 * time.Second)
+		}, []string{started, reset, joined}},
+		"unit fails": {func(s *sim, _ *ScaleOutOptions) {
+			s.hosts["host-3"].stranger, s.hosts["host-3"].fail[started] = true, "Unit kubelet.service not found."
+		}, []string{reset, joined}},
+		"it had pods":         {func(s *sim, _ *ScaleOutOptions) { s.hosts["host-3"].says("pods", "") }, []string{reset, joined}},
+		"with other settings": {func(s *sim, _ *ScaleOutOptions) { s.c.Spec.Hosts[2].Taints = []string{"a=b:NoSchedule"} }, []string{reset, joined}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := standing(t, 3)

@@ -17,6 +17,7 @@ func readKubeadm(d document) Kubeadm {
 		CACertHash:  caCertHash(d["ca.crt"]),
 		Server:      kept(strings.Trim(strings.TrimSpace(server), `"'`)),
 		Etcd:        d.has("etcd"),
+		Pods:        d.has("pods"),
 	}
 	if colon := strings.LastIndex(image, ":"); colon > strings.LastIndex(image, "/") {
 		k.Version = kept(image[colon+1:])

@@ -134,7 +134,8 @@ func TestParse_Kubeadm(t *testing.T) {
 		values map[string]string
 		want   Kubeadm
 	}{
-		"nothing": {nil, Kubeadm{}},
+		"nothing":     {nil, Kubeadm{}},
+		"it had pods": {map[string]string{"pods": ""}, Kubeadm{Pods: true}},
 		"worker": {map[string]string{"kubelet.conf": "    server: \"https://k8s.example:6443\"\n", "ca.crt": "no certificate\n"},
 			Kubeadm{KubeletConf: true, Server: "https://k8s.example:6443"}},
 		"control plane": {map[string]string{"admin.conf": "", "etcd": "", "apiserver": "    image: registry.example:5000/kube-apiserver:v1.36.3\n"},

@@ -123,6 +123,7 @@ func board(t testing.TB) (tree, string) {
 		"etc/kubernetes/pki/ca.key":                 "SECRETSECRET\n",
 		"etc/kubernetes/manifests/x":                "",
 		"var/lib/etcd/member/":                      "",
+		"etc/cni/net.d/10-flannel.conflist":         "",
 		"run/systemd/system/":                       "",
 		"proc/sys/kernel/hostname":                  "arm-1\n",
 		"proc/sys/kernel/osrelease":                 "6.12.0-rpi-v8\n",
@@ -211,7 +212,7 @@ func TestScript(t *testing.T) {
 		Containerd: Installed{Path: "/usr/local/bin/containerd", Running: true},
 		Units:      map[string]string{"containerd.service": "active", "kubelet.service": "active", "ssh.service": "inactive"},
 		Images:     []string{`a"quote\.example/x:1`, "registry.example/pause:3.10"},
-		Kubeadm:    Kubeadm{KubeletConf: true, AdminConf: true, CACertHash: caHash, Server: "https://10.99.0.21:6443", Etcd: true},
+		Kubeadm:    Kubeadm{KubeletConf: true, AdminConf: true, CACertHash: caHash, Server: "https://10.99.0.21:6443", Etcd: true, Pods: true},
 		Markers: map[string]Marker{
 			"os": {Marker: host.Marker{Step: "os", State: "done", Digest: "sha256:aa", Modules: []string{"nf_tables"},
 				Sysctls: map[string]string{"net.ipv4.ip_forward": "1", "net.ipv4.tcp_rmem": "4096 131072 6291456"}}},

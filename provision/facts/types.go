@@ -102,6 +102,7 @@ type Kubeadm struct {
 	CACertHash  string // "sha256:<hex>" of /etc/kubernetes/pki/ca.crt's public key, kubeadm's discovery form; "" = none
 	Server      string // the API server in kubelet.conf, https://host:port
 	Etcd        bool   // /var/lib/etcd is not empty
+	Pods        bool   // the kubelet has pods, or pods have left a network (/etc/cni/net.d): its node was registered
 	Version     string // Kubernetes' version of the API server that runs here, v1.36.3; "" on workers
 }
 

@@ -93,17 +93,8 @@ func (h *Host) Remove(ctx context.Context, step string, units, files, directorie
 
 // StartUnit starts a unit that should run and does not.
 func (h *Host) StartUnit(ctx context.Context, unit string) error {
-	return h.systemctl(ctx, "start", unit)
-}
-
-// RestartUnit starts a unit anew, whether it runs or not.
-func (h *Host) RestartUnit(ctx context.Context, unit string) error {
-	return h.systemctl(ctx, "restart", unit)
-}
-
-func (h *Host) systemctl(ctx context.Context, verb, unit string) error {
-	if _, err := h.runner.Run(ctx, remote.Command{Argv: []string{"systemctl", verb, unit}, Sudo: true}); err != nil {
-		return fmt.Errorf("%s %s: %w", verb, unit, err)
+	if _, err := h.runner.Run(ctx, remote.Command{Argv: []string{"systemctl", "start", unit}, Sudo: true}); err != nil {
+		return fmt.Errorf("start %s: %w", unit, err)
 	}
 	return nil
 }

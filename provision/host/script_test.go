@@ -244,12 +244,16 @@ func TestKubeadm_LeavesAFinishedNodeAlone(t *testing.T) {
 func TestKubeadm_WaitsForTheCRI(t *testing.T) {
 	const starting = `[ERROR CRI]: could not connect to the container runtime: rpc error: code = Unknown desc = server is not initialized yet`
 	for name, c := range map[string]struct {
-		says string // kubeadm, at its first and at its second try; then all is well
+		says string // kubeadm, at its first and at its second try
+		then string // and at its third
 		runs int
 		exit int
+		told string
 	}{
-		"it comes":      {starting, 3, 0},
-		"another error": {"[ERROR Swap]: swap is on", 1, 75},
+		"it comes":                       {starting, "", 3, 0, ""},
+		"another error":                  {"[ERROR Swap]: swap is on", "", 1, 75, "[ERROR Swap]: swap is on\n"},
+		"another error when it is there": {starting, "error: no token", 3, 75, "error: no token\n"},
+		"and an end without a word":      {starting, "Killed", 3, 75, "Killed\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSandbox(t)
@@ -261,10 +265,15 @@ func TestKubeadm_WaitsForTheCRI(t *testing.T) {
 			s.tool("stat", "echo tmpfs")
 			s.tool("sleep", ":")
 			s.tool("systemctl", `case $* in "start hybridctl-kubeadm.service") sh /run/hybridctl/kubeadm.sh >/var/lib/hybridctl/kubeadm-join.log 2>&1 ;; esac`)
-			s.tool("../local-bin/kubeadm", `[ -s /run/hybridctl/kubeadm.yaml ] || exit 9; echo "$*" >>/opt/calls; [ $(wc -l </opt/calls) -ge 3 ] || { echo "`+c.says+`"; exit 1; }`)
+			s.tool("../local-bin/kubeadm", `[ -s /run/hybridctl/kubeadm.yaml ] || exit 9; echo "$*" >>/opt/calls
+				[ $(wc -l </opt/calls) -ge 3 ] || { echo "`+c.says+`"; exit 1; }
+				[ -z "`+c.then+`" ] || { echo "`+c.then+`"; exit 1; }`)
 			code, _, errs := s.run("kubeadm", []byte("token: s3cret\n"), "join", "join", "sha256:2")
 			if runs := strings.Count(s.read("opt", "calls"), "join --config"); code != c.exit || runs != c.runs {
 				t.Errorf("exit %d after %d runs, %s; want %d after %d", code, runs, errs, c.exit, c.runs)
+			}
+			if _, told, _ := strings.Cut(errs, "on the host): "); told != c.told {
+				t.Errorf("told %q, want %q", told, c.told)
 			}
 			if _, err := os.Stat(s.path("run/hybridctl/kubeadm.yaml")); !os.IsNotExist(err) {
 				t.Errorf("the token stays: %v", err)

@@ -67,6 +67,8 @@ type InitInputs struct {
 type JoinInputs struct {
 	ConfigDigest string             `json:"configDigest"`
 	Config       render.KubeadmJoin `json:"-"`
+
+	Registers bool `json:"-"` // the host has joined as it is to, and only its kubelet has not registered the node yet
 }
 
 // NodeInputs are the labels and taints that the inventory gives a node.

@@ -41,15 +41,23 @@ func (b *builder) joinStep(h inventory.Host, after ID) Step {
 	b.judgeMember(&s, h)
 	if s.Action == Create {
 		s.Details = []string{fmt.Sprintf("kubeadm join %s as %s", config.Endpoint, h.Role)}
-		if s.Reason == noNode && h.Role != inventory.ControlPlane {
-			s.Details = []string{"restart its kubelet, to register the node; where it does not, reset the host and " + s.Details[0]}
-		}
+	}
+	if in.Registers = s.Action == Create && b.registersYet(s, h); in.Registers {
+		s.Reason = "it has joined, and its kubelet has not registered the node yet"
+		s.Details = []string{"wait for the node; if none comes, reset the host and " + s.Details[0]}
+		s.Inputs = in
 	}
 	return s
 }
 
-// noNode is why a host that has joined joins again.
-const noNode = "it has joined, and the API server has no node of it"
+// registersYet tells whether a worker has joined with these very settings and was never seen by the API server: an earlier run ended between
+// kubeadm and the moment when the kubelet registers its node. A node that was there and is gone has left pods and their network behind, which
+// do not fit the addresses that it gets as a new one.
+func (b *builder) registersYet(s Step, h inventory.Host) bool {
+	f, m := b.facts[h.Name], b.facts[h.Name].Markers[string(Join)]
+	_, listed := b.nodes[h.Name]
+	return b.in.API.Observed && !listed && h.Role == inventory.Worker && m.State == host.MarkerDone && m.Digest == s.Digest && f.Kubeadm.KubeletConf && !f.Kubeadm.Pods
+}
 
 // judgeMember says whether the host is a member of the cluster already. Settings that changed since are not a reason to touch a
 // running member: notes tells them.
@@ -65,7 +73,7 @@ func (b *builder) judgeMember(s *Step, h inventory.Host) {
 	case marked && !f.Kubeadm.KubeletConf:
 		s.Action, s.Reason = Create, "the host was reset since it was a node"
 	case b.in.API.Observed && !listed && f.Kubeadm.KubeletConf && marked:
-		s.Action, s.Reason = Create, noNode
+		s.Action, s.Reason = Create, "the API server no longer has its node"
 	case marked && len(m.Drift) > 0:
 		s.Action, s.Reason = Update, m.Drift[0]
 	case marked:

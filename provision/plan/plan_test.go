@@ -185,6 +185,36 @@ func TestBuild_OneChange(t *testing.T) {
 	}
 }
 
+// A worker that has joined just so and was never a node: its node is waited for. Nothing else is left alone like that.
+func TestBuild_WorkerThatHasJoinedAndNeverHadANode(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*Input)
+		want   bool
+	}{
+		"just so":              {func(*Input) {}, true},
+		"it had pods":          {func(in *Input) { in.Hosts[0].Kubeadm.Pods = true }, false},
+		"it was reset":         {func(in *Input) { in.Hosts[0].Kubeadm.KubeletConf = false }, false},
+		"it did not finish":    {func(in *Input) { state(in, "x86-1", Join, "started") }, false},
+		"other settings":       {func(in *Input) { in.Cluster.Spec.Hosts[0].Taints = []string{"a=b:NoSchedule"} }, false},
+		"the API is not there": {func(in *Input) { in.API = facts.Cluster{Err: errors.New("down")} }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := finished(t)
+			without(&in, "x86-1")
+			c.change(&in)
+			for _, s := range mustBuild(t, in).Steps {
+				if s.ID != "x86-1/join" {
+					continue
+				}
+				got := s.Inputs.(JoinInputs).Registers
+				if said := strings.Contains(s.Reason, "not registered") && strings.Contains(strings.Join(s.Details, ""), "wait for the node"); got != c.want || said != c.want {
+					t.Errorf("registers yet: %v, want %v; %s: %q", got, c.want, s.Reason, s.Details)
+				}
+			}
+		})
+	}
+}
+
 func drift(in *Input, name string, k Kind, sentence string) {
 	edit(in, name, k, func(m *facts.Marker) { m.Drift = []string{sentence} })
 }

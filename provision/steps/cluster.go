@@ -21,7 +21,7 @@ func (x *Steps) applyNode(ctx context.Context, s plan.Step, _ *host.Host) (strin
 	if err != nil {
 		return "", err
 	}
-	there, err := x.registered(ctx, func(ctx context.Context) (bool, error) {
+	there, err := registered(ctx, x.env.RegisterWithin, func(ctx context.Context) (bool, error) {
 		_, err := api.ApplyNode(ctx, s.Host, in.Labels, in.Taints)
 		if errors.Is(err, kube.ErrNotFound) {
 			return false, nil
@@ -38,8 +38,8 @@ func (x *Steps) applyNode(ctx context.Context, s plan.Step, _ *host.Host) (strin
 }
 
 // registered asks every second until a node is there, or until its kubelet has had its time.
-func (x *Steps) registered(ctx context.Context, ask func(context.Context) (bool, error)) (bool, error) {
-	end := time.After(x.env.RegisterWithin)
+func registered(ctx context.Context, within time.Duration, ask func(context.Context) (bool, error)) (bool, error) {
+	end := time.After(within)
 	for {
 		if there, err := ask(ctx); there || err != nil {
 			return there, err

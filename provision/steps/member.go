@@ -68,8 +68,10 @@ func (x *Steps) applyJoin(ctx context.Context, s plan.Step, h *host.Host) (strin
 			return "", err
 		}
 	}
-	if there, err := x.registersYet(ctx, api, s, in, h); there || err != nil {
-		return "its kubelet registered the node", err
+	if in.Registers {
+		if there, err := x.registersYet(ctx, api, s, h); there || err != nil {
+			return "its kubelet registered the node", err
+		}
 	}
 	if err := x.clear(ctx, s, h); err != nil {
 		return "", err
@@ -123,22 +125,18 @@ func (x *Steps) applyJoin(ctx context.Context, s plan.Step, h *host.Host) (strin
 	return "joined", nil
 }
 
-// registersYet starts the kubelet of a worker that has joined and has no node, and tells whether it registers one: that a run was killed
-// between the two, or that somebody deleted the node, is no reason to take the host apart. A node that is to join under a taint does not come
-// this way, since the kubelet has its taints from kubeadm.
-func (x *Steps) registersYet(ctx context.Context, api API, s plan.Step, in plan.JoinInputs, h *host.Host) (bool, error) {
-	f := x.env.Facts(s.Host)
-	if f.Markers[string(s.Kind)].State != host.MarkerDone || !f.Kubeadm.KubeletConf || in.Config.ControlPlane || x.env.JoinTaint != nil {
-		return false, nil
-	}
+// registersYet waits for the node of a host that has joined, and tells whether its kubelet registers it. It leaves the step enough time to
+// reset the host and to join it again.
+func (x *Steps) registersYet(ctx context.Context, api API, s plan.Step, h *host.Host) (bool, error) {
 	x.say(s, "waiting for the kubelet to register the node")
-	if err := h.RestartUnit(ctx, "kubelet.service"); err != nil {
-		if host.Ended(err) {
-			return false, nil
-		}
+	if err := h.StartUnit(ctx, "kubelet.service"); !host.Ended(err) {
 		return false, err
 	}
-	return x.registered(ctx, func(ctx context.Context) (bool, error) { return api.HasNode(ctx, s.Host) })
+	within := x.env.RegisterWithin
+	if end, ok := ctx.Deadline(); ok {
+		within = min(within, time.Until(end)/4)
+	}
+	return registered(ctx, within, func(ctx context.Context) (bool, error) { return api.HasNode(ctx, s.Host) })
 }
 
 // How long a member of etcd that joined a moment ago may take until it is well, and how often it is asked.

@@ -176,6 +176,9 @@ kubernetes() {
 	for f in var/lib/etcd/*; do
 		[ ! -e "$f" ] || { say etcd && break; }
 	done
+	for f in var/lib/kubelet/pods/* etc/cni/net.d/*; do
+		[ ! -e "$f" ] || { say pods && break; }
+	done
 }
 
 steps() {

@@ -18,8 +18,9 @@ busy() { case $(systemctl show -p ActiveState --value $unit) in activating | act
 finished() { grep -qs '^state done$' "$marker"; }
 # failed tells what kubeadm says of the cause, without the phases that went well.
 failed() {
-	cause=$(grep -sE '^error|\[ERROR ' "$log" | tail -n 8)
-	printf 'kubeadm %s failed (all of its output is in %s on the host): %s\n' "$verb" "$log" "${cause:-$(grep -sv '^[[:space:]]*$' "$log" | tail -n 3)}" >&2
+	said=$(sed -n 'H; /^hybridctl: once more$/ { s/.*//; x; }; $ { x; p; }' "$log" 2>/dev/null || true) # at its last try
+	cause=$(printf '%s\n' "$said" | grep -E '^error|\[ERROR ' | tail -n 8)
+	printf 'kubeadm %s failed (all of its output is in %s on the host): %s\n' "$verb" "$log" "${cause:-$(printf '%s\n' "$said" | grep -v '^[[:space:]]*$' | tail -n 3)}" >&2
 	exit 75
 }
 
@@ -75,6 +76,7 @@ try=1 from=1
 until /usr/local/bin/kubeadm $verb --config $run/kubeadm.yaml $flags; do
 	# containerd, started a moment ago, answers before its CRI does, and kubeadm has touched nothing yet
 	tail -n +\$from $log | grep -q '\[ERROR .*server is not initialized yet' && [ \$try -lt 30 ] || exit 1
+	echo 'hybridctl: once more'
 	try=\$((try + 1)) from=\$((\$(wc -l <$log) + 1))
 	sleep 2
 done
