@@ -127,7 +127,7 @@ func (s *session) conformanceOptions(ctx context.Context, o ConformanceOptions) 
 		API: s.api, Cluster: s.Cluster.Metadata.Name, Tool: o.Tool, Scenario: conformance.Scenario(o.Scenario),
 		Checks: o.Checks, Quick: o.Quick, NewNodes: o.Nodes, Before: o.before, NodesBefore: s.nodes, MaxPairs: o.MaxPairs, Seed: o.Seed,
 		Facts:     map[string]conformance.NodeFacts{},
-		DNSDomain: s.Cluster.Spec.Kubernetes.DNSDomain, Window: stableFor, Patience: s.Cluster.Spec.Timeouts.Ready.Std(),
+		DNSDomain: s.Cluster.Spec.Kubernetes.DNSDomain, NodeRanges: s.Cluster.Spec.CNI.Provider == inventory.CNIFlannel, Window: stableFor, Patience: s.Cluster.Spec.Timeouts.Ready.Std(),
 		RunID: newRunID(), Keep: o.Keep, KeepOnFailure: o.KeepOnFailure, Planned: o.Planned, Event: s.event, Now: time.Now,
 	}
 	if c.Scenario == "" {

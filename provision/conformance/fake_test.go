@@ -58,6 +58,7 @@ type fakeNode struct {
 	c        *fake
 	name     string
 	place    int
+	podCIDR  string // when not the range its pods are in
 	arch     platform.Arch
 	address  string
 	dir      string
@@ -240,7 +241,7 @@ func (c *fake) options() Options {
 		API: c, Cluster: "fake", Tool: "test", Scenario: NewDeployment, Image: fakeImage, Images: fakeImages{},
 		Machines: map[string]Machine{}, Facts: map[string]NodeFacts{}, Registry: &Registry{Image: privateImage, Username: "u", Password: func() (string, error) { return password, nil }},
 		Vantages:  []Vantage{{Name: "operator", Dial: outside{c}, Address: func(string) string { return c.ip(outsideHost) }}},
-		DNSDomain: "cluster.local", Window: time.Millisecond, Patience: 20 * time.Second, RunID: "run1", Seed: 1,
+		DNSDomain: "cluster.local", NodeRanges: true, Window: time.Millisecond, Patience: 20 * time.Second, RunID: "run1", Seed: 1,
 		Event: func(report.Event) {}, Now: time.Now,
 	}
 	for _, n := range c.nodes {

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,7 +28,7 @@ func (c *fake) Nodes(context.Context) ([]kube.Node, error) {
 	for _, n := range c.nodes {
 		out = append(out, kube.Node{
 			Name: n.name, Ready: n.ready, Arch: string(n.arch), ArchLabel: string(n.arch), InternalIPs: []string{n.address}, KernelVersion: "6.12",
-			PodCIDR: c.ip(fmt.Sprintf("%d.0/24", n.place)), ControlPlane: n.place == 0,
+			PodCIDR: cmp.Or(n.podCIDR, c.ip(fmt.Sprintf("%d.0/24", n.place))), ControlPlane: n.place == 0,
 		})
 	}
 	slices.SortFunc(out, func(a, b kube.Node) int { return strings.Compare(a.Name, b.Name) })

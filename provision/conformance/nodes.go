@@ -67,8 +67,8 @@ func (r *run) tryAddress(ctx context.Context, c Cell) outcome {
 	if pod.Node != n.Name {
 		return failed("the pod is on %s", pod.Node)
 	}
-	if n.PodCIDR == "" {
-		return passed() // the pod network does not use the nodes' ranges
+	if n.PodCIDR == "" || !r.NodeRanges {
+		return passed() // the pod network does not use the nodes' ranges, or nobody knows
 	}
 	_, network, err := net.ParseCIDR(n.PodCIDR)
 	if err != nil {

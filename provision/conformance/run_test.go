@@ -122,6 +122,32 @@ func TestRun_ScaleOut(t *testing.T) {
 	c.wantNothingLeft(t)
 }
 
+// A pod network that has addresses of its own for pods is none the worse for it; flannel's are the nodes'.
+func TestRun_AddressesOfNewPods(t *testing.T) {
+	for ranges, want := range map[bool]report.Verdict{true: report.Failing, false: report.Passed} {
+		c := newFake(t, amd64, arm64)
+		for _, n := range c.nodes {
+			n.podCIDR = "198.51.100.0/24"
+		}
+		o := c.options()
+		o.Checks, o.NodeRanges = []string{"N1"}, ranges
+		d, _ := fullRun(t, o)
+		tried := 0
+		for _, cell := range d.Cells {
+			if cell.Name != "pod-address" {
+				continue
+			}
+			if tried++; cell.Verdict != want {
+				t.Errorf("the network uses the nodes' ranges: %v; %s: %s (%s), want %s", ranges, cell.ID(), cell.Verdict, cell.Reason, want)
+			}
+		}
+		if tried != len(c.nodes) {
+			t.Errorf("%d nodes were tried", tried)
+		}
+		c.wantNothingLeft(t)
+	}
+}
+
 func TestTestSelf(t *testing.T) {
 	for _, scenario := range Scenarios() {
 		t.Run(string(scenario), func(t *testing.T) {
