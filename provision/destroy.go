@@ -82,6 +82,14 @@ func Destroy(ctx context.Context, o DestroyOptions) (Result, error) {
 // surveyForDestroy finds out what is there to take away. No preflight check stops a destroy, and no bundle is needed.
 func (s *session) surveyForDestroy(ctx context.Context) (plan.Plan, error) {
 	hosts := s.gather(ctx)
+	if !s.notBegun() {
+		_ = s.loadKubeconfig(ctx) // of a cluster that has none left, nobody knows the authority
+	}
+	for _, f := range hosts {
+		if err := s.othersNode(f); err != nil {
+			return plan.Plan{}, err
+		}
+	}
 	return plan.Removal(s.Cluster, hosts), ctx.Err()
 }
 

@@ -465,8 +465,10 @@ func (a *fakeAPI) WaitDeployment(_ context.Context, namespace, name string, _ ku
 
 func (a *fakeAPI) CheckDNS(context.Context, kube.DialFunc, string) error { return nil }
 
-// testCA is the authority of the simulated cluster, in PEM.
-var testCA = sync.OnceValue(func() string {
+// testCA is the authority of the simulated cluster, in PEM; otherCA is another's.
+var testCA, otherCA = sync.OnceValue(newCA), sync.OnceValue(newCA)
+
+func newCA() string {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		panic(err)
@@ -478,7 +480,7 @@ var testCA = sync.OnceValue(func() string {
 		panic(err)
 	}
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-})
+}
 
 // testKubeconfig is one that parses; nothing answers at its address.
 func testKubeconfig() string {

@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,11 +62,37 @@ func (s *session) checkJoining(ctx context.Context, cluster facts.Cluster) ([]re
 	if j.Version, err = s.api.Version(ctx); err != nil {
 		return nil, err
 	}
-	checks := report.Problems(preflight.RunJoinChecks(s.Cluster, j))
+	j.CACertHash = s.authority()
+	var hosts []facts.Host
+	for _, name := range j.Hosts {
+		hosts = append(hosts, s.facts[name])
+	}
+	checks := report.Problems(preflight.RunJoinChecks(s.Cluster, hosts, &s.bundle.Manifest, j))
 	if len(preflight.Blocking(checks)) > 0 {
 		return checks, ErrPreflight
 	}
 	return checks, nil
+}
+
+// authority is the pin of the running cluster's certificate authority, as facts have it; "" = no API server is known, or its kubeconfig has none.
+func (s *session) authority() string {
+	if s.api == nil {
+		return ""
+	}
+	for _, hash := range s.api.CAHashes() {
+		return hash
+	}
+	return ""
+}
+
+// othersNode refuses to take anything from a host that is a node of another cluster by now: it has hybridctl's marks, as that one has.
+func (s *session) othersNode(f facts.Host) error {
+	k, ours := f.Kubeadm, s.authority()
+	if ours == "" || k.CACertHash == "" || k.CACertHash == ours {
+		return nil
+	}
+	return fmt.Errorf("%w: %s is a node of another cluster (%s): it trusts the cluster CA %s, this cluster's is %s; \"hybridctl inventory rm %[2]s\" takes it out of the inventory and leaves it alone",
+		ErrRefused, f.Name, cmp.Or(k.Server, "API server unknown"), k.CACertHash, ours)
 }
 
 // build makes the plan. Errors: ErrRefused, ErrBundle.

@@ -342,6 +342,8 @@ func (s *session) reachLeavers(ctx context.Context, nodes []kube.Node, leaving [
 			return ctx.Err()
 		case f.Err != nil:
 			return fmt.Errorf("%w: %s was not reached, and nothing was done: %w; %s", ErrRefused, f.Name, f.Err, offline)
+		case s.othersNode(f) != nil:
+			return s.othersNode(f)
 		case node.Name == "" && f.Kubeadm.KubeletConf && called != "":
 			return fmt.Errorf("%w: the cluster has no node %s and knows this machine as %s: \"hybridctl inventory rename %[2]s %[3]s\" gives it its name back", ErrRefused, f.Name, called)
 		case f.Kubeadm.KubeletConf && !plan.BeganMember(f):
@@ -427,6 +429,9 @@ func (s *session) removeOne(ctx context.Context, store *stack.Store, l leaver, o
 	}
 	if err := store.Forget(ctx, s.Cluster.Metadata.Name, name); err != nil {
 		return err
+	}
+	if !o.Offline && s.Cluster.Spec.CNI.Provider != inventory.CNIFlannel {
+		r.Notes = append(r.Notes, name+": a pod network other than flannel may have left links, rules and programs in its kernel: they go when the host is started anew")
 	}
 	if o.TakeOut == nil {
 		r.Notes = append(r.Notes, fmt.Sprintf("%s is still in %s: take it out there, or the next up or scale-out joins it again", name, s.Cluster.Path))

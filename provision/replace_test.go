@@ -21,6 +21,14 @@ func (s *sim) reinstalled(name string) {
 	defer h.mu.Unlock()
 	h.markers, h.images, h.member = map[string]string{}, map[string]string{}, false
 	s.api.machineID(name, "the machine that was")
+	s.api.ready(name, false)
+}
+
+// ready makes a node Ready, or not.
+func (a *fakeAPI) ready(name string, is bool) {
+	n := a.nodes[name]
+	n.Ready = is
+	a.nodes[name] = n
 }
 
 func TestScaleOut_ReplaceJoinsAHostThatWasInstalledAnew(t *testing.T) {
@@ -55,6 +63,7 @@ func TestScaleOut_ReplaceIsRefused(t *testing.T) {
 	}{
 		"the machine is the same":    {"host-3", func(*sim) {}, "was not installed anew"},
 		"no such node":               {"host-3", func(s *sim) { delete(s.api.nodes, "host-3") }, "no node host-3"},
+		"the old machine is alive":   {"host-3", func(s *sim) { s.reinstalled("host-3"); s.api.ready("host-3", true) }, "is alive"},
 		"unreachable":                {"host-3", func(s *sim) { s.fleet.Hosts[2].Refuse() }, "nothing was done"},
 		"the only control plane":     {"host-1", func(s *sim) { s.reinstalled("host-1") }, "no control plane that is Ready would be left"},
 		"not a host of the document": {"nobody", func(*sim) {}, `no host "nobody"`},

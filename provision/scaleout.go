@@ -113,6 +113,12 @@ func (o ScaleOutOptions) verb() string {
 	if o.Guard {
 		words = append(words, "--guard")
 	}
+	if o.Audit != "" && o.Audit != AuditBlock {
+		words = append(words, "--audit="+string(o.Audit))
+	}
+	if o.Conformance != "" && o.Conformance != ConformanceFull {
+		words = append(words, "--conformance="+string(o.Conformance))
+	}
 	return strings.Join(words, " ")
 }
 
@@ -180,10 +186,7 @@ func (s *session) surveyGrowth(ctx context.Context, store *stack.Store, o ScaleO
 		return nil, err
 	}
 	in.Only = names(hosts)
-	j := preflight.Joining{Hosts: in.Only, API: in.API, Version: version}
-	if hashes := s.api.CAHashes(); len(hashes) > 0 {
-		j.CACertHash = hashes[0]
-	}
+	j := preflight.Joining{Hosts: in.Only, API: in.API, Version: version, CACertHash: s.authority()}
 	s.readCephKeys(ctx)
 	s.lookUpCephImages(ctx)
 	in.CephKeys = s.cephKeys

@@ -51,6 +51,7 @@ type simHost struct {
 	images   map[string]string
 	member   bool
 	stranger bool              // its kubelet may not register a node
+	others   bool              // it is a node of another cluster
 	half     int               // an earlier join may have made it a part of the cluster: the script's status; 0 = it did not
 	config   string            // of the last kubeadm
 	writes   []string          // scripts that change something, in order
@@ -140,7 +141,6 @@ func newSim(t testing.TB, n int, o remotetest.Options) *sim {
 	s.fleet.On(remotetest.Prefix("cat -- /etc/kubernetes/admin.conf"), s.answer("admin.conf"))
 	s.fleet.On(remotetest.Prefix("cat -- /etc/machine-id"), s.answer("machine-id"))
 	s.fleet.On(remotetest.Prefix("systemctl start"), s.answer("start"))
-	s.fleet.On(remotetest.Prefix("systemctl restart kubelet.service"), s.answer("restart"))
 	return s
 }
 
@@ -277,8 +277,7 @@ func (h *simHost) carryOut(what string, args []string, in []byte, session *remot
 		}
 	case "pki-unpack":
 		h.files["pki"] = int64(len(in))
-	case "start":
-	case "restart": // the kubelet registers its node when it starts
+	case "start": // the kubelet registers its node
 		if h.member && !h.stranger {
 			h.sim.api.addNode(h.name)
 		}
@@ -350,6 +349,9 @@ func (h *simHost) facts() []byte {
 	}
 	if h.member {
 		m["kubelet.conf"], m["ca.crt"] = "    server: https://192.0.2.1:6443\n", testCA()
+		if h.others {
+			m["kubelet.conf"], m["ca.crt"] = "    server: https://198.51.100.1:6443\n", otherCA()
+		}
 	}
 	if _, ok := h.markers["init"]; ok {
 		m["admin.conf"] = ""

@@ -39,14 +39,20 @@ func RunJoining(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest, j 
 	}
 	on := j.in(c)
 	out := newView(c, all, m, j.Ceph).run(on)
-	out = append(out, runJoinChecks(c, j, on)...)
+	for _, ch := range joinChecks {
+		r := ch.run(c, j, on)
+		out = append(out, report.Check{Name: ch.name, Status: r.status, Message: r.message, Hint: r.hint})
+	}
 	sortChecks(out)
 	return out
 }
 
-// RunJoinChecks runs those of the joining itself alone.
-func RunJoinChecks(c *inventory.Cluster, j Joining) []report.Check {
-	return runJoinChecks(c, j, j.in(c))
+// RunJoinChecks runs those of the joining itself alone, and of those on hosts the one that the cluster's own authority decides. The others
+// were run before the cluster was asked.
+func RunJoinChecks(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest, j Joining) []report.Check {
+	return slices.DeleteFunc(RunJoining(c, hosts, m, j), func(ch report.Check) bool {
+		return ch.Name != otherCluster && !slices.ContainsFunc(joinChecks, func(x joinCheck) bool { return x.name == ch.Name })
+	})
 }
 
 // in are the hosts that are to join.
@@ -59,19 +65,13 @@ func (j Joining) in(c *inventory.Cluster) (on []inventory.Host) {
 	return on
 }
 
-func runJoinChecks(c *inventory.Cluster, j Joining, on []inventory.Host) (out []report.Check) {
-	for _, ch := range joinChecks {
-		r := ch.run(c, j, on)
-		out = append(out, report.Check{Name: ch.name, Status: r.status, Message: r.message, Hint: r.hint})
-	}
-	return out
+type joinCheck struct {
+	name string
+	run  func(*inventory.Cluster, Joining, []inventory.Host) verdict
 }
 
 // joinChecks are about the cluster that hosts join. A run cannot do without them, so that they cannot be ignored.
-var joinChecks = []struct {
-	name string
-	run  func(*inventory.Cluster, Joining, []inventory.Host) verdict
-}{
+var joinChecks = []joinCheck{
 	{"endpoint", checkEndpoint},
 	{"quorum", checkQuorum},
 	{"version-skew", checkSkew},

@@ -10,9 +10,12 @@ import (
 
 var memberChecks = []check{
 	{"ports", "the ports of the cluster's own processes are free on a host that is no node of it yet", checkPorts, onFacts},
-	{"other-cluster", "the host is no node of another cluster", checkOtherCluster, onFacts},
+	{otherCluster, "the host is no node of another cluster", checkOtherCluster, onFacts},
 	{"version-change", "a host that is a node already runs the version that the inventory asks for", checkVersionChange, onFacts},
 }
+
+// otherCluster is the check that compares authorities.
+const otherCluster = "other-cluster"
 
 // port is one that a node's process listens on.
 type port struct {
@@ -48,10 +51,10 @@ func checkOtherCluster(v view) verdict {
 		return pass("no node of any cluster")
 	}
 	boot := v.fleet.facts[v.cluster.Bootstrap().Name]
-	const reset = "if that cluster is not needed: kubeadm reset on the host; else take the host out of the inventory"
+	reset := "if that cluster is not needed: kubeadm reset on the host; else take the host out of the inventory: hybridctl inventory rm " + v.host.Name
 	switch {
 	case !v.begun():
-		return fail("it has %s, and hybridctl did not put it there", remnant(v)).hinted(reset)
+		return fail("it has %s, and hybridctl did not put it there", remnant(v)).hinted("%s", reset)
 	case v.host.Name == v.cluster.Bootstrap().Name:
 		return pass("node of this cluster, %s", first(k.CACertHash, "not finished"))
 	case boot.Err != nil:
@@ -62,7 +65,7 @@ func checkOtherCluster(v view) verdict {
 				"and hybridctl destroy clears the other hosts; if another host is the cluster's first control plane, put it first in the inventory", boot.Name)
 	case k.CACertHash != "" && boot.Kubeadm.CACertHash != "" && k.CACertHash != boot.Kubeadm.CACertHash:
 		return fail("it is a node of another cluster (%s): it trusts the cluster CA %s, that of the bootstrap host %s is %s", first(k.Server, "API server unknown"), k.CACertHash, boot.Name, boot.Kubeadm.CACertHash).
-			hinted(reset)
+			hinted("%s", reset)
 	}
 	return pass("node of this cluster")
 }
