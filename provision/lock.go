@@ -60,9 +60,9 @@ func (s *session) lock(ctx context.Context) (*clusterLock, error) {
 	held, err := kube.Hold(ctx, s.api, kube.LeaseOptions{Name: leaseName, Holder: kube.NewHolder(), TTL: s.leaseTTL, Break: s.BreakLock, Mark: s.lockMark})
 	switch {
 	case errors.Is(err, kube.ErrHeld):
-		return nil, fmt.Errorf("%w, from another machine: the cluster's lock is %w; when that run is gone the lock ends within a minute or two, and --break-lock takes it at once", ErrLocked, err)
+		return nil, fmt.Errorf("%w, or was ended in the middle: the cluster's lock is %w; when that run is gone the lock ends within a minute or two, and --break-lock takes it at once", ErrLocked, err)
 	case errors.Is(err, kube.ErrStale):
-		return nil, fmt.Errorf("%w, from another machine: %w, and the cluster may not be any more what this run was going to change; nothing was done: run it again", ErrLocked, err)
+		return nil, fmt.Errorf("%w: %w, and the cluster may not be any more what this run was going to change; nothing was done: run it again", ErrLocked, err)
 	case err != nil:
 		return nil, err
 	}

@@ -65,7 +65,7 @@ func readManifest(dir string) (Manifest, error) {
 	raw, err := os.ReadFile(filepath.Join(dir, ManifestFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, statErr := os.Stat(dir); errors.Is(statErr, fs.ErrNotExist) {
-			return Manifest{}, sentencef(ErrNotBundle, "bundle %s does not exist", dir)
+			return Manifest{}, sentencef(ErrNotBundle, "there is no directory %s: \"hybridctl bundle create\" makes a bundle", dir)
 		}
 		return Manifest{}, sentencef(ErrNotBundle, "%s is not a bundle: it has no %s", dir, ManifestFile)
 	}

@@ -47,7 +47,7 @@ func (c *clusterFlags) register(cmd *cobra.Command) {
 
 // registerBreakLock adds the flag of the verbs that take the cluster's lock.
 func (c *clusterFlags) registerBreakLock(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&c.breakLock, "break-lock", false, "take the cluster's lock from a run on another machine that is gone")
+	cmd.Flags().BoolVar(&c.breakLock, "break-lock", false, "take the cluster's lock from a run that is gone, on this machine or another")
 }
 
 func (c *clusterFlags) registerInventory(cmd *cobra.Command) {
