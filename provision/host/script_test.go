@@ -15,7 +15,7 @@ import (
 )
 
 // sandbox runs the scripts for real, in a mount namespace of their own: /var/lib, /run, /opt and /etc/systemd/system are folders of
-// the test, systemctl and modprobe write down how they were called. So are /etc and /usr/local/bin when the test makes etc and local-bin.
+// the test, systemctl and modprobe write down how they were called. So are /etc, /usr/local/bin and /var/log when the test makes etc, local-bin and var-log.
 type sandbox struct {
 	t   *testing.T
 	dir string
@@ -49,7 +49,7 @@ func (s sandbox) tool(name, body string) {
 func (s sandbox) run(script string, stdin []byte, args ...string) (int, string, string) {
 	s.t.Helper()
 	mount := `set -e; mount --make-rprivate /; cd "$0"
-for p in etc:/etc local-bin:/usr/local/bin; do [ ! -e "${p%%:*}" ] || mount --bind "${p%%:*}" "${p#*:}"; done
+for p in etc:/etc local-bin:/usr/local/bin var-log:/var/log; do [ ! -e "${p%%:*}" ] || mount --bind "${p%%:*}" "${p#*:}"; done
 for p in var-lib:/var/lib run:/run opt:/opt units:/etc/systemd/system; do mount --bind "${p%%:*}" "${p#*:}"; done
 PATH=$0/bin:$PATH; cd /; exec sh "$@"`
 	file := s.path("script.sh")
@@ -206,6 +206,41 @@ func TestRemoveScript_TakesOnlyWhatIsOurs(t *testing.T) {
 		"opt/mine": true, "units/other.service": true} {
 		if _, err := os.Stat(s.path(p)); (err == nil) != there {
 			t.Errorf("%s is there: %v, want %v", p, err == nil, there)
+		}
+	}
+}
+
+// What the pod network left goes. The directory that containerd watches for it stays: without that containerd ends, and kubeadm, which may come
+// next, finds nobody.
+func TestResetScript_KeepsWhatContainerdWatches(t *testing.T) {
+	s := newSandbox(t)
+	gone := []string{"etc/cni/net.d/10-flannel.conflist", "etc/cni/net.d/.lock", "etc/cni/net.d/multus.d/x", "etc/kubernetes/kubelet.conf", "var-lib/hybridctl/steps/join", "var-log/pods/a"}
+	for _, path := range append(gone, "etc/cni/of-others", "etc/systemd/system/x", "var-lib/hybridctl/steps/runtime") {
+		if err := os.MkdirAll(filepath.Dir(s.path(path)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(s.path(path), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(s.path("local-bin"), 0o755); err != nil { // before all others on the script's own PATH
+		t.Fatal(err)
+	}
+	for _, tool := range []string{"awk", "systemctl", "kubeadm", "ctr", "nft", "iptables-nft-save", "iptables-legacy-save", "ip6tables-nft-save", "ip6tables-legacy-save", "iptables-save", "ip6tables-save"} {
+		s.tool("../local-bin/"+tool, ":")
+	}
+	s.tool("../local-bin/ip", "exit 1")
+	if code, _, errs := s.run("reset", nil); code != 0 || errs != "" {
+		t.Errorf("exit %d: %s", code, errs)
+	}
+	for _, path := range gone {
+		if _, err := os.Stat(s.path(path)); err == nil {
+			t.Errorf("%s stays", path)
+		}
+	}
+	for _, path := range []string{"etc/cni/net.d", "etc/cni/of-others", "var-lib/hybridctl/steps/runtime"} {
+		if _, err := os.Stat(s.path(path)); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -74,8 +74,8 @@ export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 install -d -m 755 /etc/kubernetes /etc/kubernetes/manifests # a worker's kubelet complains every second without
 try=1 from=1
 until /usr/local/bin/kubeadm $verb --config $run/kubeadm.yaml $flags; do
-	# containerd, started a moment ago, answers before its CRI does, and kubeadm has touched nothing yet
-	tail -n +\$from $log | grep -q '\[ERROR .*server is not initialized yet' && [ \$try -lt 30 ] || exit 1
+	# containerd was started a moment ago, and kubeadm has touched nothing yet
+	tail -n +\$from $log | grep -q '\[ERROR CRI\]: could not connect to the container runtime' && [ \$try -lt 30 ] || exit 1
 	echo 'hybridctl: once more'
 	try=\$((try + 1)) from=\$((\$(wc -l <$log) + 1))
 	sleep 2

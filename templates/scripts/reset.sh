@@ -55,7 +55,8 @@ if command -v nft >/dev/null; then
 	done
 fi
 
-for d in /etc/kubernetes /var/lib/kubelet /var/lib/etcd /var/lib/cni /etc/cni /run/flannel /var/log/pods /var/log/containers /var/run/kubernetes /run/hybridctl /run/calico; do
+# What is in /etc/cni/net.d goes and the directory stays: containerd ends itself when that is taken away under it.
+for d in /etc/cni/net.d/* /etc/cni/net.d/.[!.]* /etc/kubernetes /var/lib/kubelet /var/lib/etcd /var/lib/cni /run/flannel /var/log/pods /var/log/containers /var/run/kubernetes /run/hybridctl /run/calico; do
 	[ ! -e "$d" ] || rm -rf "$d" || say "$d could not be removed"
 done
 rm -f /var/lib/hybridctl/steps/init /var/lib/hybridctl/steps/join /var/lib/hybridctl/kubeadm-*.log*
