@@ -86,7 +86,7 @@ func (s *session) surveyForDestroy(ctx context.Context) (plan.Plan, error) {
 		_ = s.loadKubeconfig(ctx) // of a cluster that has none left, nobody knows the authority
 	}
 	for _, f := range hosts {
-		if err := s.othersNode(f); err != nil {
+		if err := s.othersNode(f, fmt.Sprintf("\"hybridctl inventory rm %s\" leaves it alone", f.Name)); err != nil {
 			return plan.Plan{}, err
 		}
 	}

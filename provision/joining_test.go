@@ -159,6 +159,7 @@ func TestScaleOut_WorkerThatHasJoinedRegistersItsNode(t *testing.T) {
 		"unit fails": {func(s *sim, _ *ScaleOutOptions) {
 			s.hosts["host-3"].stranger, s.hosts["host-3"].fail[started] = true, "Unit kubelet.service not found."
 		}, []string{reset, joined}},
+		"without the taint":   {func(_ *sim, o *ScaleOutOptions) { o.Guard, o.Conformance = true, ConformanceQuick }, []string{reset, joined}},
 		"it had pods":         {func(s *sim, _ *ScaleOutOptions) { s.hosts["host-3"].says("pods", "") }, []string{reset, joined}},
 		"with other settings": {func(s *sim, _ *ScaleOutOptions) { s.c.Spec.Hosts[2].Taints = []string{"a=b:NoSchedule"} }, []string{reset, joined}},
 	} {

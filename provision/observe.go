@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/facts"
 	"github.com/hybridctl/hybridctl/provision/inventory"
@@ -62,7 +63,7 @@ func (s *session) checkJoining(ctx context.Context, cluster facts.Cluster) ([]re
 	if j.Version, err = s.api.Version(ctx); err != nil {
 		return nil, err
 	}
-	j.CACertHash = s.authority()
+	j.CACertHashes = s.authorities()
 	var hosts []facts.Host
 	for _, name := range j.Hosts {
 		hosts = append(hosts, s.facts[name])
@@ -74,25 +75,23 @@ func (s *session) checkJoining(ctx context.Context, cluster facts.Cluster) ([]re
 	return checks, nil
 }
 
-// authority is the pin of the running cluster's certificate authority, as facts have it; "" = no API server is known, or its kubeconfig has none.
-func (s *session) authority() string {
+// authorities are the pins of the running cluster's certificate authorities, as facts have them; none: no API server is known.
+func (s *session) authorities() []string {
 	if s.api == nil {
-		return ""
-	}
-	for _, hash := range s.api.CAHashes() {
-		return hash
-	}
-	return ""
-}
-
-// othersNode refuses to take anything from a host that is a node of another cluster by now: it has hybridctl's marks, as that one has.
-func (s *session) othersNode(f facts.Host) error {
-	k, ours := f.Kubeadm, s.authority()
-	if ours == "" || k.CACertHash == "" || k.CACertHash == ours {
 		return nil
 	}
-	return fmt.Errorf("%w: %s is a node of another cluster (%s): it trusts the cluster CA %s, this cluster's is %s; \"hybridctl inventory rm %[2]s\" takes it out of the inventory and leaves it alone",
-		ErrRefused, f.Name, cmp.Or(k.Server, "API server unknown"), k.CACertHash, ours)
+	return s.api.CAHashes()
+}
+
+// othersNode refuses to reset a host that is a node of another cluster by now: it has hybridctl's marks, as that one has. instead is what
+// else the user can do.
+func (s *session) othersNode(f facts.Host, instead string) error {
+	k, ours := f.Kubeadm, s.authorities()
+	if len(ours) == 0 || k.CACertHash == "" || slices.Contains(ours, k.CACertHash) || len(f.Markers) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %s is a node of another cluster (%s): it trusts the cluster CA %s, this cluster's is %s; if that cluster is not needed: kubeadm reset on the host; else %s",
+		ErrRefused, f.Name, cmp.Or(k.Server, "API server unknown"), k.CACertHash, strings.Join(ours, ", "), instead)
 }
 
 // build makes the plan. Errors: ErrRefused, ErrBundle.

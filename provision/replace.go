@@ -46,8 +46,8 @@ func (s *session) surveyReplaced(ctx context.Context, nodes []kube.Node, names, 
 		case f.MachineID == l.node.MachineID && f.Kubeadm.KubeletConf:
 			return fmt.Errorf("%w: %s is the machine that its node knows (machine-id %s), and was not installed anew; \"hybridctl remove %s\" takes it out", ErrRefused, l.host.Name, f.MachineID, l.host.Name)
 		case l.node.Ready:
-			return fmt.Errorf("%w: the node %s is Ready, so that the machine which it knows (machine-id %s) is alive, or was until a moment ago, and %s has another: "+
-				"wait a minute and try again if it was only now installed anew; else see to the host's address in the inventory, and take the old machine out first", ErrRefused, l.host.Name, l.node.MachineID, l.host.Address)
+			return fmt.Errorf("%w: the node %s is Ready, so that its machine (machine-id %s) is alive, or was until a moment ago: wait a minute and try again if it was only now installed anew; "+
+				"else see to the host's address in the inventory (%s), and take the old machine out first", ErrRefused, l.host.Name, l.node.MachineID, l.host.Address)
 		}
 	}
 	if err := s.findMembers(ctx, nodes, leaving); err != nil {

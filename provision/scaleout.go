@@ -186,7 +186,7 @@ func (s *session) surveyGrowth(ctx context.Context, store *stack.Store, o ScaleO
 		return nil, err
 	}
 	in.Only = names(hosts)
-	j := preflight.Joining{Hosts: in.Only, API: in.API, Version: version, CACertHash: s.authority()}
+	j := preflight.Joining{Hosts: in.Only, API: in.API, Version: version, CACertHashes: s.authorities()}
 	s.readCephKeys(ctx)
 	s.lookUpCephImages(ctx)
 	in.CephKeys = s.cephKeys

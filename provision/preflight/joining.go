@@ -16,24 +16,29 @@ import (
 
 // Joining is a cluster that runs, as its API server and its kubeconfig tell of it, and the hosts that are to become nodes of it.
 type Joining struct {
-	Hosts      []string // names in the inventory
-	API        facts.Cluster
-	CACertHash string // of the cluster's authority, "sha256:<hex>"
-	Version    string // of the API server, v1.36.3
-	Ceph       CephSeen
+	Hosts        []string // names in the inventory
+	API          facts.Cluster
+	CACertHashes []string // of the cluster's authorities, "sha256:<hex>": any of them is the cluster's
+	Version      string   // of the API server, v1.36.3
+	Ceph         CephSeen
 }
 
 // RunJoining runs every check on the hosts that are to join, and those of the joining itself. The nodes that are there already are
 // compared with by what the API server tells; nobody has asked their hosts. The results are sorted as Run's are.
 func RunJoining(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest, j Joining) []report.Check {
 	all := slices.Clone(hosts)
+	for i := range all {
+		if slices.Contains(j.CACertHashes, all[i].Kubeadm.CACertHash) {
+			all[i].Kubeadm.CACertHash = j.CACertHashes[0] // to be compared with the bootstrap host's
+		}
+	}
 	for _, n := range j.API.Nodes {
 		if slices.Contains(j.Hosts, n.Name) {
 			continue
 		}
 		seen := facts.Host{Name: n.Name, Hostname: n.Name, MachineID: n.MachineID, Addresses: n.InternalIPs}
-		if n.Name == c.Bootstrap().Name {
-			seen.Kubeadm.CACertHash = j.CACertHash
+		if n.Name == c.Bootstrap().Name && len(j.CACertHashes) > 0 {
+			seen.Kubeadm.CACertHash = j.CACertHashes[0]
 		}
 		all = append(all, seen)
 	}

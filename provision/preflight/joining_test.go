@@ -17,7 +17,7 @@ func joining() (*fixture, Joining) {
 	f.hosts = []facts.Host{fitHost("arm-1", platform.ARM64, "10.99.0.21")}
 	f.cluster.Spec.Kubernetes.Endpoint = "api.example:6443"
 	return f, Joining{
-		Hosts: []string{"arm-1"}, CACertHash: "sha256:aa", Version: "v1.36.1",
+		Hosts: []string{"arm-1"}, CACertHashes: []string{"sha256:a0", "sha256:aa"}, Version: "v1.36.1",
 		API: facts.Cluster{Observed: true, Nodes: []facts.Node{{Name: "x86-1", MachineID: "id-of-x86-1", InternalIPs: []string{"10.99.0.11"}, ControlPlane: true}},
 			Endpoint: "api.example:6443", SharedEndpoint: true, Etcd: []facts.EtcdMember{{Name: "x86-1", Well: true}}},
 	}

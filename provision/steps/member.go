@@ -68,7 +68,7 @@ func (x *Steps) applyJoin(ctx context.Context, s plan.Step, h *host.Host) (strin
 			return "", err
 		}
 	}
-	if in.Registers {
+	if in.Registers && x.env.JoinTaint == nil { // a kubelet has the taints that its node registers with from kubeadm
 		if there, err := x.registersYet(ctx, api, s, h); there || err != nil {
 			return "its kubelet registered the node", err
 		}
