@@ -337,13 +337,14 @@ func (s *session) reachLeavers(ctx context.Context, nodes []kube.Node, leaving [
 		i := slices.IndexFunc(leaving, func(l leaver) bool { return l.host.Name == f.Name })
 		node := leaving[i].node
 		const offline = "--offline takes the node out of the cluster alone, and tells what is left on the host"
+		others := s.othersNode(f, offline)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case f.Err != nil:
 			return fmt.Errorf("%w: %s was not reached, and nothing was done: %w; %s", ErrRefused, f.Name, f.Err, offline)
-		case s.othersNode(f, offline) != nil:
-			return s.othersNode(f, offline)
+		case others != nil:
+			return others
 		case node.Name == "" && f.Kubeadm.KubeletConf && called != "":
 			return fmt.Errorf("%w: the cluster has no node %s and knows this machine as %s: \"hybridctl inventory rename %[2]s %[3]s\" gives it its name back", ErrRefused, f.Name, called)
 		case f.Kubeadm.KubeletConf && !plan.BeganMember(f):
