@@ -201,3 +201,34 @@ func (t *tail) String() string {
 	defer t.mu.Unlock()
 	return string(t.b)
 }
+
+// lazyAgent is an agent that starts when it is first asked for.
+type lazyAgent struct {
+	once  sync.Once
+	agent *agent
+	err   error
+}
+
+// agent returns a container's agent, which lasts for the run.
+func (r *run) agent(pod, container string) (*agent, error) {
+	key := pod + "/" + container
+	r.mu.Lock()
+	l := r.agents[key]
+	if l == nil {
+		l = &lazyAgent{}
+		r.agents[key] = l
+	}
+	r.mu.Unlock()
+	l.once.Do(func() { l.agent, l.err = startAgent(r.life, r.API, r.objects.namespace, pod, container, r.pace) })
+	return l.agent, l.err
+}
+
+func (r *run) closeAgents() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range r.agents {
+		if l.agent != nil {
+			l.agent.close()
+		}
+	}
+}

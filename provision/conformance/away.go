@@ -3,7 +3,6 @@ package conformance
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 )
@@ -90,9 +89,9 @@ func (r *run) attend(ctx context.Context) {
 	}
 }
 
-// needs are the nodes without which a cell is not waited for. Whether a node is Ready, and what became of its pods, is asked of dead ones too.
+// needs are the nodes without which a cell is not waited for.
 func needs(c Cell) []string {
-	if slices.Contains([]kind{kindReady, kindDaemons, kindGuard}, c.kind) {
+	if kinds[c.kind].whileAway {
 		return nil
 	}
 	return []string{c.Src, c.Dst}

@@ -1,22 +1,32 @@
 package conformance
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
+// tried is a cell with how it ended.
+type tried struct {
+	cell   Cell
+	result report.CellResult
+}
+
+// shows tells whether a symptom is there: in a cell, in the others, in what was written down about the nodes.
+type shows func(c tried, all []tried, evidence string) bool
+
 // symptom is a row of the table of known causes.
 type symptom struct {
-	shows func(c report.CellResult, all []report.CellResult, evidence string) bool
+	shows shows
 	cause string
 	hint  string
 }
 
-func says(words ...string) func(report.CellResult, []report.CellResult, string) bool {
-	return func(c report.CellResult, _ []report.CellResult, evidence string) bool {
+func says(words ...string) shows {
+	return func(c tried, _ []tried, evidence string) bool {
 		for _, w := range words {
-			if strings.Contains(c.Reason, w) || strings.Contains(evidence, w) {
+			if strings.Contains(c.result.Reason, w) || strings.Contains(evidence, w) {
 				return true
 			}
 		}
@@ -24,46 +34,45 @@ func says(words ...string) func(report.CellResult, []report.CellResult, string) 
 	}
 }
 
+// saysItself is like says, of the cell's own reason alone.
+func saysItself(words ...string) shows {
+	return func(c tried, all []tried, _ string) bool { return says(words...)(c, all, "") }
+}
+
 // of limits a symptom to some checks.
-func of(checks string, shows func(report.CellResult, []report.CellResult, string) bool) func(report.CellResult, []report.CellResult, string) bool {
-	return func(c report.CellResult, all []report.CellResult, evidence string) bool {
-		for _, id := range strings.Fields(checks) {
-			if c.Check == id {
-				return shows(c, all, evidence)
-			}
-		}
-		return false
+func of(checks string, then shows) shows {
+	return func(c tried, all []tried, evidence string) bool {
+		return slices.Contains(strings.Fields(checks), c.cell.Check) && then(c, all, evidence)
+	}
+}
+
+// ofKinds limits a symptom to some kinds of cells.
+func ofKinds(then shows, some ...kind) shows {
+	return func(c tried, all []tried, evidence string) bool {
+		return slices.Contains(some, c.cell.kind) && then(c, all, evidence)
 	}
 }
 
 // symptoms are looked at in order; the first that shows is named.
 var symptoms = []symptom{
-	{of("N2 S2", func(c report.CellResult, _ []report.CellResult, _ string) bool {
-		return strings.Contains(c.Reason, "emulator")
-	}),
+	{of("N2 S2", saysItself("emulator")),
 		"a binfmt handler runs programs of other architectures", "look at /proc/sys/fs/binfmt_misc on the host and remove the handler (package qemu-user-static or binfmt-support)"},
-	{of("N1 S1 N2 S2 D", func(c report.CellResult, _ []report.CellResult, _ string) bool { return refusesFormat(c.Reason) }),
+	{of("N1 S1 N2 S2 D", func(c tried, _ []tried, _ string) bool { return refusesFormat(c.result.Reason) }),
 		"the image has no program for this architecture, or claims one that it does not hold", "build the image for both architectures, or keep its pods on the other one with nodeAffinity kubernetes.io/arch"},
 	{of("N1 S1 N2 S2", says("Unsupported system page size")),
 		"jemalloc in the image is built for smaller memory pages than this kernel's", "use an image built with a larger lg-page, or a kernel with 4 KiB pages"},
-	{of("N1 S1 N2 S2", func(c report.CellResult, _ []report.CellResult, _ string) bool {
-		return strings.Contains(c.Reason, "exit code 139")
-	}),
+	{of("N1 S1 N2 S2", saysItself("exit code 139")),
 		"the program may be linked for smaller memory pages than this kernel's", "compare getconf PAGESIZE with the alignment that readelf -lW shows"},
-	{of("N1 S1 N2 S2", func(c report.CellResult, _ []report.CellResult, _ string) bool {
-		return strings.Contains(c.Reason, "exit code 132")
-	}),
+	{of("N1 S1 N2 S2", saysItself("exit code 132")),
 		"the program uses instructions that this processor does not have", "compare the Features in /proc/cpuinfo (atomics, asimddp) with what the image wants"},
 	{of("N1 S1", says("cni plugin not initialized")),
 		"the pod network's DaemonSet does not run on this node", "look at its pod there; its image may lack the architecture"},
 	{of("S5 S6", sizesOnly), "packets near the MTU are lost: the pod network's MTU is larger than the way between the hosts carries", "set the pod network's MTU to that of the slowest interface minus 50 bytes for VXLAN"},
 	{of("S5", noPairWorks), "the pod network's packets do not get from one host to the other", "let UDP 8472 (flannel's VXLAN) through between the hosts, and see that the module vxlan is loaded on both"},
 	{of("S5 S6", udpOnly), "TCP gets through and UDP does not", "look for filters of UDP, and for wrong checksums: ethtool -K flannel.1 tx-checksum-ip-generic off"},
-	{of("S6", func(c report.CellResult, all []report.CellResult, _ string) bool { return pairWorks(c, all, "S5") }),
+	{of("S6", pairWorks),
 		"the pods reach each other, but not through the service: kube-proxy's rules are missing, or checksums are wrong on the overlay's interface", "look at kube-proxy on the client's node; try ethtool -K flannel.1 tx-checksum-ip-generic off"},
-	{of("S7", func(c report.CellResult, _ []report.CellResult, _ string) bool {
-		return strings.Contains(c.Name, "nodePort") && strings.Contains(c.Reason, "no answer in time")
-	}), "something between here and the node throws the packets away", "open TCP and UDP 30000 to 32767 in the host's firewall"},
+	{ofKinds(saysItself("no answer in time"), kindNodePort, kindLocal, kindNotLocal, kindClosed), "something between here and the node throws the packets away", "open TCP and UDP 30000 to 32767 in the host's firewall"},
 }
 
 // cephSymptoms are what ceph-csi, the kernel and the attach controller say when a volume does not come.
@@ -83,12 +92,12 @@ var cephSymptoms = []symptom{
 }
 
 // diagnose names the likely cause of a cell that did not pass; empty when no known symptom shows.
-func diagnose(c report.CellResult, all []report.CellResult, evidence string) (cause, hint string) {
+func diagnose(c tried, all []tried, evidence string) (cause, hint string) {
 	known := symptoms
-	if c.Check == "S9" {
+	if kinds[c.cell.kind].load == loadsStorage {
 		known = cephSymptoms
 	}
-	if strings.Contains(c.Reason, wentAway) {
+	if strings.Contains(c.result.Reason, wentAway) {
 		return "", "" // that is the cause
 	}
 	for _, said := range []string{"", evidence} { // what the cell says itself comes before what else was going on there
@@ -101,74 +110,64 @@ func diagnose(c report.CellResult, all []report.CellResult, evidence string) (ca
 	return "", ""
 }
 
-// pair are the other cells between the same two ends.
-func pair(c report.CellResult, all []report.CellResult, check string) []report.CellResult {
-	if c.Src == nil || c.Dst == nil {
-		return nil
-	}
-	var out []report.CellResult
+// podIPs are the cells that ask pods directly between the same two nodes, in the same direction.
+func podIPs(c tried, all []tried) []tried {
+	return ofPair(c, all, func(o Cell) bool { return o.kind == kindPodIP })
+}
+
+// ofPair are cells between the same two nodes, in the same direction.
+func ofPair(c tried, all []tried, wanted func(Cell) bool) []tried {
+	var out []tried
 	for _, o := range all {
-		if o.Check == check && o.Src != nil && o.Dst != nil && o.Src.Node == c.Src.Node && o.Dst.Node == c.Dst.Node {
+		if c.cell.Src != "" && o.cell.Src == c.cell.Src && o.cell.Dst == c.cell.Dst && wanted(o.cell) {
 			out = append(out, o)
 		}
 	}
 	return out
 }
 
-func isLarge(c report.CellResult) bool {
-	return strings.Contains(c.Name, "/8972/") || strings.Contains(c.Name, "/1048576/") || strings.Contains(c.Name, "/1400/")
-}
+// isLarge: not every MTU lets it through.
+func (c Cell) isLarge() bool { return c.size >= sizeFits }
 
 // sizesOnly: small payloads get through on this pair, larger ones do not.
-func sizesOnly(c report.CellResult, all []report.CellResult, _ string) bool {
+func sizesOnly(c tried, all []tried, _ string) bool {
 	small, large := 0, 0
-	for _, o := range pair(c, all, "S5") {
+	for _, o := range podIPs(c, all) {
 		switch {
-		case !isLarge(o) && o.Verdict == report.Passed:
+		case !o.cell.isLarge() && o.result.Verdict == report.Passed:
 			small++
-		case isLarge(o) && o.Verdict != report.Passed:
+		case o.cell.isLarge() && o.result.Verdict != report.Passed:
 			large++
 		}
 	}
-	return isLarge(c) && small > 0 && large > 0
+	return c.cell.isLarge() && small > 0 && large > 0
 }
 
 // noPairWorks: nothing gets through on this pair, while each node's own pods reach each other.
-func noPairWorks(c report.CellResult, all []report.CellResult, _ string) bool {
-	for _, o := range pair(c, all, "S5") {
-		if o.Verdict == report.Passed || o.Verdict == report.Flaky {
+func noPairWorks(c tried, all []tried, _ string) bool {
+	for _, o := range podIPs(c, all) {
+		if o.result.Verdict == report.Passed || o.result.Verdict == report.Flaky {
 			return false
 		}
 	}
 	for _, o := range all {
-		if o.Check == "S4" && o.Verdict == report.Failing && c.Src != nil && c.Dst != nil && (o.Dst.Node == c.Src.Node || o.Dst.Node == c.Dst.Node) {
+		if o.cell.kind == kindSameNode && o.result.Verdict == report.Failing && (o.cell.Dst == c.cell.Src || o.cell.Dst == c.cell.Dst) {
 			return false
 		}
 	}
-	return c.Src != nil && c.Dst != nil
+	return c.cell.Src != "" && c.cell.Dst != ""
 }
 
-// udpOnly: on this pair every TCP cell passed and this UDP one did not.
-func udpOnly(c report.CellResult, all []report.CellResult, _ string) bool {
-	tcp := 0
-	for _, o := range pair(c, all, c.Check) {
-		if strings.HasPrefix(o.Name, "tcp/") {
-			if o.Verdict != report.Passed {
-				return false
-			}
-			tcp++
-		}
-	}
-	return tcp > 0 && strings.HasPrefix(c.Name, "udp/")
+// udpOnly: on this pair every TCP cell of the check passed and this UDP one did not.
+func udpOnly(c tried, all []tried, _ string) bool {
+	tcp := ofPair(c, all, func(o Cell) bool { return o.Check == c.cell.Check && o.network == "tcp" })
+	return c.cell.network == "udp" && len(tcp) > 0 && !slices.ContainsFunc(tcp, notPassed)
 }
 
-// pairWorks: all cells of another check passed on this pair.
-func pairWorks(c report.CellResult, all []report.CellResult, check string) bool {
-	cells := pair(c, all, check)
-	for _, o := range cells {
-		if o.Verdict != report.Passed {
-			return false
-		}
-	}
-	return len(cells) > 0
+// pairWorks: on this pair the pods reach each other.
+func pairWorks(c tried, all []tried, _ string) bool {
+	cells := podIPs(c, all)
+	return len(cells) > 0 && !slices.ContainsFunc(cells, notPassed)
 }
+
+func notPassed(c tried) bool { return c.result.Verdict != report.Passed }

@@ -1,6 +1,8 @@
 package conformance
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,54 +20,73 @@ func result(check, name, src, dst string, v report.Verdict, reason string) repor
 	return c
 }
 
-// podIPs are the S5 cells of the pair a > b: those of which the name contains one of the words fail.
-func podIPs(failing ...string) []report.CellResult {
-	var out []report.CellResult
-	for _, name := range []string{"tcp/1/podIP", "tcp/1400/podIP", "tcp/8972/podIP", "tcp/1048576/podIP", "udp/1/podIP", "udp/1400/podIP", "udp/8972/podIP"} {
-		c := result("S5", name, "a", "b", report.Passed, "")
-		for _, word := range failing {
-			if strings.Contains(name, word) {
-				c.Verdict, c.Reason = report.Failing, "no answer in time"
-			}
+// triedAs is a cell of a kind with how it ended.
+func triedAs(k kind, c report.CellResult) tried {
+	t := tried{Cell{Check: c.Check, Name: c.Name, kind: k}, c}
+	if c.Src != nil {
+		t.cell.Src = c.Src.Node
+	}
+	if c.Dst != nil {
+		t.cell.Dst = c.Dst.Node
+	}
+	return t
+}
+
+// acrossPair are the S5 cells of the pair a > b. The names say nothing of what they are: the fields do.
+func acrossPair(fails func(network string, size int) bool) []tried {
+	var out []tried
+	for i, c := range (&planner{}).flows() {
+		c.Check, c.Name, c.kind, c.Src, c.Dst = "S5", fmt.Sprint("flow ", i), kindPodIP, "a", "b"
+		r := result("S5", c.Name, "a", "b", report.Passed, "")
+		if fails(c.network, c.size) {
+			r.Verdict, r.Reason = report.Failing, "no answer in time"
 		}
-		out = append(out, c)
+		out = append(out, tried{c, r})
 	}
 	return out
 }
 
 func TestDiagnose(t *testing.T) {
 	const fail = report.Failing
-	own := []report.CellResult{result("S4", "tcp/podIP", "a", "a", report.Passed, ""), result("S4", "tcp/podIP", "b", "b", report.Passed, "")}
-	ownFails := []report.CellResult{result("S4", "tcp/podIP", "a", "a", fail, "x"), result("S4", "tcp/podIP", "b", "b", report.Passed, "")}
+	sameNode := func(node string, v report.Verdict) tried {
+		return triedAs(kindSameNode, result("S4", "tcp/podIP", node, node, v, ""))
+	}
+	own := []tried{sameNode("a", report.Passed), sameNode("b", report.Passed)}
+	ownFails := []tried{sameNode("a", fail), sameNode("b", report.Passed)}
+	large := acrossPair(func(_ string, size int) bool { return size >= sizeAbove })
+	all := acrossPair(func(string, int) bool { return true })
+	none := acrossPair(func(string, int) bool { return false })
+	one := acrossPair(func(network string, size int) bool { return network == "tcp" && size == sizeOne })
+	udp := acrossPair(func(network string, _ int) bool { return network == "udp" })
 	for _, c := range []struct {
 		name     string
-		cell     report.CellResult
-		all      []report.CellResult
+		cell     tried
+		all      []tried
 		evidence string
 		want     string // in the cause; empty = none
 	}{
-		{"emulator", result("N2", "foreign-image-fails", "", "a", fail, "a program of another architecture runs here: an emulator hides wrong images"), nil, "", "binfmt"},
-		{"format", result("S2", "own-image", "", "a", fail, "… exec format error"), nil, "", "no program for this architecture"},
-		{"no match in the index", result("D", "nodeSelector/arm64", "", "", fail, "no match for platform in manifest"), nil, "", "no program for this architecture"},
-		{"jemalloc, in the logs", result("N2", "own-image", "", "a", fail, "it does not run"), nil, "<jemalloc>: Unsupported system page size", "jemalloc"},
-		{"pages", result("S2", "own-image", "", "a", fail, "last ended with exit code 139"), nil, "", "memory pages"},
-		{"instructions", result("N1", "pod-address", "", "a", fail, "last ended with exit code 132"), nil, "", "instructions"},
-		{"CNI", result("S1", "ready", "", "a", fail, "not Ready: cni plugin not initialized"), nil, "", "DaemonSet does not run"},
-		{"MTU", podIPs("8972", "1048576")[2], podIPs("8972", "1048576"), "", "MTU"},
-		{"MTU, with the smallest that passes UDP", podIPs("8972", "1048576")[6], podIPs("8972", "1048576"), "", "MTU"},
-		{"overlay", podIPs("/")[0], append(podIPs("/"), own...), "", "from one host to the other"},
-		{"overlay, where the nodes' own pods were not tried", podIPs("/")[0], podIPs("/"), "", "from one host to the other"},
-		{"not the overlay, when the node's own pods are not reached either", podIPs("/")[0], append(podIPs("/"), ownFails...), "", ""},
-		{"not the overlay, when one passes", podIPs("tcp/1/")[0], podIPs("tcp/1/"), "", ""},
-		{"UDP only", podIPs("udp")[4], podIPs("udp"), "", "TCP gets through and UDP does not"},
-		{"kube-proxy", result("S6", "tcp/clusterIP", "a", "b", fail, "connection refused"), podIPs(), "", "not through the service"},
-		{"not kube-proxy, when pods do not reach each other", result("S6", "tcp/clusterIP", "a", "b", fail, "connection refused"), podIPs("/"), "", ""},
-		{"firewall", result("S7", "tcp/nodePort/local-backend", "", "a", fail, "no answer in time"), nil, "", "throws the packets away"},
-		{"refused is no firewall", result("S7", "tcp/nodePort/local-backend", "", "a", fail, "connection refused"), nil, "", ""},
-		{"what the cell says comes before what the host logged", result("S9", "ceph-rbd/x", "", "a", fail, "pool not found"), nil, "libceph: mauth authentication failed: -13", "the pool is not there"},
-		{"what the host logged", result("S9", "ceph-rbd/x", "", "a", fail, "not Ready"), nil, "libceph: mauth authentication failed: -13", "refuses the user"},
-		{"a node that is gone is the cause", result("S9", "ceph-rbd/x", "", "a", fail, "node a went away during the run: it has not been Ready for 2m0s"), nil, "socket closed", ""},
-		{"unknown", result("S8", "pod-writes-host-reads", "", "a", fail, "the host has another text"), nil, "", ""},
+		{"emulator", triedAs(kindForeign, result("N2", "foreign-image-fails", "", "a", fail, "a program of another architecture runs here: an emulator hides wrong images")), nil, "", "binfmt"},
+		{"format", triedAs(kindOwn, result("S2", "own-image", "", "a", fail, "… exec format error")), nil, "", "no program for this architecture"},
+		{"no match in the index", triedAs(kindSelector, result("D", "nodeSelector/arm64", "", "", fail, "no match for platform in manifest")), nil, "", "no program for this architecture"},
+		{"jemalloc, in the logs", triedAs(kindOwn, result("N2", "own-image", "", "a", fail, "it does not run")), nil, "<jemalloc>: Unsupported system page size", "jemalloc"},
+		{"pages", triedAs(kindOwn, result("S2", "own-image", "", "a", fail, "last ended with exit code 139")), nil, "", "memory pages"},
+		{"instructions", triedAs(kindAddress, result("N1", "pod-address", "", "a", fail, "last ended with exit code 132")), nil, "", "instructions"},
+		{"CNI", triedAs(kindReady, result("S1", "ready", "", "a", fail, "not Ready: cni plugin not initialized")), nil, "", "DaemonSet does not run"},
+		{"MTU", large[2], large, "", "MTU"},
+		{"MTU, with the smallest that passes UDP", large[6], large, "", "MTU"},
+		{"overlay", all[0], append(slices.Clone(all), own...), "", "from one host to the other"},
+		{"overlay, where the nodes' own pods were not tried", all[0], all, "", "from one host to the other"},
+		{"not the overlay, when the node's own pods are not reached either", all[0], append(slices.Clone(all), ownFails...), "", ""},
+		{"not the overlay, when one passes", one[0], one, "", ""},
+		{"UDP only", udp[4], udp, "", "TCP gets through and UDP does not"},
+		{"kube-proxy", triedAs(kindService, result("S6", "tcp/clusterIP", "a", "b", fail, "connection refused")), none, "", "not through the service"},
+		{"not kube-proxy, when pods do not reach each other", triedAs(kindService, result("S6", "tcp/clusterIP", "a", "b", fail, "connection refused")), all, "", ""},
+		{"firewall", triedAs(kindNodePort, result("S7", "tcp/nodePort/local-backend", "", "a", fail, "no answer in time")), nil, "", "throws the packets away"},
+		{"refused is no firewall", triedAs(kindNodePort, result("S7", "tcp/nodePort/local-backend", "", "a", fail, "connection refused")), nil, "", ""},
+		{"what the cell says comes before what the host logged", triedAs(kindVolumeMoves, result("S9", "ceph-rbd/x", "", "a", fail, "pool not found")), nil, "libceph: mauth authentication failed: -13", "the pool is not there"},
+		{"what the host logged", triedAs(kindVolumeMoves, result("S9", "ceph-rbd/x", "", "a", fail, "not Ready")), nil, "libceph: mauth authentication failed: -13", "refuses the user"},
+		{"a node that is gone is the cause", triedAs(kindVolumeMoves, result("S9", "ceph-rbd/x", "", "a", fail, "node a went away during the run: it has not been Ready for 2m0s")), nil, "socket closed", ""},
+		{"unknown", triedAs(kindPodWrites, result("S8", "pod-writes-host-reads", "", "a", fail, "the host has another text")), nil, "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cause, hint := diagnose(c.cell, append(c.all, c.cell), c.evidence)

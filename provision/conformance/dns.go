@@ -11,13 +11,13 @@ import (
 )
 
 func (r *run) tryDNS(ctx context.Context, c Cell) outcome {
-	a, err := r.agent(slot(podA, r.place(c.Dst)), mainContainer)
+	a, err := r.agent(r.slot(podA, c.Dst), mainContainer)
 	if err != nil {
 		return lost(c, err)
 	}
-	name := slot(svcTo, r.place(c.Dst))
+	name := r.slot(svcTo, c.Dst)
 	want, servers := r.svc[name].ClusterIP, []string{""}
-	if c.network == "pods" {
+	if c.kind == kindEachDNS {
 		pods, err := r.API.Pods(ctx, "kube-system", "k8s-app=kube-dns")
 		if err != nil {
 			return failed("%v", err)

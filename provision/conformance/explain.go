@@ -43,6 +43,10 @@ func (r *run) explain(ctx context.Context) {
 		})
 	}
 	open.Wait()
+	var all []tried
+	for i, c := range r.matrix.Cells {
+		all = append(all, tried{c, r.cells[i]})
+	}
 	for i := range r.cells {
 		c := &r.cells[i]
 		nodes := nodesOf(*c)
@@ -52,7 +56,7 @@ func (r *run) explain(ctx context.Context) {
 			text.WriteString(texts[node])
 		}
 		if len(nodes) > 0 {
-			c.Cause, c.Hint = diagnose(*c, r.cells, text.String())
+			c.Cause, c.Hint = diagnose(all[i], all, text.String())
 		}
 	}
 }
@@ -139,8 +143,11 @@ func driverContainer(pod string) string {
 
 // driverEvidence is what ceph-csi's pods on a node log, and the provisioners, wherever they are.
 func (r *run) driverEvidence(ctx context.Context, node string, b *bytes.Buffer) {
-	failed := func(c report.CellResult) bool { return c.Check == "S9" && slices.Contains(nodesOf(c), node) }
-	if len(r.Storage) == 0 || !slices.ContainsFunc(r.cells, failed) {
+	failed := false
+	for i, c := range r.matrix.Cells {
+		failed = failed || kinds[c.kind].load == loadsStorage && slices.Contains(nodesOf(r.cells[i]), node)
+	}
+	if len(r.Storage) == 0 || !failed {
 		return
 	}
 	pods, err := r.API.Pods(ctx, r.Storage[0].Namespace, "")

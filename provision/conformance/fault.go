@@ -41,19 +41,8 @@ func (f *Fault) is(name FaultName, node string) bool {
 
 // red tells whether a cell must fail because of the fault: these and no others.
 func (f Fault) red(c Cell) bool {
-	switch f.Name {
-	case faultOverlay:
-		return c.kind == kindPodIP && (c.Src == f.Node && c.Dst == f.Other || c.Src == f.Other && c.Dst == f.Node)
-	case faultEndpoint, faultWrongPod:
-		return (c.kind == kindService || c.kind == kindServiceName || c.kind == kindHairpin) && c.Dst == f.Node
-	case faultMovedPort:
-		return c.kind == kindNodePort && c.Dst == f.Node
-	case faultWrongImage:
-		return c.kind == kindOwn && c.Dst == f.Node
-	case faultByte:
-		return c.kind == kindPodWrites && c.Dst == f.Node
-	}
-	return false
+	at := kinds[c.kind].red[f.Name]
+	return at != nil && at(f, c)
 }
 
 // Faults lists the faults that can be made in a cluster, each with the checks that have to see it. Two nodes are concerned: of two
@@ -99,13 +88,13 @@ func (r *run) sabotage(ctx context.Context, service string) error {
 		return nil
 	}
 	f := *r.Fault
-	target := slot(service, r.place(f.Node))
+	target := r.slot(service, f.Node)
 	selector := ""
 	switch f.Name {
 	case faultEndpoint:
 		selector = "none"
 	case faultWrongPod, faultMovedPort:
-		selector = slot(podA, r.place(f.Other))
+		selector = r.slot(podA, f.Other)
 	case faultOverlay:
 		for _, pair := range [][2]string{{f.Node, f.Other}, {f.Other, f.Node}} {
 			undo, err := r.Machines[pair[0]].DropUDP(ctx, r.node(pair[1]).Address, vxlanPort)

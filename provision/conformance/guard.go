@@ -138,3 +138,11 @@ func ofJob(p kube.Pod) bool { return p.Controller == "Job" }
 
 // faltered tells whether a pod that was Ready is not, and has no right to that.
 func faltered(was, now kube.Pod) bool { return !now.Ready && !ofJob(was) && !(now.Ended && now.MayEnd) }
+
+func (p *planner) guard() {
+	for _, n := range p.in.Nodes {
+		if !n.New {
+			p.on(n, "pods-unchanged", kindGuard, Cell{})
+		}
+	}
+}

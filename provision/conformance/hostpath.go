@@ -10,7 +10,7 @@ import (
 )
 
 func (r *run) tryPodWrites(ctx context.Context, c Cell) outcome {
-	a, err := r.agent(slot(podA, r.place(c.Dst)), mainContainer)
+	a, err := r.agent(r.slot(podA, c.Dst), mainContainer)
 	if err != nil {
 		return lost(c, err)
 	}
@@ -39,7 +39,7 @@ func (r *run) tryPodWrites(ctx context.Context, c Cell) outcome {
 }
 
 func (r *run) tryHostWrites(ctx context.Context, c Cell) outcome {
-	a, err := r.agent(slot(podB, r.place(c.Dst)), mainContainer)
+	a, err := r.agent(r.slot(podB, c.Dst), mainContainer)
 	if err != nil {
 		return lost(c, err)
 	}
@@ -55,11 +55,11 @@ func (r *run) tryHostWrites(ctx context.Context, c Cell) outcome {
 }
 
 func (r *run) tryElsewhere(ctx context.Context, c Cell) outcome {
-	name := fmt.Sprintf("only-on-%d", r.place(c.Dst))
+	name := fmt.Sprintf("only-on-%d", r.index(c.Dst))
 	if err := r.Machines[c.Dst].WriteFile(ctx, hostDirs+r.RunID+"/"+name, r.RunID); err != nil {
 		return failed("the host cannot write: %v", err)
 	}
-	a, err := r.agent(slot(podA, r.place(c.Src)), mainContainer)
+	a, err := r.agent(r.slot(podA, c.Src), mainContainer)
 	if err != nil {
 		return lost(c, err)
 	}
@@ -75,7 +75,7 @@ func (r *run) tryElsewhere(ctx context.Context, c Cell) outcome {
 }
 
 func (r *run) tryNoDirectory(ctx context.Context, c Cell) outcome {
-	name := slot(podNoDir, r.place(c.Dst))
+	name := r.slot(podNoDir, c.Dst)
 	return r.shows(ctx, func(pods map[string]kube.Pod, events []kube.Event) (string, bool) {
 		switch {
 		case pods[name].Ready:
@@ -85,4 +85,27 @@ func (r *run) tryNoDirectory(ctx context.Context, c Cell) outcome {
 		}
 		return "the kubelet does not say that the directory is missing", false
 	})
+}
+
+func (p *planner) hostPath() {
+	if p.in.Quick {
+		return
+	}
+	for _, n := range p.subjects() {
+		p.on(n, "pod-writes-host-reads", kindPodWrites, needsMachine(n))
+		p.on(n, "host-writes-pod-reads", kindHostWrites, needsMachine(n))
+		c := needsMachine(n)
+		other, ok := p.partner(func(o Node) bool { return o.Name != n.Name && o.NoMachine == "" && noPods(o) == "" })
+		if !ok {
+			c.Blocked = "needs a second node whose host can be asked"
+		}
+		c.Src = other.Name
+		p.on(n, "not-seen-elsewhere", kindElsewhere, c)
+		p.on(n, "missing-directory-fails", kindNoDirectory, Cell{})
+	}
+}
+
+// noDirectoryPod wants a directory that nothing makes.
+func (r *run) noDirectoryPod(c Cell) []object {
+	return []object{r.objects.pod(podSpec{name: r.slot(podNoDir, c.Dst), node: c.Dst, hostDir: hostDirs + r.RunID + "-missing", hostType: "Directory"})}
 }

@@ -2,17 +2,21 @@ package conformance
 
 import (
 	"context"
+	"io"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/probe"
+	"github.com/hybridctl/hybridctl/provision/report"
 )
 
 func (r *run) tryOwn(ctx context.Context, c Cell) outcome {
 	ctx, cancel := context.WithTimeout(ctx, r.Patience)
 	defer cancel()
-	name := slot(podOwn, r.place(c.Dst))
+	name := r.slot(podOwn, c.Dst)
 	var pod kube.Pod
 	err := r.view.until(ctx, func(pods map[string]kube.Pod, events []kube.Event) (string, bool) {
 		pod = pods[name]
@@ -50,7 +54,7 @@ func refusesFormat(text string) bool {
 func (r *run) tryForeign(ctx context.Context, c Cell) outcome {
 	ctx, cancel := context.WithTimeout(ctx, r.Patience)
 	defer cancel()
-	name := slot(podWrong, r.place(c.Dst))
+	name := r.slot(podWrong, c.Dst)
 	var text string
 	ended := func(orReady bool) func(map[string]kube.Pod, []kube.Event) (string, bool) {
 		return func(pods map[string]kube.Pod, events []kube.Event) (string, bool) {
@@ -83,26 +87,64 @@ func (r *run) tryForeign(ctx context.Context, c Cell) outcome {
 	return passed()
 }
 
-func (r *run) tryPull(ctx context.Context, c Cell) outcome {
-	name := slot(podPull, r.place(c.Dst))
-	return r.shows(ctx, func(_ map[string]kube.Pod, events []kube.Event) (string, bool) {
-		if said(events, "Pod/"+name, "Pulled") {
-			return "", false
+func (p *planner) images() {
+	for _, n := range p.subjects() {
+		c := needsMachine(n)
+		if !p.in.HasImage && c.Blocked == "" {
+			c.Blocked = "the bundle has no image of the probe to make new ones from"
 		}
-		return "the image was not pulled; " + lastWarning(events, "Pod/"+name), false
-	})
+		p.on(n, "own-image", kindOwn, c)
+		if !p.in.Quick {
+			p.on(n, "foreign-image-fails", kindForeign, c)
+		}
+	}
 }
 
-func (r *run) tryNoPull(ctx context.Context, c Cell) outcome {
-	name := slot(podNoPull, r.place(c.Dst))
-	return r.shows(ctx, func(_ map[string]kube.Pod, events []kube.Event) (string, bool) {
-		text := strings.ToLower(warnings(events, "Pod/"+name))
-		switch {
-		case said(events, "Pod/"+name, "Pulled"):
-			return "the image was pulled without the secret: the registry is not private, or the node knows it", true
-		case strings.Contains(text, "401"), strings.Contains(text, "403"), strings.Contains(text, "unauthorized"), strings.Contains(text, "denied"), strings.Contains(text, "authorization failed"):
-			return "", false
+// makeImagePods sends each host the images that its cells want, and makes the pods that run them: after the images, since they are
+// never pulled.
+func (r *run) makeImagePods(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for i, n := range r.nodes {
+		var pods []object
+		var images []MadeImage
+		arch, err := platform.Parse(n.Arch)
+		if err != nil {
+			continue // its cells say so
 		}
-		return "the registry does not refuse; " + lastWarning(events, "Pod/"+name), false
-	})
+		if r.has(n.Name, kindOwn) {
+			holds := arch
+			if r.Fault.is(faultWrongImage, n.Name) {
+				holds = other(arch)
+			}
+			images = append(images, MadeImage{Ref: ownRef(r.RunID), Holds: holds, Claims: arch})
+			pods = append(pods, r.objects.pod(podSpec{name: slot(podOwn, i), node: n.Name, image: ownRef(r.RunID), pull: "Never"}))
+		}
+		if r.has(n.Name, kindForeign) {
+			images = append(images, MadeImage{Ref: foreignRef(r.RunID), Holds: other(arch), Claims: arch})
+			pods = append(pods, r.objects.pod(podSpec{name: slot(podWrong, i), node: n.Name, image: foreignRef(r.RunID), pull: "Never", restart: "Never"}))
+		}
+		if len(images) == 0 {
+			continue
+		}
+		g.Go(func() error {
+			r.Event(report.Event{Kind: report.Progress, Host: n.Name, Step: "set up", Message: "sending new images"})
+			err := r.Machines[n.Name].ImportImage(ctx, func(w io.Writer) error { return r.Images.Archive(ctx, w, r.RunID+"/"+n.Name, images) })
+			if err != nil {
+				r.hostFails(n.Name, withImages, err)
+				return nil
+			}
+			return r.makeObjects(ctx, pods)
+		})
+	}
+	return g.Wait()
+}
+
+// other is an architecture that arch is not.
+func other(arch platform.Arch) platform.Arch {
+	for _, a := range platform.All() {
+		if a != arch {
+			return a
+		}
+	}
+	return arch
 }

@@ -12,7 +12,6 @@ import (
 type Node struct {
 	report.RunNode
 	PodCIDR string
-	IPs     []string
 	Ready   bool
 	// NoMachine is why nothing can be asked on its host; empty = it can.
 	NoMachine string
@@ -20,10 +19,11 @@ type Node struct {
 	NoProbe string
 }
 
-// class is what makes two nodes alike for the matrix: a page size is a difference as an architecture is.
-func (n Node) class() string { return fmt.Sprintf("%s/%dK", n.Arch, n.PageKiB) }
+// likeness is the same for nodes that are alike for the matrix: a page size is a difference as an architecture is.
+func (n Node) likeness() string { return fmt.Sprintf("%s/%dK", n.Arch, n.PageKiB) }
 
-// Cell is one thing to find out. What it compares stands in its kind.
+// Cell is one thing to find out. What kinds of cells have in common stands in kinds, where cells of a kind differ in its fields:
+// its name is for people, and nothing reads it.
 type Cell struct {
 	Check    string
 	Name     string // "tcp/1400/podIP"
@@ -36,52 +36,9 @@ type Cell struct {
 	network string // "tcp", "udp"
 	size    int    // bytes
 	times   int    // attempts
-	class   string // of storage, by name
+	arch    string // that a pod is directed to
+	storage string // name of the StorageClass
 }
-
-// kind is which function finds a cell out.
-type kind string
-
-const (
-	kindReady       kind = "ready"
-	kindArch        kind = "arch"
-	kindDaemons     kind = "daemons"
-	kindAddress     kind = "address"
-	kindOwn         kind = "own"
-	kindForeign     kind = "foreign"
-	kindSelector    kind = "selector"
-	kindAffinity    kind = "affinity"
-	kindNowhere     kind = "nowhere"
-	kindLoopback    kind = "loopback"
-	kindEmptyDir    kind = "emptyDir"
-	kindSameNode    kind = "sameNode"
-	kindPodIP       kind = "podIP"
-	kindService     kind = "service"
-	kindServiceName kind = "serviceName"
-	kindHairpin     kind = "hairpin"
-	kindDNS         kind = "dns"
-	kindRemoved     kind = "removed"
-	kindNodePort    kind = "nodePort"
-	kindLocal       kind = "local"
-	kindNotLocal    kind = "notLocal"
-	kindClosed      kind = "closed"
-	kindPodWrites   kind = "podWrites"
-	kindHostWrites  kind = "hostWrites"
-	kindElsewhere   kind = "elsewhere"
-	kindNoDirectory kind = "noDirectory"
-	kindPull        kind = "pull"
-	kindNoPull      kind = "noPull"
-	kindGuard       kind = "guard"
-
-	kindVolumeMoves   kind = "volumeMoves"
-	kindVolumeBlock   kind = "volumeBlock"
-	kindVolumeAlone   kind = "volumeAlone"
-	kindVolumeShared  kind = "volumeShared"
-	kindVolumeGrows   kind = "volumeGrows"
-	kindVolumeDeleted kind = "volumeDeleted"
-
-	kindNever kind = "never" // blocked whatever happens
-)
 
 // Input is what the matrix is planned from.
 type Input struct {
@@ -124,12 +81,12 @@ func Plan(in Input) (Matrix, error) {
 	}
 	p := &planner{in: in}
 	p.pairs()
-	for _, c := range ChecksOf(in.Scenario) {
-		if len(in.Checks) > 0 && !slices.Contains(in.Checks, c.ID) {
+	for _, c := range checksOf(in.Scenario) {
+		if len(in.Checks) > 0 && !slices.Contains(in.Checks, c.id) {
 			continue
 		}
-		p.id = c.ID
-		planners[c.ID](p)
+		p.id = c.id
+		c.plan(p)
 	}
 	if len(p.m.Cells) == 0 {
 		return Matrix{}, fmt.Errorf("%w: there is nothing to check: no cell was planned for %s on %s", ErrUsage, in.Scenario, report.Count(len(in.Nodes), "node"))
@@ -167,15 +124,6 @@ type planner struct {
 	m     Matrix
 }
 
-// planners says what each check consists of. R and S9 are planned even when nothing can be tried, so that the report says so.
-var planners = map[string]func(*planner){
-	"N1": (*planner).added, "S1": (*planner).added,
-	"N2": (*planner).images, "S2": (*planner).images,
-	"D": (*planner).directed, "S3": (*planner).containers, "S4": (*planner).sameNode, "S5": (*planner).nodes,
-	"S6": (*planner).services, "S7": (*planner).outside, "S8": (*planner).hostPath, "S9": (*planner).ceph, "R": (*planner).registry,
-	"G": (*planner).guard,
-}
-
 // subjects are the nodes that are proven: the new ones after a scale-out, else all.
 func (p *planner) subjects() []Node {
 	return slices.DeleteFunc(slices.Clone(p.in.Nodes), func(n Node) bool { return !p.proven(n) })
@@ -195,12 +143,8 @@ func (p *planner) add(c Cell) {
 // on adds a cell of one node.
 func (p *planner) on(n Node, name string, k kind, c Cell) {
 	c.Name, c.Class, c.Dst, c.kind = name, n.Arch, n.Name, k
-	switch {
-	case c.Blocked != "" || k == kindReady || k == kindGuard: // whether it is Ready is what they ask
-	case k == kindArch || k == kindDaemons:
-		c.Blocked = notReady(n)
-	default:
-		c.Blocked = noPods(n)
+	if c.Blocked == "" {
+		c.Blocked = kinds[k].needs.missing(n)
 	}
 	p.add(c)
 }
@@ -231,214 +175,4 @@ func noPods(nodes ...Node) string {
 		}
 	}
 	return blocked
-}
-
-func (p *planner) added() {
-	for _, n := range p.subjects() {
-		p.on(n, "ready", kindReady, Cell{})
-		c := needsMachine(n)
-		p.on(n, "architecture", kindArch, c)
-		p.on(n, "daemonsets", kindDaemons, Cell{})
-		p.on(n, "pod-address", kindAddress, Cell{})
-	}
-}
-
-func (p *planner) images() {
-	for _, n := range p.subjects() {
-		c := needsMachine(n)
-		if !p.in.HasImage && c.Blocked == "" {
-			c.Blocked = "the bundle has no image of the probe to make new ones from"
-		}
-		p.on(n, "own-image", kindOwn, c)
-		if !p.in.Quick {
-			p.on(n, "foreign-image-fails", kindForeign, c)
-		}
-	}
-}
-
-func (p *planner) directed() {
-	if p.in.Quick {
-		return
-	}
-	for _, arch := range archs(p.subjects()) {
-		blocked := ""
-		if !slices.ContainsFunc(p.in.Nodes, func(n Node) bool { return n.Arch == arch && n.Ready }) {
-			blocked = "no " + arch + " node is Ready"
-		}
-		for _, n := range p.in.Nodes {
-			if n.Arch == arch && blocked == "" {
-				blocked = n.NoProbe // the scheduler may choose it
-			}
-		}
-		p.add(Cell{Name: "nodeSelector/" + arch, Class: arch, kind: kindSelector, Blocked: blocked})
-		p.add(Cell{Name: "nodeAffinity/" + arch, Class: arch, kind: kindAffinity, Blocked: blocked})
-	}
-	p.add(Cell{Name: "unsatisfiable-stays-pending", Class: "any", kind: kindNowhere})
-}
-
-func (p *planner) containers() {
-	if p.in.Quick {
-		return
-	}
-	for _, n := range p.subjects() {
-		for _, network := range []string{"tcp", "udp"} {
-			p.on(n, network+"/127.0.0.1", kindLoopback, Cell{network: network, size: sizeFits})
-			p.on(n, network+"/[::1]", kindLoopback, Cell{network: network + "6", size: sizeFits})
-		}
-		p.on(n, "emptyDir", kindEmptyDir, Cell{})
-	}
-}
-
-func (p *planner) sameNode() {
-	for _, n := range p.subjects() {
-		for _, network := range []string{"tcp", "udp"} {
-			p.on(n, network+"/podIP", kindSameNode, Cell{Src: n.Name, network: network, size: sizeFits})
-		}
-	}
-}
-
-// flows are what goes over each pair of nodes.
-func (p *planner) flows() []Cell {
-	flows := []Cell{
-		{network: "tcp", size: sizeOne}, {network: "tcp", size: sizeFits}, {network: "tcp", size: sizeAbove}, {network: "tcp", size: sizeStream, times: 2},
-		{network: "udp", size: sizeOne}, {network: "udp", size: sizeFits}, {network: "udp", size: sizeAbove},
-	}
-	if p.in.Quick {
-		return []Cell{flows[1], flows[2], flows[5]}
-	}
-	return flows
-}
-
-func (p *planner) nodes() {
-	for _, l := range p.links {
-		for _, c := range p.flows() {
-			c.Name, c.kind = fmt.Sprintf("%s/%d/podIP", c.network, c.size), kindPodIP
-			p.between(l, c)
-		}
-	}
-	// What a small cluster cannot show is said.
-	for _, arch := range archs(p.subjects()) {
-		class := arch + " → " + arch
-		if !slices.ContainsFunc(p.links, func(l link) bool { return classOf(l) == class }) {
-			p.add(Cell{Name: "podIP", Class: class, kind: kindNever, Blocked: "needs two " + arch + " nodes"})
-		}
-	}
-}
-
-func (p *planner) services() {
-	for _, l := range p.links {
-		for _, network := range []string{"tcp", "udp"} {
-			p.between(l, Cell{Name: network + "/clusterIP", kind: kindService, network: network, size: sizeFits})
-		}
-		if !p.in.Quick {
-			p.between(l, Cell{Name: "tcp/name", kind: kindServiceName, network: "tcp", size: sizeFits})
-		}
-	}
-	for _, n := range p.subjects() {
-		p.on(n, "tcp/clusterIP", kindService, Cell{Src: n.Name, network: "tcp", size: sizeFits})
-		p.on(n, "dns/service", kindDNS, Cell{network: "service"})
-		if p.in.Quick {
-			continue
-		}
-		p.on(n, "dns/each-server", kindDNS, Cell{network: "pods"})
-		p.on(n, "tcp/hairpin", kindHairpin, Cell{Src: n.Name, network: "tcp", size: sizeFits})
-		p.on(n, "endpoint-removed", kindRemoved, Cell{Src: n.Name, network: "tcp", size: sizeOne})
-	}
-}
-
-func (p *planner) outside() {
-	if p.in.Quick {
-		return
-	}
-	for _, v := range p.in.Vantages {
-		for _, n := range p.subjects() {
-			p.from(v, n, n, "tcp/nodePort/local-backend", kindNodePort, "tcp")
-			p.from(v, n, n, "udp/nodePort/local-backend", kindNodePort, "udp")
-			p.from(v, n, n, "tcp/nodePort/policy-Local", kindLocal, "tcp")
-			if other, ok := p.otherArch(n); ok {
-				p.from(v, n, other, "tcp/nodePort/backend-on-"+other.Arch, kindNodePort, "tcp")
-				p.from(v, n, other, "udp/nodePort/backend-on-"+other.Arch, kindNodePort, "udp")
-				p.from(v, n, other, "tcp/nodePort/policy-Local-refuses", kindNotLocal, "tcp")
-			} else {
-				p.add(Cell{Name: "nodePort/other-architecture", Class: n.Arch, Src: n.Name, Dst: n.Name, Vantage: v.Name, kind: kindNever,
-					Blocked: "needs a node of another architecture that is Ready"})
-			}
-			p.from(v, n, n, "tcp/nodePort/closed-before-and-after", kindClosed, "tcp")
-		}
-	}
-}
-
-// from adds a cell that dials a node's address from outside, with the backend on a node.
-func (p *planner) from(v Vantage, address, backend Node, name string, k kind, network string) {
-	c := Cell{Name: name, Class: address.Arch, Src: address.Name, Dst: backend.Name, Vantage: v.Name, kind: k, network: network, size: sizeFits}
-	if address.Name != backend.Name {
-		c.Class = address.Arch + " → " + backend.Arch
-	}
-	switch {
-	case v.Problem != "":
-		c.Blocked = v.Problem
-	case v.Unreached[address.Name] != "":
-		c.Blocked = v.Unreached[address.Name]
-	case v.TCPOnly && network == "udp":
-		c.Blocked = "an SSH connection carries no datagrams"
-	default:
-		c.Blocked = noPods(address, backend)
-	}
-	p.add(c)
-}
-
-// otherArch is a node of another architecture, the same for every run over the same nodes with the same seed.
-func (p *planner) otherArch(n Node) (Node, bool) {
-	return p.partner(func(o Node) bool { return o.Arch != n.Arch && noPods(o) == "" })
-}
-
-func (p *planner) hostPath() {
-	if p.in.Quick {
-		return
-	}
-	for _, n := range p.subjects() {
-		p.on(n, "pod-writes-host-reads", kindPodWrites, needsMachine(n))
-		p.on(n, "host-writes-pod-reads", kindHostWrites, needsMachine(n))
-		c := needsMachine(n)
-		other, ok := p.partner(func(o Node) bool { return o.Name != n.Name && o.NoMachine == "" && noPods(o) == "" })
-		if !ok {
-			c.Blocked = "needs a second node whose host can be asked"
-		}
-		c.Src = other.Name
-		p.on(n, "not-seen-elsewhere", kindElsewhere, c)
-		p.on(n, "missing-directory-fails", kindNoDirectory, Cell{})
-	}
-}
-
-func (p *planner) registry() {
-	switch {
-	case p.in.Quick:
-	case !p.in.Registry:
-		p.add(Cell{Name: "pull", Class: "any", kind: kindNever, Blocked: "no private registry in the inventory (conformance.registry)"})
-	default:
-		for _, n := range p.subjects() {
-			p.on(n, "with-secret", kindPull, Cell{})
-			p.on(n, "without-secret-fails", kindNoPull, Cell{})
-		}
-	}
-}
-
-func (p *planner) guard() {
-	for _, n := range p.in.Nodes {
-		if !n.New {
-			p.on(n, "pods-unchanged", kindGuard, Cell{})
-		}
-	}
-}
-
-// archs lists the architectures of nodes.
-func archs(nodes []Node) []string {
-	var out []string
-	for _, n := range nodes {
-		if !slices.Contains(out, n.Arch) {
-			out = append(out, n.Arch)
-		}
-	}
-	slices.Sort(out)
-	return out
 }

@@ -119,7 +119,7 @@ func wantSane(t *testing.T, in Input, m Matrix) {
 		if c.times < 1 || c.Class == "" || c.Name == "" {
 			t.Errorf("%+v", c)
 		}
-		if _, ok := tries[c.kind]; !ok && (c.kind != kindNever || c.Blocked == "") {
+		if kinds[c.kind].try == nil && (c.kind != kindNever || c.Blocked == "") {
 			t.Errorf("nothing tries %+v", c)
 		}
 		for _, name := range []string{c.Src, c.Dst} {

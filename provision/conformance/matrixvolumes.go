@@ -17,10 +17,10 @@ func (p *planner) ceph() {
 
 func (p *planner) volumes(s StorageClass) {
 	between := func(l link, name string, k kind) {
-		p.between(l, Cell{Name: s.Name + "/" + name, kind: k, class: s.Name, times: 1, Blocked: withoutVolumes(s, l.src, l.dst)})
+		p.between(l, Cell{Name: s.Name + "/" + name, kind: k, storage: s.Name, times: 1, Blocked: withoutVolumes(s, l.src, l.dst)})
 	}
 	on := func(n Node, name string, k kind) {
-		p.on(n, s.Name+"/"+name, k, Cell{class: s.Name, times: 1, Blocked: withoutVolumes(s, n)})
+		p.on(n, s.Name+"/"+name, k, Cell{storage: s.Name, times: 1, Blocked: withoutVolumes(s, n)})
 	}
 	met := p.meeting(p.preferred(p.links, func(l link) string { return orDefault(noPods(l.src, l.dst), withoutVolumes(s, l.src, l.dst)) }))
 	for _, l := range p.links {
@@ -30,7 +30,7 @@ func (p *planner) volumes(s StorageClass) {
 	}
 	for _, n := range p.subjects() {
 		if !slices.ContainsFunc(p.links, func(l link) bool { return l.dst.Name == n.Name }) {
-			p.on(n, s.Name+"/comes-back", kindVolumeMoves, Cell{Src: n.Name, class: s.Name, times: 1, Blocked: withoutVolumes(s, n)})
+			p.on(n, s.Name+"/comes-back", kindVolumeMoves, Cell{Src: n.Name, storage: s.Name, times: 1, Blocked: withoutVolumes(s, n)})
 		}
 	}
 	// What does not depend on the very node is tried once for each pair of architectures.

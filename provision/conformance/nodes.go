@@ -59,7 +59,7 @@ func (r *run) tryArch(ctx context.Context, c Cell) outcome {
 func (r *run) tryAddress(ctx context.Context, c Cell) outcome {
 	ctx, cancel := context.WithTimeout(ctx, r.Patience)
 	defer cancel()
-	pod, err := r.view.ready(ctx, slot(podA, r.place(c.Dst)))
+	pod, err := r.view.ready(ctx, r.slot(podA, c.Dst))
 	if err != nil {
 		return failed("a new pod does not start there: %v", err)
 	}
@@ -78,4 +78,14 @@ func (r *run) tryAddress(ctx context.Context, c Cell) outcome {
 		return failed("a new pod got the address %s, which is not of the node's podCIDR %s", pod.IP, n.PodCIDR)
 	}
 	return passed()
+}
+
+func (p *planner) added() {
+	for _, n := range p.subjects() {
+		p.on(n, "ready", kindReady, Cell{})
+		c := needsMachine(n)
+		p.on(n, "architecture", kindArch, c)
+		p.on(n, "daemonsets", kindDaemons, Cell{})
+		p.on(n, "pod-address", kindAddress, Cell{})
+	}
 }

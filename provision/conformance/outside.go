@@ -44,7 +44,7 @@ func (r *run) nodePortOf(c Cell, service, node string) (string, error) {
 
 // tryNodePort dials a node from outside: the right backend has to answer, and with the policy Local it has to see who asks.
 func (r *run) tryNodePort(ctx context.Context, c Cell) outcome {
-	_, w, err := r.wantedOf(slot(podA, r.place(c.Dst)))
+	_, w, err := r.wantedOf(r.slot(podA, c.Dst))
 	if err != nil {
 		return lost(c, err)
 	}
@@ -55,7 +55,7 @@ func (r *run) tryNodePort(ctx context.Context, c Cell) outcome {
 			w.clientIP = v.Address(r.node(c.Src).Address)
 		}
 	}
-	addr, err := r.nodePortOf(c, slot(service, r.place(c.Dst)), c.Src)
+	addr, err := r.nodePortOf(c, r.slot(service, c.Dst), c.Src)
 	if err != nil {
 		return failed("%v", err)
 	}
@@ -75,7 +75,7 @@ func (r *run) tryNodePort(ctx context.Context, c Cell) outcome {
 
 // tryNotLocal dials a node that has no backend of a Service with the policy Local: it must not answer, while the backend's node does.
 func (r *run) tryNotLocal(ctx context.Context, c Cell) outcome {
-	service := slot(svcLocal, r.place(c.Dst))
+	service := r.slot(svcLocal, c.Dst)
 	there, err := r.nodePortOf(c, service, c.Dst)
 	if err != nil {
 		return failed("%v", err)
@@ -100,11 +100,11 @@ func (r *run) tryNotLocal(ctx context.Context, c Cell) outcome {
 // tryClosed shows that a NodePort is closed before its Service is made, open while it is there, and closed afterwards: so that no
 // other Service's answer is taken for its own.
 func (r *run) tryClosed(ctx context.Context, c Cell) outcome {
-	_, w, err := r.wantedOf(slot(podA, r.place(c.Dst)))
+	_, w, err := r.wantedOf(r.slot(podA, c.Dst))
 	if err != nil {
 		return lost(c, err)
 	}
-	name := slot(svcGone, r.place(c.Dst)) + "-" + fmt.Sprint(slices.IndexFunc(r.Vantages, func(v Vantage) bool { return v.Name == c.Vantage }))
+	name := r.slot(svcGone, c.Dst) + "-" + fmt.Sprint(slices.IndexFunc(r.Vantages, func(v Vantage) bool { return v.Name == c.Vantage }))
 	var service object
 	var try attempt
 	for range 5 { // a port may be taken, or answer for somebody else
@@ -118,7 +118,7 @@ func (r *run) tryClosed(ctx context.Context, c Cell) outcome {
 			err = fmt.Errorf("port %d answers before the service is made", port)
 			continue
 		}
-		service = r.objects.service(name, map[string]string{slotLabel: slot(podA, r.place(c.Dst))}, "Cluster", port)
+		service = r.objects.service(name, map[string]string{slotLabel: r.slot(podA, c.Dst)}, "Cluster", port)
 		if _, err = r.API.Apply(ctx, manifests(service), kube.ApplyOptions{}); err == nil {
 			break
 		}
@@ -155,3 +155,52 @@ func (r *run) choosePort() int {
 		}
 	}
 }
+
+func (p *planner) outside() {
+	if p.in.Quick {
+		return
+	}
+	for _, v := range p.in.Vantages {
+		for _, n := range p.subjects() {
+			p.from(v, n, n, "tcp/nodePort/local-backend", kindNodePort, "tcp")
+			p.from(v, n, n, "udp/nodePort/local-backend", kindNodePort, "udp")
+			p.from(v, n, n, "tcp/nodePort/policy-Local", kindLocal, "tcp")
+			if other, ok := p.otherArch(n); ok {
+				p.from(v, n, other, "tcp/nodePort/backend-on-"+other.Arch, kindNodePort, "tcp")
+				p.from(v, n, other, "udp/nodePort/backend-on-"+other.Arch, kindNodePort, "udp")
+				p.from(v, n, other, "tcp/nodePort/policy-Local-refuses", kindNotLocal, "tcp")
+			} else {
+				p.add(Cell{Name: "nodePort/other-architecture", Class: n.Arch, Src: n.Name, Dst: n.Name, Vantage: v.Name, kind: kindNever,
+					Blocked: "needs a node of another architecture that is Ready"})
+			}
+			p.from(v, n, n, "tcp/nodePort/closed-before-and-after", kindClosed, "tcp")
+		}
+	}
+}
+
+// from adds a cell that dials a node's address from outside, with the backend on a node.
+func (p *planner) from(v Vantage, address, backend Node, name string, k kind, network string) {
+	c := Cell{Name: name, Class: address.Arch, Src: address.Name, Dst: backend.Name, Vantage: v.Name, kind: k, network: network, size: sizeFits}
+	if address.Name != backend.Name {
+		c.Class = address.Arch + " → " + backend.Arch
+	}
+	switch {
+	case v.Problem != "":
+		c.Blocked = v.Problem
+	case v.Unreached[address.Name] != "":
+		c.Blocked = v.Unreached[address.Name]
+	case v.TCPOnly && network == "udp":
+		c.Blocked = "an SSH connection carries no datagrams"
+	default:
+		c.Blocked = kinds[k].needs.missing(address, backend)
+	}
+	p.add(c)
+}
+
+// otherArch is a node of another architecture, the same for every run over the same nodes with the same seed.
+func (p *planner) otherArch(n Node) (Node, bool) {
+	return p.partner(func(o Node) bool { return o.Arch != n.Arch && noPods(o) == "" })
+}
+
+// localService leads from node ports to the probe of the same node only.
+func (r *run) localService(c Cell) []object { return []object{r.serviceTo(svcLocal, c.Dst, "Local")} }

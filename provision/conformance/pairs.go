@@ -17,7 +17,7 @@ func classOf(l link) string { return l.src.Arch + " → " + l.dst.Arch }
 func (p *planner) between(l link, c Cell) {
 	c.Class, c.Src, c.Dst = classOf(l), l.src.Name, l.dst.Name
 	if c.Blocked == "" {
-		c.Blocked = noPods(l.src, l.dst)
+		c.Blocked = kinds[c.kind].needs.missing(l.src, l.dst)
 	}
 	p.add(c)
 }
@@ -87,7 +87,7 @@ func (p *planner) meeting(links []link) map[[2]string]bool {
 	chosen := map[[2]string]bool{}
 	met := map[string]bool{} // "client name, class of the server", and the reverse
 	for _, l := range links {
-		out, in := "from "+l.src.Name+" to "+l.dst.class(), "to "+l.dst.Name+" from "+l.src.class()
+		out, in := "from "+l.src.Name+" to "+l.dst.likeness(), "to "+l.dst.Name+" from "+l.src.likeness()
 		if (met[out] || !p.proven(l.src)) && (met[in] || !p.proven(l.dst)) {
 			continue
 		}

@@ -52,10 +52,10 @@ func TestPlan_Sampling(t *testing.T) {
 	classes := map[string]bool{}
 	met := map[string]bool{}
 	for _, l := range links {
-		met["client "+l.src.Name+" "+l.dst.class()], met["server "+l.dst.Name+" "+l.src.class()] = true, true
+		met["client "+l.src.Name+" "+l.dst.likeness()], met["server "+l.dst.Name+" "+l.src.likeness()] = true, true
 	}
 	for _, n := range in.Nodes {
-		classes[n.class()] = true
+		classes[n.likeness()] = true
 	}
 	if len(classes) != 3 {
 		t.Fatalf("classes: %v", classes)
@@ -108,7 +108,7 @@ func TestPlan_SamplingOfAScaleOut(t *testing.T) {
 			t.Errorf("%s > %s proves nothing", l.src.Name, l.dst.Name)
 		}
 		partners[old.Name] = true
-		met[l.src.Name+l.dst.class()], met[l.src.class()+l.dst.Name] = true, true
+		met[l.src.Name+l.dst.likeness()], met[l.src.likeness()+l.dst.Name] = true, true
 	}
 	for _, class := range []string{"amd64/4K", "arm64/4K", "arm64/64K"} {
 		if new := in.Nodes[39].Name; !met[new+class] || !met[class+new] {

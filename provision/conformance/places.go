@@ -29,9 +29,6 @@ func newPlaces(nodes []Node) places {
 	return p
 }
 
-// watches are the kinds of cells that only look at the API server: they load no node.
-var watches = []kind{kindReady, kindDaemons, kindAddress, kindOwn, kindForeign, kindSelector, kindAffinity, kindNowhere, kindNoDirectory, kindPull, kindNoPull, kindGuard}
-
 // take waits for a cell's places; false when the context ends first. Places are taken in one order, so that no two cells wait for
 // each other: the nodes by name, then that of all.
 func (p places) take(ctx context.Context, c Cell) (leave func(), ok bool) {
@@ -42,10 +39,10 @@ func (p places) take(ctx context.Context, c Cell) (leave func(), ok bool) {
 		}
 	}
 	var want []chan struct{}
-	switch {
-	case c.class != "":
+	switch kinds[c.kind].load {
+	case loadsStorage:
 		want = append(want, p.volumes)
-	case !slices.Contains(watches, c.kind):
+	case loadsNodes:
 		ends := []string{c.Src, c.Dst}
 		slices.Sort(ends)
 		for _, name := range slices.Compact(ends) {

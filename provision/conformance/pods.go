@@ -2,13 +2,15 @@ package conformance
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/probe"
 )
 
 func (r *run) tryLoopback(ctx context.Context, c Cell) outcome {
-	name := slot(podA, r.place(c.Dst))
+	name := r.slot(podA, c.Dst)
 	_, w, err := r.wantedOf(name)
 	if err != nil {
 		return lost(c, err)
@@ -31,7 +33,7 @@ func noIPv6(reason string) bool {
 }
 
 func (r *run) tryEmptyDir(ctx context.Context, c Cell) outcome {
-	name := slot(podA, r.place(c.Dst))
+	name := r.slot(podA, c.Dst)
 	writer, err := r.agent(name, mainContainer)
 	if err != nil {
 		return lost(c, err)
@@ -60,11 +62,11 @@ func same(got, want, wrote, read string) outcome {
 }
 
 func (r *run) trySameNode(ctx context.Context, c Cell) outcome {
-	server, w, err := r.wantedOf(slot(podA, r.place(c.Dst)))
+	server, w, err := r.wantedOf(r.slot(podA, c.Dst))
 	if err != nil {
 		return lost(c, err)
 	}
-	client, err := r.view.now(slot(podB, r.place(c.Dst)))
+	client, err := r.view.now(r.slot(podB, c.Dst))
 	if err != nil {
 		return lost(c, err)
 	}
@@ -76,14 +78,63 @@ func (r *run) trySameNode(ctx context.Context, c Cell) outcome {
 }
 
 func (r *run) tryPodIP(ctx context.Context, c Cell) outcome {
-	server, w, err := r.wantedOf(slot(podA, r.place(c.Dst)))
+	server, w, err := r.wantedOf(r.slot(podA, c.Dst))
 	if err != nil {
 		return lost(c, err)
 	}
-	client, err := r.view.now(slot(podA, r.place(c.Src)))
+	client, err := r.view.now(r.slot(podA, c.Src))
 	if err != nil {
 		return lost(c, err)
 	}
 	w.clientIP = client.IP
 	return r.dial(ctx, c, client.Name, mainContainer, at(server.IP, probe.Port), w)
+}
+
+func (p *planner) containers() {
+	if p.in.Quick {
+		return
+	}
+	for _, n := range p.subjects() {
+		for _, network := range []string{"tcp", "udp"} {
+			p.on(n, network+"/127.0.0.1", kindLoopback, Cell{network: network, size: sizeFits})
+			p.on(n, network+"/[::1]", kindLoopback, Cell{network: network + "6", size: sizeFits})
+		}
+		p.on(n, "emptyDir", kindEmptyDir, Cell{})
+	}
+}
+
+func (p *planner) sameNode() {
+	for _, n := range p.subjects() {
+		for _, network := range []string{"tcp", "udp"} {
+			p.on(n, network+"/podIP", kindSameNode, Cell{Src: n.Name, network: network, size: sizeFits})
+		}
+	}
+}
+
+// flows are what goes over each pair of nodes.
+func (p *planner) flows() []Cell {
+	flows := []Cell{
+		{network: "tcp", size: sizeOne}, {network: "tcp", size: sizeFits}, {network: "tcp", size: sizeAbove}, {network: "tcp", size: sizeStream, times: 2},
+		{network: "udp", size: sizeOne}, {network: "udp", size: sizeFits}, {network: "udp", size: sizeAbove},
+	}
+	if p.in.Quick {
+		return []Cell{flows[1], flows[2], flows[5]}
+	}
+	return flows
+}
+
+func (p *planner) nodes() {
+	for _, l := range p.links {
+		for _, c := range p.flows() {
+			c.Name, c.kind = fmt.Sprintf("%s/%d/podIP", c.network, c.size), kindPodIP
+			p.between(l, c)
+		}
+	}
+	// What a small cluster cannot show is said.
+	for _, arch := range archs(p.subjects()) {
+		class := arch + " → " + arch
+		if !slices.ContainsFunc(p.links, func(l link) bool { return classOf(l) == class }) {
+			p.add(Cell{Name: "podIP", Class: class, kind: kindNever, Blocked: "needs two " + arch + " nodes"})
+		}
+	}
 }

@@ -17,7 +17,7 @@ import (
 type run struct {
 	Options
 	objects objects
-	nodes   []Node // sorted by name; their place names their probes
+	nodes   []Node // sorted by name; their index names their probes
 	matrix  Matrix
 	before  snapshot
 	guard   func() (guard, error) // what check G compares, asked when its first cell is tried
@@ -31,20 +31,20 @@ type run struct {
 	cells    []report.CellResult
 	phases   []report.Phase
 
-	mu      sync.Mutex
-	agents  map[string]*lazyAgent
-	claims  int // how many volumes were asked for
-	svc     map[string]kube.Service
-	ports   map[int]bool                  // NodePorts this run has chosen
-	undo    []func(context.Context) error // takes faults away again
-	hostErr map[hostCell]error
+	mu         sync.Mutex
+	agents     map[string]*lazyAgent
+	claims     int // how many volumes were asked for
+	svc        map[string]kube.Service
+	ports      map[int]bool                  // NodePorts this run has chosen
+	undo       []func(context.Context) error // takes faults away again
+	unprepared map[hostOf]error
 }
 
 // Run plans the matrix, tries every cell and cleans up. The report is complete whatever happens: cells that could not be tried are
 // blocked. ErrUsage, ErrLeftovers: nothing was begun. ErrSetup: the report says why. A context that ends is an interruption: what was
 // made is taken away all the same.
 func Run(ctx context.Context, o Options) (report.ConformanceRun, error) {
-	r := &run{Options: o, agents: map[string]*lazyAgent{}, hostErr: map[hostCell]error{}, ports: map[int]bool{}, started: o.Now()}
+	r := &run{Options: o, agents: map[string]*lazyAgent{}, unprepared: map[hostOf]error{}, ports: map[int]bool{}, started: o.Now()}
 	if r.pace == (pace{}) {
 		r.pace = usual
 	}
@@ -130,7 +130,7 @@ func (r *run) look(nodes []kube.Node) error {
 	}
 	for _, n := range nodes {
 		known, _ := slices.BinarySearchFunc(r.nodes, n.Name, func(a Node, name string) int { return strings.Compare(a.Name, name) })
-		node := Node{PodCIDR: n.PodCIDR, IPs: n.InternalIPs, Ready: n.Ready}
+		node := Node{PodCIDR: n.PodCIDR, Ready: n.Ready}
 		node.RunNode = report.RunNode{Name: n.Name, Arch: n.Arch, Role: "worker", Kernel: n.KernelVersion, New: slices.Contains(r.NewNodes, n.Name)}
 		if n.ControlPlane {
 			node.Role = "control-plane"
@@ -175,10 +175,13 @@ func (r *run) end(node string) *report.Endpoint {
 	return &report.Endpoint{Node: node, Arch: r.node(node).Arch}
 }
 
-func (r *run) node(name string) Node { return r.nodes[r.place(name)] }
+func (r *run) node(name string) Node { return r.nodes[r.index(name)] }
 
-// place is a node's index, which names its probes.
-func (r *run) place(name string) int {
+// slot names a node's probe or Service.
+func (r *run) slot(which, node string) string { return slot(which, r.index(node)) }
+
+// index is a node's place among all, which names its probes.
+func (r *run) index(name string) int {
 	return slices.IndexFunc(r.nodes, func(n Node) bool { return n.Name == name })
 }
 
@@ -239,7 +242,7 @@ func (r *run) tryAll(ctx context.Context) {
 	for _, last := range []bool{false, true} {
 		for i, c := range r.matrix.Cells {
 			switch {
-			case (c.kind == kindGuard) != last:
+			case kinds[c.kind].last != last:
 			case c.Blocked != "":
 				r.done(r.cells[i])
 			default:

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"slices"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
 )
@@ -9,18 +10,14 @@ import (
 func (r *run) tryDirected(ctx context.Context, c Cell) outcome {
 	ctx, cancel := context.WithTimeout(ctx, r.Patience)
 	defer cancel()
-	name := "selector-" + c.Class
-	if c.kind == kindAffinity {
-		name = "affinity-" + c.Class
-	}
-	pod, err := r.view.ready(ctx, name)
+	pod, err := r.view.ready(ctx, directed(c))
 	if err != nil {
 		return failed("%v", err)
 	}
-	if r.place(pod.Node) < 0 {
+	if r.index(pod.Node) < 0 {
 		return failed("the pod is on %s, which was not there when the run began", pod.Node)
 	}
-	if n := r.node(pod.Node); n.Arch != c.Class {
+	if n := r.node(pod.Node); n.Arch != c.arch {
 		return failed("the pod is on %s, which is %s", pod.Node, n.Arch)
 	}
 	return passed()
@@ -28,7 +25,7 @@ func (r *run) tryDirected(ctx context.Context, c Cell) outcome {
 
 func (r *run) tryNowhere(ctx context.Context, _ Cell) outcome {
 	return r.shows(ctx, func(pods map[string]kube.Pod, _ []kube.Event) (string, bool) {
-		p := pods["nowhere"]
+		p := pods[podNowhere]
 		switch {
 		case p.Node != "":
 			return "a pod that no node can satisfy was put on " + p.Node, true
@@ -37,4 +34,58 @@ func (r *run) tryNowhere(ctx context.Context, _ Cell) outcome {
 		}
 		return "the scheduler does not say that the pod cannot be placed", false
 	})
+}
+
+func (p *planner) directed() {
+	if p.in.Quick {
+		return
+	}
+	for _, arch := range archs(p.subjects()) {
+		blocked := ""
+		if !slices.ContainsFunc(p.in.Nodes, func(n Node) bool { return n.Arch == arch && n.Ready }) {
+			blocked = "no " + arch + " node is Ready"
+		}
+		for _, n := range p.in.Nodes {
+			if n.Arch == arch && blocked == "" {
+				blocked = n.NoProbe // the scheduler may choose it
+			}
+		}
+		p.add(Cell{Name: "nodeSelector/" + arch, Class: arch, arch: arch, kind: kindSelector, Blocked: blocked})
+		p.add(Cell{Name: "nodeAffinity/" + arch, Class: arch, arch: arch, kind: kindAffinity, Blocked: blocked})
+	}
+	p.add(Cell{Name: "unsatisfiable-stays-pending", Class: "any", kind: kindNowhere})
+}
+
+// archs lists the architectures of nodes.
+func archs(nodes []Node) []string {
+	var out []string
+	for _, n := range nodes {
+		if !slices.Contains(out, n.Arch) {
+			out = append(out, n.Arch)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// directed names the pod of a cell.
+func directed(c Cell) string {
+	if c.kind == kindAffinity {
+		return "affinity-" + c.arch
+	}
+	return "selector-" + c.arch
+}
+
+func (r *run) directedPod(c Cell) []object {
+	p := podSpec{name: directed(c)}
+	if c.kind == kindAffinity {
+		p.affinity = archAffinity(c.arch)
+	} else {
+		p.selector = archSelector(c.arch)
+	}
+	return []object{r.objects.pod(p)}
+}
+
+func (r *run) nowherePod(Cell) []object {
+	return []object{r.objects.pod(podSpec{name: podNowhere, selector: archSelector("no-such-architecture")})}
 }

@@ -13,17 +13,17 @@ import (
 // client is the pod that dials for a cell: another one where the server is on the same node.
 func (r *run) client(c Cell) string {
 	if c.Src == c.Dst {
-		return slot(podB, r.place(c.Src))
+		return r.slot(podB, c.Src)
 	}
-	return slot(podA, r.place(c.Src))
+	return r.slot(podA, c.Src)
 }
 
 func (r *run) tryService(ctx context.Context, c Cell) outcome {
-	_, w, err := r.wantedOf(slot(podA, r.place(c.Dst)))
+	_, w, err := r.wantedOf(r.slot(podA, c.Dst))
 	if err != nil {
 		return lost(c, err)
 	}
-	name := slot(svcTo, r.place(c.Dst))
+	name := r.slot(svcTo, c.Dst)
 	addr := at(r.svc[name].ClusterIP, probe.Port)
 	if c.kind == kindServiceName {
 		addr = at(r.fullName(name), probe.Port)
@@ -36,12 +36,12 @@ func (r *run) fullName(service string) string {
 }
 
 func (r *run) tryHairpin(ctx context.Context, c Cell) outcome {
-	name := slot(podA, r.place(c.Dst))
+	name := r.slot(podA, c.Dst)
 	_, w, err := r.wantedOf(name)
 	if err != nil {
 		return lost(c, err)
 	}
-	return r.dialSettled(ctx, c, name, at(r.svc[slot(svcTo, r.place(c.Dst))].ClusterIP, probe.Port), w)
+	return r.dialSettled(ctx, c, name, at(r.svc[r.slot(svcTo, c.Dst)].ClusterIP, probe.Port), w)
 }
 
 // dialSettled dials a Service. Its rules follow its pods with a delay: until there is any answer, attempts do not count.
@@ -92,7 +92,7 @@ func (r *run) settle(ctx context.Context, try attempt) bool {
 }
 
 func (r *run) tryRemoved(ctx context.Context, c Cell) outcome {
-	i := r.place(c.Dst)
+	i := r.index(c.Dst)
 	name, pod := slot(svcStay, i), slot(podA, i)
 	client, err := r.agent(pod, mainContainer)
 	if err != nil {
@@ -139,3 +139,27 @@ func (r *run) untilClosed(ctx context.Context, try attempt, otherwise string) ou
 		}
 	}
 }
+
+func (p *planner) services() {
+	for _, l := range p.links {
+		for _, network := range []string{"tcp", "udp"} {
+			p.between(l, Cell{Name: network + "/clusterIP", kind: kindService, network: network, size: sizeFits})
+		}
+		if !p.in.Quick {
+			p.between(l, Cell{Name: "tcp/name", kind: kindServiceName, network: "tcp", size: sizeFits})
+		}
+	}
+	for _, n := range p.subjects() {
+		p.on(n, "tcp/clusterIP", kindService, Cell{Src: n.Name, network: "tcp", size: sizeFits})
+		p.on(n, "dns/service", kindDNS, Cell{})
+		if p.in.Quick {
+			continue
+		}
+		p.on(n, "dns/each-server", kindEachDNS, Cell{})
+		p.on(n, "tcp/hairpin", kindHairpin, Cell{Src: n.Name, network: "tcp", size: sizeFits})
+		p.on(n, "endpoint-removed", kindRemoved, Cell{Src: n.Name, network: "tcp", size: sizeOne})
+	}
+}
+
+// stayService is a Service that stays and loses its endpoint.
+func (r *run) stayService(c Cell) []object { return []object{r.serviceTo(svcStay, c.Dst, "")} }

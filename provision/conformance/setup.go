@@ -3,31 +3,29 @@ package conformance
 import (
 	"context"
 	"fmt"
-	"io"
 	"slices"
-	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
-	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
 // The names of pods and Services, before the node's place.
 const (
-	podA      = "a"       // serves, and has a second container
-	podB      = "b"       // another pod of the same node
-	podOwn    = "own"     // of an image that never was
-	podWrong  = "foreign" // of an image with another architecture's program
-	podNoDir  = "nodir"   // whose directory is missing
-	podPull   = "pull"    // from the private registry
-	podNoPull = "nopull"
-	svcTo     = "to"    // a NodePort Service to a
-	svcLocal  = "local" // the same, for backends on the dialled node alone
-	svcStay   = "stay"  // whose endpoint goes
-	svcGone   = "gone"  // which goes itself
+	podA       = "a"       // serves, and has a second container
+	podB       = "b"       // another pod of the same node
+	podOwn     = "own"     // of an image that never was
+	podWrong   = "foreign" // of an image with another architecture's program
+	podNoDir   = "nodir"   // whose directory is missing
+	podPull    = "pull"    // from the private registry
+	podNoPull  = "nopull"
+	podNowhere = "nowhere" // that no node can satisfy
+	svcTo      = "to"      // a NodePort Service to a
+	svcLocal   = "local"   // the same, for backends on the dialled node alone
+	svcStay    = "stay"    // whose endpoint goes
+	svcGone    = "gone"    // which goes itself
 )
 
 // setUp makes what the cells need: directories and images on the hosts, objects in the cluster. Everything starts at once, and cells
@@ -112,20 +110,6 @@ func (r *run) startPods(ctx context.Context, node string, pods []object) error {
 	return nil
 }
 
-// makeSecret gives the run's namespace the registry's credentials, where the inventory names a registry.
-func (r *run) makeSecret(ctx context.Context) error {
-	if r.Registry == nil || !slices.ContainsFunc(r.matrix.Cells, func(c Cell) bool { return c.kind == kindPull && c.Blocked == "" }) {
-		return nil
-	}
-	password, err := r.Registry.Password()
-	if err != nil {
-		return err
-	}
-	registry, _, _ := strings.Cut(r.Registry.Image, "/")
-	_, err = r.API.Apply(ctx, manifests(r.objects.pullSecret("registry", registry, r.Registry.Username, password)), kube.ApplyOptions{})
-	return err
-}
-
 // has tells whether a cell of such a kind will be tried on a node, as the server or as the client.
 func (r *run) has(node string, kinds ...kind) bool {
 	return slices.ContainsFunc(r.matrix.Cells, func(c Cell) bool {
@@ -137,182 +121,102 @@ func (r *run) has(node string, kinds ...kind) bool {
 func (r *run) makeDirs(ctx context.Context) {
 	var open sync.WaitGroup
 	for _, n := range r.nodes {
-		if !n.Ready || !r.hasHostDir(n) {
+		if !r.prepares(n.Name, withDirectory) {
 			continue
 		}
 		open.Go(func() {
 			if err := r.Machines[n.Name].MakeDir(ctx, hostDirs+r.RunID); err != nil {
-				r.hostFails(n.Name, err, kindPodWrites, kindHostWrites, kindElsewhere)
+				r.hostFails(n.Name, withDirectory, err)
 			}
 		})
 	}
 	open.Wait()
 }
 
-// hostFails notes what a host could not do for the cells of these kinds.
-func (r *run) hostFails(node string, err error, kinds ...kind) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, k := range kinds {
-		r.hostErr[hostCell{node, k}] = err
-	}
+// hostOf is a host as it is prepared.
+type hostOf struct {
+	node string
+	with preparation
 }
 
-// hostCell is a kind of cell at a node.
-type hostCell struct {
-	node string
-	kind kind
+// prepares tells whether a node's host is prepared for a cell that will be tried.
+func (r *run) prepares(node string, with preparation) bool {
+	return slices.ContainsFunc(r.matrix.Cells, func(c Cell) bool {
+		return c.Blocked == "" && kinds[c.kind].host == with && (c.Dst == node || c.Src == node)
+	})
+}
+
+// hostFails notes that a host could not be prepared.
+func (r *run) hostFails(node string, with preparation, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.unprepared[hostOf{node, with}] = err
 }
 
 // hostError is what a cell's hosts could not do for it.
 func (r *run) hostError(c Cell) error {
+	with := kinds[c.kind].host
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.hostErr[hostCell{c.Dst, c.kind}]; err != nil {
-		return fmt.Errorf("%s: %w", c.Dst, err)
-	}
-	if err := r.hostErr[hostCell{c.Src, c.kind}]; err != nil {
-		return fmt.Errorf("%s: %w", c.Src, err)
+	for _, node := range []string{c.Dst, c.Src} {
+		if err := r.unprepared[hostOf{node, with}]; err != nil {
+			return fmt.Errorf("%s: %w", node, err)
+		}
 	}
 	return nil
 }
 
-// makeImagePods sends each host the images that its cells want, and makes the pods that run them: after the images, since they are
-// never pulled.
-func (r *run) makeImagePods(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
-	for i, n := range r.nodes {
-		var pods []object
-		var images []MadeImage
-		arch, err := platform.Parse(n.Arch)
-		if err != nil {
-			continue // its cells say so
-		}
-		if r.has(n.Name, kindOwn) {
-			holds := arch
-			if r.Fault.is(faultWrongImage, n.Name) {
-				holds = other(arch)
-			}
-			images = append(images, MadeImage{Ref: ownRef(r.RunID), Holds: holds, Claims: arch})
-			pods = append(pods, r.objects.pod(podSpec{name: slot(podOwn, i), node: n.Name, image: ownRef(r.RunID), pull: "Never"}))
-		}
-		if r.has(n.Name, kindForeign) {
-			images = append(images, MadeImage{Ref: foreignRef(r.RunID), Holds: other(arch), Claims: arch})
-			pods = append(pods, r.objects.pod(podSpec{name: slot(podWrong, i), node: n.Name, image: foreignRef(r.RunID), pull: "Never", restart: "Never"}))
-		}
-		if len(images) == 0 {
-			continue
-		}
-		g.Go(func() error {
-			r.Event(report.Event{Kind: report.Progress, Host: n.Name, Step: "set up", Message: "sending new images"})
-			err := r.Machines[n.Name].ImportImage(ctx, func(w io.Writer) error { return r.Images.Archive(ctx, w, r.RunID+"/"+n.Name, images) })
-			if err != nil {
-				r.hostFails(n.Name, err, kindOwn, kindForeign)
-				return nil
-			}
-			return r.makeObjects(ctx, pods)
-		})
-	}
-	return g.Wait()
+// hasDirectory tells whether a node's probes mount a directory of their host.
+func (r *run) hasDirectory(node string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.unprepared[hostOf{node, withDirectory}] == nil && r.prepares(node, withDirectory)
 }
 
-// other is an architecture that arch is not.
-func other(arch platform.Arch) platform.Arch {
-	for _, a := range platform.All() {
-		if a != arch {
-			return a
-		}
-	}
-	return arch
-}
-
-// hasHostDir tells whether a node's probes mount a directory of its host.
-func (r *run) hasHostDir(n Node) bool {
-	return n.NoMachine == "" && r.has(n.Name, kindPodWrites, kindHostWrites, kindElsewhere) && r.hostError(Cell{Dst: n.Name, kind: kindPodWrites}) == nil
-}
-
-// wantedObjects are the objects that need nothing but the namespace and the directories.
+// wantedObjects are the objects that need nothing but the namespace and the directories: the probes of the nodes, and what cells make.
 func (r *run) wantedObjects() []object {
 	var out []object
-	o := r.objects
-	for i, n := range r.nodes {
-		if !n.Ready {
-			continue
-		}
-		if r.usesProbes(n) {
-			a := podSpec{name: slot(podA, i), labels: map[string]string{slotLabel: slot(podA, i)}, node: n.Name, peer: true, reserves: true}
-			b := podSpec{name: slot(podB, i), labels: map[string]string{slotLabel: slot(podB, i)}, node: n.Name, reserves: true}
-			if r.hasHostDir(n) {
-				a.hostDir, a.hostType = hostDirs+r.RunID, "Directory"
-				b.hostDir, b.hostType = a.hostDir, a.hostType
-			}
-			out = append(out, o.pod(a), o.pod(b),
-				o.service(slot(svcTo, i), map[string]string{slotLabel: slot(podA, i)}, "Cluster", 0))
-		}
-		if r.has(n.Name, kindLocal, kindNotLocal) {
-			out = append(out, o.service(slot(svcLocal, i), map[string]string{slotLabel: slot(podA, i)}, "Local", 0))
-		}
-		if r.has(n.Name, kindRemoved) {
-			out = append(out, o.service(slot(svcStay, i), map[string]string{slotLabel: slot(podA, i)}, "", 0))
-		}
-		if r.has(n.Name, kindNoDirectory) {
-			out = append(out, o.pod(podSpec{name: slot(podNoDir, i), node: n.Name, hostDir: hostDirs + r.RunID + "-missing", hostType: "Directory"}))
-		}
-		if r.has(n.Name, kindPull, kindNoPull) {
-			out = append(out,
-				o.pod(podSpec{name: slot(podPull, i), node: n.Name, image: r.Registry.Image, pull: "Always", secret: "registry", restart: "Never"}),
-				o.pod(podSpec{name: slot(podNoPull, i), node: n.Name, image: r.Registry.Image, pull: "Always", restart: "Never"}))
+	for _, n := range r.nodes {
+		if r.usesProbes(n.Name) {
+			out = append(out, r.probes(n.Name)...)
 		}
 	}
+	made := map[any]bool{}
 	for _, c := range r.matrix.Cells {
-		switch c.kind {
-		case kindSelector:
-			out = append(out, o.pod(podSpec{name: "selector-" + c.Class, selector: archSelector(c.Class)}))
-		case kindAffinity:
-			out = append(out, o.pod(podSpec{name: "affinity-" + c.Class, affinity: archAffinity(c.Class)}))
-		case kindNowhere:
-			out = append(out, o.pod(podSpec{name: "nowhere", selector: archSelector("no-such-architecture")}))
+		makes := kinds[c.kind].makes
+		if c.Blocked != "" || makes == nil {
+			continue
+		}
+		for _, o := range makes(r, c) {
+			if key := [2]any{o["kind"], o["metadata"].(object)["name"]}; !made[key] {
+				made[key] = true
+				out = append(out, o)
+			}
 		}
 	}
 	return out
 }
 
+// probes are a node's two probe pods, and the Service of the first.
+func (r *run) probes(node string) []object {
+	name := r.slot(podA, node)
+	a := podSpec{name: name, labels: map[string]string{slotLabel: name}, node: node, peer: true, reserves: true}
+	b := podSpec{name: r.slot(podB, node), labels: map[string]string{slotLabel: r.slot(podB, node)}, node: node, reserves: true}
+	if r.hasDirectory(node) {
+		a.hostDir, a.hostType = hostDirs+r.RunID, "Directory"
+		b.hostDir, b.hostType = a.hostDir, a.hostType
+	}
+	return []object{r.objects.pod(a), r.objects.pod(b), r.serviceTo(svcTo, node, "Cluster")}
+}
+
+// serviceTo is a Service that leads to a node's first probe.
+func (r *run) serviceTo(which, node, policy string) object {
+	return r.objects.service(r.slot(which, node), map[string]string{slotLabel: r.slot(podA, node)}, policy, 0)
+}
+
 // usesProbes tells whether any cell needs the node's probes.
-func (r *run) usesProbes(n Node) bool {
+func (r *run) usesProbes(node string) bool {
 	return slices.ContainsFunc(r.matrix.Cells, func(c Cell) bool {
-		return c.Blocked == "" && (c.Src == n.Name || c.Dst == n.Name) && !slices.Contains([]kind{
-			kindReady, kindArch, kindDaemons, kindOwn, kindForeign, kindNoDirectory, kindPull, kindNoPull, kindGuard,
-		}, c.kind) && c.class == ""
+		return c.Blocked == "" && (c.Src == node || c.Dst == node) && kinds[c.kind].probes != nil
 	})
-}
-
-// lazyAgent is an agent that starts when it is first asked for.
-type lazyAgent struct {
-	once  sync.Once
-	agent *agent
-	err   error
-}
-
-// agent returns a container's agent, which lasts for the run.
-func (r *run) agent(pod, container string) (*agent, error) {
-	key := pod + "/" + container
-	r.mu.Lock()
-	l := r.agents[key]
-	if l == nil {
-		l = &lazyAgent{}
-		r.agents[key] = l
-	}
-	r.mu.Unlock()
-	l.once.Do(func() { l.agent, l.err = startAgent(r.life, r.API, r.objects.namespace, pod, container, r.pace) })
-	return l.agent, l.err
-}
-
-func (r *run) closeAgents() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, l := range r.agents {
-		if l.agent != nil {
-			l.agent.close()
-		}
-	}
 }

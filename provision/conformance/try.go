@@ -35,37 +35,18 @@ const Away = 2 * time.Minute
 var usual = pace{attempt: 5 * time.Second, stream: 40 * time.Second, start: 2 * time.Minute, answer: 30 * time.Second, rulesLag: 60 * time.Second, rulesPause: 500 * time.Millisecond, guardPause: 10 * time.Second,
 	volume: 64 << 20, launch: 20 * time.Second, nodes: 15 * time.Second, away: Away}
 
-// tries says how each kind of cell is found out.
-var tries = map[kind]func(*run, context.Context, Cell) outcome{
-	kindReady: (*run).tryReady, kindArch: (*run).tryArch, kindDaemons: (*run).tryDaemons, kindAddress: (*run).tryAddress,
-	kindOwn: (*run).tryOwn, kindForeign: (*run).tryForeign,
-	kindSelector: (*run).tryDirected, kindAffinity: (*run).tryDirected, kindNowhere: (*run).tryNowhere,
-	kindLoopback: (*run).tryLoopback, kindEmptyDir: (*run).tryEmptyDir, kindSameNode: (*run).trySameNode, kindPodIP: (*run).tryPodIP,
-	kindService: (*run).tryService, kindServiceName: (*run).tryService, kindHairpin: (*run).tryHairpin, kindDNS: (*run).tryDNS,
-	kindRemoved:  (*run).tryRemoved,
-	kindNodePort: (*run).tryNodePort, kindLocal: (*run).tryNodePort, kindNotLocal: (*run).tryNotLocal, kindClosed: (*run).tryClosed,
-	kindPodWrites: (*run).tryPodWrites, kindHostWrites: (*run).tryHostWrites, kindElsewhere: (*run).tryElsewhere, kindNoDirectory: (*run).tryNoDirectory,
-	kindPull: (*run).tryPull, kindNoPull: (*run).tryNoPull, kindGuard: (*run).tryGuard,
-	kindVolumeMoves: (*run).tryMoves, kindVolumeBlock: (*run).tryMoves, kindVolumeAlone: (*run).tryAlone, kindVolumeShared: (*run).tryShared,
-	kindVolumeGrows: (*run).tryGrows, kindVolumeDeleted: (*run).tryDeleted,
-}
-
 func (r *run) try(ctx context.Context, c Cell) outcome {
-	f, ok := tries[c.kind]
-	if !ok {
-		return blocked("this hybridctl does not know how to try %q", c.kind)
-	}
 	if err := r.hostError(c); err != nil {
 		return failed("the host: %v", err)
 	}
-	return f(r, ctx, c)
+	return kinds[c.kind].try(r, ctx, c)
 }
 
 // startable waits for the probes a cell uses.
 func (r *run) startable(ctx context.Context, c Cell) error {
 	ctx, cancel := context.WithTimeout(ctx, r.Patience)
 	defer cancel()
-	for _, pod := range r.uses(c) {
+	for _, pod := range probesOf(r, c) {
 		if _, err := r.view.ready(ctx, pod); err != nil {
 			return err
 		}
@@ -82,22 +63,10 @@ func lost(c Cell, err error) outcome {
 	return blocked("%v", err)
 }
 
-// uses are the probe pods that a cell needs before it can begin.
-func (r *run) uses(c Cell) []string {
-	a := func(node string) string { return slot(podA, r.place(node)) }
-	b := func(node string) string { return slot(podB, r.place(node)) }
-	switch c.kind {
-	case kindLoopback, kindEmptyDir, kindHairpin, kindDNS, kindRemoved, kindPodWrites, kindClosed:
-		return []string{a(c.Dst)}
-	case kindSameNode, kindHostWrites:
-		return []string{a(c.Dst), b(c.Dst)}
-	case kindPodIP, kindService, kindServiceName, kindElsewhere:
-		if c.Src == c.Dst {
-			return []string{a(c.Dst), b(c.Dst)}
-		}
-		return []string{a(c.Src), a(c.Dst)}
-	case kindNodePort, kindLocal, kindNotLocal:
-		return []string{a(c.Dst)}
+// probesOf are the probe pods that a cell uses.
+func probesOf(r *run, c Cell) []string {
+	if probes := kinds[c.kind].probes; probes != nil {
+		return probes(r, c)
 	}
 	return nil
 }

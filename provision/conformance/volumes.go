@@ -72,7 +72,7 @@ type user struct {
 func (r *run) withVolume(ctx context.Context, c Cell, block bool, do func(v *volume) outcome) outcome {
 	r.mu.Lock()
 	r.claims++
-	v := &volume{r: r, class: r.class(c.class), claim: "volume-" + strconv.Itoa(r.claims), block: block}
+	v := &volume{r: r, class: r.class(c.storage), claim: "volume-" + strconv.Itoa(r.claims), block: block}
 	r.mu.Unlock()
 	if err := v.create(ctx, v.claimOf(claimSize)); err != nil {
 		return failed("%v", err)
