@@ -16,9 +16,12 @@ import (
 
 // sandbox runs the scripts for real, in a mount namespace of their own: /var/lib, /run, /opt and /etc/systemd/system are folders of
 // the test, systemctl and modprobe write down how they were called. So are /etc, /usr/local/bin and /var/log when the test makes etc, local-bin and var-log.
+//
+// What before says is done there ahead of the script, what after says behind it; after's output is in the file "after".
 type sandbox struct {
-	t   *testing.T
-	dir string
+	t             *testing.T
+	dir           string
+	before, after string
 }
 
 func newSandbox(t *testing.T) sandbox {
@@ -26,7 +29,7 @@ func newSandbox(t *testing.T) sandbox {
 	if os.Geteuid() != 0 {
 		t.Skip("mount namespaces need root: this runs where the lab runs")
 	}
-	s := sandbox{t, t.TempDir()}
+	s := sandbox{t: t, dir: t.TempDir()}
 	for _, d := range []string{"var-lib", "run", "opt", "units", "bin"} {
 		if err := os.MkdirAll(s.path(d), 0o755); err != nil {
 			t.Fatal(err)
@@ -51,7 +54,12 @@ func (s sandbox) run(script string, stdin []byte, args ...string) (int, string, 
 	mount := `set -e; mount --make-rprivate /; cd "$0"
 for p in etc:/etc local-bin:/usr/local/bin var-log:/var/log; do [ ! -e "${p%%:*}" ] || mount --bind "${p%%:*}" "${p#*:}"; done
 for p in var-lib:/var/lib run:/run opt:/opt units:/etc/systemd/system; do mount --bind "${p%%:*}" "${p#*:}"; done
-PATH=$0/bin:$PATH; cd /; exec sh "$@"`
+PATH=$0/bin:$PATH; cd /
+` + s.before + `
+set +e; sh "$@"; code=$?
+{ :
+` + s.after + `
+} >"$0/after"; exit $code`
 	file := s.path("script.sh")
 	if err := os.WriteFile(file, []byte(templates.Script(script)), 0o644); err != nil {
 		s.t.Fatal(err)
@@ -214,8 +222,11 @@ func TestRemoveScript_TakesOnlyWhatIsOurs(t *testing.T) {
 // next, finds nobody.
 func TestResetScript_KeepsWhatContainerdWatches(t *testing.T) {
 	s := newSandbox(t)
-	gone := []string{"etc/cni/net.d/10-flannel.conflist", "etc/cni/net.d/.lock", "etc/cni/net.d/multus.d/x", "etc/kubernetes/kubelet.conf", "var-lib/hybridctl/steps/join", "var-log/pods/a"}
-	for _, path := range append(gone, "etc/cni/of-others", "etc/systemd/system/x", "var-lib/hybridctl/steps/runtime") {
+	gone := []string{"etc/cni/net.d/10-flannel.conflist", "etc/kubernetes/kubelet.conf", "var-lib/hybridctl/steps/join", "var-log/pods/a",
+		"var-lib/cni/flannel/1", "var-lib/cni/networks/cbr0/10.244.0.2", "var-lib/cni/results/cbr0-1-eth0"}
+	others := []string{"etc/cni/of-others", "etc/cni/net.d/87-podman-bridge.conflist", "etc/cni/net.d/.lock", "etc/cni/net.d/multus.d/x", "var-lib/hybridctl/steps/runtime",
+		"var-lib/cni/networks/podman/10.88.0.2", "var-lib/cni/results/podman-1-eth0"}
+	for _, path := range append(append(gone, others...), "etc/systemd/system/x") {
 		if err := os.MkdirAll(filepath.Dir(s.path(path)), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -238,7 +249,7 @@ func TestResetScript_KeepsWhatContainerdWatches(t *testing.T) {
 			t.Errorf("%s stays", path)
 		}
 	}
-	for _, path := range []string{"etc/cni/net.d", "etc/cni/of-others", "var-lib/hybridctl/steps/runtime"} {
+	for _, path := range others {
 		if _, err := os.Stat(s.path(path)); err != nil {
 			t.Error(err)
 		}

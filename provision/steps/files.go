@@ -50,7 +50,7 @@ var leavings = map[plan.Kind]struct{ units, files, directories []string }{
 		units: []string{"containerd.service"},
 		files: []string{"/etc/systemd/system/containerd.service", "/etc/containerd/config.toml", "/usr/local/bin/containerd",
 			"/usr/local/bin/containerd-shim-runc-v2", "/usr/local/bin/ctr", "/usr/local/sbin/runc"},
-		directories: []string{"/var/lib/containerd", "/run/containerd", "/opt/containerd", "/opt/cni", "/etc/cni", "/var/lib/cni"}, // containerd makes /etc/cni anew while it runs
+		directories: []string{"/var/lib/containerd", "/run/containerd"},
 	},
 	plan.Kubernetes: {
 		units: []string{"kubelet.service"},

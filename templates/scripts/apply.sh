@@ -36,9 +36,20 @@ land() {
 	ln "$3" "$beside" 2>/dev/null || cp "$3" "$beside"
 	chown 0:0 "$beside"
 	chmod "$2" "$beside"
+	note "$1" "$2" "$4" # before it is there: what an interrupted step brought is known to be ours
 	mv -f "$beside" "$4"
 	echo "changed $4"
 	changed=y
+}
+
+note() { # note SHA MODE PATH: in the marker of the step that has begun
+	if ! grep -qxF "file $1 0 $2 0 $3" "$markers/$step"; then
+		{
+			cat "$markers/$step"
+			echo "file $1 0 $2 0 $3"
+		} >"$markers/$step.new"
+		mv -f "$markers/$step.new" "$markers/$step"
+	fi
 }
 
 own() { # own SHA PATH: for the marker
@@ -50,7 +61,10 @@ while read -r word a b c d; do
 	case $word in
 	step)
 		step=$a
-		printf 'state started\n' >"$markers/$step.new"
+		{
+			printf 'state started\n'
+			sed -n '/^file /p' "$markers/$step" 2>/dev/null || : # of an earlier time
+		} >"$markers/$step.new"
 		mv -f "$markers/$step.new" "$markers/$step"
 		;;
 	digest) digest=$a ;;

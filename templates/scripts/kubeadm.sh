@@ -14,6 +14,80 @@ umask 077
 mkdir -p $run
 [ "$(stat -f -c %T $run)" = tmpfs ] || { echo "kubeadm: /run is not a tmpfs; the token would reach the disk" >&2; exit 73; }
 
+say() { echo "kubeadm: $*" >&2; }
+# Directories and mounts. From here to "end of directories and mounts" this is the same in reset.sh, remove.sh and kubeadm.sh.
+nl='
+' tab='	'
+# look DIRECTORY: sets $mounts to what is mounted below it, a line each, the innermost first, written as the kernel does, and $mounted to y when something is mounted at it.
+look() {
+	mounts='' mounted=''
+	while read -r _ _ _ _ at _; do
+		plain "$at"
+		case $path in
+		*//deleted) ;; # no path leads there
+		"$1") mounted=y ;;
+		"$1"/*) mounts=$at$nl$mounts ;;
+		esac
+	done </proc/self/mountinfo
+}
+plain() { # TEXT: sets $path to what the kernel wrote with blanks and the like as octal numbers
+	path='' rest=$1
+	while :; do
+		case $rest in *\\*) path=$path${rest%%\\*} rest=${rest#*\\} ;; *) break ;; esac
+		case $rest in
+		011*) path=$path$tab ;;
+		012*) path=$path$nl ;;
+		040*) path="$path " ;;
+		043*) path=$path# ;;
+		*) path=$path\\ ;; # 134
+		esac
+		rest=${rest#???}
+	done
+	path=$path$rest
+}
+within() { # DIRECTORY: look there, behind a link too; false when there is no such place, and at the root
+	real=$(readlink -f -- "$1") || return 1
+	case $real in '' | /) return 1 ;; esac
+	look "$real"
+}
+let_go() { # DIRECTORY: unmounts what is below it and leaves what is at it; what is busy or does not answer is only detached. Data on mounts is not touched.
+	limit=20
+	within "$1" || return 0
+	oldifs=$IFS IFS=$nl
+	for at in $mounts; do
+		plain "$at"
+		timeout -k 2 "$limit" umount -- "$path" 2>/dev/null && continue
+		[ $? -lt 124 ] || limit=2 # one that hangs is enough to wait for
+		timeout -k 2 "$limit" umount -l -- "$path" 2>/dev/null
+	done
+	IFS=$oldifs
+}
+unmounted() { # DIRECTORY: says what is still mounted below it, and is false then
+	within "$1" || return 0
+	[ -n "$mounts" ] || return 0
+	plain "${mounts%%"$nl"*}"
+	say "$path is mounted below $1, and nothing was deleted there: unmount it, and run the same command again"
+	return 1
+}
+delete() { # DIRECTORY: deletes it; where it is a mount point (a disk of its own) or a link, what is in it alone
+	[ -e "$1" ] || return 0
+	unmounted "$1" || return 0
+	if [ "$real" = / ]; then
+		say "$1 leads to /: nothing was deleted there"
+		return 0
+	fi
+	if [ -z "$mounted" ] && [ ! -L "$1" ]; then
+		rm -rf --one-file-system -- "$1" 2>/dev/null
+		[ ! -e "$1" ] || say "$1 could not be deleted"
+		return 0
+	fi
+	for e in "$1"/* "$1"/.[!.]* "$1"/..?*; do
+		rm -rf --one-file-system -- "$e" 2>/dev/null
+		if [ -e "$e" ] || [ -L "$e" ]; then say "$e could not be deleted"; fi
+	done
+}
+# end of directories and mounts
+
 busy() { case $(systemctl show -p ActiveState --value $unit) in activating | active | reloading) true ;; *) false ;; esac }
 finished() { grep -qs '^state done$' "$marker"; }
 # failed tells what kubeadm says of the cause, without the phases that went well.
@@ -32,6 +106,8 @@ if busy; then
 	failed
 fi
 cat >$run/kubeadm.yaml
+# Keys that all control planes share may wait here for a join that never came; no other role gets them.
+[ "$verb" = join ] && grep -q '^controlPlane:' $run/kubeadm.yaml || rm -rf $run/pki
 # Who sent this saw a host that was no member yet; meanwhile another run made it one. A node is left alone.
 if finished; then
 	rm -rf $run/kubeadm.yaml $run/pki
@@ -49,10 +125,17 @@ if grep -qs '^state started$' "$marker"; then
 		[ ! -e /etc/kubernetes/pki/ca.key ] || exit 77 # only control planes have it, whatever the host is to become now
 		exit 76
 	fi
+	systemctl stop kubelet.service 2>/dev/null || true
+	let_go /var/lib/kubelet || true
+	if ! unmounted /var/lib/kubelet || ! unmounted /var/lib/etcd; then # kubeadm would delete through it
+		rm -rf $run/kubeadm.yaml $run/pki
+		exit 74
+	fi
 	if [ -e /etc/kubernetes ]; then
 		/usr/local/bin/kubeadm reset -f --cri-socket unix:///run/containerd/containerd.sock >"$log.reset" 2>&1 || true
-		rm -rf /etc/kubernetes/manifests /etc/kubernetes/*.conf /var/lib/etcd
+		rm -rf /etc/kubernetes/manifests /etc/kubernetes/*.conf /etc/kubernetes/pki
 	fi
+	delete /var/lib/etcd
 fi
 mkdir -p /var/lib/hybridctl/steps
 printf 'state started\n' >"$marker.new"
@@ -63,6 +146,9 @@ if [ -d $run/pki ]; then # the shared certificates of a further control plane
 	rm -rf /etc/kubernetes/pki
 	mv $run/pki /etc/kubernetes/pki
 fi
+
+# A disk of its own for etcd has this when it is new, and kubeadm wants the directory empty.
+rmdir /var/lib/etcd/lost+found 2>/dev/null || true
 
 flags=''
 [ "$verb" != init ] || flags='--skip-token-print --skip-certificate-key-print'

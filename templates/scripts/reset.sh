@@ -1,22 +1,102 @@
 #!/bin/sh
-# reset.sh: this host is no node any more: what kubeadm, kubelet, the pods and the pod network left goes. Every part may be gone
-# already. Rules, links and mounts of others stay.
+# reset.sh: this host is no node any more: what kubeadm, kubelet, the pods and the pod network left is deleted. Every part may be gone
+# already. Rules, links, mounts and files of others stay, and so does a disk of its own below /var/lib: only what is on it is deleted.
 set -u
 failed=''
 say() { echo "reset: $*" >&2; failed=y; }
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+# Directories and mounts. From here to "end of directories and mounts" this is the same in reset.sh, remove.sh and kubeadm.sh.
+nl='
+' tab='	'
+# look DIRECTORY: sets $mounts to what is mounted below it, a line each, the innermost first, written as the kernel does, and $mounted to y when something is mounted at it.
+look() {
+	mounts='' mounted=''
+	while read -r _ _ _ _ at _; do
+		plain "$at"
+		case $path in
+		*//deleted) ;; # no path leads there
+		"$1") mounted=y ;;
+		"$1"/*) mounts=$at$nl$mounts ;;
+		esac
+	done </proc/self/mountinfo
+}
+plain() { # TEXT: sets $path to what the kernel wrote with blanks and the like as octal numbers
+	path='' rest=$1
+	while :; do
+		case $rest in *\\*) path=$path${rest%%\\*} rest=${rest#*\\} ;; *) break ;; esac
+		case $rest in
+		011*) path=$path$tab ;;
+		012*) path=$path$nl ;;
+		040*) path="$path " ;;
+		043*) path=$path# ;;
+		*) path=$path\\ ;; # 134
+		esac
+		rest=${rest#???}
+	done
+	path=$path$rest
+}
+within() { # DIRECTORY: look there, behind a link too; false when there is no such place, and at the root
+	real=$(readlink -f -- "$1") || return 1
+	case $real in '' | /) return 1 ;; esac
+	look "$real"
+}
+let_go() { # DIRECTORY: unmounts what is below it and leaves what is at it; what is busy or does not answer is only detached. Data on mounts is not touched.
+	limit=20
+	within "$1" || return 0
+	oldifs=$IFS IFS=$nl
+	for at in $mounts; do
+		plain "$at"
+		timeout -k 2 "$limit" umount -- "$path" 2>/dev/null && continue
+		[ $? -lt 124 ] || limit=2 # one that hangs is enough to wait for
+		timeout -k 2 "$limit" umount -l -- "$path" 2>/dev/null
+	done
+	IFS=$oldifs
+}
+unmounted() { # DIRECTORY: says what is still mounted below it, and is false then
+	within "$1" || return 0
+	[ -n "$mounts" ] || return 0
+	plain "${mounts%%"$nl"*}"
+	say "$path is mounted below $1, and nothing was deleted there: unmount it, and run the same command again"
+	return 1
+}
+delete() { # DIRECTORY: deletes it; where it is a mount point (a disk of its own) or a link, what is in it alone
+	[ -e "$1" ] || return 0
+	unmounted "$1" || return 0
+	if [ "$real" = / ]; then
+		say "$1 leads to /: nothing was deleted there"
+		return 0
+	fi
+	if [ -z "$mounted" ] && [ ! -L "$1" ]; then
+		rm -rf --one-file-system -- "$1" 2>/dev/null
+		[ ! -e "$1" ] || say "$1 could not be deleted"
+		return 0
+	fi
+	for e in "$1"/* "$1"/.[!.]* "$1"/..?*; do
+		rm -rf --one-file-system -- "$e" 2>/dev/null
+		if [ -e "$e" ] || [ -L "$e" ]; then say "$e could not be deleted"; fi
+	done
+}
+# end of directories and mounts
+
+# Nothing of ours mounts below etcd's directory: that is somebody's, and kubeadm would delete through it.
+unmounted /var/lib/etcd || exit 1
 
 systemctl stop hybridctl-kubeadm.service 2>/dev/null
 rm -f /run/systemd/system/hybridctl-kubeadm.service
-if [ -x /usr/local/bin/kubeadm ] && { [ -e /etc/kubernetes ] || [ -e /var/lib/kubelet/config.yaml ]; }; then
-	timeout 300 /usr/local/bin/kubeadm reset -f --cri-socket unix:///run/containerd/containerd.sock --cleanup-tmp-dir >/var/lib/hybridctl/kubeadm-reset.log 2>&1 || true
-fi
 systemctl stop kubelet.service 2>/dev/null
+# kubeadm takes the member out of etcd; its other part deletes through mounts whose paths it cannot read.
+if [ -x /usr/local/bin/kubeadm ] && { [ -e /etc/kubernetes ] || [ -e /var/lib/kubelet/config.yaml ]; }; then
+	timeout 300 /usr/local/bin/kubeadm reset -f --cri-socket unix:///run/containerd/containerd.sock --skip-phases cleanup-node >/var/lib/hybridctl/kubeadm-reset.log 2>&1 || true
+fi
 
-# pods that kubeadm could not remove
+# the pods, and the network namespaces that containerd made for them
+netns=''
 if command -v ctr >/dev/null && systemctl is-active -q containerd.service; then
-	ctr -n k8s.io tasks ls -q 2>/dev/null | while read -r t; do ctr -n k8s.io tasks rm -f "$t" >/dev/null 2>&1; done
-	ctr -n k8s.io containers ls -q 2>/dev/null | while read -r c; do ctr -n k8s.io containers rm "$c" >/dev/null 2>&1; done
+	for c in $(ctr -n k8s.io containers ls -q 2>/dev/null); do
+		netns="$netns $(ctr -n k8s.io containers info "$c" 2>/dev/null | grep -o '/run/netns/cni-[0-9a-fA-F-]*')"
+	done
+	for t in $(ctr -n k8s.io tasks ls -q 2>/dev/null); do ctr -n k8s.io tasks rm -f "$t" >/dev/null 2>&1; done
+	for c in $(ctr -n k8s.io containers ls -q 2>/dev/null); do ctr -n k8s.io containers rm "$c" >/dev/null 2>&1; done
 fi
 
 # the kubelet's control groups; systemd forgets these slices when they stop
@@ -24,29 +104,128 @@ systemctl stop 'kubepods*.slice' 2>/dev/null
 
 # block devices of Ceph that are mounted for pods, or given to them as devices: a mapping that stayed would keep every other host off the image
 mapped=$(awk '$5 ~ "^/var/lib/kubelet/" { n = split($0, f, " - "); split(f[n], s, " "); if (s[2] ~ "^/dev/rbd[0-9]+$") print s[2]; else if ($4 ~ "^/rbd[0-9]+$") print "/dev" $4 }' /proc/self/mountinfo | sort -u)
-
-# mounts below the kubelet's directory, the deepest first
-awk '{print $2}' /proc/mounts | grep -E '^/(var/lib/kubelet|run/netns/cni-|var/run/netns/cni-)' | sort -r | while read -r m; do
-	umount "$m" 2>/dev/null || umount -l "$m" 2>/dev/null
-done
+let_go /var/lib/kubelet
 for m in $mapped; do
 	echo "${m#/dev/rbd}" >/sys/bus/rbd/remove_single_major 2>/dev/null || say "$m is still mapped to an image of Ceph: find out who has it open, or start the host anew"
 done
-rm -f /run/netns/cni-* 2>/dev/null
 
-for l in cni0 flannel.1 flannel-v6.1 kube-ipvs0 nodelocaldns; do
+# links: what hangs on our bridge, with the namespaces at its other end, and our own
+for l in $(ip -o link show master cni0 2>/dev/null | sed -n 's/^[0-9]*: \(veth[^@:]*\)[@:].*/\1/p'); do
+	netns="$netns $(ip -d -o link show "$l" 2>/dev/null | sed -n 's/.*link-netns \(cni-[0-9a-fA-F-]*\).*/\/run\/netns\/\1/p')"
+	ip link del "$l" 2>/dev/null
+done
+for n in $netns; do
+	timeout 20 umount "$n" 2>/dev/null || umount -l "$n" 2>/dev/null
+	rm -f "$n" 2>/dev/null
+done
+# what addresses pods have here tells which chains of the portmap plugin are ours
+networks=$(sed -n 's/^FLANNEL_\(IPV6_\)\{0,1\}SUBNET=//p' /run/flannel/subnet.env 2>/dev/null; ip -o addr show dev cni0 2>/dev/null | sed -n '/ fe80:/d; s/.* inet6\{0,1\} \([^ ]*\) .*/\1/p')
+for l in cni0 flannel.1 flannel-v6.1 kube-ipvs0; do
 	! ip link show "$l" >/dev/null 2>&1 || ip link del "$l" || say "the link $l could not be removed"
 done
-for l in $(ip -o link show type veth 2>/dev/null | sed 's/^[0-9]*: \(veth[0-9a-f]*\)@.*/\1/' | grep '^veth'); do
-	ip -d link show "$l" | grep -q 'link-netns cni-' && ip link del "$l" 2>/dev/null
-done
 
-# packet filter: only the chains of kube-proxy, kubelet, flannel and the portmap plugin, in whichever back ends are here
-ours='KUBE-|FLANNEL-|CNI-|flanneld|cali'
+# The network's configuration: only what flannel wrote. The directory stays: containerd ends itself when that is taken away under it.
+rm -f /etc/cni/net.d/10-flannel.conflist
+alone=y # no other network of the container network interface is on this host
+for f in /etc/cni/net.d/*.conf /etc/cni/net.d/*.conflist /etc/cni/net.d/*.json; do [ ! -e "$f" ] || alone=''; done
+
+# rules: reads what iptables-save prints, and prints the arguments of the commands that take ours away, a command a line, the arguments parted by \001.
+# Ours are chains with such names, the portmap plugin's for our pods' addresses, and rules that jump to them. What a comment says is no name.
+ours='^(KUBE|FLANNEL)-.'
+rules() {
+	awk -v ours="$ours" -v networks="$(printf %s "$networks" | tr '\n' ' ')" -v alone="$alone" '
+		BEGIN {
+			nets = split(networks, net, " ")
+			for (i = 1; i <= nets; i++) { split(net[i], part, "/"); net[i] = substr(binary(part[1]), 1, part[2] + 1) }
+		}
+		function digits(v, base, width,  s) { for (s = ""; width > 0; width--) { s = v % base s; v = int(v / base) } return s }
+		function hex(s,  i, v) { v = 0; s = tolower(s); for (i = 1; i <= length(s); i++) v = v * 16 + index("0123456789abcdef", substr(s, i, 1)) - 1; return v }
+		# binary gives an address as its family and 32 or 128 digits, and nothing for what is none
+		function binary(a,  p, m, i, half, k, out) {
+			out = ""
+			if (a ~ /^[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+$/) {
+				split(a, p, ".")
+				for (i = 1; i <= 4; i++) out = out digits(p[i], 2, 8)
+				return "4" out
+			}
+			if (a !~ /^[0-9a-fA-F:]+$/ || a !~ /:/) return ""
+			if ((k = index(a, "::")) > 0) {
+				m = split(substr(a, 1, k - 1), half, ":")
+				for (i = 1; i <= m; i++) p[i] = half[i]
+				k = split(substr(a, k + 2), half, ":")
+				for (i = m + 1; i <= 8 - k; i++) p[i] = 0
+				for (i = 1; i <= k; i++) p[8 - k + i] = half[i]
+			} else split(a, p, ":")
+			for (i = 1; i <= 8; i++) out = out digits(hex(p[i]), 2, 16)
+			return "6" out
+		}
+		function inside(a,  b, i) {
+			sub(/\/.*/, "", a)
+			if (a ~ /^\[/) { sub(/^\[/, "", a); sub(/\].*/, "", a) } else if (a ~ /\./) sub(/:.*/, "", a)
+			b = binary(a)
+			if (b != "") for (i = 1; i <= nets; i++) if (length(net[i]) > 1 && substr(b, 1, length(net[i])) == net[i]) return 1
+			return 0
+		}
+		# words parts a line as iptables-save quoted it
+		function words(line,  i, c, w, quote, some) {
+			count = 0; w = ""; quote = 0; some = 0
+			for (i = 1; i <= length(line); i++) {
+				c = substr(line, i, 1)
+				if (quote && c == "\\") { i++; w = w substr(line, i, 1) }
+				else if (c == "\"") { quote = !quote; some = 1 }
+				else if (c == " " && !quote) { if (some) word[++count] = w; w = ""; some = 0 }
+				else { w = w c; some = 1 }
+			}
+			if (some) word[++count] = w
+		}
+		function own(chain) { return chain ~ ours || chain in portmap }
+		/^\*/ { table = substr($1, 2); chains = rulesof = 0; split("", portmap); others = 0; next }
+		/^:/ { chain[++chains] = substr($1, 2); next }
+		/^-A / {
+			words($0)
+			rule[++rulesof] = $0; from[rulesof] = word[2]; to[rulesof] = ""; here = 0
+			for (i = 3; i < count; i++) {
+				if (word[i] == "--comment") i++
+				else if (word[i] == "-j" || word[i] == "-g") to[rulesof] = word[i + 1]
+				else if ((word[i] == "-s" || word[i] == "-d" || word[i] == "--to-destination") && word[i - 1] != "!" && inside(word[i + 1])) here = 1
+			}
+			if (here && from[rulesof] ~ /^CNI-/ && from[rulesof] !~ /^CNI-HOSTPORT-/) portmap[from[rulesof]]
+			if (here && to[rulesof] ~ /^CNI-/ && to[rulesof] !~ /^CNI-HOSTPORT-/) portmap[to[rulesof]]
+			next
+		}
+		/^COMMIT/ {
+			for (i = 1; i <= chains; i++) if (chain[i] ~ /^CNI-/ && chain[i] !~ /^CNI-HOSTPORT-/ && !(chain[i] in portmap)) others++
+			if (alone && !others) for (i = 1; i <= chains; i++) if (chain[i] ~ /^CNI-HOSTPORT-(DNAT|SETMARK|MASQ)$/) portmap[chain[i]]
+			for (i = 1; i <= rulesof; i++) if (own(to[i]) && !own(from[i])) {
+				words(rule[i])
+				printf "-t\001%s\001-D", table
+				for (k = 2; k <= count; k++) printf "\001%s", word[k]
+				print ""
+			}
+			for (i = 1; i <= chains; i++) if (own(chain[i])) printf "-t\001%s\001-F\001%s\n", table, chain[i]
+			for (i = 1; i <= chains; i++) if (own(chain[i])) printf "-t\001%s\001-X\001%s\n", table, chain[i]
+		}
+	'
+}
+sep=$(printf '\001')
 for s in iptables-nft iptables-legacy ip6tables-nft ip6tables-legacy iptables ip6tables; do
-	command -v "$s-save" >/dev/null || continue
-	"$s-save" 2>/dev/null | grep -qE "$ours" || continue
-	"$s-save" 2>/dev/null | grep -vE "$ours" | "$s-restore" 2>/dev/null || say "the rules of $s could not be cleared"
+	if ! command -v "$s" >/dev/null || ! command -v "$s-save" >/dev/null; then continue; fi
+	for try in 1 2; do # one rule at a time, so that what others write meanwhile stays; a second look, as others write
+		commands=$("$s-save" 2>/dev/null | rules)
+		[ -n "$commands" ] || break
+		while IFS= read -r command; do
+			set -f
+			IFS=$sep
+			# shellcheck disable=SC2086 # parted there
+			set -- $command
+			unset IFS
+			set +f
+			timeout 60 "$s" -w "$@" 2>/dev/null
+		done <<X
+$commands
+X
+	done
+	[ -z "$("$s-save" 2>/dev/null | rules)" ] || say "rules of ours stay in $s: iptables-save shows them"
 done
 if command -v nft >/dev/null; then
 	for t in 'ip kube-proxy' 'ip6 kube-proxy' 'ip flannel-ipv4' 'ip6 flannel-ipv6'; do
@@ -55,9 +234,9 @@ if command -v nft >/dev/null; then
 	done
 fi
 
-# What is in /etc/cni/net.d goes and the directory stays: containerd ends itself when that is taken away under it.
-for d in /etc/cni/net.d/* /etc/cni/net.d/.[!.]* /etc/kubernetes /var/lib/kubelet /var/lib/etcd /var/lib/cni /run/flannel /var/log/pods /var/log/containers /var/run/kubernetes /run/hybridctl /run/calico; do
-	[ ! -e "$d" ] || rm -rf "$d" || say "$d could not be removed"
-done
+for d in /etc/kubernetes /var/lib/kubelet /var/lib/etcd /run/flannel /var/log/pods /var/log/containers /run/kubernetes /run/hybridctl; do delete "$d"; done
+# what the plugins noted of our network, which is called cbr0, and of the loopback that containerd adds
+for f in /var/lib/cni/flannel /var/lib/cni/networks/cbr0 /var/lib/cni/results/cbr0-* /var/lib/cni/results/cni-loopback-* /var/lib/cni/cache/results/cbr0-*; do delete "$f"; done
+rmdir /var/lib/cni/networks /var/lib/cni/results /var/lib/cni/cache/results /var/lib/cni/cache /var/lib/cni 2>/dev/null
+[ -z "$failed" ] || exit 1 # the markers tell that what is left is ours
 rm -f /var/lib/hybridctl/steps/init /var/lib/hybridctl/steps/join /var/lib/hybridctl/kubeadm-*.log*
-[ -z "$failed" ]
