@@ -78,7 +78,7 @@ func (a *app) probe(ctx context.Context, f editFlags, hosts []inventory.Host) er
 	names := make([]string, len(hosts))
 	for i, h := range hosts {
 		if h.Name == "" {
-			h.Name = strings.ReplaceAll(strings.ToLower(h.Address), "_", "-") // until it is known
+			h.Name = inventory.NodeName(h.Address) // until it is known
 		}
 		known[i], names[i] = h, h.Name
 	}
@@ -123,7 +123,10 @@ func identify(h *inventory.Host, id provision.Identity) error {
 	}
 	h.Arch = id.Arch
 	if h.Name == "" {
-		h.Name, _, _ = strings.Cut(id.Hostname, ".")
+		short, _, _ := strings.Cut(id.Hostname, ".")
+		if h.Name = inventory.NodeName(short); h.Name == "" {
+			return fmt.Errorf("no node can have its hostname %s: give it a name with NAME=%s", report.OneLine(id.Hostname), h.Address)
+		}
 	}
 	return nil
 }

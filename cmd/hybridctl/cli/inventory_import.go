@@ -63,20 +63,18 @@ func (a *app) importInventory(file string, f importFlags) error {
 		return asUsageError(err)
 	}
 	draft, err := foreign.Read(file, data)
-	if err != nil {
-		return err
-	}
 	draft.Left = append(draft.Left, besides(file)...)
-	if err := f.complete(&draft.Cluster, file); err != nil {
-		return err
+	var text []byte
+	if err == nil {
+		text, err = f.document(&draft, file)
 	}
-	text, err := inventory.Show(&draft.Cluster, false)
+	if a.global.output == report.Text || err != nil { // a refusal is understood by what was left out
+		for _, l := range draft.Left {
+			fmt.Fprintln(a.Stderr, report.OneLine(l.String()))
+		}
+	}
 	if err != nil {
 		return err
-	}
-	text = append([]byte("# Made of "+report.OneLine(filepath.Base(file))+" by hybridctl inventory import.\n"), text...)
-	if _, err := inventory.Parse(cmp.Or(f.out, "inventory.yaml"), text); err != nil {
-		return fmt.Errorf("nothing was written: made of %s, the inventory would have these problems:\n%w", file, err)
 	}
 	doc := importDocument{File: f.out, Hosts: len(draft.Cluster.Spec.Hosts), Inventory: string(text), Left: append([]foreign.Leftover{}, draft.Left...)}
 	if f.out != "" {
@@ -84,12 +82,30 @@ func (a *app) importInventory(file string, f importFlags) error {
 			return err
 		}
 	}
-	if a.global.output == report.Text {
-		for _, l := range doc.Left {
-			fmt.Fprintln(a.Stderr, report.OneLine(l.String()))
+	return a.write(doc, doc.text)
+}
+
+// document is the new inventory's text. Its problems are told with the places that they come from: nobody has the new one yet.
+func (f importFlags) document(draft *foreign.Draft, file string) ([]byte, error) {
+	if err := f.complete(&draft.Cluster, file); err != nil {
+		return nil, err
+	}
+	text, err := inventory.Show(&draft.Cluster, false)
+	if err != nil {
+		return nil, err
+	}
+	text = append([]byte("# Made of "+report.OneLine(filepath.Base(file))+" by hybridctl inventory import.\n"), text...)
+	_, err = inventory.Parse(cmp.Or(f.out, "inventory.yaml"), text)
+	var problems *inventory.Problems
+	if errors.As(err, &problems) {
+		for i := range problems.List {
+			problems.List[i] = draft.Place(file, problems.List[i])
 		}
 	}
-	return a.write(doc, doc.text)
+	if err != nil {
+		return nil, fmt.Errorf("nothing was written, as the inventory made of it would have these problems:\n%w", err)
+	}
+	return text, nil
 }
 
 // besides are the folders where Ansible would look for more variables.

@@ -11,11 +11,14 @@ const maxGroupDepth = 50
 
 // readAnsibleYAML reads Ansible's format in YAML: groups with hosts, children and vars.
 func readAnsibleYAML(file string, root *yaml.Node) (Draft, error) {
+	if meta := value(root, "_meta"); meta != nil {
+		return readAnsibleList(file, root, meta)
+	}
 	g := newGroups(file)
 	var left []Leftover
 	for key, v := range fields(root) {
 		if err := g.yamlGroup(key, v, &left, 0); err != nil {
-			return Draft{}, err
+			return Draft{Left: left}, err
 		}
 	}
 	d, err := g.draft()
@@ -118,4 +121,62 @@ func (g *groups) yamlVariables(vars []variable, at, n *yaml.Node, what string) (
 		vars = append(vars, variable{key.Value, v, key.Line})
 	}
 	return vars, nil
+}
+
+// readAnsibleList reads what ansible-inventory --list and dynamic inventories print: groups with lists of hosts and of children, and the
+// hosts' variables in one place.
+func readAnsibleList(file string, root, meta *yaml.Node) (Draft, error) {
+	g := newGroups(file)
+	variables := value(meta, "hostvars")
+	for key, n := range fields(root) {
+		if key.Value == "_meta" {
+			continue
+		}
+		in := g.group(key.Value, key.Line)
+		hosts := n // an old form has nothing else
+		if n.Kind == yaml.MappingNode {
+			hosts = value(n, "hosts")
+			for part, v := range fields(n) {
+				var err error
+				switch part.Value {
+				case "hosts":
+				case "children":
+					for _, child := range listOf(v) {
+						g.group(child, part.Line)
+						in.children = append(in.children, child)
+					}
+				case "vars":
+					in.vars, err = g.yamlVariables(in.vars, part, v, "the vars of the group "+in.name)
+				default:
+					g.told = append(g.told, Leftover{file, part.Line, in.name + "." + part.Value, noCounterpart})
+				}
+				if err != nil {
+					return Draft{Left: g.told}, err
+				}
+			}
+		}
+		if hosts == nil {
+			continue
+		}
+		for _, item := range hosts.Content {
+			name := textOf(behindAlias(item))
+			if name == "" || hosts.Kind != yaml.SequenceNode {
+				return Draft{Left: g.told}, problem(file, key.Line, "the hosts of the group "+in.name+" are no list of names", "")
+			}
+			if len(g.hosts) >= maxHosts {
+				return Draft{Left: g.told}, problem(file, key.Line, fmt.Sprintf("there are more than %d hosts", maxHosts), "")
+			}
+			var vars []variable
+			if own := value(variables, name); own != nil && g.hosts[name] == nil {
+				var err error
+				if vars, err = g.yamlVariables(nil, item, own, "the variables of "+name); err != nil {
+					return Draft{Left: g.told}, err
+				}
+			}
+			g.addHost(in, name, item.Line, vars)
+		}
+	}
+	d, err := g.draft()
+	d.Left = append(d.Left, g.told...)
+	return d, err
 }

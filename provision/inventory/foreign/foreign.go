@@ -7,7 +7,9 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"net/netip"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -20,6 +22,52 @@ import (
 type Draft struct {
 	Cluster inventory.Cluster
 	Left    []Leftover // in the order of the file
+
+	lines map[string]int // where the value of a field comes from, by the field's path
+}
+
+// Line is the line of the other tool's file that the field at path, as in inventory.Problem, or what it lies in was made of; 0 = none.
+func (d Draft) Line(path string) int {
+	if name, ok := strings.CutPrefix(path, "spec.ssh."); ok && d.lines[path] == 0 { // see shareLogin
+		path = "spec.hosts[0]." + name
+	}
+	for path != "" {
+		if line := d.lines[path]; line > 0 {
+			return line
+		}
+		path = path[:max(strings.LastIndexAny(path, ".["), 0)]
+	}
+	return 0
+}
+
+// otherPlace is how a problem names another field of the new inventory; its hint has the line there.
+var otherPlace = regexp.MustCompile(`is taken by (spec\.\S+)$`)
+
+// Place puts a problem of the inventory that the draft makes where it comes from, in the other tool's file.
+func (d Draft) Place(file string, p inventory.Problem) inventory.Problem {
+	p.File, p.Line, p.Column = file, d.Line(p.Path), 1
+	if m := otherPlace.FindStringSubmatch(p.Message); m != nil {
+		p.Hint = fmt.Sprintf("line %d", d.Line(m[1]))
+	}
+	return p
+}
+
+// from notes where a field comes from.
+func (d *Draft) from(path string, line int) {
+	if d.lines == nil {
+		d.lines = map[string]int{}
+	}
+	d.lines[path] = line
+}
+
+// add adds a host, with the lines of its fields and its own.
+func (d *Draft) add(h inventory.Host, line int, fields map[string]int) {
+	path := fmt.Sprintf("spec.hosts[%d]", len(d.Cluster.Spec.Hosts))
+	d.from(path, line)
+	for field, at := range fields {
+		d.from(path+"."+field, at)
+	}
+	d.Cluster.Spec.Hosts = append(d.Cluster.Spec.Hosts, h)
 }
 
 // Leftover is something that the draft does not have, or has otherwise.
@@ -40,11 +88,44 @@ func (l Leftover) String() string {
 
 const noCounterpart = "has no counterpart"
 
-// Read reads the inventory of another tool, whichever it is. The error is a *inventory.Problems that says where it cannot be understood.
+// vault is how a file begins that Ansible encrypted whole.
+const vault = "$ANSIBLE_VAULT"
+
+// unreadable says of a file as a whole why nothing can be made of it.
+func unreadable(file string, data []byte) error {
+	switch {
+	case bytes.HasPrefix(data, []byte("\xff\xfe")), bytes.HasPrefix(data, []byte("\xfe\xff")):
+		return problem(file, 1, "the file is UTF-16", "save it as UTF-8")
+	case bytes.HasPrefix(data, []byte(vault)):
+		return problem(file, 1, "the file is encrypted with Ansible's vault", "import what ansible-vault view "+file+" prints")
+	case bytes.HasPrefix(data, []byte("#!")):
+		return problem(file, 1, "the file is a program, which makes an inventory when Ansible runs it", "import what ansible-inventory -i "+file+" --list prints")
+	}
+	return nil
+}
+
+// Read reads the inventory of another tool, whichever it is. The error is a *inventory.Problems that says where it cannot be understood;
+// what was left until then is told even so.
 func Read(file string, data []byte) (Draft, error) {
+	if err := unreadable(file, data); err != nil {
+		return Draft{}, err
+	}
+	data = bytes.TrimPrefix(data, []byte("\ufeff")) // editors of Windows put it there
+	draft, err := read(file, data)
+	slices.SortFunc(draft.Left, func(a, b Leftover) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.What, b.What), cmp.Compare(a.Why, b.Why))
+	})
+	draft.Left = slices.Compact(draft.Left) // a range of hosts says it for each
+	if err != nil {
+		return Draft{Left: draft.Left}, err
+	}
+	return draft, nil
+}
+
+func read(file string, data []byte) (Draft, error) {
 	var root yaml.Node
 	err := yaml.Unmarshal(data, &root)
-	named := strings.HasSuffix(file, ".yaml") || strings.HasSuffix(file, ".yml")
+	named := strings.HasSuffix(file, ".yaml") || strings.HasSuffix(file, ".yml") || strings.HasSuffix(file, ".json") || bytes.HasPrefix(bytes.TrimSpace(data), []byte("{"))
 	isMapping := err == nil && len(root.Content) == 1 && root.Content[0].Kind == yaml.MappingNode && (named || allMappings(root.Content[0]))
 	var draft Draft
 	switch {
@@ -58,7 +139,7 @@ func Read(file string, data []byte) (Draft, error) {
 		draft, err = readAnsibleINI(file, data)
 	}
 	if err != nil {
-		return Draft{}, err
+		return draft, err
 	}
 	if line := secondDocument(data); isMapping && line > 0 {
 		draft.Left = append(draft.Left, Leftover{file, line, "a further document", "only the first is read"})
@@ -66,10 +147,6 @@ func Read(file string, data []byte) (Draft, error) {
 	relativeKeys(file, &draft)
 	draft.Cluster.APIVersion, draft.Cluster.Kind = inventory.APIVersion, inventory.Kind
 	shareLogin(&draft.Cluster.Spec)
-	slices.SortFunc(draft.Left, func(a, b Leftover) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.What, b.What), cmp.Compare(a.Why, b.Why))
-	})
-	draft.Left = slices.Compact(draft.Left) // a range of hosts says it for each
 	return draft, nil
 }
 
@@ -146,9 +223,20 @@ func move[T any](alike bool, to, from *T) {
 
 // nodeName is the name that Kubernetes takes; changed says that it is another one.
 func nodeName(name string) (ours string, changed bool) {
-	ours = strings.Trim(strings.ReplaceAll(strings.ToLower(name), "_", "-"), "-.")
+	if ours = inventory.NodeName(name); ours == "" {
+		return name, false // and what that name lacks is said where the draft is checked
+	}
 	return ours, ours != name
 }
+
+// loopback tells of addresses that are on the machine itself.
+func loopback(address string) bool {
+	ip, err := netip.ParseAddr(address)
+	return address == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// thisMachine is why an address is told that means another machine wherever it is written.
+const thisMachine = "is the machine on which hybridctl runs"
 
 func problem(file string, line int, message, hint string) error {
 	return &inventory.Problems{List: []inventory.Problem{{File: file, Line: line, Column: 1, Message: message, Hint: hint}}}
@@ -212,10 +300,23 @@ func behindAlias(n *yaml.Node) *yaml.Node {
 	return n
 }
 
-// textOf returns a scalar's text; anything else has none.
+// textOf returns a scalar's text; anything else, and what is encrypted, has none.
 func textOf(n *yaml.Node) string {
-	if n == nil || n.Kind != yaml.ScalarNode || n.ShortTag() == "!!null" {
+	if n == nil || n.Kind != yaml.ScalarNode || n.ShortTag() == "!!null" || encryptedScalar(n) {
 		return ""
 	}
 	return n.Value
+}
+
+// encrypted tells of a value that Ansible's vault holds, or of a list or mapping with one: tagged in YAML, a mapping of one name in JSON.
+func encrypted(n *yaml.Node) bool {
+	if n = behindAlias(n); n == nil {
+		return false
+	}
+	return encryptedScalar(n) || slices.ContainsFunc(n.Content, func(item *yaml.Node) bool { return encryptedScalar(behindAlias(item)) }) ||
+		value(n, "__ansible_vault") != nil
+}
+
+func encryptedScalar(n *yaml.Node) bool {
+	return n.Kind == yaml.ScalarNode && (n.Tag == "!vault" || n.Tag == "!vault-encrypted" || strings.HasPrefix(strings.TrimSpace(n.Value), vault))
 }

@@ -1,6 +1,7 @@
 package foreign
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -140,8 +141,16 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte("a: &a {children: {b: *a, c: *a}}"))
 	f.Add([]byte("a: &a {<<: [*a, *a], hosts: {b: *a}}"))
 	f.Add([]byte("[kube_control_plane]\nn[1:3:2]:22 a=[1 b={"))
+	f.Add([]byte("\ufeff[kube_control_plane]\r\n[1:2].x:22 ansible_user='a\\'b' node_labels=a=b,c=d # c\r\n[bastion]\nb\n[all:vars]\na = \"x\" # y\n"))
+	f.Add([]byte(`{"_meta": {"hostvars": {"a": {"ansible_user": {"__ansible_vault": "x"}}}}, "kube_control_plane": ["a"], "all": {"children": ["b"]}}`))
+	f.Add([]byte("apiVersion: k0sctl.k0sproject.io/v1\nspec: {hosts: [{role: controller, reset: true, ssh: {address: ${A}, bastion: {address: '::1'}}}, {localhost: {enabled: true}}, {winRM: {}}]}"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		d, err := Read("F", data)
+		d, err := Read([]string{"F", "F.yaml", "F.json"}[len(data)%3], data)
+		for i := range d.Cluster.Spec.Hosts {
+			if d.Line(fmt.Sprintf("spec.hosts[%d].address", i)) == 0 {
+				t.Errorf("host %d has no line", i)
+			}
+		}
 		if err == nil && len(d.Cluster.Spec.Hosts) == 0 {
 			t.Error("no hosts and no error")
 		}

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -20,6 +22,7 @@ type groups struct {
 
 	known  map[string][]string // what members found out: asked when all groups are read
 	visits int                 // of groups in YAML, where aliases may stand for very many
+	told   []Leftover          // beside what the groups themselves show
 }
 
 type group struct {
@@ -162,6 +165,7 @@ var (
 	controlPlaneGroups = []string{"kube_control_plane", "kube-control-plane", "kube_master", "kube-master"}
 	nodeGroups         = []string{"kube_node", "kube-node", "k8s_cluster", "k8s-cluster"}
 	otherGroups        = []string{"all", "ungrouped", "etcd"}
+	bastionGroup       = "bastion" // kubespray goes through its first host to all others
 )
 
 // draft makes one of ours of the groups.
@@ -178,26 +182,136 @@ func (g *groups) draft() (Draft, error) {
 	d := Draft{}
 	left := func(line int, what, why string) { d.Left = append(d.Left, Leftover{g.file, line, what, why}) }
 	variables := g.variables(depth)
-	for _, name := range union(planes, nodes) {
-		h := inventory.Host{Role: inventory.Worker}
-		if slices.Contains(planes, name) {
-			h.Role = inventory.ControlPlane
-		}
-		var changed bool
-		if h.Name, changed = nodeName(name); changed {
-			left(g.hosts[name].line, "host "+name, "is called "+h.Name+" here, as nodes are named")
-		}
-		h.Address = name
-		for _, word := range slices.Sorted(maps.Keys(variables[name])) {
-			setHostVariable(&h, variables[name][word])
-			setClusterVariable(&d.Cluster.Spec.Kubernetes, variables[name][word])
-		}
-		d.Cluster.Spec.Hosts = append(d.Cluster.Spec.Hosts, h)
-	}
 	g.leftHosts(planes, nodes, left)
 	g.leftGroups(left)
 	g.leftVariables(left)
+	told := map[string]bool{} // of which hosts the login is given, or told that it cannot be read
+	for _, name := range union(planes, nodes) {
+		role := inventory.Worker
+		if slices.Contains(planes, name) {
+			role = inventory.ControlPlane
+		}
+		if connection := variables[name]["ansible_connection"]; !overSSH(connection) {
+			left(g.hosts[name].line, "host "+name, "is not reached over SSH ("+connection.name+"): it is left out")
+			continue
+		}
+		h, lines := g.host(name, variables[name], left)
+		h.Role = role
+		_, told[h.Name] = lines["user"]
+		d.add(h, g.hosts[name].line, lines)
+		for _, word := range slices.Sorted(maps.Keys(variables[name])) {
+			if field, err := setClusterVariable(&d.Cluster.Spec.Kubernetes, variables[name][word]); err == nil {
+				d.from(field, variables[name][word].line)
+			}
+		}
+	}
+	if !slices.ContainsFunc(d.Cluster.Spec.Hosts, func(h inventory.Host) bool { return h.Role == inventory.ControlPlane }) {
+		return d, problem(g.file, g.hosts[planes[0]].line, "every host of the group "+controlPlaneGroups[0]+" is left out, beginning with "+planes[0], "a control plane has to be reached over SSH")
+	}
+	g.jump(&d, variables, left)
+	leftUser(g.file, &d, func(h inventory.Host) bool { return told[h.Name] })
 	return d, nil
+}
+
+// host makes one of ours of a host, with the lines of what its variables say.
+func (g *groups) host(name string, variables map[string]variable, left func(int, string, string)) (inventory.Host, map[string]int) {
+	h := inventory.Host{Address: name}
+	var changed bool
+	if h.Name, changed = nodeName(name); changed {
+		left(g.hosts[name].line, "host "+name, "is called "+h.Name+" here, as nodes are named")
+	}
+	lines := map[string]int{}
+	for _, word := range slices.Sorted(maps.Keys(variables)) {
+		field, err := setHostVariable(&h, variables[word])
+		if field != "" && err != errUnknown {
+			lines[field] = variables[word].line
+		}
+		if err != nil && field == "address" {
+			left(variables[word].line, "host "+name, "has no address here but its name: "+word+" could not be read")
+		}
+	}
+	if loopback(h.Address) {
+		left(g.hosts[name].line, "host "+name, "has the address "+h.Address+", which "+thisMachine)
+	}
+	return h, lines
+}
+
+// overSSH says whether a host's ansible_connection is one by SSH, which it is where nothing is said.
+func overSSH(v variable) bool {
+	switch textOf(v.value) {
+	case "", "ssh", "smart", "paramiko", "paramiko_ssh", "ansible.netcommon.libssh", "libssh", "ansible.builtin.ssh", "ansible.builtin.paramiko_ssh":
+		return true
+	}
+	return false
+}
+
+// jump lets all hosts be reached through the bastion, as kubespray does.
+func (g *groups) jump(d *Draft, variables map[string]map[string]variable, left func(int, string, string)) {
+	bastions := g.members(bastionGroup)
+	if len(bastions) == 0 {
+		return
+	}
+	first := bastions[0]
+	h, lines := g.host(first, variables[first], func(int, string, string) {})
+	lost := false
+	for word, v := range variables[first] {
+		if field, err := setHostVariable(&inventory.Host{}, v); err != nil && (field == "address" || field == "user" || field == "port") {
+			left(v.line, "the jump over "+first, word+" "+err.Error())
+			lost = lost || field == "address"
+		}
+	}
+	if lost {
+		left(g.hosts[first].line, "the jump over "+first, "has no address that can be read here: the hosts have no jump")
+		return
+	}
+	if isIPv6(h.Address) {
+		left(g.hosts[first].line, "the jump over "+first, noIPv6)
+		return
+	}
+	own := len(h.IdentityFiles) > 0
+	for i := range d.Cluster.Spec.Hosts {
+		node := &d.Cluster.Spec.Hosts[i]
+		if slices.ContainsFunc(bastions, func(name string) bool { ours, _ := nodeName(name); return ours == node.Name }) {
+			continue
+		}
+		node.Jump = hop(h.User, h.Address, h.Port)
+		d.from(fmt.Sprintf("spec.hosts[%d].jump", i), cmp.Or(lines["address"], g.hosts[first].line))
+		own = own && !slices.Equal(node.IdentityFiles, h.IdentityFiles)
+	}
+	if own {
+		left(g.hosts[first].line, "the key file of the jump over "+first, "is not the hosts' own: name it in ~/.ssh/config, or among identityFiles")
+	}
+	for _, name := range bastions[1:] {
+		left(g.hosts[name].line, "host "+name, "is a further bastion: the way goes over "+first)
+	}
+}
+
+const noIPv6 = "has an address of IPv6, which is not supported yet: the hosts have no jump"
+
+// hop is [user@]address:port as jump takes it.
+func hop(user, address string, port int) string {
+	if user != "" {
+		user += "@"
+	}
+	return user + net.JoinHostPort(address, strconv.Itoa(cmp.Or(port, 22)))
+}
+
+// leftUser tells who logs in where the file does not say so: Ansible takes the operator's own name, and hybridctl root.
+func leftUser(file string, d *Draft, told func(inventory.Host) bool) {
+	var without []string
+	for _, h := range d.Cluster.Spec.Hosts {
+		if h.User == "" && !told(h) {
+			without = append(without, h.Name)
+		}
+	}
+	if len(without) == 0 {
+		return
+	}
+	who := "the login of " + without[0]
+	if len(without) > 1 {
+		who += fmt.Sprintf(" and %d more", len(without)-1)
+	}
+	d.Left = append(d.Left, Leftover{file, 0, who, "is not given: root logs in unless ~/.ssh/config says otherwise, where Ansible takes your own name; see spec.ssh.user"})
 }
 
 func (g *groups) membersOf(names []string) []string {
@@ -230,14 +344,14 @@ func (g *groups) leftHosts(planes, nodes []string, left func(int, string, string
 			left(line, "host "+name, "is a node for pods too: here it gets kubeadm's taint as a control plane")
 		case !isPlane && slices.Contains(g.members("etcd"), name):
 			left(line, "host "+name, "holds etcd and no control plane: here etcd runs on the control-plane hosts")
-		case !isPlane && !slices.Contains(nodes, name):
+		case !isPlane && !slices.Contains(nodes, name) && !slices.Contains(g.members(bastionGroup), name):
 			left(line, "host "+name, "is in no group of Kubernetes nodes")
 		}
 	}
 }
 
 func (g *groups) leftGroups(left func(int, string, string)) {
-	known := slices.Concat(controlPlaneGroups, nodeGroups, otherGroups)
+	known := slices.Concat(controlPlaneGroups, nodeGroups, otherGroups, []string{bastionGroup})
 	for name, in := range g.byName {
 		if !slices.Contains(known, name) {
 			left(in.line, "group "+name, noCounterpart+"; a label may serve")
@@ -248,10 +362,12 @@ func (g *groups) leftGroups(left func(int, string, string)) {
 func (g *groups) leftVariables(left func(int, string, string)) {
 	tell := func(vars []variable) {
 		for _, v := range vars {
-			var h inventory.Host
-			var k inventory.Kubernetes
-			if !setHostVariable(&h, v) && !setClusterVariable(&k, v) {
-				left(v.line, "variable "+v.name, whyLeft(v))
+			_, err := setHostVariable(&inventory.Host{}, v)
+			if err == errUnknown {
+				_, err = setClusterVariable(&inventory.Kubernetes{}, v)
+			}
+			if err != nil {
+				left(v.line, "variable "+v.name, whyLeft(v, err))
 			}
 		}
 	}
@@ -264,12 +380,17 @@ func (g *groups) leftVariables(left func(int, string, string)) {
 }
 
 // whyLeft never repeats a value: it may be a password.
-func whyLeft(v variable) string {
+func whyLeft(v variable, err error) string {
+	if err == errUnknown {
+		if because := readable(v.value); because != nil {
+			err = because
+		}
+	}
 	switch {
-	case strings.Contains(textOf(v.value), "{{"):
-		return "is a template, which only Ansible can fill in"
 	case strings.HasSuffix(v.name, "_pass"), strings.HasSuffix(v.name, "_password"):
 		return "passwords do not stand in inventories: see sudoPasswordFile and identityFiles"
+	case err != errUnknown:
+		return err.Error()
 	case v.name == "ansible_ssh_common_args" || v.name == "ansible_ssh_extra_args":
 		return noCounterpart + "; a jump host is written as jump, the rest belongs into ~/.ssh/config"
 	}

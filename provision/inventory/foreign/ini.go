@@ -3,6 +3,7 @@ package foreign
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"regexp"
 	"strconv"
 	"strings"
@@ -13,7 +14,9 @@ import (
 var (
 	section   = regexp.MustCompile(`^\[([^\[\]:\s]+)(?::(children|vars))?\]$`)
 	hostRange = regexp.MustCompile(`\[([0-9]+|[a-zA-Z]):([0-9]+|[a-zA-Z])(?::([0-9]+))?\]`)
-	hostPort  = regexp.MustCompile(`^([^:\[\]]+):([0-9]+)$`)
+	// A host may have its port: node[1:3]:2222, and an address of IPv6 brackets: [2001:db8::1]:2222.
+	hostPort   = regexp.MustCompile(`^((?:[^:\[\]]|\[[^\[\]]*\])+):([0-9]+)$`)
+	inBrackets = regexp.MustCompile(`^\[([0-9a-fA-F:.]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.]*)\]$`)
 )
 
 // maxHosts bounds what ranges stand for: a few characters can name billions.
@@ -27,12 +30,14 @@ func readAnsibleINI(file string, data []byte) (Draft, error) {
 	for line := range strings.Lines(string(data)) {
 		number++
 		var err error
-		switch text := strings.TrimSpace(line); {
+		text := strings.TrimSpace(line)
+		head := withoutComment(text)
+		switch {
 		case text == "", text[0] == '#', text[0] == ';':
-		case text[0] == '[':
-			in, kind, err = g.iniSection(text, number)
+		case text[0] == '[' && strings.HasSuffix(head, "]") && !inBrackets.MatchString(head): // else it begins with a range
+			in, kind, err = g.iniSection(head, number)
 		case kind == "vars":
-			err = iniVariable(in, text, number)
+			err = g.iniVariable(in, text, number)
 		default:
 			err = g.iniMembers(in, kind, text, number)
 		}
@@ -40,12 +45,23 @@ func readAnsibleINI(file string, data []byte) (Draft, error) {
 			return Draft{}, problem(file, number, err.Error(), "")
 		}
 	}
-	return g.draft()
+	d, err := g.draft()
+	d.Left = append(d.Left, g.told...)
+	return d, err
+}
+
+// withoutComment cuts off what stands behind a # or ; that a blank precedes.
+func withoutComment(text string) string {
+	for i, c := range text {
+		if (c == '#' || c == ';') && i > 0 && (text[i-1] == ' ' || text[i-1] == '\t') {
+			return strings.TrimSpace(text[:i])
+		}
+	}
+	return text
 }
 
 func (g *groups) iniSection(text string, number int) (in *group, kind string, err error) {
-	text, _, _ = strings.Cut(text, " #")
-	m := section.FindStringSubmatch(strings.TrimSpace(text))
+	m := section.FindStringSubmatch(text)
 	if m == nil {
 		return nil, "", fmt.Errorf("%q is neither [group] nor [group:children] nor [group:vars]", text)
 	}
@@ -53,18 +69,47 @@ func (g *groups) iniSection(text string, number int) (in *group, kind string, er
 }
 
 // iniVariable reads name = value. It is not repeated when it is neither: it may be a secret.
-func iniVariable(in *group, text string, number int) error {
-	text, _, _ = strings.Cut(text, " #")
-	name, value, ok := strings.Cut(text, "=")
+func (g *groups) iniVariable(in *group, text string, number int) error {
+	name, text, ok := strings.Cut(text, "=")
 	if !ok {
 		return errors.New("this is not name=value")
 	}
-	value = strings.TrimSpace(value)
-	if n := len(value); n > 1 && value[0] == value[n-1] && (value[0] == '"' || value[0] == '\'') {
-		value = value[1 : n-1]
+	name, text = strings.TrimSpace(name), strings.TrimSpace(text)
+	value, quoted, err := unquote(text)
+	if err != nil {
+		return err
 	}
-	in.vars = append(in.vars, variable{strings.TrimSpace(name), iniValue(value), number})
+	if !quoted {
+		// Ansible takes a comment off a number, a list and a mapping; with a text it would stay, which nobody wants.
+		if value = withoutComment(text); value != text && isTaken(name) && iniValue(value).Kind == yaml.ScalarNode && strings.Trim(value, "0123456789") != "" {
+			g.told = append(g.told, Leftover{g.file, number, "variable " + name, "what is behind the # is taken for a comment; put the value in quotes where it is none"})
+		}
+	}
+	in.vars = append(in.vars, variable{name, iniValue(value), number})
 	return nil
+}
+
+// unquote takes the quotes off a value that begins with one, with what is escaped in it; behind it there may be a comment.
+func unquote(text string) (value string, quoted bool, err error) {
+	if text == "" || text[0] != '"' && text[0] != '\'' {
+		return text, false, nil
+	}
+	var b strings.Builder
+	for i := 1; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '\\' && i+1 < len(text) && strings.ContainsRune(`\'"`, rune(text[i+1])):
+			i++
+			b.WriteByte(text[i])
+		case c == text[0]:
+			if rest := strings.TrimSpace(text[i+1:]); rest != "" && rest[0] != '#' && rest[0] != ';' {
+				return text, false, nil // text that happens to begin with a quote
+			}
+			return b.String(), true, nil
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return "", false, fmt.Errorf("a quote %c is not closed", text[0])
 }
 
 // iniMembers reads a line that names a group's hosts or its child.
@@ -111,9 +156,12 @@ func (g *groups) iniHosts(in *group, words []string, number int) error {
 		pattern = m[1]
 		vars = append([]variable{{"ansible_port", iniValue(m[2]), number}}, vars...)
 	}
-	names, err := expand(pattern)
-	if err != nil {
-		return err
+	names := []string{strings.Trim(pattern, "[]")}
+	if !inBrackets.MatchString(pattern) && !isIPv6(pattern) {
+		var err error
+		if names, err = expand(pattern); err != nil {
+			return err
+		}
 	}
 	if len(g.hosts)+len(names) > maxHosts {
 		return fmt.Errorf("the ranges name more than %d hosts", maxHosts)
@@ -122,6 +170,11 @@ func (g *groups) iniHosts(in *group, words []string, number int) error {
 		g.addHost(in, name, number, vars)
 	}
 	return nil
+}
+
+func isIPv6(text string) bool {
+	a, err := netip.ParseAddr(text)
+	return err == nil && a.Is6()
 }
 
 // iniValue is a value as YAML: lists and mappings are written in brackets, everything else is text.
@@ -135,13 +188,21 @@ func iniValue(text string) *yaml.Node {
 	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: text}
 }
 
-// splitWords splits a line as a shell would: quotes hold words together, and # or ; begins a comment.
+// splitWords splits a line as a shell would: quotes hold words together, a backslash takes a character as it is, and # or ; begins a comment.
 func splitWords(line string) ([]string, error) {
 	var words []string
 	var word strings.Builder
-	inWord, quote := false, rune(0)
+	inWord, quote, escaped := false, rune(0), false
 	for _, c := range strings.TrimRight(line, "\r\n") {
 		switch {
+		case escaped:
+			if quote != 0 && c != '"' && c != '\\' {
+				word.WriteByte('\\')
+			}
+			word.WriteRune(c)
+			escaped = false
+		case c == '\\' && quote != '\'':
+			inWord, escaped = true, true
 		case quote != 0 && c == quote:
 			quote = 0
 		case quote != 0:

@@ -1,8 +1,11 @@
 package foreign
 
 import (
+	"cmp"
 	"fmt"
 	"net"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,6 +21,8 @@ type k0sctl struct {
 	file  string
 	draft Draft
 	count map[inventory.Role]int // of hosts without a name
+	lines map[string]int         // of the fields of the host that is read
+	gone  int                    // the line of a controller that was left out
 }
 
 func readK0sctl(file string, root *yaml.Node) (Draft, error) {
@@ -27,7 +32,11 @@ func readK0sctl(file string, root *yaml.Node) (Draft, error) {
 		case "apiVersion", "kind":
 		case "metadata":
 			k.walk(v, "metadata", map[string]func(*yaml.Node) bool{
-				"name": func(n *yaml.Node) bool { k.draft.Cluster.Metadata.Name = textOf(n); return true },
+				"name": func(n *yaml.Node) bool {
+					k.draft.Cluster.Metadata.Name = k.text(n, "metadata.name")
+					k.draft.from("metadata.name", n.Line)
+					return true
+				},
 			})
 		case "spec":
 			k.spec(v)
@@ -35,11 +44,28 @@ func readK0sctl(file string, root *yaml.Node) (Draft, error) {
 			k.left(key.Line, key.Value, noCounterpart)
 		}
 	}
-	if len(k.draft.Cluster.Spec.Hosts) == 0 {
-		return Draft{}, problem(file, root.Line, "spec.hosts holds no host that is reached over SSH", "")
+	hosts := k.draft.Cluster.Spec.Hosts
+	switch isPlane := func(h inventory.Host) bool { return h.Role == inventory.ControlPlane }; {
+	case k.gone > 0 && !slices.ContainsFunc(hosts, isPlane):
+		return k.draft, problem(file, k.gone, "every controller is left out, this one among them", "a control plane has to be reached over SSH")
+	case len(hosts) == 0:
+		return k.draft, problem(file, root.Line, "spec.hosts holds no host that is reached over SSH", "")
 	}
 	return k.draft, nil
 }
+
+// text is a scalar's text. k0sctl fills ${VAR} in from its environment, and nothing here does: such a value is told, and none.
+func (k *k0sctl) text(n *yaml.Node, path string) string {
+	text := textOf(n)
+	if name := environment.FindString(text); name != "" {
+		k.left(n.Line, path, "holds "+name+", which k0sctl takes from its environment: fill it in first (envsubst <"+k.file+" >FILE), or in the new inventory")
+		return ""
+	}
+	return text
+}
+
+// environment is a variable of the environment as k0sctl knows them.
+var environment = regexp.MustCompile(`\$\{[^}]*\}|\$[A-Za-z_][A-Za-z0-9_]*`)
 
 func (k *k0sctl) left(line int, what, why string) {
 	k.draft.Left = append(k.draft.Left, Leftover{k.file, line, what, why})
@@ -71,10 +97,11 @@ func (k *k0sctl) spec(n *yaml.Node) {
 
 // version takes Kubernetes' version from that of k0s: v1.36.3+k0s.0.
 func (k *k0sctl) version(n *yaml.Node) bool {
-	version, _, _ := strings.Cut(textOf(n), "+")
+	version, _, _ := strings.Cut(k.text(n, "spec.k0s.version"), "+")
 	if version == "" {
-		return false
+		return environment.MatchString(textOf(n))
 	}
+	k.draft.from("spec.kubernetes.version", n.Line)
 	k.draft.Cluster.Spec.Kubernetes.Version = "v" + strings.TrimPrefix(version, "v")
 	return true
 }
@@ -82,28 +109,37 @@ func (k *k0sctl) version(n *yaml.Node) bool {
 // config takes what a k0s configuration has in common with kubeadm's.
 func (k *k0sctl) config(n *yaml.Node) bool {
 	kubernetes := &k.draft.Cluster.Spec.Kubernetes
-	text := func(field *string) func(*yaml.Node) bool {
-		return func(n *yaml.Node) bool { *field = textOf(n); return *field != "" }
+	const path = "spec.k0s.config.spec"
+	text := func(field *string, name, from string) func(*yaml.Node) bool {
+		return func(n *yaml.Node) bool {
+			*field = k.text(n, from)
+			k.draft.from("spec.kubernetes."+name, n.Line)
+			return *field != "" || environment.MatchString(textOf(n))
+		}
 	}
 	ignored := func(*yaml.Node) bool { return true }
 	k.walk(n, "spec.k0s.config", map[string]func(*yaml.Node) bool{
 		"apiVersion": ignored, "kind": ignored, "metadata": ignored,
 		"spec": func(n *yaml.Node) bool {
-			const path = "spec.k0s.config.spec"
 			k.walk(n, path, map[string]func(*yaml.Node) bool{
 				"api": func(n *yaml.Node) bool {
 					k.walk(n, path+".api", map[string]func(*yaml.Node) bool{"externalAddress": func(n *yaml.Node) bool {
-						if textOf(n) == "" {
+						var address string
+						if !text(&address, "endpoint", path+".api.externalAddress")(n) {
 							return false
 						}
-						kubernetes.Endpoint = net.JoinHostPort(textOf(n), inventory.DefaultAPIPort)
+						if address != "" {
+							kubernetes.Endpoint = net.JoinHostPort(address, inventory.DefaultAPIPort)
+						}
 						return true
 					}})
 					return true
 				},
 				"network": func(n *yaml.Node) bool {
 					k.walk(n, path+".network", map[string]func(*yaml.Node) bool{
-						"podCIDR": text(&kubernetes.PodCIDR), "serviceCIDR": text(&kubernetes.ServiceCIDR), "clusterDomain": text(&kubernetes.DNSDomain),
+						"podCIDR":       text(&kubernetes.PodCIDR, "podCIDR", path+".network.podCIDR"),
+						"serviceCIDR":   text(&kubernetes.ServiceCIDR, "serviceCIDR", path+".network.serviceCIDR"),
+						"clusterDomain": text(&kubernetes.DNSDomain, "dnsDomain", path+".network.clusterDomain"),
 					})
 					return true
 				},
@@ -114,27 +150,68 @@ func (k *k0sctl) config(n *yaml.Node) bool {
 	return n.Kind == yaml.MappingNode
 }
 
-// host reads one host; one that is not reached over SSH is left.
+// host reads one host; one that is not reached over SSH, or is to be no member any more, is left.
 func (k *k0sctl) host(n *yaml.Node, path string) {
 	h := inventory.Host{Role: inventory.Worker}
-	text := func(field *string) func(*yaml.Node) bool {
-		return func(n *yaml.Node) bool { *field = textOf(n); return *field != "" }
-	}
+	k.lines = map[string]int{}
 	before := len(k.draft.Left)
+	why := notOverSSH(n)
 	k.walk(n, path, map[string]func(*yaml.Node) bool{
 		"role":           func(n *yaml.Node) bool { return k.role(&h, n, path) },
-		"hostname":       text(&h.Name),
-		"privateAddress": text(&h.NodeIP),
+		"hostname":       k.field(&h.Name, "name", path+".hostname"),
+		"privateAddress": k.field(&h.NodeIP, "nodeIP", path+".privateAddress"),
 		"ssh":            func(n *yaml.Node) bool { k.ssh(&h, n, path+".ssh"); return true },
 		"openSSH":        func(n *yaml.Node) bool { k.ssh(&h, n, path+".openSSH"); return true },
+		"reset": func(n *yaml.Node) bool {
+			if isTrue(n) {
+				why = "is marked to leave the cluster (reset: true), and left out"
+			}
+			return true
+		},
 	})
-	if h.Address == "" {
-		k.draft.Left = k.draft.Left[:before]
-		k.left(n.Line, path, "is not reached over SSH")
+	if h.Address == "" && why == "" {
+		why = "has no address that can be read here, and is left out"
+	}
+	if why != "" {
+		k.draft.Left = slices.DeleteFunc(k.draft.Left, func(l Leftover) bool {
+			return slices.Index(k.draft.Left, l) >= before && !strings.Contains(l.Why, "environment")
+		})
+		k.left(n.Line, path, why)
+		if h.Role == inventory.ControlPlane {
+			k.gone = cmp.Or(k.gone, n.Line)
+		}
 		return
 	}
+	if loopback(h.Address) {
+		k.left(n.Line, path, "has the address "+h.Address+", which "+thisMachine)
+	}
 	k.name(&h, n.Line, path)
-	k.draft.Cluster.Spec.Hosts = append(k.draft.Cluster.Spec.Hosts, h)
+	k.draft.add(h, n.Line, k.lines)
+}
+
+// notOverSSH says how k0sctl reaches a host that it does not reach over SSH; "" when it does.
+func notOverSSH(n *yaml.Node) string {
+	switch local := value(n, "localhost"); { // the machine on which k0sctl runs
+	case local != nil && (isTrue(local) || isTrue(value(local, "enabled"))):
+		return "is not reached over SSH"
+	case value(n, "ssh") == nil && value(n, "openSSH") == nil:
+		return "is not reached over SSH"
+	}
+	return ""
+}
+
+func isTrue(n *yaml.Node) bool {
+	var yes bool
+	return n != nil && n.Decode(&yes) == nil && yes
+}
+
+// field reads a text into a field of the host that is read.
+func (k *k0sctl) field(to *string, name, path string) func(*yaml.Node) bool {
+	return func(n *yaml.Node) bool {
+		*to = k.text(n, path)
+		k.lines[name] = n.Line
+		return *to != "" || environment.MatchString(textOf(n))
+	}
 }
 
 func (k *k0sctl) role(h *inventory.Host, n *yaml.Node, path string) bool {
@@ -167,28 +244,58 @@ func (k *k0sctl) name(h *inventory.Host, line int, path string) {
 
 func (k *k0sctl) ssh(h *inventory.Host, n *yaml.Node, path string) {
 	k.walk(n, path, map[string]func(*yaml.Node) bool{
-		"address": func(n *yaml.Node) bool { h.Address = textOf(n); return true },
-		"user":    func(n *yaml.Node) bool { h.User = textOf(n); return true },
-		"port":    func(n *yaml.Node) bool { return port(&h.Port, n) },
-		"keyPath": func(n *yaml.Node) bool { return keyFile(h, n) },
-		"hostKey": func(n *yaml.Node) bool { h.HostKey = textOf(n); return true },
-		"bastion": func(n *yaml.Node) bool { h.Jump = k.bastion(n, path+".bastion"); return true },
+		"address": k.field(&h.Address, "address", path+".address"),
+		"user":    k.field(&h.User, "user", path+".user"),
+		"port":    k.port(&h.Port, "port", path+".port"),
+		"keyPath": func(n *yaml.Node) bool {
+			k.lines["identityFiles"] = n.Line
+			if k.text(n, path+".keyPath") == "" {
+				return textOf(n) != "" || n.ShortTag() == "!!null"
+			}
+			return keyFile(h, n)
+		},
+		"hostKey": k.field(&h.HostKey, "hostKey", path+".hostKey"),
+		"bastion": func(n *yaml.Node) bool {
+			h.Jump = k.bastion(n, path+".bastion")
+			k.lines["jump"] = n.Line
+			return true
+		},
 	})
 }
 
 // bastion becomes user@address:port.
 func (k *k0sctl) bastion(n *yaml.Node, path string) string {
 	var user, address string
-	number := 22
+	var number int
 	k.walk(n, path, map[string]func(*yaml.Node) bool{
-		"address": func(n *yaml.Node) bool { address = textOf(n); return true },
-		"user":    func(n *yaml.Node) bool { user = textOf(n); return true },
-		"port":    func(n *yaml.Node) bool { return port(&number, n) },
+		"address": func(n *yaml.Node) bool { address = k.text(n, path+".address"); return true },
+		"user":    func(n *yaml.Node) bool { user = k.text(n, path+".user"); return true },
+		"port":    k.port(&number, "jump", path+".port"),
 	})
-	if user != "" {
-		user += "@"
+	if address == "" {
+		k.left(n.Line, path, "has no address that can be read here: the host has no jump")
+		return ""
 	}
-	return user + address + ":" + strconv.Itoa(number)
+	if isIPv6(address) {
+		k.left(n.Line, path, noIPv6)
+		return ""
+	}
+	return hop(user, address, number)
+}
+
+func (k *k0sctl) port(to *int, name, path string) func(*yaml.Node) bool {
+	return func(n *yaml.Node) bool {
+		if textOf(n) != "" && k.text(n, path) == "" {
+			return true
+		}
+		v, err := strconv.Atoi(textOf(n))
+		if err != nil {
+			return false
+		}
+		*to = v
+		k.lines[name] = n.Line
+		return true
+	}
 }
 
 func keyFile(h *inventory.Host, n *yaml.Node) bool {
@@ -197,12 +304,4 @@ func keyFile(h *inventory.Host, n *yaml.Node) bool {
 	}
 	h.IdentityFiles = []string{textOf(n)}
 	return true
-}
-
-func port(to *int, n *yaml.Node) bool {
-	v, err := strconv.Atoi(textOf(n))
-	if err == nil {
-		*to = v
-	}
-	return err == nil
 }

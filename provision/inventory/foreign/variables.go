@@ -1,6 +1,8 @@
 package foreign
 
 import (
+	"errors"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -9,62 +11,180 @@ import (
 	"github.com/hybridctl/hybridctl/provision/inventory"
 )
 
-// setHostVariable gives a host what a variable says of it; false when that has no counterpart.
-func setHostVariable(h *inventory.Host, v variable) bool {
-	text := textOf(v.value)
-	if strings.Contains(text, "{{") {
-		return false
+// errUnknown says that a variable has no counterpart.
+var errUnknown = errors.New(noCounterpart)
+
+// setHostVariable gives a host what a variable says of it, and returns the field. The error is errUnknown, or says why the value cannot be taken.
+func setHostVariable(h *inventory.Host, v variable) (field string, err error) {
+	set, known := hostVariables[v.name]
+	if !known {
+		return "", errUnknown
 	}
-	switch v.name {
-	case "ansible_host", "ansible_ssh_host":
-		h.Address = text
-	case "ansible_user", "ansible_ssh_user":
-		h.User = text
-	case "ansible_port", "ansible_ssh_port":
-		port, err := strconv.Atoi(text)
-		if err != nil {
-			return false
-		}
-		h.Port = port
-	case "ansible_ssh_private_key_file", "ansible_private_key_file":
-		return keyFile(h, v.value)
-	case "ip":
-		h.NodeIP = text
-	case "node_labels":
-		h.Labels = texts(v.value)
-		return h.Labels != nil
-	case "node_taints":
-		var taints []string
-		if v.value.Decode(&taints) != nil {
-			return false
-		}
-		h.Taints = taints
-		return len(taints) > 0
-	default:
-		return false
+	if err := readable(v.value); err != nil {
+		return set.field, err
 	}
-	return text != ""
+	return set.field, set.to(h, v.value)
 }
 
-// setClusterVariable gives the cluster what a variable of kubespray says of it; false when that has no counterpart.
-func setClusterVariable(k *inventory.Kubernetes, v variable) bool {
-	text := textOf(v.value)
-	if text == "" || strings.Contains(text, "{{") {
-		return false
+type hostVariable struct {
+	field string
+	to    func(h *inventory.Host, n *yaml.Node) error
+}
+
+var hostVariables = map[string]hostVariable{
+	"ansible_host":                 {"address", toText(func(h *inventory.Host) *string { return &h.Address })},
+	"ansible_ssh_host":             {"address", toText(func(h *inventory.Host) *string { return &h.Address })},
+	"ansible_user":                 {"user", toText(func(h *inventory.Host) *string { return &h.User })},
+	"ansible_ssh_user":             {"user", toText(func(h *inventory.Host) *string { return &h.User })},
+	"ansible_port":                 {"port", toPort},
+	"ansible_ssh_port":             {"port", toPort},
+	"ansible_ssh_private_key_file": {"identityFiles", toKeyFile},
+	"ansible_private_key_file":     {"identityFiles", toKeyFile},
+	"ip":                           {"nodeIP", toText(func(h *inventory.Host) *string { return &h.NodeIP })},
+	"node_labels":                  {"labels", toLabels},
+	"node_taints":                  {"taints", toTaints},
+	"ansible_connection":           {"connection", func(*inventory.Host, *yaml.Node) error { return nil }}, // see overSSH
+}
+
+func toText(field func(*inventory.Host) *string) func(*inventory.Host, *yaml.Node) error {
+	return func(h *inventory.Host, n *yaml.Node) error {
+		text := textOf(n)
+		if text == "" {
+			return errUnknown
+		}
+		*field(h) = text
+		return nil
 	}
+}
+
+func toPort(h *inventory.Host, n *yaml.Node) error {
+	port, err := strconv.Atoi(textOf(n))
+	if err != nil {
+		return errors.New("is no port")
+	}
+	h.Port = port
+	return nil
+}
+
+func toKeyFile(h *inventory.Host, n *yaml.Node) error {
+	if !keyFile(h, n) {
+		return errUnknown
+	}
+	return nil
+}
+
+// toLabels reads a mapping, or the text key=value,key=value that kubespray takes as well.
+func toLabels(h *inventory.Host, n *yaml.Node) error {
+	if n.Kind == yaml.MappingNode {
+		if h.Labels = texts(n); h.Labels == nil {
+			return errors.New("is no mapping of names and texts")
+		}
+		return nil
+	}
+	labels := map[string]string{}
+	for _, pair := range listOf(n) {
+		key, value, ok := strings.Cut(pair, "=")
+		if !ok {
+			return errors.New("is neither a mapping nor key=value,key=value")
+		}
+		labels[strings.TrimSpace(key)] = strings.TrimSpace(value)
+	}
+	if len(labels) == 0 {
+		return errUnknown
+	}
+	h.Labels = labels
+	return nil
+}
+
+// toTaints reads a list, or a text with commas.
+func toTaints(h *inventory.Host, n *yaml.Node) error {
+	if h.Taints = listOf(n); len(h.Taints) == 0 {
+		return errUnknown
+	}
+	return nil
+}
+
+// listOf reads a list of texts, or the parts of one text between commas.
+func listOf(n *yaml.Node) []string {
+	var list []string
+	switch n.Kind {
+	case yaml.SequenceNode:
+		for _, item := range n.Content {
+			list = append(list, textOf(behindAlias(item)))
+		}
+	case yaml.ScalarNode:
+		for part := range strings.SplitSeq(textOf(n), ",") {
+			list = append(list, strings.TrimSpace(part))
+		}
+	}
+	return slices.DeleteFunc(list, func(s string) bool { return s == "" })
+}
+
+// setClusterVariable gives the cluster what a variable of kubespray says of it, as setHostVariable does.
+func setClusterVariable(k *inventory.Kubernetes, v variable) (field string, err error) {
+	var to *string
 	switch v.name {
 	case "kube_version":
-		k.Version = "v" + strings.TrimPrefix(text, "v")
+		field, to = "version", &k.Version
 	case "kube_pods_subnet":
-		k.PodCIDR = text
+		field, to = "podCIDR", &k.PodCIDR
 	case "kube_service_addresses":
-		k.ServiceCIDR = text
+		field, to = "serviceCIDR", &k.ServiceCIDR
 	case "cluster_name", "dns_domain":
-		k.DNSDomain = text
+		field, to = "dnsDomain", &k.DNSDomain
 	default:
+		return "", errUnknown
+	}
+	field = "spec.kubernetes." + field
+	if err := readable(v.value); err != nil {
+		return field, err
+	}
+	text := textOf(v.value)
+	if text == "" {
+		return field, errUnknown
+	}
+	if to == &k.Version {
+		text = "v" + strings.TrimPrefix(text, "v")
+	}
+	*to = text
+	return field, nil
+}
+
+// isTaken says whether a variable of this name may become something here.
+func isTaken(name string) bool {
+	field, _ := setClusterVariable(&inventory.Kubernetes{}, variable{name: name})
+	return hostVariables[name].field != "" || field != ""
+}
+
+// readable says why only Ansible can read a value.
+func readable(n *yaml.Node) error {
+	switch {
+	case encrypted(n):
+		return errors.New("is encrypted with Ansible's vault: write what it holds into the new inventory, if it is no secret")
+	case template(n):
+		return errors.New("is a template, which only Ansible can fill in")
+	}
+	return nil
+}
+
+// template tells of a value that holds {{ }}, in a list or a mapping too.
+func template(n *yaml.Node) bool {
+	n = behindAlias(n)
+	if n == nil {
 		return false
 	}
-	return true
+	if n.Kind == yaml.ScalarNode {
+		return strings.Contains(n.Value, "{{")
+	}
+	if n.Kind != yaml.SequenceNode && n.Kind != yaml.MappingNode {
+		return false
+	}
+	for _, item := range n.Content {
+		if item.Kind == yaml.ScalarNode && strings.Contains(item.Value, "{{") {
+			return true
+		}
+	}
+	return false
 }
 
 // texts reads a mapping of texts; a truth value or number is the text that stands there.
@@ -74,7 +194,7 @@ func texts(n *yaml.Node) map[string]string {
 		if v.Kind != yaml.ScalarNode {
 			return nil
 		}
-		out[key.Value] = v.Value
+		out[key.Value] = textOf(v)
 	}
 	if len(out) == 0 {
 		return nil
