@@ -108,7 +108,7 @@ func build(in plan.Input) (plan.Plan, error) {
 
 // problems runs every check on what is known by now, and returns those that did not pass.
 func (s *session) problems() []report.Check {
-	return slices.DeleteFunc(s.checks(), func(c report.Check) bool { return c.Status == report.Pass })
+	return slices.DeleteFunc(s.checks(), func(c report.Check) bool { return c.Status == report.Pass || c.Status == report.Unknown })
 }
 
 func (s *session) checks() []report.Check {

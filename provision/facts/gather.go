@@ -79,6 +79,17 @@ func observe(ctx context.Context, r remote.Runner, cmd remote.Command) (Host, er
 	return h, nil
 }
 
+// Lacking is the Err of a host that has not even the program that its facts are read with. The user installs it; of the host's facts only
+// who it is and which tools it has are known.
+type Lacking struct {
+	Tool string
+	Host Host
+}
+
+func (e *Lacking) Error() string {
+	return "the host has no working " + e.Tool + ", and nothing more can be read of it without"
+}
+
 // Unreachable reports whether the host, or the way to it, did not answer: nothing is known of it, and later it may be there. Any
 // other Err wants mending: keys, sudo, a changed host key.
 func (h Host) Unreachable() bool {

@@ -8,7 +8,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/platform"
 )
 
-// Parse reads the answer of the facts script. It is pure; the name and the clock's offset are for the caller to fill in.
+// Parse reads the answer of the facts script. The error is a *Lacking when the host could not say what it is. It is pure; the name and the clock's offset are for the caller to fill in.
 func Parse(data []byte) (Host, error) {
 	h, _, err := parse(bytes.Clone(data))
 	return h, err
@@ -26,10 +26,14 @@ func parse(data []byte) (Host, clock, error) {
 	h.readKernel(d)
 	h.readNetwork(d)
 	h.readSoftware(d)
+	h.Surroundings = readSurroundings(d)
 	h.Kubeadm = readKubeadm(d)
 	h.Markers = readMarkers(d, h)
 	h.Kubelet = h.installed(kubeletTool, kubeletUnit, "kubernetes")
 	h.Containerd = h.installed(containerdTool, containerdUnit, "runtime")
+	if lacks := d.word("without"); lacks != "" {
+		return Host{}, clock{}, &Lacking{Tool: lacks, Host: h}
+	}
 	return h, d.clock(), nil
 }
 
@@ -74,6 +78,9 @@ func (h *Host) readHardware(d document) {
 		h.UserlandBits = 64
 	}
 	h.PageSize = int(d.number("page"))
+	if of, ok := strings.CutPrefix(d.word("page-of-maps"), "KernelPageSize:"); ok && h.PageSize == 0 {
+		h.PageSize = int(kilobytes(strings.TrimSpace(of)))
+	}
 	for line := range d.lines("cpu") {
 		if strings.HasPrefix(line, "processor") {
 			h.CPUs++

@@ -10,12 +10,14 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -111,6 +113,8 @@ func board(t testing.TB) (tree, string) {
 		"bin/iptables":                              shellScript("echo 'iptables v1.8.11 (nf_tables)'"),
 		"bin/ctr":                                   shellScript(`echo "registry.example/pause:3.10"; echo "registry.example/pause@sha256:12"; echo "sha256:34"; echo "a\"quote\\.example/x:1"`),
 		"usr/sbin/iptables":                         shellScript(""),
+		"usr/bin/dnf":                               shellScript(""),
+		"usr/bin/yum":                               shellScript(""),
 		"usr/bin/mount":                             shellScript(""),
 		"usr/bin/not-executable":                    "",
 		"usr/local/bin/containerd":                  shellScript(""),
@@ -146,6 +150,18 @@ func board(t testing.TB) (tree, string) {
 		"sys/module/nf_tables/":                     "",
 		"lib/modules/6.12.0-rpi-v8/modules.builtin": "kernel/lib/dm-mod.ko\nkernel/net/vxlan.ko\n",
 		"lib/modules/6.12.0-rpi-v8/modules.dep":     "kernel/net/bridge/br_netfilter.ko.xz: kernel/net/bridge/bridge.ko.xz\nkernel/net/vxlan.ko: a.ko\n",
+		"proc/device-tree/model":                    "Raspberry Pi 5 Model B Rev 1.0\x00",
+		"proc/cmdline":                              "console=tty1 cgroup_disable=memory cgroup_enable=memory password=SECRET systemd.unified_cgroup_hierarchy=1\n",
+		"boot/firmware/cmdline.txt":                 "SECRET",
+		"proc/self/mountinfo":                       "25 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n26 25 8:2 / /usr rw - ext4 /dev/sda2 ro\n27 25 8:3 / /var/lib/kubelet rw - ext4 /dev/sda3 rw\n28 25 8:4 / /opt ro - ext4 /dev/sda4 rw\n29 25 8:4 / /opt rw - ext4 /dev/sda4 rw\n",
+		"sys/fs/selinux/enforce":                    "1",
+		"etc/resolv.conf":                           "# SECRET\nsearch example\nnameserver 127.0.0.53\noptions edns0\n",
+		"run/systemd/resolve/resolv.conf":           "nameserver 192.0.2.53\nnameserver fe80::1%eth0\n",
+		"etc/ufw/ufw.conf":                          "# SECRET\nENABLED=yes\nLOGLEVEL=low\n",
+		"etc/NetworkManager/conf.d/calico.conf":     "[keyfile]\nunmanaged-devices=interface-name:cali*;interface-name:cni*\n",
+		"usr/lib/NetworkManager/conf.d/x.conf":      "[main]\nplugins=SECRET\n",
+		"etc/cni/net.d/87-podman-bridge.conflist":   "SECRET",
+		"etc/cni/net.d/x.kubeconfig":                "SECRET",
 		"var/lib/hybridctl/steps/os":                "state done\ndigest sha256:aa\nmodule nf_tables\nsysctl net.ipv4.ip_forward 1\nsysctl net.ipv4.tcp_rmem 4096 131072 6291456\n",
 		"var/lib/hybridctl/steps/runtime":           "state done\ndigest sha256:bb\nunit containerd.service\n",
 		"var/lib/hybridctl/steps/kubernetes":        "state started\n",
@@ -208,6 +224,11 @@ func TestScript(t *testing.T) {
 		},
 		Ports: []int{22, 631, 6443}, Addresses: []string{"10.99.0.21", "2001:db8::21"},
 		LoginUser: "operator", Root: true, Systemd: true,
+		Surroundings: Surroundings{Model: "Raspberry Pi 5 Model B Rev 1.0", BootFiles: []string{"/boot/firmware/cmdline.txt"},
+			Cmdline: []string{"cgroup_disable=memory", "cgroup_enable=memory", "systemd.unified_cgroup_hierarchy=1"}, PackageTool: "dnf",
+			Mounts: []string{"/", "/opt", "/usr", "/var/lib/kubelet"}, ReadOnly: []string{"/usr"}, SELinux: true,
+			Nameservers: []string{"127.0.0.53"}, Upstreams: []string{"192.0.2.53", "fe80::1%eth0"}, UFW: true, CNIConfigs: []string{"10-flannel.conflist", "87-podman-bridge.conflist"},
+			UnmanagedLinks: "interface-name:cali*;interface-name:cni*"},
 		Kubelet:    Installed{Path: "/usr/local/bin/kubelet", Running: true, Ours: true},
 		Containerd: Installed{Path: "/usr/local/bin/containerd", Running: true},
 		Units:      map[string]string{"containerd.service": "active", "kubelet.service": "active", "ssh.service": "inactive"},
@@ -277,6 +298,70 @@ func TestScript_Bare(t *testing.T) {
 				t.Errorf("clock %v, want %v", at, want)
 			}
 		})
+	}
+}
+
+// TestScript_WithoutAwk: a host whose awk is not there, or does not work, says who it is and what it lacks.
+func TestScript_WithoutAwk(t *testing.T) {
+	for name, files := range map[string]tree{
+		"one that does not work": {"bin/awk": shellScript("exit 127")},
+		"none":                   {},
+	} {
+		files["bin/uname"], files["usr/bin/mount"] = shellScript("echo x86_64"), shellScript("")
+		files["proc/sys/kernel/hostname"], files["etc/os-release"] = "a\"b\\c\td\n", "PRETTY_NAME=\"Some \\\"OS\\\"\"\nID=ubuntu\nHOME_URL=x\nVERSION_ID='24.04'\n"
+		files["proc/self/status"] = "Name:\tsh\nUid:\t0\t0\t0\t0\n"
+		root := files.write(t)
+		for _, shell := range available(t, shells) {
+			t.Run(name+", "+strings.Join(shell, " "), func(t *testing.T) {
+				c := boardAsk.command()
+				script := c.Script
+				if name == "none" { // this machine has one, and the script looks for it there as well
+					script = strings.ReplaceAll(script, "command -v awk", "command -v no-awk-at-all")
+				}
+				args := append(append(shell[1:len(shell):len(shell)], "-c", script, "sh"), c.Args...)
+				cmd := exec.Command(shell[0], append(args, root)...)
+				cmd.Env = []string{"SUDO_USER=operator"}
+				out, err := cmd.Output()
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = Parse(out)
+				var lacking *Lacking
+				if !errors.As(err, &lacking) {
+					t.Fatalf("%v: %s", err, out)
+				}
+				h := lacking.Host
+				if lacking.Tool != "awk" || h.Hostname != "abcd" || h.UnameMachine != "x86_64" || h.OS.ID != "ubuntu" || h.OS.PrettyName != "Some OS" || !h.Root || h.LoginUser != "operator" ||
+					h.Tools["mount"] != "/usr/bin/mount" || len(h.Tools) != 1 {
+					t.Errorf("%s", asJSON(t, h))
+				}
+			})
+		}
+	}
+}
+
+// TestScript_Rules: who is no node yet is asked which rules of others close it, where no module is loaded by asking.
+func TestScript_Rules(t *testing.T) {
+	const chains = "echo 'table inet filter {\n\tchain input {\n\t\ttype filter hook input priority filter; policy drop;\n\t}\n\tchain output {\n\t\ttype filter hook output priority 0; policy drop;\n\t}\n}\ntable ip nat {\n\tchain forward {\n\t\ttype filter hook forward priority filter; policy drop;\n\t}\n}' | sed 's/\\\\n/\\n/g; s/\\\\t/\\t/g'"
+	const policies = "echo '-P INPUT DROP'; echo '-P FORWARD ACCEPT'; echo '-A INPUT -m comment --comment \"-P FORWARD DROP\" -j DROP'"
+	for name, c := range map[string]struct {
+		files tree
+		want  []string
+	}{
+		"nft":           {tree{"sys/module/nf_tables/": "", "bin/nft": shellScript(chains)}, []string{"inet filter input", "ip nat forward"}},
+		"no nft":        {tree{"sys/module/nf_tables/": "", "bin/iptables": shellScript(policies)}, []string{"iptables INPUT"}},
+		"legacy":        {tree{"proc/net/ip_tables_names": "filter\n", "bin/iptables": shellScript(policies)}, []string{"iptables INPUT"}},
+		"nothing there": {tree{"bin/nft": shellScript(chains), "bin/iptables": shellScript(policies), "proc/net/ip_tables_names": ""}, nil},
+		"a node":        {tree{"sys/module/nf_tables/": "", "bin/nft": shellScript(chains), "etc/kubernetes/kubelet.conf": ""}, nil},
+	} {
+		c.files["bin/uname"] = shellScript("echo x86_64")
+		root := c.files.write(t)
+		for _, shell := range available(t, shells) {
+			h, err := Parse(run(t, shell, root, Ask{}))
+			if err != nil || !slices.Equal(h.Surroundings.Drops, c.want) {
+				t.Errorf("%s, %v: %q, %v", name, shell, h.Surroundings.Drops, err)
+			}
+		}
 	}
 }
 

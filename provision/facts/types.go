@@ -26,7 +26,7 @@ type Host struct {
 	UnameMachine string        // `uname -m`
 	UserlandBits int           // `getconf LONG_BIT`, or the ELF class of /bin/sh
 	Kernel       string        // `uname -r`
-	PageSize     int           // bytes
+	PageSize     int           // bytes; 0 = not known
 	CPUs         int
 	CPUModel     string
 	CPUFeatures  []string // /proc/cpuinfo flags or Features
@@ -53,6 +53,8 @@ type Host struct {
 	Root      bool     // whether the script ran as root
 	Systemd   bool     // whether systemd runs the host
 
+	Surroundings Surroundings `json:",omitzero"`
+
 	Kubelet    Installed
 	Containerd Installed
 	Units      map[string]string // systemd's ActiveState by unit, for those asked about and those in markers
@@ -61,6 +63,26 @@ type Host struct {
 	Kubeadm Kubeadm
 
 	Markers map[string]Marker // by the step's short name
+}
+
+// Surroundings are what others set up on the host, and what the host is built on.
+type Surroundings struct {
+	Model     string   // of the board, from the device tree
+	BootFiles []string // files that the kernel's command line is made of, those there are
+	Cmdline   []string // words of the kernel's command line that are about control groups
+
+	PackageTool string // that installs packages here: apt-get, dnf, yum, zypper or apk; "" = none of these
+
+	Mounts         []string // at which of the directories that hybridctl writes to, or above, something is mounted
+	Links          []string // of the same directories, those that are links: they may lead to another file system
+	ReadOnly       []string // those of Mounts that cannot be written to
+	SELinux        bool     // it is enforcing
+	Nameservers    []string // of /etc/resolv.conf
+	Upstreams      []string // of /run/systemd/resolve/resolv.conf
+	UFW            bool     // /etc/ufw/ufw.conf has it on
+	Drops          []string // chains of the packet filter that drop what they do not name: "inet filter input", "iptables FORWARD"; asked before the host is a node
+	CNIConfigs     []string // names of the files of /etc/cni/net.d that a runtime would read
+	UnmanagedLinks string   // NetworkManager's unmanaged-devices, all of its files together
 }
 
 // OS is from /etc/os-release.
@@ -101,7 +123,7 @@ type Kubeadm struct {
 	AdminConf   bool   // /etc/kubernetes/admin.conf exists: it is a control plane
 	CACertHash  string // "sha256:<hex>" of /etc/kubernetes/pki/ca.crt's public key, kubeadm's discovery form; "" = none
 	Server      string // the API server in kubelet.conf, https://host:port
-	Etcd        bool   // /var/lib/etcd is not empty
+	Etcd        bool   // /var/lib/etcd is not empty, but for what a new disk has
 	Pods        bool   // the kubelet has pods, or pods have left a network (/etc/cni/net.d): its node was registered
 	Version     string // Kubernetes' version of the API server that runs here, v1.36.3; "" on workers
 }

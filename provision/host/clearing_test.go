@@ -67,7 +67,7 @@ func (s sandbox) quiet() {
 // seen lists files and mounts as the script left them.
 const seen = `
 for d in /var/lib /opt; do find "$d" -type f ! -path '*/hybridctl/*' ! -name calls | sort; done
-sed 's/ - .*//' /proc/self/mountinfo | cut -d' ' -f5 | grep -E '^/(var/lib|run|opt)/' | sort
+sed 's/ - .*//' /proc/self/mountinfo | cut -d' ' -f5 | grep -E '^/(var/lib|opt|run/containerd)/' | sort
 `
 
 // Disks of their own are emptied and stay; what is mounted below is let go with all its data, whatever its path looks like; what only begins
@@ -358,5 +358,19 @@ ip6tables-nft [-w] [-t] [nat] [-X] [CNI-DN-0a1b2c3d]
 	once := "-w -t nat -D POSTROUTING -m addrtype --dst-type LOCAL -j CNI-HOSTPORT-DNAT\n-w -t nat -F CNI-HOSTPORT-DNAT\n-w -t nat -X CNI-HOSTPORT-DNAT\n"
 	if got := s.read("opt/alone"); got != once+once {
 		t.Errorf("ran\n%s", got)
+	}
+}
+
+// Under SELinux what lands gets the label of its place.
+func TestApplyScript_Labels(t *testing.T) {
+	s := newSandbox(t)
+	s.tool("selinuxenabled", "true")
+	s.tool("restorecon", `echo "$*" >>/opt/labelled; false`)
+	f := runtimeFiles(s.stage("runtime", "binary"))
+	if status, _, errs := s.run("apply", f.directives(), staging); status != 0 {
+		t.Fatalf("exit %d: %s", status, errs)
+	}
+	if got, want := s.read("opt/labelled"), "-F /opt/bin/a\n-F /opt/bin/same\n-F /opt/etc/conf\n"; got != want {
+		t.Errorf("labelled %q", got)
 	}
 }

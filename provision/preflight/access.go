@@ -21,7 +21,7 @@ func checkAccess(v view) verdict {
 	case err == nil:
 		return pass("logged in as %s", v.facts.LoginUser)
 	case err == errNotAsked || v.facts.Unreachable():
-		return pass("not tried: the host does not answer")
+		return unknown("not tried: the host does not answer")
 	default:
 		return fail("%v", err).hinted("see user, identityFiles, hostKey and sudoPasswordFile in the inventory")
 	}

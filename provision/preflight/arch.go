@@ -2,6 +2,7 @@ package preflight
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/platform"
 )
@@ -37,7 +38,7 @@ func checkUserland(v view) verdict {
 	is := v.facts.UserlandBits
 	switch {
 	case v.facts.Arch == "":
-		return pass("not judged: the architecture is not supported")
+		return unknown("not judged: the architecture is not supported")
 	case is == 0:
 		return warn("the word size of the host's programs could not be read, wanted %d bits", platform.ProfileFor(v.facts.Arch).UserlandBit)
 	case is != platform.ProfileFor(v.facts.Arch).UserlandBit:
@@ -50,10 +51,20 @@ func checkUserland(v view) verdict {
 // largePage is the page size from which common images stop working, those built with jemalloc for smaller pages first of all.
 const largePage = 64 << 10
 
+// smallPage is what every image bears.
+const smallPage = 4 << 10
+
 func checkPageSize(v view) verdict {
 	if v.facts.PageSize >= largePage {
 		return warn("pages have %d KiB, wanted less than %d", v.facts.PageSize>>10, largePage>>10).
-			hinted("some images do not start with pages this large (allocators built for smaller ones); the distribution has a kernel with 4 KiB pages")
+			hinted("some images do not start with pages this large (allocators built for smaller ones): take images built for them, or a kernel with pages of 4 KiB if %s has one", first(v.facts.OS.PrettyName, "the distribution"))
+	}
+	switch {
+	case v.facts.PageSize == 0:
+		return unknown("the page size could not be read").hinted("getconf PAGESIZE on the host says it")
+	case v.facts.PageSize > smallPage && isPi(v.facts):
+		return warn("pages have %d KiB, and images built for 4 (with jemalloc, for instance) do not start", v.facts.PageSize>>10).
+			hinted("if the cluster's images include such: kernel=kernel8.img in %s, and reboot", strings.Replace(bootFile(v.facts), "cmdline.txt", "config.txt", 1))
 	}
 	return pass("pages have %d KiB", v.facts.PageSize>>10)
 }

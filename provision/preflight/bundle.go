@@ -22,7 +22,7 @@ func checkBundleVersion(v view) verdict {
 
 func checkBundleArch(v view) verdict {
 	if v.facts.Arch == "" {
-		return pass("not judged: the architecture is not supported")
+		return unknown("not judged: the architecture is not supported")
 	}
 	var network []string
 	if v.cluster.Spec.CNI.Provider == inventory.CNIFlannel {

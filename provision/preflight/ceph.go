@@ -61,7 +61,7 @@ func checkCephKeys(v view) verdict {
 		key, read := v.ceph.Keys[u.ID]
 		switch {
 		case !read:
-			return pass("not looked at")
+			return unknown("not looked at")
 		case key.Problem != nil:
 			return fail("the key of client.%s (%s): %v", u.Name, u.Path, key.Problem).
 				hinted("a Ceph administrator prints it with: ceph auth get-key client.%s", u.Name)
@@ -194,7 +194,7 @@ var imageFeatureBits = map[string]uint64{
 func checkCephFeatures(v view) verdict {
 	can := v.cephHost().Features
 	if can == 0 {
-		return pass("not looked at")
+		return unknown("not looked at")
 	}
 	for _, c := range v.cluster.Spec.Storage.Ceph {
 		if !c.RBD.Wanted() || c.RBD.Mounter != inventory.MounterKernel {

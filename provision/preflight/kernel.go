@@ -1,6 +1,8 @@
 package preflight
 
 import (
+	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -47,9 +49,9 @@ func modulesHint(f facts.Host, all bool) string {
 		return "apt-get install linux-modules-extra-raspi"
 	case f.OS.ID == "ubuntu":
 		return "apt-get install linux-modules-extra-" + f.Kernel
-	case family(f.OS) == rhel:
+	case family(f) == rhel:
 		return "dnf install kernel-modules kernel-modules-extra"
-	case family(f.OS) == debian && strings.Contains(f.Kernel, "cloud"):
+	case family(f) == debian && strings.Contains(f.Kernel, "cloud"):
 		return "the cloud kernel leaves modules out: apt-get install linux-image-" + f.Arch.String() // Debian spells it as we do
 	}
 	return "install the package with this kernel's further modules, or boot the distribution's full kernel"
@@ -58,7 +60,7 @@ func modulesHint(f facts.Host, all bool) string {
 func checkCgroup(v view) verdict {
 	if v.facts.CgroupVersion != 2 {
 		return fail("control groups are version %d, wanted 2", v.facts.CgroupVersion).
-			hinted("boot with systemd.unified_cgroup_hierarchy=1 on the kernel's command line")
+			hinted("%s", bootWith(v.facts, "systemd.unified_cgroup_hierarchy=1"))
 	}
 	missing := lacking(v.facts.CgroupControllers, "cpu", "memory", "pids")
 	if len(missing) > 0 {
@@ -81,15 +83,58 @@ func lacking(have []string, wanted ...string) []string {
 	return out
 }
 
-// cgroupHint: the kernels of Raspberry Pis leave the memory controller off until they are told otherwise.
+// cgroupHint: the kernels of Raspberry Pis leave the memory controller off until they are told otherwise, by what their firmware puts before the
+// line in the boot file; some go on doing so (raspberrypi/linux#5933, #6980).
 func cgroupHint(f facts.Host, missing []string) string {
+	const on, off = "cgroup_enable=memory", "cgroup_disable=memory"
+	has := func(word string) bool { return slices.Contains(f.Surroundings.Cmdline, word) }
 	switch {
-	case slices.Contains(missing, "memory") && (strings.Contains(f.Kernel, "rpi") || strings.Contains(f.Kernel, "raspi")):
-		return `add "cgroup_memory=1 cgroup_enable=memory" to the line in /boot/firmware/cmdline.txt and reboot`
-	case slices.Contains(missing, "memory"):
-		return `add "cgroup_enable=memory" to the kernel's command line, take "cgroup_disable=memory" off it, and reboot`
+	case !slices.Contains(missing, "memory"):
+		return "boot a kernel that has them, and see that no cgroup version 1 hierarchy holds them (cat /proc/cgroups)"
+	case has(on) && isPi(f):
+		return "the kernel's command line has " + on + " already, and this kernel heeds the firmware's " + off + " before it: bring kernel and firmware up to date, or boot the distribution's own kernel"
+	case has(on):
+		return "the kernel's command line has " + on + " already: boot a kernel that has the memory controller (CONFIG_MEMCG)"
+	case isPi(f):
+		return bootWith(f, "cgroup_memory=1 "+on)
+	case has(off):
+		return "take " + off + " off the kernel's command line, and reboot"
 	}
-	return "boot a kernel that has them, and see that no cgroup version 1 hierarchy holds them (cat /proc/cgroups)"
+	return bootWith(f, on) + "; " + off + " must not be there"
+}
+
+// isPi tells a Raspberry Pi by its board, or by the names of kernels that are made for it: 6.12.34+rpt-rpi-2712, 6.8.0-1010-raspi, 5.4.42-v7+,
+// 6.1.74-v8-16k+.
+func isPi(f facts.Host) bool {
+	return strings.HasPrefix(f.Surroundings.Model, "Raspberry Pi") || piKernel.MatchString(f.Kernel)
+}
+
+var piKernel = regexp.MustCompile(`rpi|raspi|-v(6|7|7l|8)(-[0-9]+k)?\+?$`)
+
+// bootFile is where a Pi's firmware reads the kernel's command line.
+func bootFile(f facts.Host) string {
+	for _, file := range f.Surroundings.BootFiles {
+		if strings.HasSuffix(file, "/cmdline.txt") {
+			return file
+		}
+	}
+	if strings.HasPrefix(f.Kernel, "4.") || strings.HasPrefix(f.Kernel, "5.") { // of the time before it moved
+		return "/boot/cmdline.txt"
+	}
+	return "/boot/firmware/cmdline.txt"
+}
+
+// bootWith says how words get onto the kernel's command line of this host.
+func bootWith(f facts.Host, words string) string {
+	switch {
+	case isPi(f):
+		return fmt.Sprintf(`add "%s" to the line in %s and reboot`, words, bootFile(f))
+	case slices.Contains(f.Surroundings.BootFiles, "/boot/armbianEnv.txt"):
+		return fmt.Sprintf(`add "%s" to extraargs= in /boot/armbianEnv.txt and reboot`, words)
+	case family(f) == rhel:
+		return fmt.Sprintf(`grubby --update-kernel=ALL --args="%s", and reboot`, words)
+	}
+	return fmt.Sprintf(`add "%s" to the kernel's command line and reboot`, words)
 }
 
 func checkSwap(v view) verdict {

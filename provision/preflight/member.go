@@ -58,7 +58,7 @@ func checkOtherCluster(v view) verdict {
 	case v.host.Name == v.cluster.Bootstrap().Name:
 		return pass("node of this cluster, %s", first(k.CACertHash, "not finished"))
 	case boot.Err != nil:
-		return pass("node of ours; the bootstrap host %s was not there to compare with", boot.Name)
+		return unknown("node of ours; the bootstrap host %s was not there to compare with", boot.Name)
 	case v.member() && boot.Kubeadm.CACertHash == "":
 		return fail("it is a node of a cluster (%s) that the bootstrap host %s does not know of: that one is not initialised", first(k.Server, "API server unknown"), boot.Name).
 			hinted("if %[1]s was installed anew and other control planes go on, hybridctl scale-out --replace %[1]s joins it again; if none does, the cluster is gone, "+

@@ -5,6 +5,7 @@ package preflight
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -39,7 +40,7 @@ const (
 )
 
 // checks are all checks, in the order of their subjects.
-var checks = slices.Concat(accessChecks, archChecks, bundleChecks, kernelChecks, resourceChecks, identityChecks, softwareChecks, memberChecks, cephChecks)
+var checks = slices.Concat(accessChecks, archChecks, bundleChecks, kernelChecks, resourceChecks, identityChecks, softwareChecks, surroundingChecks, memberChecks, cephChecks)
 
 // view is what a check looks at.
 type view struct {
@@ -69,6 +70,11 @@ func warn(format string, args ...any) verdict {
 
 func fail(format string, args ...any) verdict {
 	return verdict{report.Fail, fmt.Sprintf(format, args...), ""}
+}
+
+// unknown is for what could not be tried.
+func unknown(format string, args ...any) verdict {
+	return verdict{report.Unknown, fmt.Sprintf(format, args...), ""}
 }
 
 // hinted adds what the user can do.
@@ -106,6 +112,11 @@ func (v view) run(on []inventory.Host) []report.Check {
 	}
 	for _, h := range on {
 		v.host, v.facts = h, v.fleet.facts[h.Name]
+		var lacking *facts.Lacking
+		if errors.As(v.facts.Err, &lacking) {
+			out = append(out, v.lacking(lacking)...)
+			continue
+		}
 		for _, ch := range checks {
 			known := v.facts.Err == nil
 			if ch.kind == onContact || ch.kind == onFacts && known || ch.kind == onCeph && known && v.cluster.Spec.Storage.Mounts(h) {
@@ -114,6 +125,25 @@ func (v view) run(on []inventory.Host) []report.Check {
 		}
 	}
 	sortChecks(out)
+	return out
+}
+
+// lacking runs, on a host without the program that its facts are read with, the checks that can be: it answers, lets us in, and says which
+// tools it has.
+func (v view) lacking(l *facts.Lacking) []report.Check {
+	v.facts = l.Host
+	v.facts.Name = v.host.Name
+	var out []report.Check
+	for _, ch := range checks {
+		switch {
+		case ch.kind != onFacts && ch.kind != onContact:
+		case slices.Contains([]string{reachable, "access", "root", "arch-supported", "systemd", "tools"}, ch.name):
+			out = append(out, ch.on(v))
+		default:
+			ch.run = func(view) verdict { return unknown("not tried: %v", l) }
+			out = append(out, ch.on(v))
+		}
+	}
 	return out
 }
 
@@ -127,7 +157,7 @@ func sortChecks(all []report.Check) {
 func (ch check) on(v view) report.Check {
 	r := ch.run(v)
 	ignored := slices.Contains(v.cluster.Spec.Preflight.Ignore, ch.name) || slices.Contains(v.host.Preflight.Ignore, ch.name)
-	if ignored && r.status != report.Pass {
+	if ignored && r.status != report.Pass && r.status != report.Unknown {
 		r.status = report.Ignored
 	}
 	return report.Check{Host: v.host.Name, Name: ch.name, Status: r.status, Message: r.message, Hint: r.hint}

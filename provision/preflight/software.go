@@ -11,7 +11,7 @@ var softwareChecks = []check{
 	{"systemd", "systemd runs the host", checkSystemd, onFacts},
 	{"tools", "the programs that kubeadm, the kubelet, the pod network and hybridctl's own steps call are there", checkTools, onFacts},
 	{"existing-runtime", "no container runtime or kubelet is there that hybridctl did not bring", checkRuntime, onFacts},
-	{"firewall", "firewalld does not close the cluster's ports", checkFirewall, onFacts},
+	{"firewall", "no firewall closes the cluster's ports: firewalld, ufw, or rules that drop what they do not name", checkFirewall, onFacts},
 }
 
 func checkSystemd(v view) verdict {
@@ -52,18 +52,18 @@ func checkTools(v view) verdict {
 			continue
 		}
 		missing = append(missing, t.name)
-		if name := t.in(v.facts.OS); !slices.Contains(packages, name) {
+		if name := t.in(v.facts); !slices.Contains(packages, name) {
 			packages = append(packages, name)
 		}
 	}
 	if len(missing) > 0 {
-		return fail("missing: %s", strings.Join(missing, ", ")).hinted("%s %s", install(v.facts.OS), strings.Join(packages, " "))
+		return fail("missing: %s", strings.Join(missing, ", ")).hinted("%s %s", install(v.facts), strings.Join(packages, " "))
 	}
 	return pass("all %d there", len(tools))
 }
 
-func (t tool) in(os facts.OS) string {
-	if family(os) == rhel {
+func (t tool) in(f facts.Host) string {
+	if family(f) == rhel {
 		return t.rhel
 	}
 	return t.debian
@@ -75,23 +75,39 @@ const (
 	rhel   = "rhel"
 )
 
-func family(os facts.OS) string {
-	for _, id := range append([]string{os.ID}, os.IDLike...) {
-		switch id {
-		case "debian", "ubuntu", "raspbian":
-			return debian
-		case "rhel", "fedora", "centos":
-			return rhel
+// families are distributions that do not say, or not alone, whom they are like: the names of their packages are those of one family. Kylin and
+// UOS have an edition of each family; see family.
+var families = map[string]string{
+	"debian": debian, "ubuntu": debian, "raspbian": debian, "linuxmint": debian, "armbian": debian, "deepin": debian,
+	"rhel": rhel, "fedora": rhel, "centos": rhel, "rocky": rhel, "almalinux": rhel, "ol": rhel, "amzn": rhel, "anolis": rhel, "alinux": rhel,
+	"openeuler": rhel, "opencloudos": rhel, "tencentos": rhel, "hce": rhel, "bclinux": rhel, "euleros": rhel,
+}
+
+func family(f facts.Host) string {
+	for _, id := range append([]string{f.OS.ID}, f.OS.IDLike...) {
+		if known := families[strings.ToLower(id)]; known != "" {
+			return known
 		}
+	}
+	switch f.Surroundings.PackageTool {
+	case "apt-get":
+		return debian
+	case "dnf", "yum":
+		return rhel
+	}
+	if strings.EqualFold(f.OS.ID, "kylin") { // the server; the desktop says ID_LIKE=debian
+		return rhel
 	}
 	return ""
 }
 
-func install(os facts.OS) string {
-	switch family(os) {
-	case debian:
+func install(f facts.Host) string {
+	switch tool := f.Surroundings.PackageTool; {
+	case family(f) == debian:
 		return "apt-get install"
-	case rhel:
+	case family(f) == rhel && tool == "yum":
+		return "yum install"
+	case family(f) == rhel:
 		return "dnf install"
 	}
 	return "install what Debian calls"
@@ -103,7 +119,9 @@ var foreigners = []string{"docker.service", "crio.service", "k3s.service", "k3s-
 
 const firewalld = "firewalld.service"
 
-func foreignUnits() []string { return append(slices.Clone(foreigners), firewalld) }
+func foreignUnits() []string {
+	return append(slices.Clone(foreigners), firewalld, networkManager, resolved)
+}
 
 func checkRuntime(v view) verdict {
 	var found []string
@@ -120,15 +138,31 @@ func checkRuntime(v view) verdict {
 	}
 	if len(found) > 0 {
 		return fail("not brought by hybridctl: %s", list(found)).
-			hinted("remove what it belongs to (for instance apt-get purge containerd.io docker-ce kubelet); two runtimes on one host take each other's pods and packet filter rules away")
+			hinted("remove what it belongs to (for instance %s containerd.io docker-ce kubelet); two runtimes on one host take each other's pods and packet filter rules away", purge(v.facts))
 	}
 	return pass("none but ours")
 }
 
-func checkFirewall(v view) verdict {
-	if v.facts.Units[firewalld] == "active" {
-		return warn("%s is active", firewalld).
-			hinted("let the hosts reach each other on every port, or stop it: systemctl disable --now firewalld")
+func purge(f facts.Host) string {
+	if family(f) == rhel {
+		return "dnf remove"
 	}
-	return pass("%s is not active", firewalld)
+	return "apt-get purge"
+}
+
+func checkFirewall(v view) verdict {
+	const open = "let the hosts reach each other on every port and forward what pods send, or "
+	state, known := v.facts.Units[firewalld]
+	switch around := v.facts.Surroundings; {
+	case state == "active":
+		return warn("%s is active", firewalld).hinted(open + "stop it: systemctl disable --now firewalld")
+	case around.UFW:
+		return warn("ufw is on (ENABLED=yes in /etc/ufw/ufw.conf): it closes the ports between nodes and forwards nothing").hinted(open + "stop it: ufw disable")
+	case len(around.Drops) > 0 && !v.begun():
+		return warn("rules drop what they do not name: the chains %s", list(around.Drops)).
+			hinted(open + "see nft list ruleset and iptables -S; UDP 8472 and TCP 10250 between all hosts, 6443 to the control planes, and what is forwarded from and to pods")
+	case !known && v.facts.Systemd:
+		return unknown("systemd did not say whether %s is active", firewalld)
+	}
+	return pass("neither firewalld nor ufw is active, and no chain drops what it does not name")
 }

@@ -12,6 +12,7 @@ type Totals struct {
 	Warn    int `json:"warn"`
 	Fail    int `json:"fail"`
 	Ignored int `json:"ignored"`
+	Unknown int `json:"unknown,omitempty"`
 }
 
 // Total counts checks by outcome.
@@ -27,6 +28,8 @@ func Total(checks []Check) Totals {
 			t.Fail++
 		case Ignored:
 			t.Ignored++
+		case Unknown:
+			t.Unknown++
 		}
 	}
 	return t
@@ -47,17 +50,20 @@ func (t Totals) String() string {
 	if t.Ignored > 0 {
 		parts = append(parts, fmt.Sprintf("%d failed and ignored", t.Ignored))
 	}
+	if t.Unknown > 0 {
+		parts = append(parts, fmt.Sprintf("%d not tried", t.Unknown))
+	}
 	if len(parts) == 0 {
 		return "none"
 	}
 	return strings.Join(parts, ", ")
 }
 
-// Problems returns the checks that did not pass, in the order given.
+// Problems returns the checks that were tried and did not pass, in the order given.
 func Problems(checks []Check) []Check {
 	var out []Check
 	for _, c := range checks {
-		if c.Status != Pass {
+		if c.Status != Pass && c.Status != Unknown {
 			out = append(out, c)
 		}
 	}

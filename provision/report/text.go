@@ -61,7 +61,7 @@ func (s Status) Style() Style {
 	switch s {
 	case Pass:
 		return Good
-	case Warn, Ignored:
+	case Warn, Ignored, Unknown:
 		return Notice
 	case Fail:
 		return Bad

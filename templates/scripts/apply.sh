@@ -38,6 +38,8 @@ land() {
 	chmod "$2" "$beside"
 	note "$1" "$2" "$4" # before it is there: what an interrupted step brought is known to be ours
 	mv -f "$beside" "$4"
+	# a link has the label of where it came from, under which systemd starts nothing
+	if selinuxenabled 2>/dev/null; then restorecon -F "$4" || true; fi
 	echo "changed $4"
 	changed=y
 }

@@ -51,7 +51,11 @@ from_dir() { # KEY DIRECTORY: one key for each file
 identity() {
 	say machine && uname -m
 	say bits && { getconf LONG_BIT || od -An -tu1 -j4 -N1 bin/sh; } # the second prints the ELF class
-	say page && getconf PAGESIZE
+	say page && getconf PAGESIZE || from page-of-maps proc/self/smaps
+	from model proc/device-tree/model
+	from cmdline proc/cmdline
+	say boot-files
+	for f in boot/firmware/cmdline.txt boot/cmdline.txt boot/armbianEnv.txt; do [ ! -e "$f" ] || printf '/%s\n' "$f"; done
 	from hostname proc/sys/kernel/hostname
 	from kernel proc/sys/kernel/osrelease
 	from machine-id etc/machine-id
@@ -73,6 +77,30 @@ hardware() {
 	from ports proc/net/tcp proc/net/tcp6
 	from addresses proc/net/fib_trie proc/net/if_inet6
 	from_dir binfmt proc/sys/fs/binfmt_misc
+	from mounts proc/self/mountinfo
+	say links
+	for f in usr/local usr/local/bin usr/local/sbin opt opt/cni etc/systemd etc/kubernetes var/lib; do [ ! -L "$f" ] || printf '/%s\n' "$f"; done
+}
+
+# surroundings: what others set up, and what gets into a cluster's way
+surroundings() {
+	from selinux sys/fs/selinux/enforce
+	from resolv etc/resolv.conf
+	from resolved run/systemd/resolve/resolv.conf
+	from ufw etc/ufw/ufw.conf
+	from network-manager etc/NetworkManager/conf.d/*.conf usr/lib/NetworkManager/conf.d/*.conf run/NetworkManager/conf.d/*.conf
+	say cni-configs
+	for f in etc/cni/net.d/*.conf etc/cni/net.d/*.conflist etc/cni/net.d/*.json; do [ ! -e "$f" ] || printf '%s\n' "${f##*/}"; done
+	# Whether rules of others close this host is asked before it is a node, and only where asking loads no module.
+	[ ! -e etc/kubernetes/kubelet.conf ] || return
+	tables=
+	[ ! -r proc/net/ip_tables_names ] || read -r tables <proc/net/ip_tables_names
+	if [ -d sys/module/nf_tables ] && find_tool nft; then
+		say nft && timeout 10 nft list chains
+	elif [ -d sys/module/nf_tables ]; then
+		tables=nf_tables
+	fi
+	[ -z "$tables" ] || ! find_tool iptables || { say policies && timeout 10 iptables -S; }
 }
 
 # parent PATH: the nearest thing there is at or above it
@@ -108,6 +136,9 @@ software() {
 	say tools
 	for t in $tools; do
 		if find_tool "$t"; then printf '%s /%s\n' "$t" "$found"; fi
+	done
+	for t in apt-get dnf yum zypper apk; do
+		if find_tool "$t"; then say package-tool && echo "$t" && break; fi
 	done
 	find_tool iptables && say iptables && iptables --version
 	# shellcheck disable=SC2086 # lists of words
@@ -173,8 +204,8 @@ kubernetes() {
 	[ ! -e etc/kubernetes/admin.conf ] || say admin.conf
 	[ ! -e etc/kubernetes/pki/ca.crt ] || from ca.crt etc/kubernetes/pki/ca.crt
 	[ ! -e etc/kubernetes/manifests/kube-apiserver.yaml ] || from apiserver etc/kubernetes/manifests/kube-apiserver.yaml
-	for f in var/lib/etcd/*; do
-		[ ! -e "$f" ] || { say etcd && break; }
+	for f in var/lib/etcd/*; do # a disk of its own has lost+found
+		[ ! -e "$f" ] || [ "$f" = var/lib/etcd/lost+found ] || { say etcd && break; }
 	done
 	for f in var/lib/kubelet/pods/* etc/cni/net.d/*; do
 		[ ! -e "$f" ] || { say pods && break; }
@@ -203,16 +234,63 @@ steps() {
 	[ $# -eq 0 ] || { say sums && sha256sum -- "$@"; }
 }
 
-{
+everything() {
 	identity
 	hardware
 	kubernetes
+	surroundings
 	steps
 	set -f
 	disks
 	software
 	kernel_settings
-} 2>/dev/null | awk '
+}
+
+# without_awk prints the rest of the object where there is no awk: who the host is, and which tools it lacks.
+without_awk() {
+	printf ',"without":"awk"'
+	pair machine "$(uname -m)"
+	read -r text <proc/sys/kernel/hostname
+	pair hostname "$text"
+	text=
+	for f in etc/os-release usr/lib/os-release; do
+		[ -r "$f" ] || continue
+		while read -r line; do
+			case $line in ID=* | ID_LIKE=* | VERSION_ID=* | PRETTY_NAME=*) text=$text$line$nl ;; esac
+		done <"$f"
+		break
+	done
+	pair os "$text"
+	while read -r word a b c d _; do
+		[ "$word" != Uid: ] || pair self "Uid: $a $b $c $d"
+	done <proc/self/status
+	pair login "${SUDO_USER:-${USER:-${LOGNAME:-}}}"
+	[ ! -d run/systemd/system ] || pair systemd ''
+	text=
+	for t in $tools; do
+		[ "$t" = awk ] || ! find_tool "$t" || text="$text$t /$found$nl"
+	done
+	pair tools "$text"
+	echo '}'
+}
+pair() { # KEY TEXT: quotes, backslashes and the like are left out
+	text=$2 clean=
+	while :; do
+		case $text in *[\\\"[:cntrl:]]*) ;; *) break ;; esac
+		head=${text%%[\\\"[:cntrl:]]*}
+		text=${text#"$head"}
+		case $text in "$nl"*) head=$head\\n ;; esac
+		text=${text#?}
+		clean=$clean$head
+	done
+	printf ',"%s":"%s"' "$1" "$clean$text"
+}
+
+if ! command -v awk >/dev/null 2>&1; then
+	without_awk 2>/dev/null
+	exit
+fi
+everything 2>/dev/null | awk '
 	function quoted(s) {
 		gsub(/[\\"]/, "\\\\&", s)
 		gsub(/[\001-\037\177]/, " ", s)
@@ -221,7 +299,7 @@ steps() {
 	function put(s) { printf "%s\\n", quoted(s) }
 	# pick puts what is wanted of a line of a file, and sets done when nothing more is. Of kubeconfigs nothing but the server
 	# is ever looked at: they hold keys.
-	function pick(s,  f) {
+	function pick(s,  f, i, n) {
 		if (key == "cpu") {
 			if (s ~ /^processor/) cpus++
 			else if (cpus > 1) return
@@ -241,6 +319,25 @@ steps() {
 			else return
 		} else if (key == "memory") {
 			if (s !~ /^(Mem|Swap)Total:/) return
+		} else if (key == "model") { # ends with a zero byte
+			gsub(/[^ -~]/, "", s)
+		} else if (key == "page-of-maps") {
+			if (s !~ /^KernelPageSize:/) return
+			done = 1
+		} else if (key == "cmdline") { # it may hold anything, and only these are looked at
+			n = split(s, f)
+			s = ""
+			for (i = 1; i <= n; i++) if (f[i] ~ /^(cgroup|systemd\.unified_cgroup)/) s = s " " f[i]
+		} else if (key == "mounts") {
+			n = split(s, f)
+			if (f[5] !~ /^\/(usr(\/local(\/s?bin)?)?|etc(\/systemd(\/system)?|\/kubernetes)?|opt(\/cni(\/bin)?)?|var(\/lib(\/(hybridctl|kubelet|containerd))?)?)?$/) return
+			s = f[5] " " f[6] "," f[n]
+		} else if (key == "resolv" || key == "resolved") {
+			if (s !~ /^[ \t]*nameserver/) return
+		} else if (key == "ufw") {
+			if (s !~ /^ENABLED=/) return
+		} else if (key == "network-manager") {
+			if (s !~ /^[ \t]*unmanaged-devices/) return
 		} else if (key == "kubelet.conf") {
 			if (s !~ /^ *server:/) return
 			done = 1
@@ -262,6 +359,17 @@ steps() {
 		close(file)
 		next
 	}
+	# chains that let nothing through but what they name
+	key == "nft" {
+		if ($1 == "table") table = $2 " " $3
+		if ($1 == "chain") chain = $2
+		if ($0 ~ /hook (input|forward) .*policy drop/) put(table " " chain)
+		next
+	}
+	key == "policies" {
+		if ($0 ~ /^-P (INPUT|FORWARD) (DROP|REJECT)/) put("iptables " $2)
+		next
+	}
 	{ put($0) }
 	END { print end "}" }
-'
+' || without_awk 2>/dev/null # there may be one that does not work
