@@ -1,8 +1,11 @@
 .DEFAULT_GOAL := build
-.PHONY: build test verify update fuzz bench lab demo e2e e2e-smoke e2e-faults e2e-ceph clean help
+.PHONY: build build-all test verify update fuzz bench lab demo e2e e2e-smoke e2e-faults e2e-ceph clean help
 
-build: ## bin/hybridctl, and the same for linux/amd64 and linux/arm64
+build: ## bin/hybridctl for this machine, and what conformance runs on nodes
 	@scripts/build.sh
+
+build-all: ## the same, and bin/hybridctl-linux-amd64 and -arm64 to take elsewhere
+	@scripts/build.sh all
 
 test: ## go test ./... (needs nothing but Go)
 	@scripts/test.sh

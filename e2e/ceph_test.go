@@ -114,7 +114,7 @@ func (c *cluster) wrongInputs(before map[string]string) {
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			c.t = t
-			text := readFile(t, "inventories/lab-x86-ceph.yaml")
+			text := readFile(t, c.inventory)
 			for i := 0; i < len(x.edits); i += 2 {
 				if !strings.Contains(text, x.edits[i]) {
 					t.Fatalf("the inventory has no %q", x.edits[i])

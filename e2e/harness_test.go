@@ -40,7 +40,7 @@ func archOf(machine string) string {
 // pristine boots the machines with untouched disks, and forgets the state of earlier clusters.
 func pristine(t *testing.T, name string, machines ...string) *cluster {
 	t.Helper()
-	c := &cluster{t: t, inventory: "inventories/" + name + ".yaml", name: name, machines: machines}
+	c := &cluster{t: t, inventory: strings.TrimSpace(lab(t, "inventory", name)), name: name, machines: machines}
 	if err := os.RemoveAll(filepath.Join(root, "inventories/.hybridctl", name)); err != nil {
 		t.Fatal(err)
 	}
@@ -120,12 +120,16 @@ func lab(t *testing.T, args ...string) string {
 	return out.stdout
 }
 
+// change is what was done for a step.
+type change struct {
+	Host, Step, Kind, Action, Error string
+	DurationNanoseconds             time.Duration
+}
+
 // result is what up and destroy print with -o json.
 type result struct {
-	Changes []struct {
-		Host, Step, Kind, Action, Error string
-	}
-	Checks []struct {
+	Changes []change
+	Checks  []struct {
 		Host, Name, Status, Message string
 	}
 	Hosts []struct {

@@ -1,24 +1,24 @@
 #!/bin/bash
-# build.sh: static executables in bin/. VERSION overrides what git says.
+# build.sh [all]: static executables in bin/: hybridctl for this machine, and what conformance runs on nodes, for every architecture. With
+# "all" hybridctl for every architecture, too. VERSION overrides what git says.
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"
 need_go
 version=${VERSION:-$(git describe --tags --always --dirty 2>/dev/null || echo devel)}
-export CGO_ENABLED=0
-build() { # build OUT [VARIABLE=VALUE…]
+begin=$SECONDS
+hybridctl() { # hybridctl OUT [VARIABLE=VALUE…]
   local out=$1
   shift
-  env "$@" go build -mod=readonly -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$version" -o "bin/$out" ./cmd/hybridctl
+  say "bin/$out $version"
+  env "$@" go build -buildvcs=false -ldflags "-s -w -X main.version=$version" -o "bin/$out" ./cmd/hybridctl
 }
-for arch in amd64 arm64; do
-  say "bin/hybridctl-linux-$arch $version"
-  build "hybridctl-linux-$arch" GOOS=linux "GOARCH=$arch"
-  # what conformance runs on nodes; a bundle holds it
-  GOOS=linux GOARCH=$arch go build -mod=readonly -trimpath -buildvcs=false -ldflags '-s -w' -o "bin/hybridctl-probe-linux-$arch" ./cmd/probe
+hybridctl hybridctl
+for arch in amd64 arm64; do # a bundle holds it
+  say "bin/hybridctl-probe-linux-$arch"
+  GOOS=linux GOARCH=$arch go build -buildvcs=false -ldflags '-s -w' -o "bin/hybridctl-probe-linux-$arch" ./cmd/probe
 done
-native=bin/hybridctl-$(go env GOOS)-$(go env GOARCH)
-if [ -e "$native" ]; then
-  ln -f "$native" bin/hybridctl
-else
-  build hybridctl
-fi
+native=$(go env GOOS)-$(go env GOARCH)
+[ "${1:-}" != all ] || for arch in amd64 arm64; do
+  if [ "$native" = "linux-$arch" ]; then ln -f bin/hybridctl "bin/hybridctl-linux-$arch"; else hybridctl "hybridctl-linux-$arch" GOOS=linux "GOARCH=$arch"; fi
+done
+say "built in $((SECONDS - begin))s"

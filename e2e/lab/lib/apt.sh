@@ -50,7 +50,7 @@ Dir::Etc::sourcelist "$APT/sources.list";
 Dir::Etc::sourceparts "/dev/null";
 Dir::Etc::preferences "$APT/preferences";
 Dir::Etc::preferencesparts "/dev/null";
-APT::Architecture "amd64";
+APT::Architecture "$HOST_ARCH";
 APT::Architectures {"amd64";"arm64";};
 APT::Install-Recommends "false";
 APT::Sandbox::User "root";

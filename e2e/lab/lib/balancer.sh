@@ -3,7 +3,7 @@
 # network, with an address of its own.
 
 make_balancer() {
-  APT_CONFIG='' mmdebstrap --mode=root --variant=apt --architectures=amd64 --include=haproxy \
+  APT_CONFIG='' mmdebstrap --mode=root --variant=apt --architectures="$HOST_ARCH" --include=haproxy \
     --aptopt='APT::Install-Recommends "false"' --aptopt='APT::Sandbox::User "root"' --dpkgopt=force-unsafe-io \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
     --keyring="$KEYRING" "$SUITE" "$1/root" "deb $(APT_CONFIG='' mirror) $SUITE main"
@@ -27,7 +27,7 @@ balancer_up() {
   pid=$!
   echo "$pid $(started "$pid")" >"$RUN/balancer/pid"
   until [ -n "$(in_netns ss -Hlnt "src $(address balancer)")" ]; do
-    process balancer >/dev/null && [ $tries -lt 100 ] || die "the balancer does not listen; see $RUN/balancer/log"
+    { process balancer >/dev/null && [ $tries -lt 100 ]; } || die "the balancer does not listen; see $RUN/balancer/log"
     sleep 0.1
     tries=$((tries + 1))
   done

@@ -17,7 +17,7 @@ CEPH_GROUP=csi # the subvolume group; a CSI driver does not make it
 make_ceph() {
   local out=$1 root=$1/root include modules=$1/root/usr/share/ceph/mgr
   include=$(IFS=,; echo "${CEPH_PACKAGES[*]}")
-  APT_CONFIG='' mmdebstrap --mode=root --variant=apt --architectures=amd64 --include="$include" \
+  APT_CONFIG='' mmdebstrap --mode=root --variant=apt --architectures="$HOST_ARCH" --include="$include" \
     --aptopt='APT::Install-Recommends "false"' --aptopt='APT::Sandbox::User "root"' --dpkgopt=force-unsafe-io \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \

@@ -14,6 +14,17 @@ UML_SUITE=bookworm     # User Mode Linux 6.1: later ones have no iptables that k
 QEMU_SUITE=trixie-backports
 NEWER_SUITE=sid        # containerd, runc and the CNI plugins only: kubelet 1.36 wants containerd 2
 
+# Architectures as Debian and Go call them. The operator's own is the host's; machines are of every one.
+ARCHES=(amd64 arm64)
+case $(uname -m) in
+x86_64) HOST_ARCH=amd64 ;;
+aarch64) HOST_ARCH=arm64 ;;
+*) HOST_ARCH=none ;;
+esac
+# triplet ARCH: what library folders are called. loader ARCH: the dynamic loader.
+triplet() { case $1 in amd64) echo x86_64-linux-gnu ;; *) echo aarch64-linux-gnu ;; esac; }
+loader() { case $1 in amd64) echo ld-linux-x86-64.so.2 ;; *) echo ld-linux-aarch64.so.1 ;; esac; }
+
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/hybridctl/lab
 RUN=$CACHE/run
 KEYS=$CACHE/keys
@@ -21,6 +32,7 @@ REPO=$(cd "$LAB_HOME/../.." && pwd)
 
 say() { printf 'lab: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
+misuse() { say "$*"; exit 2; }
 
 # digest: the first half of the SHA-256 of standard input.
 digest() { sha256sum | cut -c1-32; }
@@ -48,6 +60,7 @@ artefact() {
   fi
   mkdir -p "$CACHE/current"
   ln -sfn "../$name-$key" "$CACHE/current/$name"
+  rm -f "$LEFT/$name"
 }
 
 path() { readlink -f "$CACHE/current/$1"; }
@@ -65,7 +78,7 @@ logged() {
   while kill -0 "$pid" 2>/dev/null; do
     sleep 0.2
     if [ $((SECONDS - start)) -ge "$next" ]; then
-      say "$name … ${next}s: $(tail -n 1 "$log" | cut -c1-100)"
+      say "$name … ${next}s: $(tail -n 1 "$log" | tr -dc '[:print:]' | cut -c1-100)"
       next=$((next + 60))
     fi
   done
@@ -74,7 +87,45 @@ logged() {
     tail -n 30 "$log" >&2
     die "$name failed after $((SECONDS - start))s; all of its output is in $log"
   fi
-  say "$name done in $((SECONDS - start))s"
+  rm -f "$LEFT/$name"
+  [ ! -d "$LEFT" ] || echo "$name $((SECONDS - start))" >>"$LEFT/.made"
+  say "$name done in $((SECONDS - start))s$(left)"
+}
+
+# What a build has still to come to: a file for each of its artefacts, which goes when the artefact is there.
+LEFT=$CACHE/left
+# plan NAME…: these are what the build makes.
+plan() {
+  rm -rf "$LEFT"
+  mkdir -p "$LEFT"
+  (cd "$LEFT" && touch "$@" .made)
+}
+left() {
+  local names
+  names=$(find "$LEFT" -type f ! -name '.*' -printf '%f ' 2>/dev/null) || true
+  [ -z "$names" ] || printf '; left: %s' "${names% }"
+}
+
+# lanes FUNCTION…: runs them side by side, each in a process group of its own. The first that fails ends the others.
+lanes() {
+  local lane pids=() rc=0
+  set -m
+  for lane in "$@"; do
+    (set +m; set -euo pipefail; "$lane") &
+    pids+=($!)
+  done
+  set +m
+  # shellcheck disable=SC2064 # the lanes of now
+  trap "end_lanes ${pids[*]}" EXIT
+  for lane in "$@"; do
+    wait -n "${pids[@]}" || rc=$?
+    [ "$rc" = 0 ] || exit "$rc"
+  done
+  trap - EXIT
+}
+end_lanes() {
+  local pid
+  for pid in "$@"; do kill -TERM -- "-$pid" 2>/dev/null || true; done
 }
 
 # locked FILE: one builder at a time.

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What machines are made of: QEMU, User Mode Linux, Arm kernels, and a Debian root file system per architecture.
+# What machines are made of: QEMU, User Mode Linux, Debian's kernels, and a Debian root file system per architecture.
 # Nothing runs under emulation here, and nothing is installed on the host.
 
 # What a plain server has, and what kubeadm expects of one. No container runtime, nothing of Kubernetes.
@@ -13,22 +13,26 @@ MASKED=(apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all
   systemd-network-generator.service systemd-machine-id-commit.service)
 NO_DOCS=(--exclude='./usr/share/doc/*' --exclude='./usr/share/man/*' --exclude='./usr/share/locale/*' --exclude='./usr/share/info/*')
 
-# make_qemu: QEMU with its libraries beside it, run through its own loader.
+# make_qemu: QEMU for both architectures with its libraries beside it, run through its own loader: qemu ARCH ARGUMENT…
 make_qemu() {
   local out=$1 deb
   mkdir -p "$out/root" "$out/debs/partial"
-  apt-get -q -y -t "$QEMU_SUITE" -d -o "Dir::Cache::archives=$out/debs" install qemu-system-arm:amd64
-  for deb in "$out"/debs/*.deb; do unpack "$deb" "$out/root"; done
+  apt-get -q -y -t "$QEMU_SUITE" -d -o "Dir::Cache::archives=$out/debs" install "qemu-system-arm:$HOST_ARCH" "qemu-system-x86:$HOST_ARCH"
+  for deb in "$out"/debs/*.deb; do unpack "$deb" "$out/root" "${NO_DOCS[@]}"; done
   debs_versions "$out/debs" >"$out/versions"
-  rm -rf "$out/debs" "$out"/root/usr/share/doc
-  cat >"$out/qemu" <<'R'
+  rm -rf "$out/debs"
+  cat >"$out/qemu" <<R
 #!/bin/sh
-root=$(dirname "$(readlink -f "$0")")/root
-lib=$root/usr/lib/x86_64-linux-gnu
-QEMU_MODULE_DIR=$lib/qemu exec "$lib/ld-linux-x86-64.so.2" --library-path "$lib" "$root/usr/bin/qemu-system-aarch64" -L "$root/usr/share/qemu" "$@"
+root=\$(dirname "\$(readlink -f "\$0")")/root
+lib=\$root/usr/lib/$(triplet "$HOST_ARCH")
+case \$1 in amd64) system=qemu-system-x86_64 ;; *) system=qemu-system-aarch64 ;; esac
+shift
+QEMU_MODULE_DIR=\$lib/qemu exec "\$lib/$(loader "$HOST_ARCH")" --library-path "\$lib" "\$root/usr/bin/\$system" \
+  -L "\$root/usr/share/qemu" -L "\$root/usr/share/seabios" "\$@"
 R
   chmod +x "$out/qemu"
-  "$out/qemu" --version
+  "$out/qemu" amd64 --version
+  "$out/qemu" arm64 --version
 }
 
 # make_uml: the kernel that is a program, and its modules.
@@ -45,14 +49,18 @@ make_uml() {
   depmod -b "$out/tree" "$(ls "$out/tree/lib/modules")"
 }
 
-# make_kernel: Debian's Arm kernel with 16K pages, the modules a node can use, and an initramfs that finds the disk.
+# Debian's kernels: for x86 the one for clouds, for Arm the one with 16K pages.
+kernel_package() { case $1 in amd64) echo linux-image-cloud-amd64 ;; *) echo linux-image-arm64-16k ;; esac; }
+
+# make_kernel OUT ARCH: Debian's kernel, the modules a node can use, an initramfs that finds the disk, and one that takes the time of
+# what a way to run machines is judged by (see ways.sh).
 make_kernel() {
-  local out=$1 image version tree=$1/tree
-  image=$(apt-cache depends "linux-image-arm64-16k:arm64/$SUITE" | awk '/Depends: linux-image/ { sub(":arm64", "", $2); print $2; exit }')
-  fetch_debs "$out/debs" "$image:arm64/$SUITE" "busybox-static:arm64/$SUITE"
+  local out=$1 arch=$2 image version tree=$1/tree
+  image=$(apt-cache depends "$(kernel_package "$arch"):$arch/$SUITE" | awk -v arch=":$arch" '/Depends: linux-image/ { sub(arch, "", $2); print $2; exit }')
+  fetch_debs "$out/debs" "$image:$arch/$SUITE" "busybox-static:$arch/$SUITE"
   mkdir -p "$tree/usr/lib"
   ln -s usr/lib "$tree/lib" # this host's depmod and modprobe look in lib/modules only
-  unpack "$out/debs/${image}"_*_arm64.deb "$tree" "${NO_DOCS[@]}"
+  unpack "$out/debs/${image}"_*_"$arch".deb "$tree" "${NO_DOCS[@]}"
   debs_versions "$out/debs" >"$out/versions"
   version=$(ls "$tree/lib/modules")
   (
@@ -66,14 +74,18 @@ make_kernel() {
   find "$tree/boot" -type f ! -name 'config-*' -delete
   rm -rf "$out/debs"
 }
+make_kernel_amd64() { make_kernel "$1" amd64; }
+make_kernel_arm64() { make_kernel "$1" arm64; }
 
-# initramfs OUT VERSION
+# initramfs OUT VERSION: one for machines, one for trials.
 initramfs() {
   local out=$1 version=$2 dir=$1/initramfs file name module
   mkdir -p "$dir"/{bin,dev,proc,root,modules,unpacked}
   unpack "$out"/debs/busybox-static_*.deb "$dir/unpacked"
   find "$dir/unpacked" -name busybox -type f -exec mv {} "$dir/bin/" \;
   rm -rf "$dir/unpacked"
+  install -m 755 "$LAB_HOME/files/trial-init" "$dir/init"
+  (cd "$dir" && find . | cpio --quiet -o -H newc) >"$out/trial.cpio"
   for module in virtio_mmio virtio_pci virtio_blk ext4 virtio_net crc32c_generic; do
     modprobe -S "$version" -d "$out/tree" --show-depends "$module" || true # built in, or not there
   done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' >"$out/modules"
@@ -85,16 +97,16 @@ initramfs() {
     esac
     echo "$name" >>"$dir/list"
   done <"$out/modules"
-  cp "$LAB_HOME/files/initramfs-init" "$dir/init"
+  install -m 755 "$LAB_HOME/files/initramfs-init" "$dir/init"
   (cd "$dir" && find . | cpio --quiet -o -H newc) >"$out/initramfs.cpio"
   rm -rf "$dir" "$out/modules"
 }
 
-# make_tree_amd64: an ordinary bootstrap.
-make_tree_amd64() {
+# make_tree_native: an ordinary bootstrap of this host's architecture.
+make_tree_native() {
   local out=$1 include
   include=$(IFS=,; echo "${MACHINE_PACKAGES[*]}")
-  APT_CONFIG='' mmdebstrap --mode=root --variant=minbase --architectures=amd64 --include="$include" \
+  APT_CONFIG='' mmdebstrap --mode=root --variant=minbase --architectures="$HOST_ARCH" --include="$include" \
     --aptopt='APT::Install-Recommends "false"' --aptopt='APT::Sandbox::User "root"' --dpkgopt=force-unsafe-io \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
@@ -103,38 +115,40 @@ make_tree_amd64() {
   dpkg-query --root="$out/root" -W -f '${Package} ${Version} ${Architecture}\n' >"$out/versions"
 }
 
-# make_tree_arm64: the configured amd64 tree is the template (users, enabled units, alternatives and links are the same on every
-# architecture); the same packages' arm64 payload is laid over it and dpkg's database is written to match.
-make_tree_arm64() {
-  local out=$1 template root=$1/root package arch specs=()
-  template=$(path tree-amd64)
+# make_tree_foreign OUT ARCH: this host's configured tree is the template (users, enabled units, alternatives and links are the same on
+# every architecture); the same packages' payload of the other architecture is laid over it and dpkg's database is written to match.
+make_tree_foreign() {
+  local out=$1 to=$2 template root=$1/root package arch specs=()
+  template=$(path "tree-$HOST_ARCH")
   while read -r package _ arch; do # the suite, not the version: a rebuild's number (+b1) differs between architectures
-    if [ "$arch" = all ]; then specs+=("$package/$SUITE"); else specs+=("$package:arm64/$SUITE"); fi
+    if [ "$arch" = all ]; then specs+=("$package/$SUITE"); else specs+=("$package:$to/$SUITE"); fi
   done <"$template/versions"
   fetch_debs "$out/debs" "${specs[@]}"
   cp -a "$template/root" "$root"
   strip_payload "$root" "$template/versions"
-  mv "$root/var/lib/dpkg/info" "$out/info.amd64"
+  rm -rf "$root/var/lib/dpkg/info"
   mkdir "$root/var/lib/dpkg/info"
   echo 1 >"$root/var/lib/dpkg/info/format"
   while read -r package _; do
-    lay_over "$root" "$(ls "$out/debs/${package}"_*.deb)" >>"$out/status"
+    lay_over "$root" "$(ls "$out/debs/${package}"_*.deb)" "$to" >>"$out/status"
   done <"$template/versions"
   mv "$out/status" "$root/var/lib/dpkg/status"
-  echo arm64 >"$root/var/lib/dpkg/arch"
+  echo "$to" >"$root/var/lib/dpkg/arch"
   rm -f "$root/var/lib/dpkg/status-old"
-  find "$root" -xdev -type l -lname '*x86_64-linux-gnu*' -delete
+  find "$root" -xdev -type l -lname "*$(triplet "$HOST_ARCH")*" -delete
   debs_versions "$out/debs" >"$out/versions"
-  rm -rf "$out/debs" "$out/info.amd64"
+  rm -rf "$out/debs"
 }
+make_tree_amd64() { make_tree_foreign "$1" amd64; }
+make_tree_arm64() { make_tree_foreign "$1" arm64; }
 
 # strip_payload ROOT PACKAGES: takes the executables and libraries of architecture-bound packages out.
 strip_payload() {
   local root=$1 package arch list
-  rm -rf "${root:?}"/usr/lib/x86_64-linux-gnu "${root:?}"/usr/lib64 "${root:?}"/lib64 "$root"/var/cache/ldconfig "$root"/etc/ld.so.cache
+  rm -rf "${root:?}/usr/lib/$(triplet "$HOST_ARCH")" "${root:?}"/usr/lib64 "${root:?}"/lib64 "$root"/var/cache/ldconfig "$root"/etc/ld.so.cache
   while read -r package _ arch; do
     [ "$arch" != all ] || continue
-    for list in "$root/var/lib/dpkg/info/$package.list" "$root/var/lib/dpkg/info/$package:amd64.list"; do
+    for list in "$root/var/lib/dpkg/info/$package.list" "$root/var/lib/dpkg/info/$package:$HOST_ARCH.list"; do
       [ ! -e "$list" ] || cat "$list"
     done
   done <"$2" | { grep -E '^/usr/(s?bin|lib|libexec)/' || true; } | while read -r file; do
@@ -142,14 +156,14 @@ strip_payload() {
   done
 }
 
-# lay_over ROOT DEB: unpacks what is not there, fills dpkg's info folder, and prints the status paragraph.
+# lay_over ROOT DEB ARCH: unpacks what is not there, fills dpkg's info folder, and prints the status paragraph.
 lay_over() {
-  local root=$1 deb=$2 control name file conffile
+  local root=$1 deb=$2 arch=$3 control name file conffile
   unpack "$deb" "$root" --skip-old-files "${NO_DOCS[@]}"
   control=$(mktemp -d)
   dpkg-deb -e "$deb" "$control"
   name=$(dpkg-deb -f "$deb" Package)
-  ! grep -q '^Multi-Arch: same' "$control/control" || name=$name:arm64
+  ! grep -q '^Multi-Arch: same' "$control/control" || name=$name:$arch
   for file in "$control"/*; do
     [ "$(basename "$file")" = control ] || cp "$file" "$root/var/lib/dpkg/info/$name.$(basename "$file")"
   done
@@ -165,18 +179,17 @@ lay_over() {
   rm -rf "$control"
 }
 
+make_disk_amd64() { make_disk "$1" amd64; }
+make_disk_arm64() { make_disk "$1" arm64; }
+
 # make_disk OUT ARCH: an ext4 image of a plain Debian machine with the lab's key, without identity: name, address, SSH host key
 # and machine-id come later.
 make_disk() {
   local out=$1 arch=$2 root=$1/root
   cp -a "$(path "tree-$arch")/root" "$root"
-  case $arch in
-  amd64) cp -a "$(path uml)/tree/lib/modules" "$root/usr/lib/" ;;
-  arm64)
-    cp -a "$(path kernel)/tree/usr/lib/modules" "$root/usr/lib/"
-    cp "$(path kernel)"/tree/boot/config-* "$root/boot/" # what kubeadm's system verification reads
-    ;;
-  esac
+  cp -a "$(path "kernel-$arch")/tree/usr/lib/modules" "$root/usr/lib/"
+  cp "$(path "kernel-$arch")"/tree/boot/config-* "$root/boot/" # what kubeadm's system verification reads
+  ! has_uml "$arch" || cp -a "$(path uml)/tree/lib/modules/." "$root/usr/lib/modules/" # the same disk serves both ways
   customise "$root"
   truncate -s 8G "$out/disk"
   # the two features are what an older kernel's ext4 does without

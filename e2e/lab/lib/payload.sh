@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # What the bundle is made of: static executables from the Go module proxy, executables out of Debian's packages, images.
 
-ARCHES=(amd64 arm64)
 TOOLS=(echo pause cp iptables-wrapper flannel-cni)
 CNI_PLUGINS=(bridge host-local loopback portmap firewall tuning bandwidth)
 NEWER_PACKAGES=(containerd runc containernetworking-plugins)
@@ -47,7 +46,7 @@ make_tools() {
   for arch in "${ARCHES[@]}"; do
     for tool in "${TOOLS[@]}"; do go_build "$LAB_HOME/src/tools" "$arch" "$out/$arch/$tool" "./$tool" -ldflags '-s -w'; done
   done
-  go_build "$LAB_HOME/src/tools" amd64 "$out/mkimages" ./mkimages
+  go_build "$LAB_HOME/src/tools" "$HOST_ARCH" "$out/mkimages" ./mkimages
 }
 
 # make_probe: what runs in the pods of a conformance run, for both architectures. It uses the standard library alone.

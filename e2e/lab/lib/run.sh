@@ -93,13 +93,15 @@ pristine() {
 }
 
 start() {
-  local name=$1 dir=$RUN/$1 pid
+  local name=$1 dir=$RUN/$1 pid way
   ! process "$name" >/dev/null || return 0
   mkdir -p "$dir"
   [ -e "$dir/disk" ] || pristine "$name"
   tap "$name"
   rm -rf "$dir/uml"
-  "start_$(arch "$name")" "$name" 9>&- &
+  way=$(way "$(arch "$name")")
+  echo "$way" >"$dir/way"
+  start_under "$way" "$name" 9>&- &
   pid=$!
   echo "$pid $(started "$pid")" >"$dir/pid"
 }
@@ -111,28 +113,25 @@ session() {
   exec setsid bash -c '[ ! -e /proc/self/autogroup ] || echo "$0" >/proc/self/autogroup; exec nice -n "$0" "$@"' "$@"
 }
 
-# A machine is the leader of its own session: whatever helpers it has go with it. It goes before builds beside it: a control plane
-# that gets no time loses its leases. An emulated one goes before the others, as it needs ten times as long for everything.
-start_amd64() {
-  local name=$1 dir=$RUN/$1
-  # TMPDIR is where its memory is: a tmpfs. Its own address resolution must not change with a reboot, so the hardware address is fixed.
-  # On one processor, since its kernel and its programs take turns: to wake another processor for each system call takes longer.
-  TMPDIR=/dev/shm session -1 taskset -c $((${name##*-} % $(nproc))) ip netns exec "$NETNS" "$(path uml)/linux" "mem=${LAB_X86_MEMORY:-3G}" "umid=$name" "uml_dir=$dir/uml/" \
-    "ubd0=$dir/disk" root=/dev/ubda rw rootfstype=ext4 "vec0:transport=tap,ifname=tap-$name,depth=128,gro=1,mac=$(mac "$name")" \
-    con=null con0=null,fd:1 ssl=null loglevel=4 systemd.show_status=0 </dev/null >"$dir/console" 2>&1
-}
-
-start_arm64() {
-  local name=$1 dir=$RUN/$1 kernel
-  kernel=$(path kernel)
-  # nokaslr with kpti=0: kernel randomisation alone forces page-table isolation on.
-  session -3 ip netns exec "$NETNS" "$(path qemu)/qemu" -M virt,gic-version=3 -cpu neoverse-n1 -smp "${LAB_ARM_CPUS:-2}" -m "${LAB_ARM_MEMORY:-4G}" \
-    -accel tcg,thread=multi,tb-size=1024 -nodefaults -nographic -serial "file:$dir/console" \
-    -kernel "$kernel/vmlinuz" -initrd "$kernel/initramfs.cpio" \
-    -append "console=ttyAMA0 quiet loglevel=4 nokaslr kpti=0 mitigations=off audit=0 psi=0 rodata=off net.ifnames=0 systemd.show_status=0" \
-    -drive "if=none,id=disk,file=$dir/disk,format=raw,cache=unsafe,aio=threads" -device virtio-blk-device,drive=disk \
-    -netdev "tap,id=net,ifname=tap-$name,script=no,downscript=no" -device "virtio-net-device,netdev=net,mac=$(mac "$name")" \
-    -device virtio-rng-device </dev/null >"$dir/qemu.log" 2>&1
+# start_under WAY NAME: becomes the machine, the leader of its own session: whatever helpers it has go with it. It goes before builds
+# beside it: a control plane that gets no time loses its leases. An emulated one goes first, as it needs longest for everything.
+start_under() {
+  local way=$1 name=$2 dir=$RUN/$2 arch bus=pci
+  arch=$(arch "$name")
+  if [ "$way" = uml ]; then
+    # Its own address resolution must not change with a reboot, so the hardware address is fixed.
+    uml_command "$(memory "$arch")" "umid=$name" "uml_dir=$dir/uml/" "ubd0=$dir/disk" root=/dev/ubda rw rootfstype=ext4 \
+      "vec0:transport=tap,ifname=tap-$name,depth=128,gro=1,mac=$(mac "$name")" systemd.show_status=0
+    # On one processor, since its kernel and its programs take turns: to wake another processor for each system call takes longer.
+    session -1 taskset -c $((${name##*-} % $(nproc))) ip netns exec "$NETNS" "${COMMAND[@]}" </dev/null >"$dir/console" 2>&1
+  fi
+  [ "$arch" = amd64 ] || bus=device # of the virt board's own
+  qemu_command "$arch" "$way" "$(processors "$arch")" "$(memory "$arch")" "net.ifnames=0 systemd.show_status=0" \
+    -initrd "$(path "kernel-$arch")/initramfs.cpio" -serial "file:$dir/console" \
+    -drive "if=none,id=disk,file=$dir/disk,format=raw,cache=unsafe,aio=threads" -device "virtio-blk-$bus,drive=disk" \
+    -netdev "tap,id=net,ifname=tap-$name,script=no,downscript=no" -device "virtio-net-$bus,netdev=net,mac=$(mac "$name")" \
+    -device "virtio-rng-$bus"
+  session "$([ "$way" = tcg ] && echo -3 || echo -1)" ip netns exec "$NETNS" "${COMMAND[@]}" </dev/null >"$dir/qemu.log" 2>&1
 }
 
 # remote NAME [COMMAND…]: as the user who may log in.
@@ -159,7 +158,7 @@ wait_up() {
   local name=$1 begin=$SECONDS
   until SSH_TIMEOUT=5 timeout 20 "$LAB_HOME/lab" ssh "$name" true </dev/null 2>/dev/null; do
     process "$name" >/dev/null || die "$name ended; see $RUN/$name/console"
-    [ $((SECONDS - begin)) -lt "${LAB_BOOT_LIMIT:-300}" ] || die "$name does not answer after $((SECONDS - begin))s; see $RUN/$name/console"
+    [ $((SECONDS - begin)) -lt "${LAB_BOOT_LIMIT:-600}" ] || die "$name does not answer after $((SECONDS - begin))s; see $RUN/$name/console"
     sleep 1
   done
   say "$name answers after $((SECONDS - begin))s"
@@ -187,16 +186,17 @@ stop() {
 }
 
 status() {
-  local name pid disk
-  printf '%-6s %-11s %-6s %-7s %-8s %s\n' NAME ADDRESS ARCH USER PROCESS DISK
+  local name pid disk way
+  printf '%-6s %-11s %-6s %-4s %-7s %-8s %s\n' NAME ADDRESS ARCH WAY USER PROCESS DISK
   for name in "${MACHINES[@]}"; do
-    pid=$(process "$name") || pid=-
+    way=-
+    if pid=$(process "$name"); then way=$(cat "$RUN/$name/way"); else pid=-; fi
     disk=pristine
     [ ! -e "$RUN/$name/disk" ] || disk="$(du -sh "$RUN/$name/disk" | cut -f1) $RUN/$name/disk"
-    printf '%-6s %-11s %-6s %-7s %-8s %s\n' "$name" "$(address "$name")" "$(arch "$name")" "$(user "$name")" "$pid" "$disk"
+    printf '%-6s %-11s %-6s %-4s %-7s %-8s %s\n' "$name" "$(address "$name")" "$(arch "$name")" "$way" "$(user "$name")" "$pid" "$disk"
   done
-  ! pid=$(process balancer) || printf '%-6s %-11s %-6s %-7s %-8s %s\n' lb "$(address balancer)" - haproxy "$pid" "$RUN/balancer"
+  ! pid=$(process balancer) || printf '%-6s %-11s %-6s %-4s %-7s %-8s %s\n' lb "$(address balancer)" - - haproxy "$pid" "$RUN/balancer"
   for name in "${CEPH_DAEMONS[@]}"; do
-    ! pid=$(process "ceph/$name") || printf '%-6s %-11s %-6s %-7s %-8s %s\n' ceph "$(address ceph)" - "$name" "$pid" "$RUN/ceph"
+    ! pid=$(process "ceph/$name") || printf '%-6s %-11s %-6s %-4s %-7s %-8s %s\n' ceph "$(address ceph)" - - "$name" "$pid" "$RUN/ceph"
   done
 }

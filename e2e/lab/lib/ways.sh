@@ -1,0 +1,216 @@
+# shellcheck shell=bash
+# Ways to run a machine: kvm (QEMU, the processor's own virtualization), tcg (QEMU, emulated), uml (User Mode Linux). Each architecture's
+# machines run under the quickest one that this host has; LAB_X86 and LAB_ARM say otherwise.
+
+# The cost of a way is what starting 200 processes takes and what LOOP_WEIGHT times the trial's loop takes: a node's work is system
+# calls, page faults and processes first, which User Mode Linux is slow at, and computing only then, which an emulator is slow at.
+LOOP_WEIGHT=0.3
+TRIAL_LIMIT=60 # seconds; a way that takes longer is none
+
+label() { case $1 in amd64) echo x86 ;; *) echo Arm ;; esac; }
+variable() { case $1 in amd64) echo LAB_X86 ;; *) echo LAB_ARM ;; esac; }
+has_uml() { [ "$1/$HOST_ARCH" = amd64/amd64 ]; }
+
+# ways ARCH: what machines of this architecture can run under at all.
+ways() { case $1 in amd64) echo kvm tcg uml ;; *) echo kvm tcg ;; esac; }
+
+# wanted ARCH: what the user says, checked.
+wanted() {
+  local name value way
+  name=$(variable "$1")
+  value=${!name:-}
+  [ -n "$value" ] || return 0
+  for way in $(ways "$1"); do [ "$way" != "$value" ] || { echo "$way"; return; }; done
+  misuse "$name=$value: $(label "$1") machines run under one of: $(ways "$1")"
+}
+
+# lacks WAY ARCH: why this host cannot, as far as can be told without a trial; nothing when it may.
+lacks() {
+  case $1 in
+  uml) has_uml "$2" || echo "User Mode Linux runs on x86 hosts only" ;;
+  kvm)
+    if [ "$2" != "$HOST_ARCH" ]; then
+      echo "the processor of this host is no $(label "$2") one"
+    elif [ ! -e /dev/kvm ]; then
+      echo "this host has no /dev/kvm"
+    else
+      # KVM_GET_API_VERSION of linux/kvm.h, _IO(0xAE, 0x00); it has been 12 since Linux 2.6.22
+      perl -e 'open(my $kvm, "+<", "/dev/kvm") or do { print "/dev/kvm does not open: $!"; exit };
+        my $version = ioctl($kvm, 0xAE00, 0) // 0;
+        print "/dev/kvm answers with the API version ", $version + 0, ", not 12" if $version != 12'
+    fi
+    ;;
+  esac
+}
+
+# qemu_command ARCH WAY PROCESSORS MEMORY APPEND [ARGUMENT…]: sets COMMAND. APPEND is what else its kernel is told.
+qemu_command() {
+  local arch=$1 way=$2 cpus=$3 memory=$4 append=$5 accel=kvm cpu=host machine
+  shift 5
+  case $arch in
+  amd64)
+    machine=q35,hpet=off
+    # no_timer_check, tsc=reliable: an emulated clock must not be judged by how late a busy host is.
+    append="console=ttyS0 nokaslr pti=off no_timer_check tsc=reliable $append"
+    [ "$way" = kvm ] || cpu=Nehalem,+aes,+pclmulqdq,+x2apic,+rdrand # the second level of x86-64, and what a node's cryptography uses
+    ;;
+  arm64)
+    machine=virt,gic-version=host
+    # nokaslr with kpti=0: kernel randomisation alone forces page-table isolation on.
+    append="console=ttyAMA0 nokaslr kpti=0 rodata=off $append"
+    [ "$way" = kvm ] || machine=virt,gic-version=3 cpu=neoverse-n1
+    ;;
+  esac
+  [ "$way" = kvm ] || accel=tcg,thread=multi,tb-size=1024
+  COMMAND=("$(path qemu)/qemu" "$arch" -M "$machine" -cpu "$cpu" -smp "$cpus" -m "$memory" -accel "$accel" -nodefaults -nographic
+    -kernel "$(path "kernel-$arch")/vmlinuz" -append "quiet loglevel=4 mitigations=off audit=0 psi=0 $append" "$@")
+}
+
+# uml_command MEMORY [ARGUMENT…]: sets COMMAND. TMPDIR is where the machine's memory is: a tmpfs.
+uml_command() {
+  local memory=$1
+  shift
+  COMMAND=(env TMPDIR=/dev/shm "$(path uml)/linux" "mem=$memory" con=null "con0=null,fd:1" ssl=null loglevel=4 "$@")
+}
+
+# trial WAY ARCH: starts a kernel with nothing but a shell, and prints what its 200 processes and its loop took, in seconds; or a dash
+# and why it did not.
+trial() {
+  local way=$1 arch=$2 dir begin=$SECONDS pid times why
+  why=$(lacks "$way" "$arch")
+  [ -z "$why" ] || { echo "- $why"; return; }
+  dir=$(mktemp -d)
+  : >"$dir/log"
+  case $way in
+  uml) uml_command 512M "initrd=$(path "kernel-$arch")/trial.cpio" "umid=trial$$" "uml_dir=$dir/" ;;
+  *) qemu_command "$arch" "$way" 2 512M '' -initrd "$(path "kernel-$arch")/trial.cpio" -serial stdio -no-reboot ;;
+  esac
+  setsid "${COMMAND[@]}" </dev/null >>"$dir/log" 2>&1 9>&- &
+  pid=$!
+  while kill -0 "$pid" 2>/dev/null && ! trial_times "$dir/log" >/dev/null; do
+    if grep -qa 'KVM internal error' "$dir/log"; then why="Debian's kernel does not start under it (KVM internal error)" && break; fi
+    if [ $((SECONDS - begin)) -ge "$TRIAL_LIMIT" ]; then why="it did not end a trial within $TRIAL_LIMIT s" && break; fi
+    sleep 0.1
+  done
+  kill -KILL -- "-$pid" 2>/dev/null || true
+  wait "$pid" 2>/dev/null || true
+  if ! times=$(trial_times "$dir/log"); then
+    times="- ${why:-its kernel ended: $(tail -n 1 "$dir/log" | tr -dc '[:print:]' | cut -c1-120)}"
+  fi
+  rm -rf "$dir"
+  echo "$times"
+}
+# trial_times LOG: out of what the console showed.
+trial_times() { awk '$1 ~ /lab-trial$/ { printf "%.2f %.2f\n", $3 - $2, $4 - $3; found = 1 } END { exit !found }' "$1"; }
+
+# measured ARCH: the file with a line for each way, "WAY PROCESSES LOOP" or "WAY - why not". A trial of seconds makes it; it holds for
+# this host and these kernels.
+measured() {
+  local arch=$1 way file=$CACHE/ways/$1 key
+  key=$({ uname -srm; nproc; grep -m 1 -E 'model name|CPU part' /proc/cpuinfo; ls -l /dev/kvm 2>/dev/null; declare -f trial qemu_command uml_command
+    key qemu; key "kernel-$arch"; ! has_uml "$arch" || key uml; } | digest)
+  if [ "$(head -n 1 "$file" 2>/dev/null)" != "$key" ]; then
+    mkdir -p "$CACHE/ways"
+    say "trying what $(label "$arch") machines run under best …"
+    {
+      echo "$key"
+      for way in $(ways "$arch"); do echo "$way $(trial "$way" "$arch")"; done
+    } >"$file.new"
+    mv "$file.new" "$file"
+  fi
+  echo "$file"
+}
+
+# way ARCH: the way to take, and quickest ARCH the one that the trial found.
+way() {
+  local arch=$1 way file why
+  way=$(wanted "$arch") || exit
+  file=$(measured "$arch")
+  if [ -n "$way" ]; then
+    why=$(awk -v way="$way" '$1 == way && $2 == "-" { sub(/^[a-z]+ - /, ""); print }' "$file")
+    [ -z "$why" ] || die "$(variable "$arch")=$way: this host cannot run $(label "$arch") machines under $way: $why"
+  else
+    way=$(quickest "$file")
+    [ -n "$way" ] || die "this host cannot run $(label "$arch") machines at all: $(tail -n +2 "$file" | sed 's/ - /: /' | paste -sd ';')"
+  fi
+  echo "$way"
+}
+quickest() { awk -v weight="$LOOP_WEIGHT" 'NR > 1 && $2 != "-" { cost = $2 + weight * $3; if (best == "" || cost < least) { best = $1; least = cost } } END { print best }' "$1"; }
+
+# way_told ARCH: in one line, which way and why.
+way_told() {
+  local arch=$1 way
+  way=$(way "$arch") || exit
+  awk -v way="$way" -v label="$(label "$arch")" -v wanted="$(wanted "$arch")" -v variable="$(variable "$arch")" '
+    NR == 1 { next }
+    $1 == way { mine = $2; loop = $3; next }
+    $2 == "-" { why = $0; sub(/^[a-z]+ - /, "", why); rest = rest "; not " $1 ": " why; next }
+    { others = others sprintf(", %s s under %s", $2, $1) }
+    END { printf "%s machines run under %s%s: 200 processes take %s s there%s%s\n", label, way, wanted == "" ? "" : " (" variable ")", mine, others, rest }' "$(measured "$arch")"
+}
+
+# slowness ARCH: how many times longer than on an ordinary host the machines take, between 1 and 6: an ordinary one starts 200 processes
+# within 3 s. Time limits are multiplied by it.
+slowness() {
+  local way
+  way=$(way "$1") || exit
+  awk -v way="$way" '$1 == way { n = int($2 / 3 + 0.999); print n < 1 ? 1 : n > 6 ? 6 : n }' "$(measured "$1")"
+}
+
+# processors ARCH, memory ARCH: of a machine, as the way and this host carry them. kubeadm wants two processors. User Mode Linux has one.
+processors() {
+  local arch=$1 n way given=LAB_X86_CPUS
+  [ "$arch" = amd64 ] || given=LAB_ARM_CPUS
+  [ -z "${!given:-}" ] || { echo "${!given}"; return; }
+  way=$(way "$arch") || exit
+  n=$(nproc)
+  case $way in
+  uml) echo 1 ;;
+  tcg) echo $((n < 2 ? 2 : n > 4 ? 4 : n)) ;;
+  kvm) echo $((n < 2 ? 2 : n > 8 ? 8 : n)) ;;
+  esac
+}
+# Two machines at a time are what the lab is made for; the rest is for the operator and the emulators' own use.
+memory() {
+  local arch=$1 all way given=LAB_X86_MEMORY most=4096
+  [ "$arch" = amd64 ] || given=LAB_ARM_MEMORY
+  [ -z "${!given:-}" ] || { echo "${!given}"; return; }
+  way=$(way "$arch") || exit
+  [ "$way" != uml ] || most=3072 # on a tmpfs, and its kernel holds no more than that well
+  all=$(awk '/^MemTotal/ { print int(($2 / 1024 - 3072) / 3) }' /proc/meminfo)
+  echo "$((all < 2048 ? 2048 : all > most ? most : all))M"
+}
+
+# inventory NAME: the path of the lab's inventory of that name as the machines of now need it. The one under inventories/ is for whole
+# kernels on an ordinary host. Where x86 machines run under User Mode Linux, what its kernel lacks is let pass; where machines are slow,
+# time limits are longer: then another one beside it is written. Both have the same cluster name, and so the same state.
+inventory() {
+  local name=$1 dir=$REPO/inventories from to way slow=1 arch
+  from=$dir/$name.yaml
+  [ -e "$from" ] || misuse "there is no inventory \"$name\" for the lab (there are: $(find "$dir" -name 'lab-*.yaml' ! -name '*.lab.yaml' -printf '%f\n' | sort | sed 's/\.yaml$//' | paste -sd ' '))"
+  way=$(way amd64) || exit
+  for arch in "${ARCHES[@]}"; do
+    if [ "$(slowness "$arch")" -gt "$slow" ]; then slow=$(slowness "$arch"); fi
+  done
+  if [ "$way" != uml ] && [ "$slow" = 1 ]; then
+    echo "inventories/$name.yaml"
+    return
+  fi
+  to=$dir/$name.lab.yaml
+  {
+    echo "# Written by e2e/lab/lab of $name.yaml: x86 machines run under $way, and time limits are $slow times as long."
+    limits "$slow" <"$from" | { if [ "$way" = uml ]; then for_uml; else cat; fi; }
+  } >"$to.new"
+  mv "$to.new" "$to"
+  echo "inventories/$name.lab.yaml"
+}
+# limits FACTOR: minutes of every field that is a limit of time.
+limits() {
+  perl -pe 'BEGIN { $n = shift } s/^(\s+(?:controlPlaneComponentHealthCheck|kubeletHealthCheck|kubernetesAPICall|etcdAPICall|tlsBootstrap|discovery|commandTimeout): )(\d+)m$/$1 . $2 * $n . "m"/e;
+    s/^(  timeouts: \{step: )(\d+)m(, ready: )(\d+)m\}/$1 . $2 * $n . "m$3" . $4 * $n . "m}"/e' "$1"
+}
+# for_uml: it has one processor, no cpuset controller (preflight "cgroup" too), and its modules no configuration to read.
+for_uml() {
+  sed -E -e 's/^  kubernetes:$/&\n    ignorePreflightErrors: [NumCPU, Mem, SystemVerification]/' \
+    -e 's/^(    - \{name: x86-[0-9]+,.*)\}$/\1, preflight: {ignore: [cgroup]}}/'
+}
