@@ -108,18 +108,20 @@ left() {
 
 # lanes FUNCTION…: runs them side by side, each in a process group of its own. The first that fails ends the others.
 lanes() {
-  local lane pids=() rc=0
+  local lane ended rc=0
+  local -A running=()
   set -m
   for lane in "$@"; do
     (set +m; set -euo pipefail; "$lane") &
-    pids+=($!)
+    running[$!]=1
   done
   set +m
   # shellcheck disable=SC2064 # the lanes of now
-  trap "end_lanes ${pids[*]}" EXIT
-  for lane in "$@"; do
-    wait -n "${pids[@]}" || rc=$?
+  trap "end_lanes ${!running[*]}" EXIT
+  while [ ${#running[@]} != 0 ]; do
+    wait -n -p ended "${!running[@]}" || rc=$?
     [ "$rc" = 0 ] || exit "$rc"
+    unset "running[$ended]"
   done
   trap - EXIT
 }

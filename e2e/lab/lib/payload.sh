@@ -6,12 +6,13 @@ CNI_PLUGINS=(bridge host-local loopback portmap firewall tuning bandwidth)
 NEWER_PACKAGES=(containerd runc containernetworking-plugins)
 SIDECARS=(csi-provisioner csi-attacher csi-resizer)
 
-# go_build DIR ARCH OUT [PACKAGE [FLAG…]]
+# go_build DIR ARCH OUT [PACKAGE [FLAG…]]: with the flags of scripts/common.sh, and so with the same entries in Go's cache.
 go_build() {
   local dir=$1 arch=$2 out=$3 package=${4:-.}
   shift $(($# < 4 ? $# : 4))
   echo "$package in $dir for $arch"
-  (cd "$dir" && CGO_ENABLED=0 GOOS=linux GOARCH=$arch GOARM64=v8.1 GOWORK='' nice -n 5 go build -mod=readonly -trimpath -buildvcs=false -o "$out" "$@" "$package")
+  (cd "$dir" && CGO_ENABLED=0 GOFLAGS='-mod=readonly -trimpath -gcflags=all=-dwarf=false' GOOS=linux GOARCH=$arch GOARM64=v8.1 GOWORK='' \
+    nice -n 5 go build -buildvcs=false -o "$out" "$@" "$package")
 }
 
 make_kube() {

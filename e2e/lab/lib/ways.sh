@@ -149,12 +149,12 @@ way_told() {
     END { printf "%s machines run under %s%s: 200 processes take %s s there%s%s\n", label, way, wanted == "" ? "" : " (" variable ")", mine, others, rest }' "$(measured "$arch")"
 }
 
-# slowness ARCH: how many times longer than on an ordinary host the machines take, between 1 and 6: an ordinary one starts 200 processes
-# within 3 s. Time limits are multiplied by it.
+# slowness ARCH: how many times longer than on an ordinary host the machines take, between 1 and 6: there, 200 processes take 3 s. Time
+# limits are multiplied by it.
 slowness() {
   local way
   way=$(way "$1") || exit
-  awk -v way="$way" '$1 == way { n = int($2 / 3 + 0.999); print n < 1 ? 1 : n > 6 ? 6 : n }' "$(measured "$1")"
+  awk -v way="$way" '$1 == way { n = int($2 / 3 + 0.5); print (n < 1 ? 1 : n > 6 ? 6 : n) }' "$(measured "$1")"
 }
 
 # processors ARCH, memory ARCH: of a machine, as the way and this host carry them. kubeadm wants two processors. User Mode Linux has one.
