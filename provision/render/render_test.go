@@ -1,10 +1,14 @@
 package render
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
+
+	"sigs.k8s.io/yaml"
 
 	"github.com/hybridctl/hybridctl/provision/golden"
 )
@@ -62,6 +66,43 @@ func TestGolden(t *testing.T) {
 		"flannel.yaml":            FlannelManifest(Flannel{PodCIDR: "10.244.0.0/16", Image: "registry.example/flannel:v0.28.4", PluginImage: "registry.example/flannel-cni-plugin:v1.9.1", APIHost: "10.99.0.11", APIPort: "6443", ConfigDigest: "0123456789ab"}),
 	} {
 		t.Run(name, func(t *testing.T) { golden.Check(t, name, body) })
+	}
+}
+
+// The pod network has to be on every node, whatever its taints, and over the address that the node has in the cluster.
+func TestFlannel_OnEveryNodeOverItsAddress(t *testing.T) {
+	var set struct {
+		Spec struct {
+			Template struct {
+				Spec struct {
+					HostNetwork bool `json:"hostNetwork"`
+					Tolerations []struct{ Key, Operator, Effect string }
+					Containers  []struct {
+						Args []string
+						Env  []struct {
+							Name      string
+							ValueFrom struct {
+								FieldRef struct {
+									FieldPath string `json:"fieldPath"`
+								} `json:"fieldRef"`
+							} `json:"valueFrom"`
+						}
+					}
+				}
+			}
+		}
+	}
+	docs := bytes.Split(FlannelManifest(filled[Flannel]("x")), []byte("\n---\n"))
+	if err := yaml.Unmarshal(docs[len(docs)-1], &set); err != nil {
+		t.Fatal(err)
+	}
+	pod := set.Spec.Template.Spec
+	if len(pod.Tolerations) != 1 || pod.Tolerations[0].Operator != "Exists" || pod.Tolerations[0].Key != "" || pod.Tolerations[0].Effect != "" {
+		t.Errorf("tolerates %+v", pod.Tolerations)
+	}
+	c := pod.Containers[0]
+	if !pod.HostNetwork || !slices.Contains(c.Args, "--iface=$(NODE_IP)") || c.Env[0].Name != "NODE_IP" || c.Env[0].ValueFrom.FieldRef.FieldPath != "status.hostIP" {
+		t.Errorf("%+v", c)
 	}
 }
 
