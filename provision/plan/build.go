@@ -71,6 +71,7 @@ func Build(in Input) (Plan, error) {
 	if csi, ok := b.csiStep(p.Steps); ok && (in.Only == nil || in.API.CSI.OnlyKind(provisioners)) {
 		p.Steps = append(p.Steps, csi)
 	}
+	b.roll(p.Steps)
 	p.Notes = b.notes()
 	return p, nil
 }

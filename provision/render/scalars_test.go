@@ -18,6 +18,9 @@ var odd = []string{"101", "no", "on", "yes", "y", "true", "null", "~", "1e3", "2
 func filled[T any](text string) T {
 	var out T
 	fill(reflect.ValueOf(&out).Elem(), text)
+	if f := reflect.ValueOf(&out).Elem().FieldByName("Timeouts"); f.IsValid() { // their names are keys, and ours
+		f.Index(0).FieldByName("Name").SetString("x")
+	}
 	return out
 }
 
@@ -49,6 +52,7 @@ func fill(v reflect.Value, text string) {
 func TestScalars(t *testing.T) {
 	ceph := func(text string) []byte {
 		c := filled[CephCSI](text)
+		c.Classes[0].Parameters[0].Name = "x"
 		second := c.Classes[0]
 		c.Classes[0].Type, second.Type = RBD, CephFS
 		c.Classes = append(c.Classes, second)
