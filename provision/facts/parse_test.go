@@ -204,6 +204,10 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(nil), "marker/x", "state done\nfile aa 1 644 1 /x\nsysctl a\nunit\nmodule\n")
 	f.Add([]byte(nil), "files", "81a4 1 1.5 /x\nzz 1 1 /y\n81a4 -1 1 /z\n")
 	f.Add([]byte(nil), "ca.crt", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
+	for key, value := range map[string]string{"mounts": "/usr ro,rw\n/usr rw\n /x\n", "resolv": "nameserver\nnameserver ::1 x\n", "ufw": "ENABLED=\"yes\"", "page-of-maps": "KernelPageSize: 4 kB",
+		"without": "awk", "network-manager": "unmanaged-devices\n=\n", "cni-configs": "b\na\n", "model": "x\x00"} {
+		f.Add([]byte(nil), key, value)
+	}
 	f.Fuzz(func(t *testing.T, data []byte, key, value string) {
 		if key != "" {
 			data = encode(map[string]string{"machine": "aarch64", "units": "a\nb\n", "states": "active\nfailed\n",

@@ -12,7 +12,7 @@ import (
 const mostRestarts = 10
 
 // roll lets nodes that are at work restart containerd and kubelet one after another: a control plane when the one before it is done, and a worker
-// when the one a few places before it is. Where one fails, those behind it in its row are left as they are. Hosts that are no nodes yet are not held up.
+// when the one a few places before it is. That is an order of this run and no dependency: the next one knows nothing of it. Where one fails, those behind it in its row are left as they are. Hosts that are no nodes yet are not held up.
 func (b *builder) roll(steps []Step) {
 	restarts := map[string][]int{} // the steps of a host, by where they stand
 	var planes, workers []string
@@ -33,7 +33,7 @@ func (b *builder) roll(steps []Step) {
 		for at := rows; at < len(hosts); at++ {
 			for _, i := range restarts[hosts[at]] {
 				for _, before := range restarts[hosts[at-rows]] {
-					steps[i].DependsOn = append(slices.Clip(steps[i].DependsOn), steps[before].ID)
+					steps[i].Behind = append(steps[i].Behind, steps[before].ID)
 				}
 			}
 		}

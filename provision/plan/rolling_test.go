@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/hybridctl/hybridctl/provision/facts"
@@ -53,7 +54,7 @@ func atOnce(t *testing.T, p Plan, role string) (most int) {
 		var now []Step
 		for _, s := range p.Steps {
 			ready := !done[s.ID]
-			for _, d := range s.DependsOn {
+			for _, d := range slices.Concat(s.DependsOn, s.Behind) {
 				ready = ready && done[d]
 			}
 			if ready {
@@ -88,7 +89,7 @@ func TestBuild_RestartsOneAfterAnother(t *testing.T) {
 		at := map[ID]int{}
 		for i, s := range p.Steps {
 			at[s.ID] = i
-			for _, d := range s.DependsOn {
+			for _, d := range slices.Concat(s.DependsOn, s.Behind) {
 				if before, ok := at[d]; !ok || before >= i {
 					t.Errorf("%s depends on %s, which comes later", s.ID, d)
 				}

@@ -44,7 +44,8 @@ type Step struct {
 	Kind      Kind     `json:"kind"`
 	Host      string   `json:"host,omitempty"` // empty for cluster steps
 	DependsOn []ID     `json:"dependsOn,omitempty"`
-	Digest    string   `json:"digest"` // of Inputs, "sha256:<hex>"
+	Behind    []ID     `json:"behind,omitempty"` // wait for these too, in this run only: see roll
+	Digest    string   `json:"digest"`           // of Inputs, "sha256:<hex>"
 	Action    Action   `json:"action"`
 	Reason    string   `json:"reason"`            // why it is to be done, or why it stays
 	Details   []string `json:"details,omitempty"` // what will be done, a line each

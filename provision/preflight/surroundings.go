@@ -107,7 +107,11 @@ func checkNetworkConfig(v view) verdict {
 	const away = "move what is not needed out of /etc/cni/net.d, with the package that it belongs to"
 	switch {
 	case len(before) > 0:
-		return fail("another network's configuration comes before flannel's, and all pods of this host would be in it: %s", list(before)).hinted(away)
+		also := ""
+		if len(behind) > 0 {
+			also = "; behind it: " + list(behind)
+		}
+		return fail("another network's configuration comes before flannel's, and all pods of this host would be in it: %s%s", list(before), also).hinted(away)
 	case len(behind) > 0:
 		return warn("another network's configuration is there, and pods that start before the pod network is there get its addresses: %s", list(behind)).hinted(away)
 	}

@@ -60,7 +60,7 @@ var surroundingCases = []one{
 	{name: "before flannel's", change: around(func(s *facts.Surroundings) {
 		s.CNIConfigs = []string{"10-containerd-net.conflist", "87-podman-bridge.conflist"}
 	}),
-		host: "arm-1", check: "network-config", status: report.Fail, message: "/etc/cni/net.d/10-containerd-net.conflist", hint: "move"},
+		host: "arm-1", check: "network-config", status: report.Fail, message: "/etc/cni/net.d/10-containerd-net.conflist; behind it: /etc/cni/net.d/87-podman-bridge.conflist", hint: "move"},
 	{name: "behind flannel's", change: around(func(s *facts.Surroundings) {
 		s.CNIConfigs = []string{"10-flannel.conflist", "87-podman-bridge.conflist"}
 	}),

@@ -41,7 +41,7 @@ func OpenDir(dir string) (*Dir, error) {
 	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
 		return nil, fmt.Errorf("the report directory %s is a file", dir)
 	}
-	if err := os.MkdirAll(filepath.Join(dir, evidenceDir), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(dir, evidenceDir), 0o700); err != nil {
 		return nil, cannotWrite(dir, err)
 	}
 	old, err := oldEvidence(dir)
@@ -225,14 +225,14 @@ func (d *Dir) forgetOld() error {
 	return errors.Join(errs...)
 }
 
-// replaceFile writes a file whole: under a temporary name, to the disk, then in place of what was there.
+// replaceFile writes a file for its owner alone (evidence holds logs), whole: under a temporary name, to the disk, then in place of what was there.
 func replaceFile(name string, body []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(name), temporary)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(body)
-	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
+	err = errors.Join(err, f.Chmod(0o600), f.Sync(), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), name)
 	}

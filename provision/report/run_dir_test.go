@@ -242,3 +242,19 @@ func TestDir_EvidenceOfOneNameFromManySides(t *testing.T) {
 		t.Errorf("names are not one each: %q", got)
 	}
 }
+
+// A report holds logs and names of nodes: it is its owner's alone, and so are the directories made for it.
+func TestDir_IsPrivate(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	if _, err := OpenDir(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := replaceFile(filepath.Join(dir, "x"), []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{"..": "drwx------", ".": "drwx------", evidenceDir: "drwx------", "x": "-rw-------"} {
+		if info, err := os.Stat(filepath.Join(dir, path)); err != nil || info.Mode().String() != want {
+			t.Errorf("%s: %v, %v, want %s", path, info.Mode(), err, want)
+		}
+	}
+}

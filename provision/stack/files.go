@@ -21,12 +21,34 @@ func private(dir string, files ...string) error {
 	if err := restrict(dir, dirMode); err != nil {
 		return err
 	}
+	if err := hide(dir); err != nil {
+		return err
+	}
 	for _, name := range files {
 		if err := restrict(filepath.Join(dir, name), fileMode); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
 	return nil
+}
+
+// stateFolder is what lies beside an inventory, and inventories lie in repositories.
+const stateFolder = ".hybridctl"
+
+// hide has git pass over the directory, or over the folder of all of them where it lies in that one. What is there already stays.
+func hide(dir string) error {
+	if abs, err := filepath.Abs(dir); err == nil && filepath.Base(filepath.Dir(abs)) == stateFolder {
+		dir = filepath.Dir(abs)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, ".gitignore"), os.O_CREATE|os.O_EXCL|os.O_WRONLY, fileMode)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString("# State of hybridctl: it holds keys of clusters.\n*\n")
+	return errors.Join(err, f.Close())
 }
 
 func restrict(path string, mode fs.FileMode) error {

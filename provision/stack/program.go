@@ -1,6 +1,8 @@
 package stack
 
 import (
+	"slices"
+
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"github.com/hybridctl/hybridctl/provision/plan"
@@ -47,7 +49,7 @@ func hostFor(ctx *pulumi.Context, name string, hosts map[string]pulumi.Resource)
 
 func dependsOn(s plan.Step, done map[plan.ID]pulumi.Resource) pulumi.ResourceOption {
 	var deps []pulumi.Resource
-	for _, d := range s.DependsOn {
+	for _, d := range slices.Concat(s.DependsOn, s.Behind) {
 		if done[d] != nil { // a plan that is a part does not have all of them
 			deps = append(deps, done[d])
 		}

@@ -78,7 +78,7 @@ func (adopt) Check(context.Context, plan.Step) (report.Action, error) { return r
 func dependencies(p plan.Plan) map[plan.ID][]plan.ID {
 	needs := make(map[plan.ID][]plan.ID, len(p.Steps))
 	for _, s := range p.Steps {
-		needs[s.ID] = s.DependsOn
+		needs[s.ID] = slices.Concat(s.DependsOn, s.Behind)
 	}
 	return needs
 }
@@ -105,7 +105,7 @@ func index(p plan.Plan) (map[plan.ID]plan.Step, error) {
 		if _, twice := byID[s.ID]; twice {
 			return nil, fmt.Errorf("the plan has step %s twice", s.ID)
 		}
-		for _, d := range s.DependsOn {
+		for _, d := range slices.Concat(s.DependsOn, s.Behind) {
 			if p.Part && !all[d] {
 				continue // done, and not of this part
 			}

@@ -340,3 +340,24 @@ func TestSecrets_PassphraseMayBeSetLater(t *testing.T) {
 	_, err = stack.DeserializeUntypedDeployment(t.Context(), &d, s.keys)
 	ok(t, err)
 }
+
+// The state holds keys, and lies beside inventories, which lie in repositories: git passes over it.
+func TestOpenStore_IsIgnoredByGit(t *testing.T) {
+	root := t.TempDir()
+	beside, elsewhere := filepath.Join(root, ".hybridctl", "lab"), filepath.Join(root, "state")
+	open(t, beside)
+	open(t, elsewhere)
+	for _, file := range []string{filepath.Join(root, ".hybridctl", ".gitignore"), filepath.Join(elsewhere, ".gitignore")} {
+		if text, err := os.ReadFile(file); err != nil || !strings.HasSuffix(string(text), "\n*\n") {
+			t.Errorf("%s: %q, %v", file, text, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(beside, ".gitignore")); err == nil {
+		t.Error("there are two of them")
+	}
+	write(t, "mine\n", root, ".hybridctl", ".gitignore")
+	open(t, filepath.Join(root, ".hybridctl", "other"))
+	if text, _ := os.ReadFile(filepath.Join(root, ".hybridctl", ".gitignore")); string(text) != "mine\n" {
+		t.Errorf("what an administrator wrote became %q", text)
+	}
+}

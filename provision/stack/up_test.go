@@ -310,3 +310,34 @@ func TestUp_RefusesImpossiblePlans(t *testing.T) {
 	}
 	equal(t, "done", w.done(), nil)
 }
+
+// What a step waits for in one run is an order and no dependency: the step behind one that failed is left, and the next run is in sync without it.
+func TestUp_BehindIsForThisRun(t *testing.T) {
+	s, w, p := open(t, t.TempDir()), newWorld(), fleet(3)
+	_, err := up(t, s, w, p)
+	ok(t, err)
+	w.done()
+	rolled := change(change(p, "host-1/runtime"), "host-2/runtime")
+	behind := slices.IndexFunc(rolled.Steps, func(s plan.Step) bool { return s.ID == "host-2/runtime" })
+	rolled.Steps[behind].Behind = []plan.ID{"host-1/runtime"}
+	w.errs["host-1/runtime"] = errors.New("no space")
+	_, err = Up(context.Background(), s, w.look(rolled), w, Options{})
+	is(t, err, ErrFailed)
+	if slices.Contains(w.done(), "apply host-2/runtime") {
+		t.Error("the step behind a failed one was applied")
+	}
+	delete(w.errs, "host-1/runtime")
+	_, err = up(t, s, w, rolled)
+	ok(t, err)
+	log := w.done()
+	if first, second := slices.Index(log, "apply host-1/runtime"), slices.Index(log, "apply host-2/runtime"); first < 0 || second < first {
+		t.Errorf("done: %v", log)
+	}
+	rolled.Steps[behind].Behind = nil
+	if !s.InSync(w.look(rolled)) {
+		t.Error("not in sync without the order of the run before")
+	}
+	if err := s.Forget(context.Background(), "test", "host-1"); err != nil {
+		t.Error(err)
+	}
+}

@@ -52,6 +52,37 @@ func TestInventoryAdd_ProbeFillsInWhatWasNotGiven(t *testing.T) {
 	}
 }
 
+// A hostname is no node's name as it is: capitals, underscores and a domain.
+func TestInventoryAdd_ProbeMakesAName(t *testing.T) {
+	r := newRun(t)
+	r.front.Identify = identifies(t, []string{"192.0.2.12"}, provision.Identity{Hostname: "PHost_01.Rack-7.example", Arch: "arm64"})
+	r.want("inventory add --probe 192.0.2.12", 0)
+	contains(t, "inventory", r.inventory(), "    - {name: phost-01, address: 192.0.2.12, arch: arm64}\n")
+	r = newRun(t)
+	r.front.Identify = identifies(t, []string{"192.0.2.12"}, provision.Identity{Host: "192.0.2.12", Hostname: "___", Arch: "arm64"})
+	r.want("inventory add --probe 192.0.2.12", 1)
+	contains(t, "stderr", r.stderr.String(), "no node can have its hostname ___: give it a name with NAME=192.0.2.12")
+}
+
+// An import that is refused tells what was left out, and its problems stand in the file that was given.
+func TestInventoryImport_RefusedWithEveryNote(t *testing.T) {
+	r := newRun(t)
+	file := filepath.Join(r.dir, "hosts.ini")
+	if err := os.WriteFile(file, []byte("[kube_control_plane]\ncp ansible_host=192.0.2.1 ansible_port=99999 etcd_member_name=e\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.want("inventory import --kubernetes-version v1.36.3 --out new.yaml "+file, 2)
+	for _, want := range []string{file + ":2: variable etcd_member_name: has no counterpart\n", file + ":2:1: spec.ssh.port: 99999 is not a port", "nothing was written"} {
+		contains(t, "stderr", r.stderr.String(), want)
+	}
+	if err := os.WriteFile(file, []byte("[kube_control_plane]\ncp ansible_connection=local\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r = newRun(t)
+	r.want("inventory import --output json --kubernetes-version v1.36.3 "+file, 2)
+	contains(t, "stderr", r.stderr.String(), file+":2: host cp: is not reached over SSH")
+}
+
 func TestInventoryAdd_ProbeRefuses(t *testing.T) {
 	for want, answer := range map[string]provision.Identity{
 		"x86-2: connection refused":                          {Err: errors.New("connection refused")},
