@@ -57,6 +57,12 @@ func (b *builder) csiStep(others []Step) (Step, bool) {
 		}
 	}
 	b.judgeObjects(&s, b.in.API.CSI)
+	for _, u := range b.in.Cluster.CephUsers() {
+		if _, read := b.in.CephKeys[u.ID]; !read && len(u.Key.Command) > 0 {
+			s.Action, s.Details = Unknown, nil
+			s.Reason = fmt.Sprintf("the key of client.%s comes from a program (keyCommand), which is run by up and not by plan", u.Name)
+		}
+	}
 	return s, true
 }
 

@@ -67,6 +67,18 @@ func TestBuild_CephComesAfterTheImagesOfItsNodes(t *testing.T) {
 }
 
 // A plan is printed and saved: no key may be in it, and yet another key must be seen.
+// A key that only a program of the inventory tells is not known to who merely looks: the step may be anything.
+func TestBuild_CephKeyOfAProgram(t *testing.T) {
+	_, step := csiOf(t, cephInput(func(in *Input) {
+		rbd := &in.Cluster.Spec.Storage.Ceph[0].RBD
+		rbd.KeyFile, rbd.KeyCommand = "", []string{"pass", "show", "ceph"}
+		delete(in.CephKeys, "0.rbd")
+	}))
+	if step.Action != Unknown || step.Reason != "the key of client.csi-rbd comes from a program (keyCommand), which is run by up and not by plan" {
+		t.Errorf("%s: %s", step.Action, step.Reason)
+	}
+}
+
 func TestBuild_CephKeysAreNotInThePlan(t *testing.T) {
 	p := mustBuild(t, cephInput(nil))
 	b, err := json.Marshal(p)
