@@ -59,7 +59,6 @@ var outside = map[string]string{
 	"github.com/google/go-cmp":               "provision/golden",
 	"github.com/google/go-containerregistry": "provision/image",
 	"github.com/invopop/jsonschema":          "provision/inventory",
-	"github.com/kevinburke/ssh_config":       "provision/remote",
 	"github.com/opencontainers/go-digest":    "provision/image provision/bundle",
 	"github.com/opencontainers/image-spec":   "provision/image provision/bundle",
 	"github.com/pkg/sftp":                    "provision/remote",

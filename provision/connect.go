@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -22,6 +23,7 @@ func newDialer(o Options) (*remote.Dialer, error) {
 	c := remote.UserConfig(home)
 	c.ClusterKnownHosts = filepath.Join(o.StateDir, knownHostsFile)
 	c.Prompt = o.Prompt
+	c.Log = slog.Default()
 	return remote.NewDialer(c)
 }
 

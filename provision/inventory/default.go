@@ -15,8 +15,8 @@ const (
 	DefaultAPIPort     = "6443"
 )
 
-// Default fills in what the user left out. It looks at nothing but the Cluster and gives the same result every time; user and
-// port of SSH stay empty, because ~/.ssh/config has a say in them.
+// Default fills in what the user left out. It looks at nothing but the Cluster and gives the same result every time; user, port
+// and host keys of SSH stay empty, because ~/.ssh/config has a say in them.
 func Default(c *Cluster) {
 	k := &c.Spec.Kubernetes
 	setDefault(&k.PodCIDR, DefaultPodCIDR)
@@ -25,7 +25,6 @@ func Default(c *Cluster) {
 	setDefault(&c.Spec.CNI.Provider, CNIFlannel)
 
 	ssh := &c.Spec.SSH
-	setDefault(&ssh.HostKeys, HostKeysAcceptNew)
 	setDefault(&ssh.ConnectTimeout, seconds(15))
 	setDefault(&ssh.CommandTimeout, seconds(2*60))
 	setDefault(&ssh.KeepAlive, seconds(15))

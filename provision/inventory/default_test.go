@@ -17,7 +17,7 @@ func TestDefault_FillsInWhatIsNotSaid(t *testing.T) {
 	got := []string{k.Endpoint, k.PodCIDR, k.ServiceCIDR, k.DNSDomain, c.Spec.CNI.Provider, c.Spec.SSH.HostKeys,
 		c.Spec.SSH.ConnectTimeout.String(), c.Spec.SSH.CommandTimeout.String(), c.Spec.SSH.KeepAlive.String(),
 		c.Spec.Timeouts.Step.String(), c.Spec.Timeouts.Ready.String()}
-	want := []string{"10.0.0.1:6443", "10.244.0.0/16", "10.96.0.0/12", "cluster.local", "flannel", "accept-new",
+	want := []string{"10.0.0.1:6443", "10.244.0.0/16", "10.96.0.0/12", "cluster.local", "flannel", "",
 		"15s", "2m0s", "15s", "15m0s", "10m0s"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -143,7 +143,7 @@ func constraints() map[string]constraint {
 			follows(labelRule)(s.AdditionalProperties)
 		},
 
-		"SSH.hostKeys":       both(enum(HostKeysAcceptNew, HostKeysStrict), defaults(ssh.HostKeys)),
+		"SSH.hostKeys":       enum(HostKeysAcceptNew, HostKeysStrict),
 		"SSH.connectTimeout": defaults(ssh.ConnectTimeout),
 		"SSH.commandTimeout": defaults(ssh.CommandTimeout),
 		"SSH.keepAlive":      defaults(ssh.KeepAlive),

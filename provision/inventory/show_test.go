@@ -53,7 +53,6 @@ spec:
   cni:
     provider: flannel
   ssh:
-    hostKeys: accept-new
     connectTimeout: 15s
     commandTimeout: 2m0s
     keepAlive: 15s

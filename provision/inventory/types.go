@@ -122,7 +122,7 @@ type SSH struct {
 	User          string   `yaml:"user,omitempty" json:"user,omitempty"`                   // default: ~/.ssh/config, then root
 	Port          int      `yaml:"port,omitempty" json:"port,omitempty"`                   // default: ~/.ssh/config, then 22
 	IdentityFiles []string `yaml:"identityFiles,omitempty" json:"identityFiles,omitempty"` // ~ is the user's home; relative to this document's folder
-	HostKeys      string   `yaml:"hostKeys,omitempty" json:"hostKeys,omitempty"`           // accept-new (default) or strict
+	HostKeys      string   `yaml:"hostKeys,omitempty" json:"hostKeys,omitempty"`           // accept-new or strict; default: what ~/.ssh/config says, or accept-new
 	Jump          string   `yaml:"jump,omitempty" json:"jump,omitempty"`                   // like Host.Jump, for every host
 
 	ConnectTimeout   Duration `yaml:"connectTimeout,omitempty" json:"connectTimeout,omitempty"`     // dial and handshake, default 15s

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -18,9 +19,10 @@ type login struct {
 // agent's other keys, the user's usual files. hold stops the login's clock while the user types a passphrase.
 func (k *keyring) login(ep *endpoint, hold func() func()) *login {
 	l := &login{}
-	agentKeys, err := k.agent()
+	l.tried = append(l.tried, ep.unspelled...)
+	agentKeys, err := k.agent(ep.agent)
 	if err != nil {
-		l.tried = append(l.tried, fmt.Sprintf("agent (%v)", err))
+		l.tried = append(l.tried, fmt.Sprintf("agent %s (%v)", ep.agent, err))
 	}
 	shown := map[string]bool{}
 	show := func(s ssh.Signer, what string) {
@@ -46,6 +48,14 @@ func (k *keyring) login(ep *endpoint, hold func() func()) *login {
 			}
 			show(s, "key "+path)
 		}
+	}
+	for _, path := range ep.certificates {
+		s, err := k.certified(path, ep, agentKeys, hold)
+		if err != nil {
+			l.tried = append(l.tried, fmt.Sprintf("certificate %s (%v)", path, cause(err)))
+			continue
+		}
+		show(s, "certificate "+path)
 	}
 	files(ep.identities, false)
 	if !ep.noAgent {
@@ -91,6 +101,32 @@ func (k *keyring) signer(path string, agentKeys []ssh.Signer, hold func() func()
 		}
 	}
 	return s, cert, nil
+}
+
+// certified returns a certificate with the key that it is for: one of the files, or one of the agent's.
+func (k *keyring) certified(path string, ep *endpoint, agentKeys []ssh.Signer, hold func() func()) (ssh.Signer, error) {
+	public, err := readPublic(path)
+	if err != nil {
+		return nil, err
+	}
+	cert, ok := public.(*ssh.Certificate)
+	if !ok {
+		return nil, fmt.Errorf("not a certificate")
+	}
+	for _, file := range slices.Concat(ep.identities, ep.fallbacks) {
+		if f := k.file(file); f.public == nil || !same(f.public, cert.Key) {
+			continue
+		}
+		if s, _, err := k.signer(file, agentKeys, hold); err == nil {
+			return ssh.NewCertSigner(cert, s)
+		}
+	}
+	for _, s := range agentKeys {
+		if same(s.PublicKey(), cert.Key) {
+			return ssh.NewCertSigner(cert, s)
+		}
+	}
+	return nil, fmt.Errorf("no key here is the one that it is for")
 }
 
 // method is the way in: public keys only.

@@ -192,7 +192,7 @@ func TestAuth_Agent(t *testing.T) {
 	}
 	c.AgentSocket = filepath.Join(t.TempDir(), "gone")
 	_, err = newDialer(t, c).Dial(t.Context(), h.Config())
-	if !errors.Is(err, remote.ErrAuth) || !strings.Contains(err.Error(), "agent (dial unix") {
+	if !errors.Is(err, remote.ErrAuth) || !strings.Contains(err.Error(), "/gone (no such file or directory)") {
 		t.Errorf("error %v", err)
 	}
 }

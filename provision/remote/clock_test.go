@@ -44,7 +44,7 @@ func TestKeyring_HoldsTheClockWhileItAsks(t *testing.T) {
 		held++
 		return func() { held-- }
 	}
-	ring := newKeyring("", prompt, slog.New(slog.DiscardHandler))
+	ring := newKeyring(prompt, slog.New(slog.DiscardHandler))
 	path := lockedKey(t, "open sesame")
 	l := ring.login(&endpoint{identities: []string{path}}, hold)
 	if len(l.signers) != 1 {

@@ -14,7 +14,10 @@ type Config struct {
 	KnownHosts        []string // known_hosts files that are read only; those that do not exist are left out
 	ClusterKnownHosts string   // read too, and where accept-new appends; its directory is made
 
-	SSHConfig     string   // a file as ~/.ssh/config; "" or missing: none
+	SSHConfig       string // a file as ~/.ssh/config; "": none, and the system's neither
+	SystemSSHConfig string // as /etc/ssh/ssh_config; what the user's file says goes first
+	SSHProgram      string // asked what the two come to, where that is in doubt; "": never
+
 	AgentSocket   string   // "": no agent
 	IdentityFiles []string // tried where neither the host nor SSHConfig names a key; those that do not exist are left out
 
@@ -38,10 +41,12 @@ func UserConfig(home string) Config {
 		return names
 	}
 	return Config{
-		KnownHosts:    append(in("known_hosts", "known_hosts2"), "/etc/ssh/ssh_known_hosts"),
-		SSHConfig:     filepath.Join(home, ".ssh", "config"),
-		AgentSocket:   os.Getenv("SSH_AUTH_SOCK"),
-		IdentityFiles: in("id_ed25519", "id_ecdsa", "id_rsa"),
+		KnownHosts:      append(in("known_hosts", "known_hosts2"), "/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"),
+		SSHConfig:       filepath.Join(home, ".ssh", "config"),
+		SystemSSHConfig: "/etc/ssh/ssh_config",
+		SSHProgram:      "ssh",
+		AgentSocket:     os.Getenv("SSH_AUTH_SOCK"),
+		IdentityFiles:   in("id_ed25519", "id_ecdsa", "id_rsa"),
 	}
 }
 
@@ -60,7 +65,7 @@ type HostConfig struct {
 
 	IdentityFiles []string // private keys, tried before the agent's other keys
 	HostKey       string   // pins the key: "ssh-ed25519 AAAA…" or "SHA256:…"
-	HostKeyPolicy string   // AcceptNew (default) or Strict
+	HostKeyPolicy string   // AcceptNew or Strict; "": what ~/.ssh/config says, or else AcceptNew
 
 	// Jump are the hosts to go through, the nearest first. One connection to each is shared by all hosts behind it. A hop takes
 	// over the host's IdentityFiles, HostKeyPolicy and timeouts where it has none. Nil: what ~/.ssh/config says.

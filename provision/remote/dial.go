@@ -3,8 +3,11 @@ package remote
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -18,9 +21,10 @@ type Dialer struct {
 	log      *slog.Logger
 	netDial  func(ctx context.Context, network, addr string) (net.Conn, error)
 
-	mu     sync.Mutex
-	links  map[string]*link // those that live or are being made
-	closed bool
+	mu       sync.Mutex
+	links    map[string]*link // those that live or are being made
+	closed   bool
+	accepted []string // hosts whose keys were new
 }
 
 // NewDialer reads known_hosts and ~/.ssh/config; it connects to nothing yet.
@@ -29,7 +33,7 @@ func NewDialer(c Config) (*Dialer, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	conf, err := loadSSHConfig(c.SSHConfig, log)
+	conf, err := loadSSHConfig(c, log)
 	if err != nil {
 		return nil, err
 	}
@@ -38,9 +42,9 @@ func NewDialer(c Config) (*Dialer, error) {
 		return nil, err
 	}
 	d := &Dialer{
-		resolver: resolver{conf: conf, keys: c.IdentityFiles},
+		resolver: resolver{conf: conf, keys: c.IdentityFiles, agent: c.AgentSocket},
 		known:    known,
-		keys:     newKeyring(c.AgentSocket, c.Prompt, log),
+		keys:     newKeyring(c.Prompt, log),
 		log:      log,
 		netDial:  c.NetDial,
 		links:    map[string]*link{},
@@ -55,6 +59,9 @@ func NewDialer(c Config) (*Dialer, error) {
 // wrapped in a *JumpError. Nothing is written anywhere but the keys of hosts that let us in.
 func (d *Dialer) Dial(ctx context.Context, h HostConfig) (*Conn, error) {
 	ep, err := d.resolver.resolve(h)
+	if err == nil {
+		err = d.prepare(ep)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -78,10 +85,25 @@ func (d *Dialer) Dial(ctx context.Context, h HostConfig) (*Conn, error) {
 	}, nil
 }
 
+// prepare reads the files that say what is known of the host, and of the hops before it.
+func (d *Dialer) prepare(ep *endpoint) error {
+	for ; ep != nil; ep = ep.via {
+		err := d.known.load(ep.known)
+		if err == nil {
+			err = d.known.readRevoked(ep.revoked)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", ep.name, err)
+		}
+	}
+	return nil
+}
+
 // Close ends every connection. A Dial that is under way fails.
 func (d *Dialer) Close() error {
 	d.mu.Lock()
-	d.closed = true
+	accepted := d.accepted
+	d.closed, d.accepted = true, nil
 	var live []*link
 	for _, l := range d.links {
 		live = append(live, l)
@@ -97,7 +119,24 @@ func (d *Dialer) Close() error {
 		}
 	}
 	d.keys.close()
+	d.resolver.conf.close()
+	d.tell(accepted)
 	return nil
+}
+
+// tell names the hosts whose keys were taken on trust: whoever is to compare them has to hear of it.
+func (d *Dialer) tell(accepted []string) {
+	if len(accepted) == 0 {
+		return
+	}
+	slices.Sort(accepted)
+	accepted = slices.Compact(accepted)
+	names := accepted
+	const most = 8
+	if len(names) > most {
+		names = append(slices.Clone(names[:most]), fmt.Sprintf("and %d more", len(accepted)-most))
+	}
+	d.log.Warn("host keys seen for the first time were accepted", "hosts", strings.Join(names, ", "), "kept", d.known.own)
 }
 
 // connect returns the link to ep with a reference for the caller. Whoever comes first makes it, the others wait for that.

@@ -7,22 +7,36 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/crypto/ssh/knownhosts"
 )
 
 // endpoint is one SSH server with every question answered: what the inventory, ~/.ssh/config and the defaults say together.
 type endpoint struct {
-	name       string
-	host       string
-	port       int
-	user       string
-	identities []string // keys that are asked for: missing ones are worth a word
-	fallbacks  []string // the user's usual keys
-	noAgent    bool     // IdentitiesOnly: of the agent's keys only those in identities
-	pin        *pin
-	strict     bool
-	timeout    time.Duration
-	keepAlive  time.Duration
-	via        *endpoint
+	name    string
+	network string // tcp, or tcp4 or tcp6 alone
+	host    string
+	port    int
+	user    string
+
+	identities   []string // keys that are asked for: missing ones are worth a word
+	certificates []string // beside those that stand by their keys
+	fallbacks    []string // the user's usual keys
+	unspelled    []string // keys whose paths cannot be spelled out, and why
+	noAgent      bool     // IdentitiesOnly: of the agent's keys only those in identities
+	agent        string   // the agent's socket; "": none
+
+	pin      *pin
+	strict   bool
+	strictBy string   // the setting that makes it so, for the message
+	keyAlias string   // HostKeyAlias: the name in known_hosts
+	known    []string // the known_hosts files; nil: the dialer's
+	revoked  []string // files of keys that no host may show
+	algos    []string // the host key algorithms that are allowed; nil: ours
+
+	timeout   time.Duration
+	keepAlive time.Duration
+	via       *endpoint
 }
 
 func (e *endpoint) addr() string { return net.JoinHostPort(e.host, strconv.Itoa(e.port)) }
@@ -30,7 +44,7 @@ func (e *endpoint) addr() string { return net.JoinHostPort(e.host, strconv.Itoa(
 // key is equal for two endpoints that can share one connection. The keys to log in with are no part of it: who is let in as
 // the same user at the same place is the same.
 func (e *endpoint) key() string {
-	k := fmt.Sprintf("%s@%s strict=%t pin=%s", e.user, e.addr(), e.strict, e.pin)
+	k := fmt.Sprintf("%s@%s %s strict=%t pin=%s as=%s known=%q %q %q", e.user, e.addr(), e.network, e.strict, e.pin, e.keyAlias, e.known, e.revoked, e.algos)
 	if e.via != nil {
 		k += " via " + e.via.key()
 	}
@@ -41,13 +55,32 @@ func (e *endpoint) sameLogin(o *endpoint) bool {
 	if (e.via == nil) != (o.via == nil) || (e.via != nil && !e.via.sameLogin(o.via)) {
 		return false
 	}
-	return slices.Equal(e.identities, o.identities) && slices.Equal(e.fallbacks, o.fallbacks)
+	return slices.Equal(e.identities, o.identities) && slices.Equal(e.fallbacks, o.fallbacks) &&
+		slices.Equal(e.certificates, o.certificates) && e.agent == o.agent && e.noAgent == o.noAgent
+}
+
+// plainName is what known_hosts calls the address.
+func (e *endpoint) plainName() string { return knownhosts.Normalize(strings.ToLower(e.addr())) }
+
+// behind stands in known_hosts between an address and the jump host that it is reached through.
+const behind = "+via+"
+
+// keyName is the name that the host's key is kept under. The same private address behind two jump hosts is two hosts.
+func (e *endpoint) keyName() string {
+	switch {
+	case e.keyAlias != "":
+		return strings.ToLower(e.keyAlias)
+	case e.via != nil:
+		return e.plainName() + behind + e.via.keyName()
+	}
+	return e.plainName()
 }
 
 // resolver makes endpoints of host configurations.
 type resolver struct {
-	conf *sshConfig
-	keys []string // the usual identity files
+	conf  *sshConfig
+	keys  []string // the usual identity files
+	agent string   // the agent's socket
 }
 
 // resolve answers for the host and every hop before it.
@@ -91,22 +124,18 @@ func (r resolver) chain(h HostConfig, seen []string) (*endpoint, error) {
 
 // configured returns the hops of ~/.ssh/config. A host that is its own jump host (`Host *` with ProxyJump) has none.
 func (r resolver) configured(h HostConfig, ep *endpoint) ([]HostConfig, error) {
-	value, err := r.conf.get(h.alias(), "ProxyJump")
-	if err != nil {
-		return nil, err
-	}
-	hops, err := ParseJump(value)
-	if err != nil {
-		return nil, fmt.Errorf("ssh config %s: %w", r.conf.path, err)
-	}
-	if len(hops) == 0 && value == "" {
-		command, err := r.conf.get(h.alias(), "ProxyCommand")
-		if err != nil {
-			return nil, err
+	o := r.conf.options(h.question())
+	var hops []HostConfig
+	var err error
+	if value := o.one("proxyjump"); value != "" {
+		if value, err = ep.tokens(h, r.conf).expand(value); err == nil {
+			hops, err = ParseJump(value)
 		}
-		if command != "" && !strings.EqualFold(command, "none") {
-			return nil, fmt.Errorf("ssh config %s: ProxyCommand for %s is not supported: use ProxyJump", r.conf.path, h.alias())
-		}
+	} else if command := o.one("proxycommand"); command != "" {
+		hops, err = parseProxyCommand(command, ep.tokens(h, r.conf))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ssh config %s: %s: %w", r.conf.path, h.alias(), err)
 	}
 	if len(hops) > 0 {
 		last, err := r.endpoint(hops[len(hops)-1])
@@ -127,19 +156,25 @@ func (h HostConfig) alias() string {
 	return h.Name
 }
 
+func (h HostConfig) question() question {
+	return question{alias: h.alias(), user: h.User, port: h.Port}
+}
+
 // endpoint answers for one server, its hops left out.
 func (r resolver) endpoint(h HostConfig) (*endpoint, error) {
 	alias := h.alias()
 	if alias == "" {
 		return nil, fmt.Errorf("host without an address")
 	}
-	ep := &endpoint{name: h.Name, host: alias, port: h.Port, user: h.User, identities: h.IdentityFiles, fallbacks: r.keys,
-		timeout: h.ConnectTimeout, keepAlive: h.KeepAlive}
+	ep := &endpoint{name: h.Name, network: "tcp", host: alias, port: h.Port, user: h.User, identities: h.IdentityFiles, fallbacks: r.keys,
+		agent: r.agent, timeout: h.ConnectTimeout, keepAlive: h.KeepAlive}
 	if ep.name == "" {
 		ep.name = alias
 	}
-	if err := r.fromConfig(ep, alias); err != nil {
-		return nil, err
+	if r.conf != nil {
+		if err := r.fromConfig(ep, h); err != nil {
+			return nil, fmt.Errorf("ssh config %s: %s: %w", r.conf.path, alias, err)
+		}
 	}
 	if err := ep.policy(h); err != nil {
 		return nil, fmt.Errorf("%s: %w", ep.name, err)
@@ -148,45 +183,13 @@ func (r resolver) endpoint(h HostConfig) (*endpoint, error) {
 	return ep, nil
 }
 
-// fromConfig fills from ~/.ssh/config what the inventory left open.
-func (r resolver) fromConfig(ep *endpoint, alias string) error {
-	values := map[string]string{}
-	for _, key := range []string{"HostName", "User", "Port", "IdentitiesOnly"} {
-		v, err := r.conf.get(alias, key)
-		if err != nil {
-			return err
-		}
-		values[key] = v
-	}
-	if v := values["HostName"]; v != "" {
-		ep.host = strings.ReplaceAll(v, "%h", alias)
-	}
-	if ep.user == "" {
-		ep.user = values["User"]
-	}
-	if v := values["Port"]; ep.port == 0 && v != "" {
-		port, err := parsePort(v)
-		if err != nil {
-			return fmt.Errorf("ssh config %s: %s: %w", r.conf.path, alias, err)
-		}
-		ep.port = port
-	}
-	ep.noAgent = strings.EqualFold(values["IdentitiesOnly"], "yes")
-	if len(ep.identities) == 0 {
-		files, err := r.conf.identities(alias, ep.host, ep.user)
-		if err != nil {
-			return err
-		}
-		ep.identities = files
-	}
-	return nil
-}
-
 func (e *endpoint) policy(h HostConfig) error {
 	switch h.HostKeyPolicy {
-	case "", AcceptNew:
+	case "":
+	case AcceptNew:
+		e.strict = false
 	case Strict:
-		e.strict = true
+		e.strict, e.strictBy = true, "host keys are strict"
 	default:
 		return fmt.Errorf("host key policy %q: want %s or %s", h.HostKeyPolicy, AcceptNew, Strict)
 	}

@@ -116,8 +116,16 @@ func wasCut(err error) bool {
 // cause leaves the operation and path out of a file error.
 func cause(err error) error {
 	var p *os.PathError
-	if errors.As(err, &p) {
+	var op *net.OpError
+	switch {
+	case errors.As(err, &p):
 		return p.Err
+	case errors.As(err, &op):
+		err = op.Err
+	}
+	var call *os.SyscallError
+	if errors.As(err, &call) {
+		return call.Err
 	}
 	return err
 }

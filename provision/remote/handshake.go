@@ -57,14 +57,28 @@ func (d *Dialer) handshake(ctx context.Context, l *link, algorithms []string) er
 		raw.Close()
 		return attempt.failure(ctx, l, conn.head(), err)
 	}
-	if attempt.isNew {
-		if err := d.known.add(ep.addr(), attempt.key); err != nil {
+	if attempt.standing != knownKeys {
+		if err := d.keep(ep, attempt.key, attempt.standing); err != nil {
 			c.Close()
 			return err
 		}
-		d.log.Info("host key accepted", "host", ep.name, "addr", ep.addr(), "key", ssh.FingerprintSHA256(attempt.key))
 	}
 	l.client = ssh.NewClient(c, chans, reqs)
+	return nil
+}
+
+// keep adds a host's key to what is known, and says so when it was new.
+func (d *Dialer) keep(ep *endpoint, key ssh.PublicKey, s standing) error {
+	if cert, ok := key.(*ssh.Certificate); ok {
+		key = cert.Key
+	}
+	if err := d.known.add(ep, key); err != nil || s != newKey {
+		return err
+	}
+	d.log.Info("host key accepted", "host", ep.name, "addr", ep.addr(), "key", ssh.FingerprintSHA256(key))
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.accepted = append(d.accepted, ep.name)
 	return nil
 }
 
@@ -73,10 +87,10 @@ func (d *Dialer) handshake(ctx context.Context, l *link, algorithms []string) er
 type attempt struct {
 	login *login
 
-	mu     sync.Mutex
-	key    ssh.PublicKey // the host's, once it is let pass
-	isNew  bool
-	keyErr error
+	mu       sync.Mutex
+	key      ssh.PublicKey // the host's, once it is let pass
+	standing standing
+	keyErr   error
 }
 
 func (a *attempt) check(known *knownHosts, ep *endpoint, remote net.Addr, key ssh.PublicKey) error {
@@ -88,7 +102,7 @@ func (a *attempt) check(known *knownHosts, ep *endpoint, remote net.Addr, key ss
 		}
 		return nil
 	}
-	a.isNew, a.keyErr = known.check(ep, remote, key)
+	a.standing, a.keyErr = known.check(ep, remote, key)
 	if a.keyErr == nil {
 		a.key = key
 	}

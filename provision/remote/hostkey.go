@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
-	"golang.org/x/crypto/ssh/knownhosts"
 )
 
 // pin is the one key that a host may show: the key itself, or its fingerprint.
@@ -66,66 +66,101 @@ func (k *knownHosts) algorithms(ep *endpoint) (tries [][]string) {
 		}
 		return [][]string{ed25519Algos, ecdsaAlgos, rsaAlgos}
 	}
+	found := k.keysOf(ep)
 	var first []string
-	for _, known := range k.lookup(ep.addr()) {
-		if known.authority {
-			first = append(certAlgos[:len(certAlgos):len(certAlgos)], first...)
-		} else {
-			first = append(first, algosOf(known.key)...)
-		}
+	if len(found.authorities) > 0 {
+		first = slices.Clone(certAlgos)
+	}
+	for _, known := range found.all() {
+		first = append(first, algosOf(known.key)...)
 	}
 	var all []string
 	for _, a := range append(first, allAlgos...) {
-		if !slices.Contains(all, a) {
+		if !slices.Contains(all, a) && (ep.algos == nil || slices.Contains(ep.algos, a)) {
 			all = append(all, a)
 		}
+	}
+	if len(all) == 0 {
+		all = ep.algos // certificates alone, and no authority is known: the host is not
 	}
 	return [][]string{all}
 }
 
-// check decides whether ep may show key. When it may but is new, the caller adds it once the login has succeeded.
-func (k *knownHosts) check(ep *endpoint, remote net.Addr, key ssh.PublicKey) (isNew bool, err error) {
+// standing is what a host key is to us, once it may pass.
+type standing int
+
+const (
+	knownKeys standing = iota // known under the host's name
+	movedKey                  // known, but for the address alone: the host's own name is yet to be kept
+	newKey                    // not known
+)
+
+// check decides whether ep may show key. Where it is more than known, the caller adds it once the login has succeeded.
+func (k *knownHosts) check(ep *endpoint, remote net.Addr, key ssh.PublicKey) (standing, error) {
 	if ep.pin != nil {
 		if ssh.FingerprintSHA256(key) == ep.pin.fingerprint {
-			return false, nil
+			return knownKeys, nil
 		}
-		return false, faultf(ErrHostKeyChanged, nil,
+		return 0, faultf(ErrHostKeyChanged, nil,
 			"the host key of %s is not the pinned one: pinned is %s, the host shows %s %s; if that is right, change hostKey in the inventory",
 			ep.addr(), ep.pin.fingerprint, key.Type(), ssh.FingerprintSHA256(key))
 	}
-	known := k.lookup(ep.addr())
+	found := k.keysOf(ep)
 	if cert, ok := key.(*ssh.Certificate); ok {
-		if slices.ContainsFunc(known, func(n knownKey) bool { return n.authority && same(n.key, cert.SignatureKey) }) {
-			return false, k.checkCertificate(ep, remote, cert)
+		if slices.ContainsFunc(found.authorities, func(n knownKey) bool { return same(n.key, cert.SignatureKey) }) {
+			return knownKeys, k.checkCertificate(ep, remote, cert)
 		}
 		key = cert.Key
 	}
-	if r, ok := k.revocation(key); ok {
-		return false, faultf(ErrHostKeyChanged, nil, "the host key of %s, %s, is revoked (%s)",
-			ep.addr(), ssh.FingerprintSHA256(key), r.place())
+	if where := k.whereRevoked(ep, key); where != "" {
+		return 0, faultf(ErrHostKeyChanged, nil, "the host key of %s, %s, is revoked (%s)", ep.addr(), ssh.FingerprintSHA256(key), where)
 	}
-	known = slices.DeleteFunc(known, func(n knownKey) bool { return n.authority })
+	shown := func(n knownKey) bool { return same(n.key, key) }
 	switch {
-	case slices.ContainsFunc(known, func(n knownKey) bool { return same(n.key, key) }):
-		return false, nil
-	case len(known) > 0:
-		return false, changed(ep, known, key)
+	case slices.ContainsFunc(found.own, shown):
+		if ep.via != nil && ep.keyAlias == "" && len(k.exactly(ep.known, ep.keyName())) == 0 {
+			return movedKey, nil
+		}
+		return knownKeys, nil
+	case slices.ContainsFunc(found.others, shown):
+		return knownKeys, nil
+	case len(found.own) > 0:
+		return 0, changed(ep, found.own, key)
 	case ep.strict:
-		return false, k.unknown(ep, key)
+		return 0, k.unknown(ep, key)
 	}
-	return true, nil
+	return newKey, nil
 }
 
+// whereRevoked names the line or file that revokes the key; "": none.
+func (k *knownHosts) whereRevoked(ep *endpoint, key ssh.PublicKey) string {
+	if r, ok := k.revocation(ep.known, key); ok {
+		return r.place()
+	}
+	return k.listed(ep.revoked, key)
+}
+
+// checkCertificate checks a certificate of an authority that is known. Its names may be patterns, as ssh has it.
 func (k *knownHosts) checkCertificate(ep *endpoint, remote net.Addr, cert *ssh.Certificate) error {
+	for _, key := range []ssh.PublicKey{cert.Key, cert.SignatureKey} {
+		if where := k.whereRevoked(ep, key); where != "" {
+			return faultf(ErrHostKeyChanged, nil, "the host certificate of %s is not valid: %s is revoked (%s)", ep.addr(), ssh.FingerprintSHA256(key), where)
+		}
+	}
+	name := strings.ToLower(ep.host)
+	if ep.keyAlias != "" {
+		name = strings.ToLower(ep.keyAlias)
+	}
+	for _, p := range cert.ValidPrincipals {
+		if matchWildcard(strings.ToLower(p), name) {
+			name = p // the library compares letter by letter
+			break
+		}
+	}
 	checker := ssh.CertChecker{
 		IsHostAuthority: func(ssh.PublicKey, string) bool { return true }, // looked up already
-		IsRevoked: func(c *ssh.Certificate) bool {
-			_, key := k.revocation(c.Key)
-			_, authority := k.revocation(c.SignatureKey)
-			return key || authority
-		},
 	}
-	if err := checker.CheckHostKey(ep.addr(), remote, cert); err != nil {
+	if err := checker.CheckHostKey(net.JoinHostPort(name, strconv.Itoa(ep.port)), remote, cert); err != nil {
 		return faultf(ErrHostKeyChanged, err, "the host certificate of %s is not valid: %v", ep.addr(), err)
 	}
 	return nil
@@ -142,21 +177,25 @@ func same(a, b ssh.PublicKey) bool { return bytes.Equal(a.Marshal(), b.Marshal()
 
 // changed names both keys, the lines of the known ones and the commands that remove them.
 func changed(ep *endpoint, known []knownKey, key ssh.PublicKey) error {
-	var lines, files []string
+	var lines, remove []string
 	for _, n := range known {
 		lines = append(lines, fmt.Sprintf("%s %s (%s)", n.key.Type(), ssh.FingerprintSHA256(n.key), n.place()))
-		if n.file != "" && !slices.Contains(files, n.file) {
-			files = append(files, n.file)
+		name := ep.keyName()
+		if n.byAddress {
+			name = ep.plainName()
 		}
-	}
-	var remove []string
-	for _, f := range files {
-		remove = append(remove, "ssh-keygen -R "+Quote(knownhosts.Normalize(ep.addr()))+" -f "+Quote(f))
+		command := "ssh-keygen -R " + Quote(name) + " -f " + Quote(n.file)
+		if n.file != "" && !slices.Contains(remove, command) {
+			remove = append(remove, command)
+		}
 	}
 	text := fmt.Sprintf("the host key of %s has changed: known is %s, the host shows %s %s; somebody may be in between",
 		ep.addr(), strings.Join(lines, ", "), key.Type(), ssh.FingerprintSHA256(key))
 	if len(remove) > 0 {
 		text += "; if the host was installed anew, forget the old key with: " + strings.Join(remove, " && ")
+	}
+	if ep.via != nil && ep.keyAlias == "" && slices.ContainsFunc(known, func(n knownKey) bool { return n.byAddress }) {
+		text += "; if that key is of another host with the same address, pin this one's as hostKey in the inventory"
 	}
 	return &fault{kind: ErrHostKeyChanged, text: text}
 }
@@ -164,6 +203,6 @@ func changed(ep *endpoint, known []knownKey, key ssh.PublicKey) error {
 // unknown gives the line that would make the key known.
 func (k *knownHosts) unknown(ep *endpoint, key ssh.PublicKey) error {
 	return faultf(ErrHostKeyUnknown, nil,
-		"the host key of %s is not known and host keys are strict: the host shows %s %s; if that is right, pin it as hostKey in the inventory or add this line to %s: %s",
-		ep.addr(), key.Type(), ssh.FingerprintSHA256(key), k.own, knownhosts.Line([]string{ep.addr()}, key))
+		"the host key of %s is not known and %s: the host shows %s %s; if that is right, pin it as hostKey in the inventory or add this line to %s: %s",
+		ep.addr(), ep.strictBy, key.Type(), ssh.FingerprintSHA256(key), k.own, knownLine(ep.keyName(), key))
 }

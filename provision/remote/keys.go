@@ -9,7 +9,9 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
@@ -20,39 +22,54 @@ type keyring struct {
 	prompt func(question string) (string, error)
 	log    *slog.Logger
 
-	agent func() ([]ssh.Signer, error) // asks the agent once
-
 	mu        sync.Mutex
-	agentConn net.Conn
+	agents    map[string]func() ([]ssh.Signer, error) // by socket; each is asked once
+	conns     []net.Conn
 	files     map[string]*keyFile
 	prompting sync.Mutex // one question at a time
 }
 
-func newKeyring(socket string, prompt func(string) (string, error), log *slog.Logger) *keyring {
-	k := &keyring{prompt: prompt, log: log, files: map[string]*keyFile{}}
-	k.agent = sync.OnceValues(func() ([]ssh.Signer, error) { return k.askAgent(socket) })
-	return k
+func newKeyring(prompt func(string) (string, error), log *slog.Logger) *keyring {
+	return &keyring{prompt: prompt, log: log, agents: map[string]func() ([]ssh.Signer, error){}, files: map[string]*keyFile{}}
 }
 
-func (k *keyring) askAgent(socket string) ([]ssh.Signer, error) {
+// agent returns the keys of the agent behind a socket; "" has none.
+func (k *keyring) agent(socket string) ([]ssh.Signer, error) {
 	if socket == "" {
 		return nil, nil
 	}
-	conn, err := net.Dial("unix", socket)
+	k.mu.Lock()
+	ask := k.agents[socket]
+	if ask == nil {
+		ask = sync.OnceValues(func() ([]ssh.Signer, error) { return k.askAgent(socket) })
+		k.agents[socket] = ask
+	}
+	k.mu.Unlock()
+	return ask()
+}
+
+// agentPatience is how long an agent may take to list its keys. One that is locked may ask its user first.
+const agentPatience = 30 * time.Second
+
+func (k *keyring) askAgent(socket string) ([]ssh.Signer, error) {
+	conn, err := net.DialTimeout("unix", socket, agentPatience)
 	if err != nil {
-		return nil, err
+		return nil, cause(err)
 	}
 	k.mu.Lock()
-	k.agentConn = conn // kept open: it signs for us later
+	k.conns = append(k.conns, conn) // kept open: it signs for us later
 	k.mu.Unlock()
-	return agent.NewClient(conn).Signers()
+	conn.SetDeadline(time.Now().Add(agentPatience))
+	signers, err := agent.NewClient(conn).Signers()
+	conn.SetDeadline(time.Time{})
+	return signers, err
 }
 
 func (k *keyring) close() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.agentConn != nil {
-		k.agentConn.Close()
+	for _, c := range k.conns {
+		c.Close()
 	}
 }
 
@@ -85,7 +102,11 @@ func (k *keyring) file(path string) *keyFile {
 func (f *keyFile) read() {
 	text, err := os.ReadFile(f.path)
 	if err != nil {
-		f.err = err
+		// ssh is content with the public half beside it, where the agent has the private one
+		if f.public, _ = readPublic(f.path + ".pub"); f.public == nil {
+			f.err = err
+		}
+		f.readCertificate()
 		return
 	}
 	signer, err := ssh.ParsePrivateKey(text)
@@ -100,10 +121,18 @@ func (f *keyFile) read() {
 		}
 	default:
 		if f.public, _ = parsePublic(text); f.public == nil {
+			f.public, _ = readPublic(f.path + ".pub") // of a kind that only the agent can use: in a security key, say
+		}
+		if f.public == nil {
 			f.err = errors.New("not a private key")
 		}
 	}
-	if key, err := readPublic(f.path + "-cert.pub"); err == nil {
+	f.readCertificate()
+}
+
+// readCertificate reads the certificate beside the key. For KEY.pub that is the one of KEY.
+func (f *keyFile) readCertificate() {
+	if key, err := readPublic(strings.TrimSuffix(f.path, ".pub") + "-cert.pub"); err == nil {
 		f.cert, _ = key.(*ssh.Certificate)
 	}
 }

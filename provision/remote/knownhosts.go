@@ -5,12 +5,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
@@ -19,15 +23,23 @@ import (
 // knownHosts is what the known_hosts files say. Package knownhosts would read them too, but it gives up a whole file for one
 // line with a key type it does not know, does not tell which key types a host has, and cannot learn.
 type knownHosts struct {
-	own string // the file that add appends to
-	log *slog.Logger
+	usual []string // the files of hosts that name none
+	own   string   // the file that add appends to; read for all hosts
+	log   *slog.Logger
 
-	mu       sync.Mutex
+	mu      sync.Mutex
+	files   map[string]*hostsFile
+	revoked map[string]revokedFile
+}
+
+// hostsFile is one known_hosts file, read.
+type hostsFile struct {
 	exact    map[string][]knownKey // by name as known_hosts spells it: host, or [host]:port
 	patterns []patternKey          // wildcards, negations, hashes
 	revoked  map[string]knownKey   // by the key's bytes
-	ownLines int
-	ownOpen  bool // the last line of own has no end
+	lines    int
+	size     int64
+	open     bool // the last line has no end
 }
 
 // knownKey is a key and where it stands.
@@ -36,6 +48,7 @@ type knownKey struct {
 	file      string
 	line      int
 	authority bool // of a certificate authority
+	byAddress bool // found by the address alone, of a host that has a name of its own
 }
 
 type patternKey struct {
@@ -45,41 +58,53 @@ type patternKey struct {
 
 // loadKnownHosts reads the files that exist. A line that cannot be read is left out, as ssh does.
 func loadKnownHosts(files []string, own string, log *slog.Logger) (*knownHosts, error) {
-	k := &knownHosts{own: own, log: log, exact: map[string][]knownKey{}, revoked: map[string]knownKey{}}
-	for _, f := range append(files[:len(files):len(files)], own) {
-		if f == "" {
+	k := &knownHosts{usual: files, own: own, log: log, files: map[string]*hostsFile{}, revoked: map[string]revokedFile{}}
+	return k, k.load(k.of(nil))
+}
+
+// of returns the files for hosts that name these; nil: none.
+func (k *knownHosts) of(files []string) []string {
+	if files == nil {
+		files = k.usual
+	}
+	return append(files[:len(files):len(files)], k.own)
+}
+
+// load reads those of the files that are not yet read.
+func (k *knownHosts) load(files []string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, f := range files {
+		if f == "" || k.files[f] != nil {
 			continue
 		}
 		text, err := os.ReadFile(f)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("known hosts: %w", err)
 		}
-		if err != nil {
-			return nil, fmt.Errorf("known hosts: %w", err)
-		}
-		k.read(f, text)
+		k.files[f] = k.parse(f, text)
 	}
-	return k, nil
+	return nil
 }
 
-func (k *knownHosts) read(file string, text []byte) {
-	n := 0
+func (k *knownHosts) parse(file string, text []byte) *hostsFile {
+	f := &hostsFile{exact: map[string][]knownKey{}, revoked: map[string]knownKey{}}
 	for line := range bytes.Lines(text) {
-		n++
+		f.lines++
 		if t := bytes.TrimSpace(line); len(t) == 0 || t[0] == '#' {
 			continue
 		}
 		marker, hosts, key, _, _, err := ssh.ParseKnownHosts(line)
-		if err != nil {
-			k.leftOut(file, n, err)
-			continue
+		if err == nil {
+			err = f.enter(marker, hosts, knownKey{key: key, file: file, line: f.lines})
 		}
-		k.enter(marker, hosts, knownKey{key: key, file: file, line: n})
+		if err != nil {
+			k.leftOut(file, f.lines, err)
+		}
 	}
-	if file == k.own {
-		k.ownLines = n
-		k.ownOpen = len(text) > 0 && text[len(text)-1] != '\n'
-	}
+	f.size = int64(len(text))
+	f.open = len(text) > 0 && text[len(text)-1] != '\n'
+	return f
 }
 
 // leftOut is worth a warning only in our own file: in the user's, other programs' lines are none of our business.
@@ -91,39 +116,38 @@ func (k *knownHosts) leftOut(file string, line int, err error) {
 	k.log.Log(context.Background(), level, "known hosts: line left out", "file", file, "line", line, "error", err)
 }
 
-func (k *knownHosts) enter(marker string, hosts []string, key knownKey) {
+func (f *hostsFile) enter(marker string, hosts []string, key knownKey) error {
 	switch marker {
 	case "":
 	case "revoked":
-		k.revoked[string(key.key.Marshal())] = key
-		return
+		f.revoked[string(key.key.Marshal())] = key
+		return nil
 	case "cert-authority":
 		key.authority = true
 	default:
-		k.leftOut(key.file, key.line, fmt.Errorf("unknown marker @%s", marker))
-		return
+		return fmt.Errorf("unknown marker @%s", marker)
 	}
 	plain := true
 	for _, h := range hosts {
 		plain = plain && !strings.ContainsAny(h, "*?!|")
 	}
 	if !plain {
-		k.patterns = append(k.patterns, patternKey{hosts, key})
-		return
+		f.patterns = append(f.patterns, patternKey{hosts, key})
+		return nil
 	}
 	for _, h := range hosts {
-		h = knownhosts.Normalize(strings.ToLower(h))
-		k.exact[h] = append(k.exact[h], key)
+		if h = strings.ToLower(h); !strings.Contains(h, behind) {
+			h = knownhosts.Normalize(h)
+		}
+		f.exact[h] = append(f.exact[h], key)
 	}
+	return nil
 }
 
-// lookup returns the keys and authorities of an address (host:port).
-func (k *knownHosts) lookup(addr string) []knownKey {
-	name := knownhosts.Normalize(strings.ToLower(addr))
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	keys := append([]knownKey(nil), k.exact[name]...)
-	for _, p := range k.patterns {
+// lookup returns the keys and authorities of a name, in the spelling of known_hosts.
+func (f *hostsFile) lookup(name string) (keys []knownKey) {
+	keys = append(keys, f.exact[name]...)
+	for _, p := range f.patterns {
 		if p.match(name) {
 			keys = append(keys, p.knownKey)
 		}
@@ -131,48 +155,185 @@ func (k *knownHosts) lookup(addr string) []knownKey {
 	return keys
 }
 
-// revocation returns the line that revokes the key.
-func (k *knownHosts) revocation(key ssh.PublicKey) (knownKey, bool) {
+func (k *knownHosts) lookup(files []string, name string) (keys []knownKey) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	r, ok := k.revoked[string(key.Marshal())]
-	return r, ok
+	for _, f := range k.of(files) {
+		if file := k.files[f]; file != nil {
+			keys = append(keys, file.lookup(name)...)
+		}
+	}
+	return keys
 }
 
-// add keeps a new key of addr: one line, written at once, at the end of the cluster's own file. Adding it again does nothing.
-func (k *knownHosts) add(addr string, key ssh.PublicKey) error {
-	name := knownhosts.Normalize(strings.ToLower(addr))
+// keysFor is what is known of a host.
+type keysFor struct {
+	own         []knownKey // under its own name: another key than these is a changed one
+	others      []knownKey // these are believed as well, yet another key says nothing
+	authorities []knownKey
+}
+
+func (k *keysFor) all() []knownKey { return slices.Concat(k.own, k.others) }
+
+// keysOf finds the keys of a host. Behind a jump host, it has a name of its own (endpoint.keyName); a line for the address alone
+// holds there as well, unless its key is known to be that of a host with the same address behind another jump host. As ssh does, a
+// key for the address without its port is believed too.
+func (k *knownHosts) keysOf(ep *endpoint) (found keysFor) {
+	add := func(to *[]knownKey, keys []knownKey) {
+		for _, n := range keys {
+			if n.authority {
+				found.authorities = append(found.authorities, n)
+			} else {
+				*to = append(*to, n)
+			}
+		}
+	}
+	name, plain := ep.keyName(), ep.plainName()
+	if ep.keyAlias != "" {
+		add(&found.own, k.lookup(ep.known, name))
+		return found
+	}
+	byAddress := k.lookup(ep.known, plain)
+	if ep.via != nil {
+		add(&found.own, k.exactly(ep.known, name))
+		byAddress = slices.DeleteFunc(byAddress, func(n knownKey) bool { return !n.authority && k.elsewhere(ep, plain, name, n.key) })
+	}
+	for i := range byAddress {
+		byAddress[i].byAddress = ep.via != nil
+	}
+	if len(found.own) == 0 {
+		add(&found.own, byAddress)
+	} else {
+		add(&found.others, byAddress)
+	}
+	if ep.port != defaultPort {
+		add(&found.others, k.lookup(ep.known, knownhosts.Normalize(strings.ToLower(ep.host))))
+	}
+	return found
+}
+
+// exactly returns the keys of a name that stands in a line as it is.
+func (k *knownHosts) exactly(files []string, name string) (keys []knownKey) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for _, known := range k.exact[name] {
-		if bytes.Equal(known.key.Marshal(), key.Marshal()) {
-			return nil
+	for _, f := range k.of(files) {
+		if file := k.files[f]; file != nil {
+			keys = append(keys, file.exact[name]...)
 		}
 	}
+	return keys
+}
+
+// elsewhere reports whether key is kept for the same address behind another jump host than ours.
+func (k *knownHosts) elsewhere(ep *endpoint, plain, name string, key ssh.PublicKey) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, f := range k.of(ep.known) {
+		file := k.files[f]
+		if file == nil {
+			continue
+		}
+		for other := range maps.Keys(file.exact) {
+			if other != name && strings.HasPrefix(other, plain+behind) &&
+				slices.ContainsFunc(file.exact[other], func(n knownKey) bool { return same(n.key, key) }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// revocation returns the line that revokes the key.
+func (k *knownHosts) revocation(files []string, key ssh.PublicKey) (knownKey, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, f := range k.of(files) {
+		if file := k.files[f]; file != nil {
+			if r, ok := file.revoked[string(key.Marshal())]; ok {
+				return r, true
+			}
+		}
+	}
+	return knownKey{}, false
+}
+
+// add keeps a new key of a host: one line, written at once, at the end of the cluster's own file. Adding it again does nothing.
+// Others may have learned a key of the host since it was checked, in this run or beside it: what the file says then is looked at
+// again, with the file locked, and another key than ours is an error as it would have been at first.
+func (k *knownHosts) add(ep *endpoint, key ssh.PublicKey) (err error) {
+	name := ep.keyName()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var f *os.File
 	if k.own != "" {
-		if err := k.append(knownhosts.Line([]string{name}, key) + "\n"); err != nil {
+		if f, err = k.openOwn(); err != nil {
 			return fmt.Errorf("known hosts: %w", err)
 		}
+		defer func() { err = errors.Join(err, f.Close()) }() // it gives up the lock as well
 	}
-	k.exact[name] = append(k.exact[name], knownKey{key: key, file: k.own, line: k.ownLines})
+	file := k.files[k.own]
+	if file == nil {
+		file = k.parse(k.own, nil)
+		k.files[k.own] = file
+	}
+	known := slices.DeleteFunc(slices.Clone(file.exact[name]), func(n knownKey) bool { return n.authority })
+	switch {
+	case slices.ContainsFunc(known, func(n knownKey) bool { return same(n.key, key) }):
+		return nil
+	case len(known) > 0:
+		return changed(ep, known, key)
+	}
+	if f != nil {
+		line := knownLine(name, key) + "\n"
+		if file.open {
+			line = "\n" + line
+		}
+		if _, err := f.WriteString(line); err != nil {
+			return fmt.Errorf("known hosts: %w", err)
+		}
+		file.open = false
+		file.size += int64(len(line))
+		file.lines++
+	}
+	file.exact[name] = append(file.exact[name], knownKey{key: key, file: k.own, line: file.lines})
 	return nil
 }
 
-func (k *knownHosts) append(line string) error {
+// knownLine is a line of known_hosts.
+func knownLine(name string, key ssh.PublicKey) string {
+	return name + " " + strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
+}
+
+// openOwn opens our own file for appending, locked, and reads it again when somebody else has written to it.
+func (k *knownHosts) openOwn() (*os.File, error) {
 	if err := os.MkdirAll(filepath.Dir(k.own), 0o700); err != nil {
-		return err
+		return nil, err
 	}
-	f, err := os.OpenFile(k.own, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(k.own, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err == nil {
+		err = k.refresh(f)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func (k *knownHosts) refresh(f *os.File) error {
+	info, err := f.Stat()
 	if err != nil {
 		return err
 	}
-	if k.ownOpen {
-		line = "\n" + line
+	if file := k.files[k.own]; file != nil && file.size == info.Size() {
+		return nil
 	}
-	if _, err := f.WriteString(line); err != nil {
-		return errors.Join(err, f.Close())
+	text, err := io.ReadAll(f)
+	if err == nil {
+		k.files[k.own] = k.parse(k.own, text)
 	}
-	k.ownOpen = false
-	k.ownLines++
-	return f.Close()
+	return err
 }

@@ -36,7 +36,7 @@ func newLink(d *Dialer, ep *endpoint, key string) *link {
 // netDial makes the byte stream: a TCP connection, or a tunnel through the hop before.
 func (l *link) netDial(ctx context.Context) (net.Conn, error) {
 	if l.parent == nil {
-		return l.dialer.netDial(ctx, "tcp", l.ep.addr())
+		return l.dialer.netDial(ctx, l.ep.network, l.ep.addr())
 	}
 	return l.parent.client.DialContext(ctx, "tcp", l.ep.addr())
 }

@@ -25,7 +25,7 @@ func writeConfig(t *testing.T, text string) (path string) {
 func newResolver(t *testing.T, text string) (resolver, string) {
 	t.Helper()
 	path := writeConfig(t, text)
-	conf, err := loadSSHConfig(path, slog.New(slog.DiscardHandler))
+	conf, err := loadSSHConfig(Config{SSHConfig: path}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ Host outer
 Match host matched
 	User bymatch
 
-Match host "*" user root
+Match host "*" sessiontype shell
 	Port 9
 Match exec "true"
 	User evil
@@ -64,7 +64,7 @@ Host quoted
 	IdentityFile "~/.ssh/my key"
 
 Host proxied
-	ProxyCommand nc %h %p
+	ProxyCommand connect -S socks.example:1080 %h %p
 
 Host direct
 	ProxyJump none
@@ -167,7 +167,7 @@ func TestResolve_Problems(t *testing.T) {
 		{"config's jump", "Host a\n\tProxyJump b:0\n", HostConfig{Name: "a"}, `jump host "b:0": port "0"`},
 		{"circle", "Host a\n\tProxyJump b\nHost b\n\tProxyJump c\nHost c\n\tProxyJump a\n", HostConfig{Name: "a"},
 			"the jump hosts go round in a circle: root@a:22 behind root@b:22 behind root@c:22 behind root@a:22"},
-		{"proxy command", userConfig, HostConfig{Name: "proxied"}, "ProxyCommand for proxied is not supported: use ProxyJump"},
+		{"proxy command", userConfig, HostConfig{Name: "proxied"}, `proxied: ProxyCommand "connect -S socks.example:1080 %h %p" is not run here (write it as ProxyJump`},
 		{"jump of a later hop", "", HostConfig{Name: "a", Jump: []HostConfig{{Name: "b"}, {Name: "c", Jump: []HostConfig{{Name: "d"}}}}},
 			"jump host c: only the first hop of a chain may have a jump of its own"},
 	}
@@ -199,8 +199,12 @@ func TestSSHConfig_Broken(t *testing.T) {
 	if err := os.WriteFile(path, []byte("Include "+path+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := NewDialer(Config{SSHConfig: path}); err == nil || !strings.Contains(err.Error(), path) {
-		t.Errorf("error %v", err)
+	var log strings.Builder
+	if _, err := NewDialer(Config{SSHConfig: path, Log: slog.New(slog.NewTextHandler(&log, nil))}); err != nil {
+		t.Errorf("a file that includes itself ends the run: %v", err)
+	}
+	if !strings.Contains(log.String(), "Include left out") || strings.Count(log.String(), "\n") != 1 {
+		t.Errorf("log:\n%s", &log)
 	}
 	if _, err := NewDialer(Config{SSHConfig: path + ".missing"}); err != nil {
 		t.Errorf("no config is no problem: %v", err)

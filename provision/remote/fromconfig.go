@@ -1,0 +1,176 @@
+package remote
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+)
+
+// fromConfig fills from ~/.ssh/config what the inventory left open.
+func (r resolver) fromConfig(ep *endpoint, h HostConfig) error {
+	o := r.conf.options(h.question())
+	if v := o.one("hostname"); v != "" {
+		ep.host = v
+	}
+	if ep.user == "" {
+		ep.user = o.one("user")
+	}
+	if v := o.one("port"); ep.port == 0 && v != "" {
+		port, err := parsePort(v)
+		if err != nil {
+			return err
+		}
+		ep.port = port
+	}
+	switch o.one("addressfamily") {
+	case "inet":
+		ep.network = "tcp4"
+	case "inet6":
+		ep.network = "tcp6"
+	}
+	t := ep.tokens(h, r.conf)
+	if v := o.one("hostkeyalias"); v != "" {
+		alias, err := t.expand(v)
+		if err != nil {
+			return fmt.Errorf("HostKeyAlias: %w", err)
+		}
+		ep.keyAlias, t.keyAlias = alias, alias
+	}
+	ep.logins(o, t)
+	return ep.beliefs(o, t, h)
+}
+
+// tokens are what the values of ~/.ssh/config may refer to.
+func (e *endpoint) tokens(h HostConfig, conf *sshConfig) tokens {
+	t := tokens{alias: h.alias(), host: e.host, port: e.port, user: e.user, keyAlias: e.keyAlias, home: conf.home}
+	if t.port == 0 {
+		t.port = defaultPort
+	}
+	if t.user == "" {
+		t.user = defaultUser
+	}
+	return t
+}
+
+// logins are the keys to log in with. What cannot be spelled out is said where the login fails.
+func (e *endpoint) logins(o options, t tokens) {
+	e.noAgent = o.one("identitiesonly") == "yes"
+	if v := o.one("identityagent"); v != "" {
+		agent, err := t.agent(v, e.agent)
+		if err != nil {
+			e.unspelled = append(e.unspelled, fmt.Sprintf("agent %s (%v)", v, err))
+		}
+		e.agent = agent
+	}
+	e.certificates = e.spell(o["certificatefile"], t)
+	if len(e.identities) > 0 {
+		return // the inventory's
+	}
+	if files := o["identityfile"]; len(files) > 0 {
+		e.identities, e.fallbacks = e.spell(files, t), nil
+	}
+}
+
+func (e *endpoint) spell(files []string, t tokens) (paths []string) {
+	for _, f := range files {
+		if strings.EqualFold(f, "none") {
+			continue
+		}
+		path, err := t.path(f)
+		if err != nil {
+			e.unspelled = append(e.unspelled, fmt.Sprintf("key %s (%v)", f, err))
+			continue
+		}
+		paths = append(paths, path)
+	}
+	return paths
+}
+
+// agent spells an IdentityAgent: a socket, none, SSH_AUTH_SOCK, or the name of another variable behind a $.
+func (t tokens) agent(v, usual string) (string, error) {
+	switch {
+	case strings.EqualFold(v, "none"):
+		return "", nil
+	case v == "SSH_AUTH_SOCK":
+		return usual, nil
+	case strings.HasPrefix(v, "$") && !strings.HasPrefix(v, "${"):
+		socket := os.Getenv(v[1:])
+		if socket == "" {
+			return "", fmt.Errorf("the environment variable %s is not set", v[1:])
+		}
+		return socket, nil
+	}
+	return t.path(v)
+}
+
+// beliefs decide whether the host is believed to be who it says. A setting that is stricter than what can be honoured here is
+// refused, unless the inventory settles the matter with a key.
+func (e *endpoint) beliefs(o options, t tokens, h HostConfig) (err error) {
+	switch v := o.one("stricthostkeychecking"); v {
+	case "yes", "ask":
+		e.strict, e.strictBy = true, "StrictHostKeyChecking is "+v+" in your ssh config"
+	case "", AcceptNew, "no": // a changed key is refused here in any case
+	default:
+		return fmt.Errorf("StrictHostKeyChecking %s: want yes, ask, accept-new or no", v)
+	}
+	if e.known, err = e.knownFiles(o, t); err != nil {
+		return err
+	}
+	for _, f := range o["revokedhostkeys"] {
+		path, err := t.path(f)
+		if err != nil {
+			return fmt.Errorf("RevokedHostKeys %s: %w", f, err)
+		}
+		e.revoked = append(e.revoked, path)
+	}
+	if v := o.one("hostkeyalgorithms"); v != "" {
+		if e.algos = allowedAlgos(v); len(e.algos) == 0 {
+			return fmt.Errorf("HostKeyAlgorithms %s leaves none that can be checked here (those are %s)", v, strings.Join(askedAlgos(), ", "))
+		}
+	}
+	if v := o.one("knownhostscommand"); v != "" && h.HostKey == "" && h.HostKeyPolicy == "" {
+		return fmt.Errorf("KnownHostsCommand is not run here (pin the host's key as hostKey in the inventory, or set hostKeys there)")
+	}
+	return nil
+}
+
+// knownFiles are the known_hosts files where they are not the usual ones.
+func (e *endpoint) knownFiles(o options, t tokens) (files []string, err error) {
+	user, global := o["userknownhostsfile"], o["globalknownhostsfile"]
+	if user == nil && global == nil {
+		return nil, nil
+	}
+	if user == nil {
+		user = []string{"~/.ssh/known_hosts", "~/.ssh/known_hosts2"}
+	}
+	if global == nil {
+		global = []string{"/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"}
+	}
+	files = []string{} // none is not the usual ones
+	for _, f := range slices.Concat(user, global) {
+		if strings.EqualFold(f, "none") {
+			continue
+		}
+		path, err := t.path(f)
+		if err != nil {
+			return nil, fmt.Errorf("known hosts %s: %w", f, err)
+		}
+		files = append(files, path)
+	}
+	return files, nil
+}
+
+// allowedAlgos reads HostKeyAlgorithms: a list of patterns; + and ^ before it take nothing away from ours, - takes these away.
+func allowedAlgos(v string) (algos []string) {
+	if v[0] == '+' || v[0] == '^' {
+		return askedAlgos()
+	}
+	patterns, without := strings.CutPrefix(v, "-")
+	for _, a := range askedAlgos() {
+		if matchesAny(strings.Split(patterns, ","), a) != without {
+			algos = append(algos, a)
+		}
+	}
+	return algos
+}
