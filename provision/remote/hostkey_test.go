@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"strings"
@@ -311,4 +312,63 @@ func newPrivate(t *testing.T) *ed25519.PrivateKey {
 		t.Fatal(err)
 	}
 	return &key
+}
+
+// A private address may stand for two hosts in two networks.
+func TestHostKey_TheSameAddressBehindTwoJumpHosts(t *testing.T) {
+	f := remotetest.NewFleet(t, 4, remotetest.Options{})
+	gates, hosts := f.Hosts[:2], f.Hosts[2:]
+	for range 2 { // the second time both are known
+		d := f.Dialer()
+		var wg sync.WaitGroup
+		for i, gate := range gates {
+			gate.Route("10.0.0.5:22", hosts[i])
+			conf := remote.HostConfig{Name: hosts[i].Name, Address: "10.0.0.5", IdentityFiles: []string{f.KeyFile()}, Jump: []remote.HostConfig{gate.Config()}}
+			wg.Go(func() {
+				c, err := d.Dial(t.Context(), conf)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				c.Close()
+			})
+		}
+		wg.Wait()
+	}
+	text := readFile(t, f.Config().ClusterKnownHosts)
+	for i, gate := range gates {
+		if line := fmt.Sprintf("10.0.0.5+via+[%s]:%d %s\n", gate.Address, gate.Port, authorizedLine(hosts[i].HostKey())); strings.Count(text, line) != 1 {
+			t.Errorf("not once in known_hosts: %s\n%s", line, text)
+		}
+	}
+	gates[0].Route("10.0.0.5:22", hosts[1])
+	c := remote.HostConfig{Name: "a", Address: "10.0.0.5", IdentityFiles: []string{f.KeyFile()}, Jump: []remote.HostConfig{gates[0].Config()}}
+	if err := tryDial(t, gates[0], c); !errors.Is(err, remote.ErrHostKeyChanged) {
+		t.Errorf("another host behind the same jump host: %v", err)
+	}
+}
+
+// What was taken on trust is told, so that it can be compared.
+func TestDialer_TellsOfAcceptedKeys(t *testing.T) {
+	f := remotetest.NewFleet(t, 2, remotetest.Options{})
+	for run, want := range []string{`msg="host keys seen for the first time were accepted" hosts="host-1, host-2"`, ""} {
+		var log strings.Builder
+		c := f.Config()
+		c.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))
+		d, err := remote.NewDialer(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, h := range f.Hosts {
+			conn, err := d.Dial(t.Context(), h.Config())
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn.Close()
+		}
+		d.Close()
+		if got := log.String(); want == "" && got != "" || !strings.Contains(got, want) {
+			t.Errorf("run %d: told %q, want %q", run, got, want)
+		}
+	}
 }

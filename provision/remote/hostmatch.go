@@ -43,21 +43,25 @@ func matchHash(saltAndHash, name string) bool {
 	return hmac.Equal(mac.Sum(nil), hash)
 }
 
-// matchWildcard knows * and ? and nothing else: a bracket is part of [host]:port.
+// matchWildcard knows * and ? and nothing else: a bracket is part of [host]:port. Of several * only the last one is tried again,
+// which is enough, and keeps the time bounded.
 func matchWildcard(pattern, name string) bool {
-	for pattern != "" {
+	star, from := -1, 0 // where the last * stands, and where in name it gives up
+	p, n := 0, 0
+	for n < len(name) {
 		switch {
-		case pattern[0] == '*':
-			for i := range len(name) + 1 {
-				if matchWildcard(pattern[1:], name[i:]) {
-					return true
-				}
-			}
-			return false
-		case name == "" || (pattern[0] != '?' && pattern[0] != name[0]):
+		case p < len(pattern) && pattern[p] == '*':
+			star, from = p, n
+			p++
+		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == name[n]):
+			p++
+			n++
+		case star >= 0:
+			from++
+			p, n = star+1, from
+		default:
 			return false
 		}
-		pattern, name = pattern[1:], name[1:]
 	}
-	return name == ""
+	return strings.Trim(pattern[p:], "*") == ""
 }

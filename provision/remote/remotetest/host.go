@@ -35,6 +35,7 @@ type Host struct {
 	commands   []Recorded
 	sudo       Sudo
 	noForward  bool
+	routes     map[string]string
 	sessions   int // the most on one connection; 0: no limit
 	banner     string
 	root       *os.Root
@@ -152,6 +153,16 @@ func (h *Host) AllowForwarding(yes bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.noForward = !yes
+}
+
+// Route makes tunnels to an address end at another host: what is behind a jump host has addresses of its own.
+func (h *Host) Route(addr string, to *Host) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.routes == nil {
+		h.routes = map[string]string{}
+	}
+	h.routes[addr] = to.Addr()
 }
 
 // MaxSessions bounds the sessions on one connection, as sshd's setting does; 0 is no bound.

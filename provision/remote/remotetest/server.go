@@ -146,12 +146,16 @@ func (h *Host) forward(c *conn, n ssh.NewChannel) {
 	}
 	h.mu.Lock()
 	forbidden := h.noForward
+	address, routed := h.routes[net.JoinHostPort(to.Host, strconv.Itoa(int(to.Port)))]
 	h.mu.Unlock()
+	if !routed {
+		address = net.JoinHostPort(to.Host, strconv.Itoa(int(to.Port)))
+	}
 	if forbidden {
 		n.Reject(ssh.Prohibited, "open failed")
 		return
 	}
-	target, err := net.Dial("tcp", net.JoinHostPort(to.Host, strconv.Itoa(int(to.Port))))
+	target, err := net.Dial("tcp", address)
 	if err != nil {
 		n.Reject(ssh.ConnectionFailed, reason(err))
 		return
