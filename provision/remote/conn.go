@@ -94,36 +94,53 @@ func (c *Conn) open(ctx context.Context, what string) (s *ssh.Session, giveBack 
 	if c.closed() {
 		return nil, nil, c.lost(what)
 	}
-	for try := 0; ; try++ {
+	for {
 		if err := slots.take(ctx, c.link.done); errors.Is(err, ErrClosed) {
 			return nil, nil, c.lost(what)
 		} else if err != nil {
 			return nil, nil, ended(ctx, what)
 		}
-		s, err := within(ctx, c.link.done, c.link.client.NewSession, func(s *ssh.Session) { s.Close() })
+		s, err := c.newSession(ctx, what)
 		if err == nil {
 			return s, slots.give, nil
 		}
-		slots.give()
-		var refused *ssh.OpenChannelError
-		switch {
-		case ctx.Err() != nil:
-			return nil, nil, ended(ctx, what)
-		case !errors.As(err, &refused):
-			return nil, nil, c.lost(what)
-		case slots.lower(int(c.uploads.open.Load())):
-			// others have sessions open: the next that ends makes room
-		case try == triesAlone:
-			return nil, nil, fmt.Errorf("%s: the server refuses the session: %s (MaxSessions?)", what, refused.Message)
-		default:
-			pause(ctx, 20*time.Millisecond<<try)
+		slots.giveUnused()
+		if !errors.Is(err, errCrowded) {
+			return nil, nil, err
 		}
 	}
 }
 
-// triesAlone is how often a session is asked for while there is none beside it: the server may not yet have cleared away the
-// one before.
-const triesAlone = 4
+// errCrowded: the server allows as many sessions as are open; the next that ends makes room.
+var errCrowded = errors.New("all sessions that the server allows are open")
+
+// newSession asks for a session, again where a refusal may be out of date.
+func (c *Conn) newSession(ctx context.Context, what string) (*ssh.Session, error) {
+	for try := 0; ; try++ {
+		s, err := within(ctx, c.link.done, c.link.client.NewSession, func(s *ssh.Session) { s.Close() })
+		var refused *ssh.OpenChannelError
+		switch {
+		case err == nil:
+			return s, nil
+		case ctx.Err() != nil:
+			return nil, ended(ctx, what)
+		case !errors.As(err, &refused):
+			return nil, c.lost(what)
+		case !c.link.slots.refused(try):
+			return nil, errCrowded
+		case try == triesAlone:
+			return nil, fmt.Errorf("%s: the server refuses the session: %s (MaxSessions in its sshd_config?)", what, refused.Message)
+		}
+		pause(ctx, 20*time.Millisecond<<try)
+	}
+}
+
+// triesAlone is how often a session is asked for that no other seems to stand in the way of: the server may not yet have cleared
+// away the one before. Together they are some five seconds.
+const (
+	triesAlone  = 8
+	triesBeside = 3 // where others are open as well
+)
 
 func pause(ctx context.Context, d time.Duration) {
 	select {

@@ -80,7 +80,7 @@ func (d *Dialer) Dial(ctx context.Context, h HostConfig) (*Conn, error) {
 		log:     d.log.With("host", ep.name),
 		timeout: timeout,
 		sudo:    sudoPassword{root: ep.user == "root", ask: h.SudoPassword},
-		uploads: uploads{lock: make(chan struct{}, 1)},
+		uploads: uploads{opening: make(chan struct{}, 1)},
 		closing: make(chan struct{}),
 	}, nil
 }

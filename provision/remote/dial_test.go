@@ -223,14 +223,84 @@ func TestSessions_WaitForTheirTurn(t *testing.T) {
 func TestSessions_NoneAllowed(t *testing.T) {
 	f := remotetest.NewFleet(t, 1, remotetest.Options{})
 	h := f.Hosts[0]
-	h.MaxSessions(1)
+	h.MaxSessions(-1)
 	c := connect(t, h, h.Config())
-	if err := c.Put(t.Context(), putOf("/tmp/x", []byte("x"))); err != nil {
-		t.Fatal(err)
-	}
 	_, err := c.Run(t.Context(), remote.Command{Argv: []string{"id"}})
-	if err == nil || err.Error() != "id: the server refuses the session: open failed (MaxSessions?)" {
+	if err == nil || err.Error() != "id: the server refuses the session: open failed (MaxSessions in its sshd_config?)" {
 		t.Errorf("error %v", err)
+	}
+}
+
+// Hardened servers allow one session, or two: uploads and commands take turns, whoever comes first.
+func TestSessions_OneOrTwo(t *testing.T) {
+	for _, limit := range []int{1, 2, 3} {
+		f := remotetest.NewFleet(t, 1, remotetest.Options{})
+		h := f.Hosts[0]
+		h.MaxSessions(limit)
+		h.Reply("id", "root")
+		d := f.Dialer()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		var wg sync.WaitGroup
+		for range 2 { // two that share the connection
+			c, err := d.Dial(ctx, h.Config())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range 12 {
+				wg.Go(func() {
+					if err := c.Put(ctx, putOf(fmt.Sprint("/tmp/x", i), []byte("x"))); err != nil {
+						t.Errorf("MaxSessions %d: %v", limit, err)
+					}
+				})
+				wg.Go(func() {
+					if _, err := c.Run(ctx, remote.Command{Argv: []string{"id"}}); err != nil {
+						t.Errorf("MaxSessions %d: %v", limit, err)
+					}
+				})
+			}
+		}
+		wg.Wait()
+		if s := h.Stats(); s.Execs != 24 || s.Connections != 1 {
+			t.Errorf("MaxSessions %d: host's stats %+v", limit, s)
+		}
+	}
+}
+
+// Whoever waits for a place may give up at any time.
+func TestSessions_WaitingEndsWithItsContext(t *testing.T) {
+	f := remotetest.NewFleet(t, 1, remotetest.Options{})
+	h := f.Hosts[0]
+	h.MaxSessions(1)
+	running, release := make(chan struct{}), make(chan struct{})
+	h.On(remotetest.Is("sleep"), func(*remotetest.Session) int { close(running); <-release; return 0 })
+	h.Reply("id", "root")
+	c := connect(t, h, h.Config())
+	slept := make(chan error)
+	go func() {
+		_, err := c.Run(t.Context(), remote.Command{Argv: []string{"sleep"}})
+		slept <- err
+	}()
+	<-running
+	ctx, cancel := context.WithCancel(t.Context())
+	stopped := make(chan error)
+	go func() {
+		_, err := c.Run(ctx, remote.Command{Argv: []string{"id"}})
+		stopped <- err
+	}()
+	go func() { stopped <- c.Put(ctx, putOf("/tmp/x", []byte("x"))) }()
+	cancel()
+	for range 2 {
+		if err := <-stopped; !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v", err)
+		}
+	}
+	close(release)
+	if err := <-slept; err != nil {
+		t.Error(err)
+	}
+	if _, err := c.Run(t.Context(), remote.Command{Argv: []string{"id"}}); err != nil {
+		t.Errorf("the place was lost: %v", err)
 	}
 }
 

@@ -18,10 +18,11 @@ const patience = 500 * time.Millisecond
 // Put implements Runner. The file is written front to back: what is there of it after a cut connection is a good beginning.
 func (c *Conn) Put(ctx context.Context, p Put) error {
 	what := "upload of " + p.Path
-	client, cut, err := c.sftp(ctx, what)
+	client, cut, done, err := c.sftp(ctx, what)
 	if err != nil {
 		return err
 	}
+	defer done()
 	began := time.Now()
 	reading, stop := context.WithCancel(ctx)
 	defer stop()

@@ -3,7 +3,7 @@ package remote
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
+	"sync"
 
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
@@ -16,43 +16,85 @@ const (
 	sftpWindow = 32
 )
 
-// uploads is the SFTP side of a connection: one session, opened when it is first needed.
+// uploads is the SFTP side of a connection: one session, opened when it is first needed. While nobody uses it, it stays open unless
+// somebody waits for its place among the connection's sessions.
 type uploads struct {
-	lock   chan struct{} // holds one token while somebody looks at the session
+	opening chan struct{} // holds one token while somebody opens the session
+
+	mu     sync.Mutex
 	client *sftp.Client
 	end    func()
-	open   atomic.Int64 // 1 while there is a session
+	users  int
 }
 
-// sftp returns the connection's one SFTP client, opening it the first time; cut ends it.
-func (c *Conn) sftp(ctx context.Context, what string) (client *sftp.Client, cut func(), err error) {
+// sftp returns the connection's one SFTP client, opening it the first time. The caller calls done when it needs it no more; cut
+// ends it, for all.
+func (c *Conn) sftp(ctx context.Context, what string) (client *sftp.Client, cut, done func(), err error) {
 	u := &c.uploads
 	select {
-	case u.lock <- struct{}{}:
+	case u.opening <- struct{}{}:
 	case <-ctx.Done():
-		return nil, nil, ended(ctx, what)
+		return nil, nil, nil, ended(ctx, what)
 	}
-	defer func() { <-u.lock }()
-	if u.client == nil {
-		if u.client, u.end, err = c.openSFTP(ctx, what); err != nil {
-			return nil, nil, err
+	defer func() { <-u.opening }()
+	client = u.use(c.link.slots)
+	if client == nil {
+		var end func()
+		if client, end, err = c.openSFTP(ctx, what); err != nil {
+			return nil, nil, nil, err
 		}
-		u.open.Store(1)
+		u.mu.Lock()
+		u.client, u.end, u.users = client, end, 1
+		u.mu.Unlock()
 	}
-	client = u.client
-	return client, func() { u.drop(client) }, nil
+	return client, func() { u.drop(client) }, func() { u.leave(c.link.slots, client) }, nil
+}
+
+// use returns the open client, in use from now on, or nil.
+func (u *uploads) use(s *slots) *sftp.Client {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.client != nil {
+		u.users++
+		s.wake(u)
+	}
+	return u.client
+}
+
+// leave ends a use. The last one ends the session when somebody waits for its place.
+func (u *uploads) leave(s *slots, client *sftp.Client) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.client != client {
+		return // it was cut
+	}
+	if u.users--; u.users == 0 && !s.rest(u) {
+		u.close()
+	}
+}
+
+// dropIdle ends the session unless it is in use again.
+func (u *uploads) dropIdle() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.client != nil && u.users == 0 {
+		u.close()
+	}
 }
 
 // drop ends an SFTP session, if it still is the connection's: another Put may have opened a new one.
 func (u *uploads) drop(client *sftp.Client) {
-	u.lock <- struct{}{}
-	defer func() { <-u.lock }()
-	if u.client != client {
-		return
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.client == client {
+		u.close()
 	}
+}
+
+// close ends the session. The caller holds mu.
+func (u *uploads) close() {
 	u.end()
-	u.client, u.end = nil, nil
-	u.open.Store(0)
+	u.client, u.end, u.users = nil, nil, 0
 }
 
 func (c *Conn) openSFTP(ctx context.Context, what string) (client *sftp.Client, end func(), err error) {

@@ -297,17 +297,21 @@ func TestSSHD_JumpChain(t *testing.T) {
 }
 
 func TestSSHD_MaxSessions(t *testing.T) {
-	c := startSSHD(t, "MaxSessions 2").dial(t)
-	errs := make(chan error)
-	for range 12 {
-		go func() {
-			_, err := c.Run(t.Context(), remote.Command{Argv: []string{"true"}})
-			errs <- err
-		}()
-	}
-	for range 12 {
-		if err := <-errs; err != nil {
-			t.Error(err)
+	for _, limit := range []string{"1", "2"} {
+		c := startSSHD(t, "MaxSessions "+limit).dial(t)
+		dir := t.TempDir()
+		errs := make(chan error)
+		for i := range 12 {
+			go func() {
+				_, err := c.Run(t.Context(), remote.Command{Argv: []string{"true"}})
+				errs <- err
+			}()
+			go func() { errs <- c.Put(t.Context(), putOf(filepath.Join(dir, strconv.Itoa(i)), randomBytes(1<<20))) }()
+		}
+		for range 24 {
+			if err := <-errs; err != nil {
+				t.Errorf("MaxSessions %s: %v", limit, err)
+			}
 		}
 	}
 }

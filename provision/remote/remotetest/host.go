@@ -165,7 +165,7 @@ func (h *Host) Route(addr string, to *Host) {
 	h.routes[addr] = to.Addr()
 }
 
-// MaxSessions bounds the sessions on one connection, as sshd's setting does; 0 is no bound.
+// MaxSessions bounds the sessions on one connection, as sshd's setting does; 0 is no bound, a negative number allows none.
 func (h *Host) MaxSessions(n int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -117,7 +117,7 @@ func (h *Host) session(c *conn, n ssh.NewChannel, user string, open *atomic.Int6
 	h.mu.Lock()
 	limit := h.sessions
 	h.mu.Unlock()
-	if limit > 0 && open.Load() >= int64(limit) {
+	if limit != 0 && open.Load() >= int64(limit) {
 		h.counters.refused.Add(1)
 		n.Reject(ssh.ConnectionFailed, "open failed")
 		return
