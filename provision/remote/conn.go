@@ -26,6 +26,7 @@ type Conn struct {
 	sent            atomic.Int64
 
 	uploads uploads
+	proven  atomic.Bool // commands run here
 
 	closeOnce sync.Once
 	closing   chan struct{}

@@ -30,6 +30,10 @@ var (
 	ErrClosed = errors.New("connection lost")
 	// ErrForwarding: the server forbids tunnels. The user allows TCP forwarding there.
 	ErrForwarding = errors.New("forwarding forbidden")
+	// ErrNoShell: the host lets us in and runs no commands for this user. The user mends the account, or logs in as another.
+	ErrNoShell = errors.New("no commands are run")
+	// ErrOutput: a command printed more than any answer has. Something is wrong with the host; do not retry.
+	ErrOutput = errors.New("too much output")
 	// ErrNoSpace: the disk of the host is full. The user makes room; Put then goes on from where it stopped.
 	ErrNoSpace = errors.New("no space left on device")
 )

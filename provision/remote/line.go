@@ -13,16 +13,81 @@ import (
 type Line struct {
 	Argv []string // of a script: sh -c SCRIPT sh ARGS…
 	Sudo bool
+	Doas bool // with Sudo: by doas, on a host that has no sudo
 
 	// Under sudo: what sudo shows on stderr when it wants a password, and what appears there once the command may start.
 	Prompt, Ready string
 }
 
+// become is how a command gets to be root's.
+type become int
+
+const (
+	asLogin become = iota
+	bySudo
+	byDoas
+)
+
 // maxLine is what the kernel takes as one argument of an exec (MAX_ARG_STRLEN); sshd passes the line to the shell as one.
 const maxLine = 128<<10 - 1
 
-// locale is set for every command: what it prints does not depend on whose account it is.
-const locale = "LC_ALL=C"
+// locale is set for every command: what it prints does not depend on whose account it is. By env, for tcsh knows no `NAME=value`
+// before a command.
+var locale = []string{"env", "LC_ALL=C"}
+
+// unwrap reads back words in which awkward spelled a line break or an exclamation mark, and becomes the command. The words without
+// a backslash are as they were.
+const unwrap = `n=$#; while [ $n -gt 0 ]; do case $1 in *\\*) w=$(printf %b. "$1"); w=${w%.};; *) w=$1;; esac; ` +
+	`shift; set -- "$@" "$w"; n=$((n-1)); done; exec "$@"`
+
+// csh and tcsh read line breaks and exclamation marks within quotes, so that no quoting carries them through every shell.
+const awkward = "\n!"
+
+var wrapper = strings.NewReplacer(`\`, `\\`, "\n", `\n`, "!", `\0041`)
+
+// wrapped spells the words for every login shell there is.
+func wrapped(argv []string) []string {
+	if !slices.ContainsFunc(argv, func(w string) bool { return strings.ContainsAny(w, awkward) }) {
+		return argv
+	}
+	words := []string{"sh", "-c", unwrap, "sh"}
+	for _, w := range argv {
+		words = append(words, wrapper.Replace(w))
+	}
+	return words
+}
+
+// unwrapped is its reverse.
+func unwrapped(argv []string) ([]string, error) {
+	if len(argv) < 4 || argv[2] != unwrap {
+		return argv, nil
+	}
+	var words []string
+	for _, w := range argv[4:] {
+		var b strings.Builder
+		for i := 0; i < len(w); i++ {
+			if w[i] != '\\' {
+				b.WriteByte(w[i])
+				continue
+			}
+			switch rest := w[i+1:]; {
+			case strings.HasPrefix(rest, `\`):
+				b.WriteByte('\\')
+				i++
+			case strings.HasPrefix(rest, "n"):
+				b.WriteByte('\n')
+				i++
+			case strings.HasPrefix(rest, "0041"):
+				b.WriteByte('!')
+				i += 4
+			default:
+				return nil, errors.New("a backslash that is not ours")
+			}
+		}
+		words = append(words, b.String())
+	}
+	return words, nil
+}
 
 // announce tells on stderr that sudo has let us in, then becomes the command. Stdin is sent only after that, so that sudo can
 // never take a line of it for a password, nor the command get the password. The mark is put together there: sudo quotes the
@@ -30,8 +95,8 @@ const locale = "LC_ALL=C"
 const announce = `printf %s-ready "$0" >&2; exec "$@"`
 
 // newLine checks a command and turns it into a line.
-func newLine(cmd Command, sudo bool) (Line, error) {
-	l := Line{Argv: cmd.Argv, Sudo: sudo}
+func newLine(cmd Command, become become) (Line, error) {
+	l := Line{Argv: cmd.Argv, Sudo: become != asLogin, Doas: become == byDoas}
 	switch {
 	case len(cmd.Argv) > 0 && cmd.Script != "":
 		return Line{}, errors.New("a command has either Argv or Script, not both")
@@ -45,10 +110,12 @@ func newLine(cmd Command, sudo bool) (Line, error) {
 	if slices.ContainsFunc(l.Argv, func(w string) bool { return strings.ContainsRune(w, 0) }) {
 		return Line{}, errors.New("a command's words must not contain NUL bytes")
 	}
-	if sudo {
+	if l.Sudo {
 		nonce := make([]byte, 8)
 		rand.Read(nonce) // never fails
-		l.Prompt = "hybridctl-sudo-" + hex.EncodeToString(nonce)
+		if !l.Doas {
+			l.Prompt = "hybridctl-sudo-" + hex.EncodeToString(nonce)
+		}
 		l.Ready = "hybridctl-run-" + hex.EncodeToString(nonce) + "-ready"
 	}
 	if n := len(l.String()); n > maxLine {
@@ -59,10 +126,15 @@ func newLine(cmd Command, sudo bool) (Line, error) {
 
 // String spells the line for the login shell.
 func (l Line) String() string {
-	if !l.Sudo {
-		return locale + " " + Quote(l.Argv...)
+	argv := wrapped(l.Argv)
+	run := slices.Concat([]string{"sh", "-c", announce, strings.TrimSuffix(l.Ready, "-ready")}, argv)
+	switch {
+	case !l.Sudo:
+		return Quote(slices.Concat(locale, argv)...)
+	case l.Doas: // it keeps nothing of the environment, and reads passwords from a terminal alone: -n
+		return Quote(slices.Concat([]string{"doas", "-n", "--"}, locale, run)...)
 	}
-	return locale + " " + Quote(append([]string{"sudo", "-S", "-p", l.Prompt, "--", "sh", "-c", announce, strings.TrimSuffix(l.Ready, "-ready")}, l.Argv...)...)
+	return Quote(slices.Concat(locale, []string{"sudo", "-S", "-p", l.Prompt, "--"}, run)...)
 }
 
 // Script returns the script and its arguments, when the line runs one.
@@ -79,17 +151,30 @@ func ParseLine(s string) (Line, error) {
 	if err != nil {
 		return Line{}, err
 	}
-	if len(words) < 2 || words[0] != locale {
+	l := Line{}
+	if len(words) > 3 && words[0] == "doas" {
+		l.Sudo, l.Doas, words = true, true, words[3:]
+	}
+	if len(words) < len(locale)+1 || !slices.Equal(words[:len(locale)], locale) {
 		return Line{}, errors.New("not a line of this program")
 	}
-	words = words[1:]
-	if words[0] != "sudo" {
-		return Line{Argv: words}, nil
-	}
-	if len(words) < 10 || words[7] != announce {
+	words = words[len(locale):]
+	if words[0] == "sudo" && !l.Sudo && len(words) > 5 {
+		l.Sudo, l.Prompt, words = true, words[3], words[5:]
+	} else if words[0] == "sudo" {
 		return Line{}, errors.New("sudo in words of somebody else")
 	}
-	return Line{Argv: words[9:], Sudo: true, Prompt: words[3], Ready: words[8] + "-ready"}, nil
+	if l.Sudo {
+		if len(words) < 5 || words[2] != announce {
+			return Line{}, errors.New("sudo in words of somebody else")
+		}
+		l.Ready, words = words[3]+"-ready", words[4:]
+	}
+	l.Argv, err = unwrapped(words)
+	if err != nil || len(l.Argv) == 0 {
+		return Line{}, errors.New("not a line of this program")
+	}
+	return l, nil
 }
 
 // describe names a command in messages: short, on one line, secrets redacted.

@@ -13,7 +13,7 @@ import (
 func shells(t testing.TB) []string {
 	t.Helper()
 	var found []string
-	for _, name := range []string{"sh", "bash", "dash", "busybox", "fish", "zsh"} {
+	for _, name := range []string{"sh", "bash", "dash", "busybox", "fish", "zsh", "tcsh", "csh"} {
 		if path, err := exec.LookPath(name); err == nil {
 			found = append(found, path)
 		}
@@ -41,8 +41,12 @@ func through(t testing.TB, shell, line string) []string {
 
 func checkWord(t testing.TB, shells []string, w string) {
 	t.Helper()
-	words := []string{w, "-", w + w, ""}
-	l, err := newLine(Command{Argv: append([]string{"printf", `%s\0`}, words...)}, false)
+	checkWords(t, shells, []string{w, "-", w + w, ""})
+}
+
+func checkWords(t testing.TB, shells []string, words []string) {
+	t.Helper()
+	l, err := newLine(Command{Argv: append([]string{"printf", `%s\0`}, words...)}, asLogin)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,12 +55,14 @@ func checkWord(t testing.TB, shells []string, w string) {
 			t.Errorf("%s read %q, want %q, from: %s", shell, got, words, l)
 		}
 	}
-	s, err := newLine(Command{Script: `printf '%s\0' "$@"; :`, Args: words}, false)
+	s, err := newLine(Command{Script: "set -eu\n# it's a script! \\ \\n\nprintf '%s\\0' \"$@\"\n:", Args: words}, asLogin)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := through(t, shells[0], s.String()); !reflect.DeepEqual(got, words) {
-		t.Errorf("script read %q, want %q, from: %s", got, words, s)
+	for _, shell := range shells {
+		if got := through(t, shell, s.String()); !reflect.DeepEqual(got, words) {
+			t.Errorf("%s: script read %q, want %q, from: %s", shell, got, words, s)
+		}
 	}
 	back, err := ParseLine(l.String())
 	if err != nil || !reflect.DeepEqual(back, l) {
@@ -70,9 +76,16 @@ var hardWords = []string{"", " ", "a b", "'", "''", `\`, `\\`, `\'`, `a\nb`, "\n
 
 func TestQuote_ThroughRealShells(t *testing.T) {
 	shells := shells(t)
+	var plain, awkwardOnes []string
 	for _, w := range hardWords {
-		checkWord(t, shells, w)
+		if strings.ContainsAny(w, awkward) {
+			awkwardOnes = append(awkwardOnes, w)
+		} else {
+			plain = append(plain, w, w+w)
+		}
 	}
+	checkWords(t, shells, plain)
+	checkWords(t, shells, append(awkwardOnes, plain...))
 }
 
 // Inside single quotes fish reads backslashes and sh does not; outside they agree.
@@ -97,9 +110,11 @@ func FuzzQuote(f *testing.F) {
 
 func FuzzParseLine(f *testing.F) {
 	for _, w := range hardWords {
-		f.Add("LC_ALL=C " + Quote("x", w))
+		f.Add("env LC_ALL=C " + Quote(wrapped([]string{"x", w})...))
 	}
-	f.Add("LC_ALL=C sudo -S -p p -- sh -c 'x' y z")
+	f.Add("env LC_ALL=C sudo -S -p p -- sh -c 'x' y z")
+	f.Add("doas -n -- env LC_ALL=C sh -c 'x' y z")
+	f.Add(Line{Argv: []string{"x!"}, Sudo: true, Doas: true, Ready: "y-ready"}.String())
 	f.Fuzz(func(t *testing.T, s string) {
 		l, err := ParseLine(s)
 		if err != nil {
@@ -113,7 +128,7 @@ func FuzzParseLine(f *testing.F) {
 }
 
 func TestLine_UnderSudo(t *testing.T) {
-	l, err := newLine(Command{Script: "echo \"$1\"", Args: []string{"it's"}}, true)
+	l, err := newLine(Command{Script: "echo \"$1\"", Args: []string{"it's"}}, bySudo)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +140,7 @@ func TestLine_UnderSudo(t *testing.T) {
 	if !ok || script != "echo \"$1\"" || !reflect.DeepEqual(args, []string{"it's"}) {
 		t.Errorf("%q %q %v", script, args, ok)
 	}
-	other, _ := newLine(Command{Argv: []string{"id"}}, true)
+	other, _ := newLine(Command{Argv: []string{"id"}}, bySudo)
 	if other.Ready == l.Ready || other.Prompt == l.Prompt {
 		t.Error("two commands with the same marks")
 	}
@@ -145,11 +160,11 @@ func TestLine_Refused(t *testing.T) {
 		{Command{Script: strings.Repeat("x", 128<<10)}, "send the data on stdin"},
 	}
 	for _, tt := range tests {
-		if _, err := newLine(tt.cmd, false); err == nil || !strings.Contains(err.Error(), tt.text) {
+		if _, err := newLine(tt.cmd, asLogin); err == nil || !strings.Contains(err.Error(), tt.text) {
 			t.Errorf("want %q: %v", tt.text, err)
 		}
 	}
-	for _, s := range []string{"id", "LC_ALL=C", "LC_ALL=C id; id", "LC_ALL=C 'x", "LC_ALL=C sudo id", "LC_ALL=C a\x00"} {
+	for _, s := range []string{"id", "env LC_ALL=C", "env LC_ALL=C id; id", "env LC_ALL=C 'x", "env LC_ALL=C sudo id", "env LC_ALL=C a\x00", "LC_ALL=C id", "doas -n -- id"} {
 		if l, err := ParseLine(s); err == nil {
 			t.Errorf("%q is taken for %+v", s, l)
 		}

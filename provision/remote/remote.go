@@ -40,6 +40,7 @@ type Command struct {
 	Args   []string
 	Stdin  io.Reader
 	Stdout io.Writer // nil: collected into Output.Stdout
+	Limit  int64     // of what it may print on stdout, in bytes; 0: 8 MiB, negative: no bound. One that prints more is stopped: ErrOutput
 	Sudo   bool      // as root; nothing is added when the login user is root already
 	Redact []string  // strings that never appear in errors or logs
 }

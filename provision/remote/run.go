@@ -17,7 +17,7 @@ import (
 // Run implements Runner.
 func (c *Conn) Run(ctx context.Context, cmd Command) (Output, error) {
 	secrets := redactor(cmd.Redact)
-	line, err := newLine(cmd, cmd.Sudo && !c.sudo.root)
+	line, err := newLine(cmd, c.become(cmd))
 	if err != nil {
 		return Output{}, err
 	}
@@ -26,6 +26,12 @@ func (c *Conn) Run(ctx context.Context, cmd Command) (Output, error) {
 	defer cancel()
 	began := time.Now()
 	out, err := c.run(ctx, cmd, line, what, secrets)
+	if errors.Is(err, ErrSudoMissing) && !line.Doas { // so nothing has run
+		c.sudo.doas.Store(true)
+		if line, err = newLine(cmd, byDoas); err == nil {
+			out, err = c.run(ctx, cmd, line, what, secrets)
+		}
+	}
 	c.log.Debug("run", "command", what, "took", time.Since(began), "error", err)
 	return out, err
 }
@@ -45,38 +51,66 @@ func (e *lateError) Error() string { return fmt.Sprintf("no end after %v", e.aft
 
 func (e *lateError) Unwrap() error { return context.DeadlineExceeded }
 
+// run runs a line. Where the first command on a connection fails without a word, it finds out whether any command runs here at all.
 func (c *Conn) run(ctx context.Context, cmd Command, line Line, what string, secrets *strings.Replacer) (Output, error) {
+	out, started, err := c.runOnce(ctx, cmd, line, what, secrets)
+	var exit *ExitError
+	switch {
+	case err == nil || started:
+		c.proven.Store(true)
+	case errors.As(err, &exit) && blank(exit.Stderr) && !c.proven.Load():
+		if why := c.whyNothingRuns(ctx, exit); why != nil {
+			return out, why
+		}
+	}
+	return out, err
+}
+
+// runOnce runs a line. started is true when it is known that the command began, whatever became of it.
+func (c *Conn) runOnce(ctx context.Context, cmd Command, line Line, what string, secrets *strings.Replacer) (out Output, started bool, err error) {
 	session, giveBack, err := c.open(ctx, what)
 	if err != nil {
-		return Output{}, err
+		return Output{}, false, err
 	}
 	defer giveBack()
 	c.sessions.Add(1)
 	x := newExecution(c, session, cmd, line)
 	waitErr := x.wait(ctx, line.String())
-	out := x.output(cmd)
+	out = x.output(cmd)
+	started = x.talk != nil && x.talk.begun()
+	err = c.outcome(ctx, x, waitErr, what, out, secrets)
+	return out, started, err
+}
+
+// outcome turns how a command ended into the caller's error.
+func (c *Conn) outcome(ctx context.Context, x *execution, waitErr error, what string, out Output, secrets *strings.Replacer) error {
 	var exit *ssh.ExitError
 	var ours *fault
 	switch {
 	case waitErr == nil:
-		return out, nil
+		return nil
 	case errors.As(waitErr, &exit):
 		e := &ExitError{Command: what, Status: exit.ExitStatus(), Signal: exit.Signal(), Stderr: secrets.Replace(string(out.Stderr))}
-		if x.talk != nil && !x.talk.started {
-			return out, c.sudoFailure(x.talk, e, secrets)
+		if x.talk != nil && !x.talk.begun() {
+			e.Stderr = secrets.Replace(string(x.talk.said))
+			return c.sudoFailure(x.talk, e, secrets)
 		}
-		return out, e
+		return e
 	case errors.Is(waitErr, ErrClosed):
-		return out, c.lost(what)
+		return c.lost(what)
 	case errors.As(waitErr, &ours):
-		return out, waitErr
+		return waitErr
 	case waitErr == errStopped:
 		if words := x.talk.waiting(); words != "" {
 			what += ": sudo waits after saying " + strconv.Quote(secrets.Replace(words))
 		}
-		return out, ended(ctx, what)
+		return ended(ctx, what)
+	case errors.Is(waitErr, errNoExec):
+		return faultf(ErrNoShell, waitErr, "the server runs no commands for user %s: it refuses to (a ForceCommand, or an account for SFTP alone?)", c.link.ep.user)
+	case errors.Is(waitErr, errTooMuch):
+		return faultf(ErrOutput, waitErr, "%s: the host printed more than %d KiB, which is no answer to this command; it was stopped", what, x.limit>>10)
 	}
-	return out, fmt.Errorf("%s: %w", what, waitErr)
+	return fmt.Errorf("%s: %w", what, waitErr)
 }
 
 // execution is one command under way.
@@ -87,6 +121,7 @@ type execution struct {
 	stdin   io.WriteCloser
 	stdout  *gate
 	collect *bytes.Buffer // nil when the caller has a writer
+	limit   int64
 	stderr  *gate
 	errTail *tail
 	talk    *sudoTalk // nil without sudo
@@ -103,7 +138,10 @@ func newExecution(c *Conn, s *ssh.Session, cmd Command, line Line) *execution {
 		x.collect = new(bytes.Buffer)
 		out = x.collect
 	}
-	x.stdout = newGate(out)
+	if x.limit = cmd.Limit; x.limit == 0 {
+		x.limit = outputLimit
+	}
+	x.stdout = newGate(&bounded{to: out, left: x.limit})
 	var stderr io.Writer = x.errTail
 	if line.Sudo {
 		x.talk = newSudoTalk(line, x.errTail)
@@ -130,9 +168,12 @@ func (x *execution) wait(ctx context.Context, line string) error {
 	exited := make(chan error, 1)
 	go func() {
 		err := x.session.Start(line)
-		if err == nil {
+		switch {
+		case err == nil:
 			close(x.started)
 			err = x.session.Wait()
+		case strings.HasPrefix(err.Error(), "ssh: command ") && !x.conn.link.isDone():
+			err = errNoExec // the library's words hold the whole command
 		}
 		close(x.ended)
 		exited <- err
@@ -144,6 +185,11 @@ func (x *execution) wait(ctx context.Context, line string) error {
 		select {
 		case err := <-exited:
 			x.stop.Store(true)
+			select { // both may be ready
+			case failed := <-x.stdout.failed:
+				return failed
+			default:
+			}
 			if feeding {
 				if e := x.lastRead(ctx, fed); e != nil && err == nil {
 					return e
@@ -158,7 +204,7 @@ func (x *execution) wait(ctx context.Context, line string) error {
 			feeding = false
 		case err := <-x.stdout.failed:
 			go x.kill()
-			return fmt.Errorf("the command's output could not be kept: %w", err)
+			return err
 		case <-ctx.Done():
 			go x.kill()
 			return errStopped
@@ -184,7 +230,7 @@ func (x *execution) lastRead(ctx context.Context, fed <-chan error) error {
 // ending tells an exit from a session that ended without one.
 func ending(err error) error {
 	var exit *ssh.ExitError
-	if err == nil || errors.As(err, &exit) {
+	if err == nil || errors.As(err, &exit) || errors.Is(err, errNoExec) {
 		return err
 	}
 	return ErrClosed
@@ -204,6 +250,9 @@ func (x *execution) feed(ctx context.Context) error {
 	if x.talk != nil {
 		if err := x.conn.unlock(ctx, x.talk, x.stdin, x.ended); err != nil {
 			return err
+		}
+		if !x.talk.begun() {
+			return nil // sudo failed: nothing of Stdin is read, which may be wanted once more
 		}
 	}
 	if x.in == nil {

@@ -8,11 +8,24 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
+
+// become says how a command gets to be root's here.
+func (c *Conn) become(cmd Command) become {
+	switch {
+	case !cmd.Sudo || c.sudo.root:
+		return asLogin
+	case c.sudo.doas.Load():
+		return byDoas
+	}
+	return bySudo
+}
 
 // sudoPassword is what a connection knows about becoming root.
 type sudoPassword struct {
 	root bool                   // we are root already
+	doas atomic.Bool            // the host has no sudo, so doas is tried
 	ask  func() (string, error) // nil: there is no password
 
 	mu     sync.Mutex // held while a password that sudo has not yet taken is tried: a wrong one is tried once, not by all
@@ -51,10 +64,12 @@ func wrongPassword() error {
 // sudoTalk reads what sudo says on stderr before the command starts. From the ready mark on, everything is the command's.
 type sudoTalk struct {
 	prompt, ready []byte
+	doas          bool
 	command       io.Writer // the command's stderr
 
 	said    []byte // by sudo, its questions taken out
 	asked   bool
+	cut     int // where our prompt stood in said, until it is known what is behind it; -1: nowhere
 	started bool
 
 	onPrompt chan struct{} // one token for each time sudo asks
@@ -62,7 +77,7 @@ type sudoTalk struct {
 }
 
 func newSudoTalk(l Line, command io.Writer) *sudoTalk {
-	return &sudoTalk{prompt: []byte(l.Prompt), ready: []byte(l.Ready), command: command,
+	return &sudoTalk{prompt: []byte(l.Prompt), ready: []byte(l.Ready), command: command, doas: l.Doas, cut: -1,
 		onPrompt: make(chan struct{}, 8), onReady: make(chan struct{})}
 }
 
@@ -86,14 +101,21 @@ func (t *sudoTalk) Write(p []byte) (int, error) {
 	}
 	if len(t.said) > 2*stderrTail {
 		t.said = append(t.said[:0], t.said[len(t.said)-stderrTail:]...)
+		t.cut = -1
 	}
 	return len(p), nil
 }
 
 // question takes one question out of what sudo said.
 func (t *sudoTalk) question() bool {
-	if before, after, ok := bytes.Cut(t.said, t.prompt); ok {
+	if t.cut >= 0 && !t.trim() {
+		return false
+	}
+	if before, after, ok := bytes.Cut(t.said, t.prompt); ok && len(t.prompt) > 0 {
+		before = bytes.TrimSuffix(before, []byte(rsBefore))
+		t.cut = len(before)
 		t.said = append(bytes.Clone(before), after...)
+		t.trim()
 		return true
 	}
 	if asksOtherwise(t.said) {
@@ -103,9 +125,39 @@ func (t *sudoTalk) question() bool {
 	return false
 }
 
+// rsBefore is what sudo-rs puts before our prompt; behind it come `] ` and what PAM wants to ask (src/pam/converse.rs).
+const rsBefore = "[sudo: "
+
+// trim takes away what sudo-rs puts behind our prompt, so that it does not look like another question. False: it is not all there.
+func (t *sudoTalk) trim() bool {
+	rest := t.said[t.cut:]
+	if len(rest) == 0 {
+		return false
+	}
+	end := 0
+	if rest[0] == ']' {
+		if end = bytes.IndexAny(rest, ":\n") + 1; end == 0 {
+			return false
+		}
+	}
+	t.said = append(t.said[:t.cut], rest[end:]...)
+	t.cut = -1
+	return true
+}
+
+// begun reports whether sudo has let the command start.
+func (t *sudoTalk) begun() bool {
+	select {
+	case <-t.onReady:
+		return true
+	default:
+		return false
+	}
+}
+
 // waiting returns sudo's last words while it keeps the command back.
 func (t *sudoTalk) waiting() string {
-	if t == nil || t.started {
+	if t == nil || t.begun() {
 		return ""
 	}
 	return lastLine(string(t.said))
@@ -172,10 +224,13 @@ func (c *Conn) sudoFailure(t *sudoTalk, exit *ExitError, secrets *strings.Replac
 	}
 	switch {
 	case exit.Status == 127 || has("sudo: not found", "sudo: command not found"):
-		return faultf(ErrSudoMissing, exit, "the host has no sudo, and the login user is not root")
+		return faultf(ErrSudoMissing, exit, "the host has neither sudo nor doas, and the login user is not root")
+	case t.doas:
+		return faultf(ErrSudoDenied, exit, "doas does not let the login user run commands as root: %s (without a terminal it takes no password: "+
+			"write `permit nopass %s as root` in the host's doas.conf)", orElse(lastLine(string(t.said)), "it says nothing"), c.link.ep.user)
 	case has("must have a tty"):
 		return faultf(ErrSudoTTY, exit, "sudo wants a terminal: take requiretty out of the host's sudoers")
-	case has("not in the sudoers file", "is not allowed to", "may not run sudo"):
+	case has("not in the sudoers file", "is not allowed to", "may not run sudo", "I'm afraid I can't do that"):
 		return faultf(ErrSudoDenied, exit, "sudo does not let the login user run commands as root: mend the host's sudoers")
 	case t.asked && has("incorrect password", "try again", "uthentication fail"):
 		c.sudo.mu.Lock()
@@ -183,5 +238,12 @@ func (c *Conn) sudoFailure(t *sudoTalk, exit *ExitError, secrets *strings.Replac
 		c.sudo.err = wrongPassword()
 		return c.sudo.err
 	}
-	return faultf(ErrSudoDenied, exit, "sudo failed with status %d: %s", exit.Status, lastLine(secrets.Replace(string(t.said))))
+	return faultf(ErrSudoDenied, exit, "sudo failed with status %d: %s", exit.Status, orElse(lastLine(secrets.Replace(string(t.said))), "it says nothing"))
+}
+
+func orElse(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
 }

@@ -44,6 +44,8 @@ func TestSudo_StdinArrivesWholeWhetherAskedOrNot(t *testing.T) {
 	}{
 		{"no password", remotetest.Sudo{}, 0},
 		{"password", remotetest.Sudo{Password: "pa ss'wörd"}, 1},
+		{"sudo-rs", remotetest.Sudo{Password: "pa ss'wörd", RS: true}, 1},
+		{"doas", remotetest.Sudo{Missing: true, Doas: "nopass"}, 0},
 		{"lecture and password", remotetest.Sudo{Password: "pa ss'wörd", Lecture: "We trust you: think before you type.\nPassword: be careful\n"}, 1},
 	}
 	for _, tt := range tests {
@@ -64,7 +66,11 @@ func TestSudo_StdinArrivesWholeWhetherAskedOrNot(t *testing.T) {
 			if n := asked.Load(); n != tt.asked {
 				t.Errorf("asked for the password %d times, want %d", n, tt.asked)
 			}
-			if s := h.Stats(); s.Execs != 3 || s.PTYs != 0 {
+			want := 3
+			if tt.sudo.Missing {
+				want++ // sudo was tried first
+			}
+			if s := h.Stats(); s.Execs != want || s.PTYs != 0 {
 				t.Errorf("host's stats %+v", s)
 			}
 			for _, r := range h.Commands() {
@@ -86,7 +92,7 @@ func TestSudo_RootNeedsNone(t *testing.T) {
 	if _, err := c.Run(t.Context(), remote.Command{Argv: []string{"id"}, Sudo: true}); err != nil {
 		t.Fatal(err)
 	}
-	if r := h.Commands()[0]; r.Sudo || r.Raw != "LC_ALL=C id" {
+	if r := h.Commands()[0]; r.Sudo || r.Raw != "env 'LC_ALL=C' id" {
 		t.Errorf("host saw %+v", r)
 	}
 }
@@ -108,9 +114,13 @@ func TestSudo_Refusals(t *testing.T) {
 		want error
 		text string
 	}{
-		{"missing", remotetest.Sudo{Missing: true}, remote.ErrSudoMissing, "the host has no sudo, and the login user is not root"},
+		{"missing", remotetest.Sudo{Missing: true}, remote.ErrSudoMissing, "the host has neither sudo nor doas, and the login user is not root"},
 		{"not in sudoers", remotetest.Sudo{Denied: true}, remote.ErrSudoDenied, "sudo does not let the login user run commands as root: mend the host's sudoers"},
 		{"requiretty", remotetest.Sudo{RequireTTY: true}, remote.ErrSudoTTY, "sudo wants a terminal: take requiretty out of the host's sudoers"},
+		{"doas wants a password", remotetest.Sudo{Missing: true, Doas: "password"}, remote.ErrSudoDenied, "doas does not let the login user run commands as root: " +
+			"doas: Authorization required (without a terminal it takes no password: write `permit nopass ops as root` in the host's doas.conf)"},
+		{"sudo-rs refuses", remotetest.Sudo{Password: "wrong", Denied: true, RS: true}, remote.ErrSudoDenied, "sudo does not let the login user run commands as root: mend the host's sudoers"},
+		{"wrong password for sudo-rs", remotetest.Sudo{Password: "right", RS: true}, remote.ErrSudoPassword, "sudo does not take the password: it is wrong"},
 		{"wrong password", remotetest.Sudo{Password: "right"}, remote.ErrSudoPassword, "sudo does not take the password: it is wrong"},
 	}
 	for _, tt := range tests {

@@ -1,6 +1,8 @@
 package remote
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"sync"
 )
@@ -32,6 +34,36 @@ func (t *tail) bytes() []byte {
 		return t.buf[len(t.buf)-t.max:]
 	}
 	return t.buf
+}
+
+// outputLimit is how much a command may print unless it says otherwise: no answer of a host that works is a tenth of that.
+const outputLimit = 8 << 20
+
+var errTooMuch = errors.New("too much output")
+
+// bounded takes no more than so many bytes, and fails then. A negative number is no bound.
+type bounded struct {
+	to   io.Writer
+	left int64
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.left < 0 {
+		return b.keep(p)
+	}
+	if int64(len(p)) > b.left {
+		return 0, errTooMuch
+	}
+	b.left -= int64(len(p))
+	return b.keep(p)
+}
+
+func (b *bounded) keep(p []byte) (int, error) {
+	n, err := b.to.Write(p)
+	if err != nil {
+		err = fmt.Errorf("the command's output could not be kept: %w", err)
+	}
+	return n, err
 }
 
 // gate passes writes on until it is shut: what a session still prints after Run has returned must not reach the caller's

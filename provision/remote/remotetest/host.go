@@ -38,6 +38,7 @@ type Host struct {
 	routes     map[string]string
 	sessions   int // the most on one connection; 0: no limit
 	banner     string
+	shell      *NoShell
 	root       *os.Root
 	stopped    bool
 	running    sync.WaitGroup
@@ -170,6 +171,19 @@ func (h *Host) MaxSessions(n int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.sessions = n
+}
+
+// NoShell is a login shell, or a forced command, that runs nothing.
+type NoShell struct {
+	Words  string // on stdout
+	Status int
+}
+
+// SetNoShell makes the host run no commands; nil ends that.
+func (h *Host) SetNoShell(s *NoShell) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.shell = s
 }
 
 // SayInstead makes the host greet with text and nothing else: no SSH server. "" makes it one again.

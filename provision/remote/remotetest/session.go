@@ -167,6 +167,9 @@ func (h *Host) exec(ctx context.Context, channel ssh.Channel, raw, user string) 
 	if l, err := remote.ParseLine(raw); err == nil {
 		s.line, s.Argv, s.Sudo = l, l.Argv, l.Sudo
 	}
+	if h.talksAboutItself(s, channel) {
+		return
+	}
 	status := 0
 	if s.Sudo {
 		status = h.becomeRoot(s, channel)
@@ -179,6 +182,27 @@ func (h *Host) exec(ctx context.Context, channel ssh.Channel, raw, user string) 
 	h.mu.Unlock()
 	channel.SendRequest("exit-status", false, exitStatus(status))
 	channel.Close()
+}
+
+// talksAboutItself answers the question whether commands are run here, which is no command of a test's; a host that runs none says so to every command.
+func (h *Host) talksAboutItself(s *Session, channel ssh.Channel) bool {
+	h.mu.Lock()
+	shell := h.shell
+	h.mu.Unlock()
+	status := 0
+	switch {
+	case shell != nil:
+		io.WriteString(s.Stdout, shell.Words)
+		status = shell.Status
+	case len(s.Argv) == 2 && s.Argv[0] == "echo" && strings.HasPrefix(s.Argv[1], remote.EchoPrefix):
+		h.counters.execs.Add(-1)
+		io.WriteString(s.Stdout, s.Argv[1]+"\n")
+	default:
+		return false
+	}
+	channel.SendRequest("exit-status", false, exitStatus(status))
+	channel.Close()
+	return true
 }
 
 // handler finds who answers.

@@ -9,6 +9,8 @@ import (
 type Sudo struct {
 	Password   string // asked for when set
 	Missing    bool   // there is no sudo
+	Doas       string // what doas does on a host without sudo: "nopass", "password"; "": there is none either
+	RS         bool   // it is sudo-rs, which puts words of its own around our prompt
 	Denied     bool   // the user is not in the sudoers file
 	RequireTTY bool
 	Lecture    string // printed before the first question, as sudo likes to
@@ -30,6 +32,13 @@ func (h *Host) becomeRoot(s *Session, stdin io.Reader) int {
 	switch {
 	case sudo.Real:
 		return 0
+	case s.line.Doas && sudo.Doas == "nopass":
+	case s.line.Doas && sudo.Doas == "password":
+		io.WriteString(s.Stderr, "doas: Authorization required\n")
+		return 1
+	case s.line.Doas:
+		io.WriteString(s.Stderr, "bash: line 1: doas: command not found\n")
+		return 127
 	case sudo.Missing:
 		io.WriteString(s.Stderr, "bash: line 1: sudo: command not found\n")
 		return 127
@@ -40,6 +49,10 @@ func (h *Host) becomeRoot(s *Session, stdin io.Reader) int {
 		if status := askPassword(s, stdin, sudo); status != 0 {
 			return status
 		}
+	}
+	if sudo.Denied && sudo.RS {
+		fmt.Fprintf(s.Stderr, "sudo: I'm sorry %s. I'm afraid I can't do that\n", s.User)
+		return 1
 	}
 	if sudo.Denied {
 		fmt.Fprintf(s.Stderr, "%s is not in the sudoers file.\n", s.User)
@@ -53,19 +66,36 @@ func (h *Host) becomeRoot(s *Session, stdin io.Reader) int {
 func askPassword(s *Session, stdin io.Reader, sudo Sudo) int {
 	io.WriteString(s.Stderr, sudo.Lecture)
 	for try := range 3 {
-		io.WriteString(s.Stderr, s.line.Prompt)
+		if sudo.RS {
+			for _, part := range []string{"[sudo: " + s.line.Prompt, "] Pass", "word: "} { // it may come in pieces
+				io.WriteString(s.Stderr, part)
+			}
+		} else {
+			io.WriteString(s.Stderr, s.line.Prompt)
+		}
 		word, err := readLine(stdin)
 		if err != nil {
 			fmt.Fprintf(s.Stderr, "\nsudo: no password was provided\nsudo: %d incorrect password attempts\n", try)
 			return 1
 		}
 		s.sudoRead = append(s.sudoRead, word)
+		if sudo.RS {
+			io.WriteString(s.Stderr, "\n")
+		}
 		if word == sudo.Password {
 			return 0
+		}
+		if sudo.RS {
+			io.WriteString(s.Stderr, "sudo: Authentication failed, try again.\n")
+			continue
 		}
 		if try < 2 {
 			io.WriteString(s.Stderr, "Sorry, try again.\n")
 		}
+	}
+	if sudo.RS {
+		io.WriteString(s.Stderr, "sudo: Maximum 3 incorrect authentication attempts\n")
+		return 1
 	}
 	io.WriteString(s.Stderr, "sudo: 3 incorrect password attempts\n")
 	return 1
