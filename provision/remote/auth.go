@@ -3,6 +3,7 @@ package remote
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -13,6 +14,7 @@ type login struct {
 	signers []ssh.Signer
 	tried   []string
 	methods []string // what the server offers
+	banner  string   // what it says before it lets anybody in
 }
 
 // login collects the keys for ep in the order they are shown: the files asked for (by the agent's hand where it has them), the
@@ -143,6 +145,12 @@ func (l *login) note(ctx *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 	return nil, nil
 }
 
+// heard keeps what the server says while it decides.
+func (l *login) heard(banner string) error {
+	l.banner = shorten(banner, 4<<10)
+	return nil
+}
+
 // refused says who was refused where, what was tried and what the server takes.
 func (l *login) refused(ep *endpoint, cause error) error {
 	tried := "there was no key to try"
@@ -152,6 +160,9 @@ func (l *login) refused(ep *endpoint, cause error) error {
 	takes := ""
 	if len(l.methods) > 0 {
 		takes = "; the server takes " + strings.Join(l.methods, ", ")
+	}
+	if said := lastLine(l.banner); said != "" {
+		takes += "; it says " + strconv.Quote(said)
 	}
 	return faultf(ErrAuth, cause, "%s does not let user %s in: %s%s", ep.addr(), ep.user, tried, takes)
 }

@@ -247,7 +247,7 @@ func (d *Dialer) dialLink(ctx context.Context, l *link) error {
 		l.parent = parent
 	}
 	began := time.Now()
-	err := d.handshakes(ctx, l)
+	err := d.patiently(ctx, l)
 	d.log.Debug("dial", "host", l.ep.name, "addr", l.ep.addr(), "took", time.Since(began), "error", err)
 	return err
 }

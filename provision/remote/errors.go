@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 // The kinds of failure. Every error of this package wraps at most one of them; its text is one sentence for the user.
@@ -36,6 +37,12 @@ var (
 	ErrOutput = errors.New("too much output")
 	// ErrNoSpace: the disk of the host is full. The user makes room; Put then goes on from where it stopped.
 	ErrNoSpace = errors.New("no space left on device")
+)
+
+// Two kinds of ErrUnreachable that a dial tries again by itself: they pass within moments.
+var (
+	errFull = fmt.Errorf("%w: full", ErrUnreachable) // the server says so
+	errCut  = fmt.Errorf("%w: cut", ErrUnreachable)  // it hung up before it showed its key, as a full one of an older release does
 )
 
 // fault is an error of a kind, with a sentence of its own.
@@ -120,7 +127,17 @@ func lastLine(s string) string {
 	if i := strings.LastIndexByte(s, '\n'); i >= 0 {
 		s = s[i+1:]
 	}
-	return shorten(strings.TrimSpace(s), 300)
+	return shorten(printable(strings.TrimSpace(s)), 300)
+}
+
+// printable puts a space in place of each control character: what a host says must not reach a terminal as more than text.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == unicode.ReplacementChar {
+			return ' '
+		}
+		return r
+	}, s)
 }
 
 func shorten(s string, n int) string {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -80,6 +81,9 @@ func (a *attempt) failure(ctx context.Context, l *link, head []byte, err error) 
 	switch {
 	case keyErr != nil:
 		return keyErr
+	case key == nil && isFull(head):
+		return faultf(errFull, err, "%s: the server takes no more logins just now: it says %q (MaxStartups or PerSourcePenalties in its sshd_config)",
+			ep.addr(), firstLine(head)).passing()
 	case len(head) > 0 && !bytes.Contains(head, []byte("SSH-")) && key == nil:
 		return faultf(ErrProtocol, err, "%s: this is not an SSH server: it says %q", ep.addr(), firstLine(head))
 	case errors.Is(context.Cause(ctx), errClock):
@@ -89,14 +93,26 @@ func (a *attempt) failure(ctx context.Context, l *link, head []byte, err error) 
 	case l.parent != nil && l.parent.isDone():
 		return jumpError(l.parent.ep, faultf(ErrUnreachable, err, "connection lost").passing())
 	case errors.As(err, &none):
-		return faultf(ErrProtocol, err, "%s: no common %s: the server has only %s", ep.addr(), none.What, strings.Join(none.RequestedAlgorithms, ", "))
+		return faultf(ErrProtocol, err, "%s: no common %s: the server has only %s", ep.addr(), none.What, printable(strings.Join(none.RequestedAlgorithms, ", ")))
 	case wasCut(err):
-		return faultf(ErrUnreachable, err,
+		kind := ErrUnreachable
+		if key == nil {
+			kind = errCut
+		}
+		return faultf(kind, err,
 			"%s: the server closed the connection during the SSH handshake: too many logins at once (MaxStartups), or is this machine blocked?", ep.addr()).passing()
 	case key != nil:
 		return a.login.refused(ep, err)
 	}
 	return faultf(ErrProtocol, err, "%s: %s", ep.addr(), strings.TrimPrefix(err.Error(), "ssh: "))
+}
+
+// fullWords are what sshd says in place of its version when it takes no more connections for now (sshd.c: should_drop_connection).
+var fullWords = []string{"Exceeded MaxStartups", "Not allowed at this time"}
+
+// isFull reports whether the first words are those of a server that is full for a moment.
+func isFull(head []byte) bool {
+	return slices.ContainsFunc(fullWords, func(w string) bool { return bytes.Contains(head, []byte(w)) })
 }
 
 func lateHandshake(ep *endpoint, head []byte, err error) error {
@@ -131,6 +147,6 @@ func cause(err error) error {
 }
 
 func firstLine(b []byte) string {
-	line, _, _ := bytes.Cut(b, []byte("\n"))
-	return string(bytes.TrimSpace(line))
+	line, _, _ := bytes.Cut(bytes.TrimSpace(b), []byte("\n"))
+	return shorten(string(bytes.TrimSpace(line)), 200)
 }

@@ -3,12 +3,42 @@ package remote
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 )
+
+// fullFor is how long a server that is full is asked again, in connect timeouts; a server that hangs up without a word may be
+// full as well, or something else, and is asked again for a moment alone.
+const (
+	fullFor  = 2
+	cutTries = 3
+)
+
+// patiently connects l and logs in. A server that is full for a moment is asked again, more and more rarely.
+func (d *Dialer) patiently(ctx context.Context, l *link) error {
+	began := time.Now()
+	wait := 100 * time.Millisecond
+	for try := 1; ; try++ {
+		err := d.handshakes(ctx, l)
+		switch {
+		case errors.Is(err, errFull) && time.Since(began)+wait < fullFor*l.ep.timeout:
+		case errors.Is(err, errCut) && try < cutTries:
+		default:
+			return err
+		}
+		d.log.Info("the server is full, it is asked again", "host", l.ep.name, "addr", l.ep.addr(), "in", wait)
+		// Not all hosts behind one jump host, or all runs, at the same moment.
+		pause(ctx, wait/2+rand.N(wait))
+		if ctx.Err() != nil {
+			return stopped(ctx, l.ep)
+		}
+		wait = min(2*wait, 3*time.Second)
+	}
+}
 
 // handshakes connects l and logs in. More than one try is made only when a pinned fingerprint may belong to another of the
 // host's keys than the one it showed.
@@ -48,6 +78,8 @@ func (d *Dialer) handshake(ctx context.Context, l *link, algorithms []string) er
 		Auth:              attempt.login.method(),
 		AuthCallback:      attempt.login.note,
 		HostKeyAlgorithms: algorithms,
+		Config:            ssh.Config{KeyExchanges: secure.KeyExchanges, Ciphers: secure.Ciphers, MACs: secure.MACs},
+		BannerCallback:    attempt.login.heard,
 		HostKeyCallback: func(_ string, remote net.Addr, key ssh.PublicKey) error {
 			return attempt.check(d.known, ep, remote, key)
 		},
@@ -81,6 +113,9 @@ func (d *Dialer) keep(ep *endpoint, key ssh.PublicKey, s standing) error {
 	d.accepted = append(d.accepted, ep.name)
 	return nil
 }
+
+// secure are the algorithms without known weaknesses. The library's defaults have some with SHA-1 as well, for old servers' sake.
+var secure = ssh.SupportedAlgorithms()
 
 // attempt is what is known about a handshake while it goes on. The host key is checked again on every later key exchange,
 // on another goroutine: the lock.

@@ -58,7 +58,7 @@ func oneLine(s string) string {
 			lines = append(lines, line)
 		}
 	}
-	return shorten(strings.Join(lines, " "), 300)
+	return shorten(printable(strings.Join(lines, " ")), 300)
 }
 
 // errNoExec: the server does not take the request to run a command.

@@ -39,6 +39,8 @@ type Host struct {
 	sessions   int // the most on one connection; 0: no limit
 	banner     string
 	shell      *NoShell
+	full       string // said to as many connections as fullFor, which are closed then
+	fullFor    int
 	root       *os.Root
 	stopped    bool
 	running    sync.WaitGroup
@@ -171,6 +173,13 @@ func (h *Host) MaxSessions(n int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.sessions = n
+}
+
+// Full makes the host turn away so many connections, with these words in place of its version; "" has none.
+func (h *Host) Full(words string, connections int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.full, h.fullFor = words, connections
 }
 
 // NoShell is a login shell, or a forced command, that runs nothing.

@@ -44,7 +44,15 @@ func (h *Host) accept(l net.Listener) {
 func (h *Host) serve(c *conn) {
 	h.mu.Lock()
 	banner := h.banner
+	full, words := h.fullFor > 0, h.full
+	if full {
+		h.fullFor--
+	}
 	h.mu.Unlock()
+	if full {
+		io.WriteString(c, words)
+		return
+	}
 	if banner != "" {
 		io.WriteString(c, banner)
 		io.Copy(io.Discard, c)
