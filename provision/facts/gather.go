@@ -110,9 +110,11 @@ type reply struct {
 }
 
 func (r *reply) Write(p []byte) (int, error) {
+	// A login shell's start-up file may have printed something before. Only what is new is searched, and as much before it as the
+	// beginning of the document may reach back: a host that prints without end is not to cost more and more.
+	from := max(0, r.text.Len()-len(documentStart)+1)
 	n, err := r.text.Write(p)
-	// A login shell's start-up file may have printed something before.
-	if r.came.IsZero() && bytes.Contains(r.text.Bytes(), []byte(documentStart)) {
+	if r.came.IsZero() && bytes.Contains(r.text.Bytes()[from:], []byte(documentStart)) {
 		r.came = r.now()
 	}
 	return n, err

@@ -77,10 +77,11 @@ func OneLine(s string) string {
 	return blankControls(s)
 }
 
-// blankControls puts a space in place of each control character and of what is not UTF-8.
+// blankControls puts a space in place of each control character, of what is not UTF-8, and of what turns the direction of writing, so that text
+// looks like other text.
 func blankControls(s string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == unicode.ReplacementChar {
+		if unicode.IsControl(r) || r == unicode.ReplacementChar || unicode.Is(unicode.Bidi_Control, r) {
 			return ' '
 		}
 		return r

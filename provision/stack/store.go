@@ -213,6 +213,7 @@ func (s *Store) snapshot(ctx context.Context) (*deploy.Snapshot, error) {
 }
 
 func damaged(path, dir string, err error) error {
-	return fmt.Errorf("%s cannot be read (%w): it is safe to delete the directory %s and run again, "+
-		"as the truth is on the hosts and the state is made anew from there", path, err, dir)
+	return fmt.Errorf("%s cannot be read (%w): it is safe to delete %s and run again, "+
+		"as the truth is on the hosts and the state is made anew from there; leave the other files of %s: known_hosts among them holds the hosts' keys",
+		path, err, path, dir)
 }

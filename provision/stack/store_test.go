@@ -134,9 +134,9 @@ func TestLock_OfARemovedFileIsNotTaken(t *testing.T) {
 
 func TestOpenStore_UnreadableState(t *testing.T) {
 	for name, c := range map[string]struct{ content, want string }{
-		"torn":       {`{"version":3,"deploy`, "it is safe to delete the directory"},
-		"empty":      {"", "it is safe to delete the directory"},
-		"wrong type": {`{"version":3,"deployment":{"resources":7}}`, "it is safe to delete the directory"},
+		"torn":       {`{"version":3,"deploy`, "it is safe to delete "},
+		"empty":      {"", "it is safe to delete "},
+		"wrong type": {`{"version":3,"deployment":{"resources":7}}`, "it is safe to delete "},
 		"newer":      {`{"version":9,"deployment":{}}`, "has version 9, this hybridctl reads 3 to 4"},
 		"no version": {`{}`, "has version 0, this hybridctl reads 3 to 4"},
 	} {
@@ -162,7 +162,7 @@ func TestUp_UnreadableState(t *testing.T) {
 	write(t, `{"version":3,"deployment":{"resources":[],"manifest":{"time":"yesterday"}}}`, dir, "state.json")
 	s, w, p := open(t, dir), newWorld(), fleet(1)
 	_, err := up(t, s, w, p)
-	if err == nil || !strings.Contains(err.Error(), "it is safe to delete the directory") {
+	if err == nil || !strings.Contains(err.Error(), "it is safe to delete ") {
 		t.Errorf("error is %v", err)
 	}
 	equal(t, "done", w.done(), nil)
@@ -307,7 +307,7 @@ func TestSecrets_WrongOrLostKeys(t *testing.T) {
 		"other passphrase": {"one", "two", nil, "HYBRIDCTL_PASSPHRASE is not the passphrase"},
 		"no passphrase":    {"one", "", nil, "set HYBRIDCTL_PASSPHRASE"},
 		"lost key": {"", "", func(dir string) error { return os.Remove(filepath.Join(dir, keyFile)) },
-			"it is safe to delete the directory"},
+			"it is safe to delete "},
 		"bad key": {"", "", func(dir string) error { return os.WriteFile(filepath.Join(dir, keyFile), []byte("x"), 0o600) },
 			"is not a key of this program"},
 	} {

@@ -28,17 +28,21 @@ files='' rest=''
 
 digest_of() { sha256sum "$1" | cut -d' ' -f1; }
 
-# land SHA MODE SOURCE PATH: SOURCE becomes PATH by rename within PATH's own directory
+# land SHA MODE SOURCE PATH: a copy of SOURCE becomes PATH by rename within PATH's own directory. SOURCE may be another user's, who may still have it
+# open: only the copy, which is root's, is looked at. A link, or what is no file, is copied as what it is, and not landed. Fails on another sha256.
 land() {
 	mkdir -p "$(dirname "$4")"
 	beside="$(dirname "$4")/.hybridctl.$(basename "$4")"
-	rm -f "$beside"
-	ln "$3" "$beside" 2>/dev/null || cp "$3" "$beside"
-	chown 0:0 "$beside"
-	chmod "$2" "$beside"
-	note "$1" "$2" "$4" # before it is there: what an interrupted step brought is known to be ours
-	mv -f "$beside" "$4"
-	# a link has the label of where it came from, under which systemd starts nothing
+	rm -rf "$beside"
+	[ -e "$3" ] || [ -L "$3" ] || return 1
+	cp -RP "$3" "$beside" || { rm -rf "$beside"; exit 1; } # no space, say: cp has told
+	if [ -L "$beside" ] || [ ! -f "$beside" ] || [ "$(digest_of "$beside")" != "$1" ]; then
+		rm -rf "$beside"
+		return 1
+	fi
+	# noted before it is there: what an interrupted step brought is known to be ours
+	{ chown 0:0 "$beside" && chmod "$2" "$beside" && note "$1" "$2" "$4" && mv -f "$beside" "$4"; } || exit 1
+	# a file may keep the label of where it came from, under which systemd starts nothing
 	if selinuxenabled 2>/dev/null; then restorecon -F "$4" || true; fi
 	echo "changed $4"
 	changed=y
@@ -74,15 +78,13 @@ while read -r word a b c d; do
 		if [ -f "$c" ] && [ ! -L "$c" ] && [ "$(digest_of "$c")" = "$a" ]; then
 			[ "$(stat -c %a "$c")" = "${b#0}" ] || { chmod "$b" "$c"; echo "changed $c"; }
 		else
-			if [ ! -f "$staging/$a.ok" ]; then
-				[ "$(digest_of "$staging/$a")" = "$a" ] || {
-					rm -f "$staging/$a"
-					echo "apply: $c: the upload is damaged (sha256 differs); it was removed" >&2
-					exit 71
-				}
-				mv "$staging/$a" "$staging/$a.ok"
-			fi
-			land "$a" "$b" "$staging/$a.ok" "$c"
+			land "$a" "$b" "$staging/$a" "$c" || {
+				rm -rf "${staging:?}/$a"
+				echo "apply: $c: the upload is damaged (sha256 differs); it was removed" >&2
+				exit 71
+			}
+			# the space is wanted, unless another path takes the same bytes
+			[ "$(grep -c "^binary $a " "$in")" != 1 ] || rm -f "$staging/$a"
 		fi
 		own "$a" "$c"
 		;;
@@ -92,8 +94,7 @@ while read -r word a b c d; do
 		else
 			body=$(mktemp /run/hybridctl/text.XXXXXX)
 			printf %s "$d" | base64 -d >"$body"
-			[ "$(digest_of "$body")" = "$a" ] || { rm -f "$body"; echo "apply: $c: the text came damaged" >&2; exit 71; }
-			land "$a" "$b" "$body" "$c"
+			land "$a" "$b" "$body" "$c" || { rm -f "$body"; echo "apply: $c: the text came damaged" >&2; exit 71; }
 			rm -f "$body"
 		fi
 		own "$a" "$c"

@@ -5,11 +5,11 @@ set -eu
 staging=$1
 umask 022
 mkdir -p "$staging"
-chown "${SUDO_USER:-$(id -un)}" "$staging"
+chown "${SUDO_USER:-${DOAS_USER:-$(id -un)}}" "$staging"
 chmod 700 "$staging"
 sum() { [ -f "$1" ] && [ ! -L "$1" ] && [ "$(stat -c %s "$1")" = "$2" ] && sha256sum "$1" | cut -d' ' -f1; }
 while read -r sha size path; do
-	if [ "$(sum "$path" "$size" || true)" = "$sha" ] || [ -f "$staging/$sha.ok" ]; then
+	if [ "$(sum "$path" "$size" || true)" = "$sha" ]; then
 		echo "same $sha"
 	else
 		echo "need $sha"

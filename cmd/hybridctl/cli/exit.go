@@ -11,6 +11,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/bundle"
 	"github.com/hybridctl/hybridctl/provision/conformance"
 	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/report"
 )
 
 // The exit codes.
@@ -58,7 +59,8 @@ func ExitCode(err error, interrupted bool) int {
 	}
 }
 
-// printError writes the error for the user. Problems of a file stand on lines of their own, as compilers write them.
+// printError writes the error for the user. Problems of a file stand on lines of their own, as compilers write them. What a host or a server
+// said may be part of it: no control sequence of theirs reaches the terminal.
 func (a *app) printError(err error) {
 	var problems *inventory.Problems
 	switch {
@@ -67,10 +69,10 @@ func (a *app) printError(err error) {
 	case a.global.logFormat == logJSON:
 		slog.New(slog.NewJSONHandler(a.Stderr, nil)).Error(err.Error())
 	case errors.As(err, &problems), errors.Is(err, bundle.ErrSource):
-		fmt.Fprintln(a.Stderr, err)
+		fmt.Fprintln(a.Stderr, report.Lines(err.Error()))
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(a.Stderr, "interrupted")
 	default:
-		fmt.Fprintf(a.Stderr, "error: %v\n", err)
+		fmt.Fprintf(a.Stderr, "error: %s\n", report.Lines(err.Error()))
 	}
 }

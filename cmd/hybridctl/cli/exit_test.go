@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/hybridctl/hybridctl/provision"
@@ -40,6 +41,19 @@ func TestExitCode(t *testing.T) {
 	} {
 		if got := ExitCode(c.err, c.interrupted); got != c.want {
 			t.Errorf("%s: exit code %d, want %d", c.name, got, c.want)
+		}
+	}
+}
+
+// What a host says is part of many errors; the terminal obeys none of it.
+func TestPrintError_NoControlSequences(t *testing.T) {
+	said := "step join: \x1b]0;title\x07\x1b[2J\x9b31mgone\u202e\r\nhint: look at it\x1b[1A"
+	for _, err := range []error{errors.New(said), fmt.Errorf("%w: %s", bundle.ErrSource, said)} {
+		var b strings.Builder
+		a := &app{Deps: Deps{Stderr: &b}}
+		a.printError(err)
+		if got := b.String(); strings.ContainsAny(got, "\x1b\x07\r\u202e\u009b\x9b") || !strings.Contains(got, "\nhint: look at it") {
+			t.Errorf("printed %q", got)
 		}
 	}
 }
