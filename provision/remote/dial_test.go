@@ -43,7 +43,7 @@ func TestDial_OneClearSentence(t *testing.T) {
 			remote.ErrProtocol, false, `ADDR: this is not an SSH server: it says "HTTP/1.1 400 Bad Request"`},
 		{"silent server", (*remotetest.Host).Hang, nil, 500 * time.Millisecond, remote.ErrUnreachable, true,
 			"ADDR: accepts connections but says nothing within 500ms: is it an SSH server, is the host overloaded?"},
-		{"cut in the handshake", func(h *remotetest.Host) { h.DropAfter(200) }, nil, 0, remote.ErrUnreachable, true,
+		{"cut in the handshake", func(h *remotetest.Host) { h.Full("", 10) }, nil, 0, remote.ErrUnreachable, true,
 			"ADDR: the server closed the connection during the SSH handshake: too many logins at once (MaxStartups), or is this machine blocked?"},
 	}
 	for _, tt := range tests {

@@ -191,7 +191,7 @@ func (x *execution) wait(ctx context.Context, line string) error {
 			default:
 			}
 			if feeding {
-				if e := x.lastRead(ctx, fed); e != nil && err == nil {
+				if e := x.lastRead(ctx, fed); e != nil && (err == nil || errors.Is(e, ErrSudoPassword)) {
 					return e
 				}
 			}

@@ -62,7 +62,7 @@ identity() {
 	from boot-id proc/sys/kernel/random/boot_id
 	if [ -e etc/os-release ]; then from os etc/os-release; else from os usr/lib/os-release; fi
 	from self proc/self/status
-	say login && printf '%s\n' "${SUDO_USER:-${USER:-${LOGNAME:-}}}"
+	say login && printf '%s\n' "${SUDO_USER:-${DOAS_USER:-${USER:-${LOGNAME:-}}}}"
 	[ ! -d run/systemd/system ] || say systemd
 }
 
@@ -264,7 +264,7 @@ without_awk() {
 	while read -r word a b c d _; do
 		[ "$word" != Uid: ] || pair self "Uid: $a $b $c $d"
 	done <proc/self/status
-	pair login "${SUDO_USER:-${USER:-${LOGNAME:-}}}"
+	pair login "${SUDO_USER:-${DOAS_USER:-${USER:-${LOGNAME:-}}}}"
 	[ ! -d run/systemd/system ] || pair systemd ''
 	text=
 	for t in $tools; do

@@ -175,7 +175,7 @@ func (h *Host) MaxSessions(n int) {
 	h.sessions = n
 }
 
-// Full makes the host turn away so many connections, with these words in place of its version; "" has none.
+// Full makes the host hang up on so many connections, after these words in place of its version; there may be none.
 func (h *Host) Full(words string, connections int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
