@@ -47,9 +47,10 @@ var mayImport = map[string]string{
 	"provision/stack":        "provision/plan provision/steps provision/report",
 	"provision/steps":        "provision/plan provision/host provision/kube provision/render provision/bundle provision/report provision/facts provision/inventory provision/platform",
 	"provision/workload":     "provision/platform provision/report",
+	"provision/yamltext":     "",
 	"templates":              "",
 
-	"provision/inventory/edit":    "provision/inventory provision/platform",
+	"provision/inventory/edit":    "provision/inventory provision/platform provision/yamltext",
 	"provision/inventory/foreign": "provision/inventory",
 }
 
@@ -71,7 +72,7 @@ var outside = map[string]string{
 	"golang.org/x/crypto":                    "provision/remote",
 	"golang.org/x/sync":                      "provision provision/conformance provision/facts provision/bundle provision/image provision/steps",
 	"golang.org/x/term":                      "cmd/hybridctl/cli cmd/hybridctl/progress",
-	"gopkg.in/yaml.v3":                       "provision/inventory provision/inventory/edit provision/inventory/foreign provision/bundle",
+	"gopkg.in/yaml.v3":                       "provision/inventory provision/inventory/edit provision/inventory/foreign provision/bundle provision/workload provision/yamltext",
 	"k8s.io/api":                             "provision/kube",
 	"k8s.io/apimachinery":                    "provision/kube",
 	"k8s.io/client-go":                       "provision/kube",

@@ -8,6 +8,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/yamltext"
 )
 
 // AddHost returns the edit that adds a host after the last one, written like that one: in one line or in several.
@@ -62,57 +63,47 @@ func (e addHost) splice(d *document) ([]byte, error) {
 		return set{path: hostsPath + "[0]", value: flow(n)}.splice(d)
 	}
 	last := hosts.Content[len(hosts.Content)-1]
-	end, err := d.end(last, d.indentOf(hosts))
+	end, err := d.End(last, d.IndentOf(hosts))
 	if err != nil {
 		return nil, err
 	}
-	if isFlow(hosts) {
+	if yamltext.IsFlow(hosts) {
 		return d.addToFlow(last, end, flow(n))
 	}
-	if !d.alone(end) {
+	if !d.Alone(end) {
 		return nil, d.byHand(last, "is followed by something in its line")
 	}
-	return d.insertLine(end, d.hostLines(hosts, last, n)...), nil
+	return d.InsertLine(end, d.hostLines(hosts, last, n)...), nil
 }
 
 // addToFlow adds an item to a list in brackets; on a line of its own if the last one has that, or has a comment in its line.
 func (d *document) addToFlow(last *yaml.Node, end int, text string) ([]byte, error) {
-	start, err := d.start(last)
+	start, err := d.Start(last)
 	if err != nil {
 		return nil, err
 	}
-	line := d.text[d.starts[d.lineOf(start)]:start]
-	indent := d.newline() + string(line[:len(line)-len(bytes.TrimLeft(line, " "))])
-	if rest, comma, comment := d.behind(end); comment {
+	line := d.Bytes[d.LineStart(d.LineOf(start)):start]
+	indent := d.Newline() + string(line[:len(line)-len(bytes.TrimLeft(line, " "))])
+	if rest, comma, comment := d.Behind(end); comment {
 		if comma {
-			return d.cut(end+len(rest), end+len(rest), indent+text+","), nil
+			return d.Cut(end+len(rest), end+len(rest), indent+text+","), nil
 		}
-		return d.cut(end, end+len(rest), ","+rest+indent+text), nil
+		return d.Cut(end, end+len(rest), ","+rest+indent+text), nil
 	}
 	between := ", "
-	if d.first(start) {
+	if d.First(start) {
 		between = "," + indent
 	}
-	return d.cut(end, end, between+text), nil
-}
-
-// behind is what follows in a line: whether it begins with a comma, and whether nothing else follows but a comment.
-func (d *document) behind(at int) (rest string, comma, comment bool) {
-	rest = string(d.text[at:])
-	if i := strings.IndexAny(rest, "\r\n"); i >= 0 {
-		rest = rest[:i]
-	}
-	after, comma := strings.CutPrefix(strings.TrimLeft(rest, " \t"), ",")
-	return rest, comma, strings.HasPrefix(strings.TrimLeft(after, " \t"), "#")
+	return d.Cut(end, end, between+text), nil
 }
 
 // hostLines writes a new item of a block list as the last one is written.
 func (d *document) hostLines(hosts, last, n *yaml.Node) []string {
-	indent := strings.Repeat(" ", d.indentOf(hosts))
-	if last.Kind != yaml.MappingNode || isFlow(last) {
+	indent := strings.Repeat(" ", d.IndentOf(hosts))
+	if last.Kind != yaml.MappingNode || yamltext.IsFlow(last) {
 		return []string{indent + "- " + flow(n)}
 	}
-	gap := strings.Repeat(" ", max(1, d.indentOf(last)-len(indent)-1))
+	gap := strings.Repeat(" ", max(1, d.IndentOf(last)-len(indent)-1))
 	var lines []string
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		lead := indent + "-" + gap

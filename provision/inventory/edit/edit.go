@@ -57,7 +57,7 @@ func apply(file string, text []byte, e Edit) ([]byte, error) {
 	}
 	edited, err := e.splice(d)
 	if err != nil {
-		return nil, err
+		return nil, d.asProblem(err)
 	}
 	got, err := read(file, edited)
 	if err != nil || !reflect.DeepEqual(got.values, want) {
@@ -73,8 +73,8 @@ func read(file string, text []byte) (*document, error) {
 		return nil, err
 	}
 	d := newDocument(file, text, root)
-	if err := d.checkLineBreaks(); err != nil {
-		return nil, err
+	if err := d.CheckLineBreaks(); err != nil {
+		return nil, d.asProblem(err)
 	}
 	d.noteAliases(root)
 	if err := safeDecode(root, &d.values); err != nil {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/hybridctl/hybridctl/provision/yamltext"
 )
 
 // Format returns the edit that tidies what cannot be seen: line ends, white space at the end of lines, more than one empty line in a row,
@@ -21,8 +23,8 @@ func (format) splice(d *document) ([]byte, error) {
 	}
 	var out bytes.Buffer
 	empty := 0 // lines that are waiting for another one
-	for n := range d.starts {
-		line := bytes.TrimSuffix(d.line(n), []byte("\r"))
+	for n := range d.Lines() {
+		line := bytes.TrimSuffix(d.Line(n), []byte("\r"))
 		if !inText[n] {
 			line = bytes.TrimRight(line, " \t")
 		}
@@ -50,24 +52,24 @@ func (d *document) linesOfText() (map[int]bool, error) {
 	walk = func(n *yaml.Node, outer int) error {
 		const several = yaml.LiteralStyle | yaml.FoldedStyle | yaml.DoubleQuotedStyle | yaml.SingleQuotedStyle
 		if n.Kind == yaml.ScalarNode && n.Style&several != 0 {
-			start, err := d.start(n)
+			start, err := d.Start(n)
 			if err != nil {
 				return err
 			}
-			end, err := d.end(n, outer)
+			end, err := d.End(n, outer)
 			if err != nil {
 				return err
 			}
-			for i := d.lineOf(start); i < d.lineOf(end); i++ {
+			for i := d.LineOf(start); i < d.LineOf(end); i++ {
 				lines[i] = true
 			}
 			if n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0 {
-				lines[d.lineOf(end)] = true
+				lines[d.LineOf(end)] = true
 			}
 		}
 		inner := outer
-		if n.Kind != yaml.ScalarNode && !isFlow(n) {
-			inner = d.indentOf(n)
+		if n.Kind != yaml.ScalarNode && !yamltext.IsFlow(n) {
+			inner = d.IndentOf(n)
 		}
 		for _, c := range n.Content {
 			if err := walk(c, inner); err != nil {

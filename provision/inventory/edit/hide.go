@@ -10,6 +10,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/yamltext"
 )
 
 // marks are what stands for the secrets of texts while these are compared. Each secret has its number, so that texts whose secrets differ do
@@ -103,8 +104,8 @@ func (d *document) spans(wanted map[*yaml.Node]bool) ([]span, error) {
 			}
 			all = append(all, s)
 		}
-		if n.Kind != yaml.ScalarNode && !isFlow(n) {
-			outer = d.indentOf(n)
+		if n.Kind != yaml.ScalarNode && !yamltext.IsFlow(n) {
+			outer = d.IndentOf(n)
 		}
 		for _, c := range n.Content {
 			if err := walk(c, outer); err != nil {
@@ -118,16 +119,16 @@ func (d *document) spans(wanted map[*yaml.Node]bool) ([]span, error) {
 }
 
 func (d *document) span(n *yaml.Node, outer int) (span, error) {
-	start, err := d.body(n)
+	start, err := d.Body(n)
 	if err != nil {
 		return span{}, err
 	}
-	end, err := d.end(n, outer)
+	end, err := d.End(n, outer)
 	switch {
 	case n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0:
 		start, end = start+1, end-1
 	case n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0:
-		start = min(d.skip(d.lineEnd(start), " \t\r\n"), end)
+		start = min(d.Skip(d.LineEnd(start), " \t\r\n"), end)
 	}
 	return span{start, end, n.Value}, err
 }

@@ -78,17 +78,17 @@ func (e renameHost) splice(d *document) ([]byte, error) {
 		if n.Value == values[n] {
 			continue
 		}
-		start, err := d.body(n)
+		start, err := d.Body(n)
 		if err != nil {
 			return nil, err
 		}
-		end, err := d.end(n, 0)
+		end, err := d.End(n, 0)
 		if err != nil {
 			return nil, err
 		}
-		d = newDocument(d.file, d.cut(start, end, requote(n, values[n])), d.root)
+		d = newDocument(d.file, d.Cut(start, end, requote(n, values[n])), d.root)
 	}
-	return d.text, nil
+	return d.Bytes, nil
 }
 
 // field returns the value of a mapping's field, behind aliases and merge keys too, or nil.

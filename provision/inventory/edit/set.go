@@ -9,6 +9,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/yamltext"
 )
 
 // Set returns the edit that gives a field a value: spec.kubernetes.version, spec.hosts[arm-1].labels.zone. Items of lists are named
@@ -107,57 +108,45 @@ func nest(missing []step, text string) string {
 // replace writes text where a value stands.
 func (d *document) replace(p place, text string) ([]byte, error) {
 	n := p.node
-	if n.Anchor != "" || tagged(n) {
+	if n.Anchor != "" || yamltext.Tagged(n) {
 		return nil, d.byHand(n, "has an anchor or a tag")
 	}
-	start, err := d.start(n)
+	start, err := d.Start(n)
 	if err != nil {
 		return nil, err
 	}
-	end, err := d.end(n, d.outer(p))
+	end, err := d.End(n, d.outer(p))
 	if err != nil {
 		return nil, err
 	}
 	switch {
 	case n.Kind == yaml.ScalarNode && start == end: // "key:" with nothing behind it
-		return d.cut(start, start, " "+text), nil
-	case p.key == nil || n.Kind == yaml.ScalarNode || n.Kind == yaml.AliasNode || isFlow(n):
-		return d.cut(start, end, text), nil
+		return d.Cut(start, start, " "+text), nil
+	case p.key == nil || n.Kind == yaml.ScalarNode || n.Kind == yaml.AliasNode || yamltext.IsFlow(n):
+		return d.Cut(start, end, text), nil
 	}
 	return d.replaceBlock(p, end, text)
 }
 
 // replaceBlock writes text behind the key and takes the lines below it away.
 func (d *document) replaceBlock(p place, end int, text string) ([]byte, error) {
-	colon, err := d.colon(p.key)
+	colon, err := d.Colon(p.key)
 	if err != nil {
 		return nil, err
 	}
-	first := d.lineOf(colon) + 1
-	if !d.alone(colon) || !d.alone(end) {
+	first := d.LineOf(colon) + 1
+	if !d.Alone(colon) || !d.Alone(end) {
 		return nil, d.byHand(p.node, "does not stand on lines of its own")
 	}
-	without := newDocument(d.file, d.cutLines(first, d.lineOf(end)), d.root)
-	return without.cut(colon, colon, " "+text), nil
-}
-
-// colon is the offset behind the colon of a key.
-func (d *document) colon(key *yaml.Node) (int, error) {
-	offset, err := d.end(key, 0)
-	if err != nil {
-		return 0, err
-	}
-	if offset = d.skip(offset, " \t"); offset >= len(d.text) || d.text[offset] != ':' {
-		return 0, d.byHand(key, "has no colon behind it")
-	}
-	return offset + 1, nil
+	without := newDocument(d.file, d.CutLines(first, d.LineOf(end)), d.root)
+	return without.Cut(colon, colon, " "+text), nil
 }
 
 func (d *document) outer(p place) int {
 	if p.parent == nil {
 		return 0
 	}
-	return d.indentOf(p.parent)
+	return d.IndentOf(p.parent)
 }
 
 // insert adds to a mapping or list what is missing in it. t is its type, which tells the order of fields.
@@ -170,22 +159,22 @@ func (d *document) insert(n *yaml.Node, t reflect.Type, missing []step, text str
 		return d.fill(n, nest(missing, text))
 	}
 	behind := d.predecessor(n, t, name.name)
-	end, err := d.end(behind, d.indentOf(n))
+	end, err := d.End(behind, d.IndentOf(n))
 	if err != nil {
 		return nil, err
 	}
-	if isFlow(n) {
+	if yamltext.IsFlow(n) {
 		inner := nest(missing, text)
-		return d.cut(end, end, ", "+inner[1:len(inner)-1]), nil
+		return d.Cut(end, end, ", "+inner[1:len(inner)-1]), nil
 	}
-	if !d.alone(end) {
+	if !d.Alone(end) {
 		return nil, d.byHand(behind, "is followed by something in its line")
 	}
-	indent := strings.Repeat(" ", d.indentOf(n))
+	indent := strings.Repeat(" ", d.IndentOf(n))
 	if name.index >= 0 {
-		return d.insertLine(end, indent+"- "+nest(missing[1:], text)), nil
+		return d.InsertLine(end, indent+"- "+nest(missing[1:], text)), nil
 	}
-	return d.insertLine(end, d.entryLines(indent, missing, text)...), nil
+	return d.InsertLine(end, d.entryLines(indent, missing, text)...), nil
 }
 
 // entryLines are the lines of a new entry of a block mapping; mappings on the way are blocks too.
@@ -199,15 +188,15 @@ func (d *document) entryLines(indent string, missing []step, text string) []stri
 
 // fill writes into the brackets of an empty mapping or list.
 func (d *document) fill(n *yaml.Node, nested string) ([]byte, error) {
-	start, err := d.body(n)
+	start, err := d.Body(n)
 	if err != nil {
 		return nil, err
 	}
-	end, err := d.end(n, 0)
+	end, err := d.End(n, 0)
 	if err != nil {
 		return nil, err
 	}
-	return d.cut(start, end, nested), nil
+	return d.Cut(start, end, nested), nil
 }
 
 // predecessor is what a new entry is to stand behind: the field that comes before it in the type, else whatever is last. It is a value, or

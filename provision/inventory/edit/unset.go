@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/hybridctl/hybridctl/provision/yamltext"
 )
 
 // Unset returns the edit that takes a field or an item of a list out, and what it stood in when that is empty then. Comments on lines
@@ -35,7 +37,7 @@ func (e unset) splice(d *document) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	text := d.text
+	text := d.Bytes
 	for _, steps := range all {
 		if text, err = apply(d.file, text, takeOut{steps}); err != nil {
 			return nil, err
@@ -135,7 +137,7 @@ func (d *document) remove(steps []step) ([]byte, error) {
 	if err := d.checkAnchors(p.node); err != nil {
 		return nil, err
 	}
-	if isFlow(p.parent) {
+	if yamltext.IsFlow(p.parent) {
 		return d.removeFlow(p)
 	}
 	return d.removeBlock(p)
@@ -175,9 +177,9 @@ func (d *document) removeBlock(p place) ([]byte, error) {
 	var start int
 	var err error
 	if p.key != nil {
-		start, err = d.start(p.key)
+		start, err = d.Start(p.key)
 	} else {
-		start, err = d.dash(p.node)
+		start, err = d.Dash(p.node)
 	}
 	if err != nil {
 		return nil, err
@@ -186,22 +188,22 @@ func (d *document) removeBlock(p place) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !d.alone(end) {
+	if !d.Alone(end) {
 		return nil, d.byHand(p.node, "is followed by something in its line")
 	}
-	if d.first(start) {
-		return d.cutLines(d.lineOf(start), d.lineOf(end)), nil
+	if d.First(start) {
+		return d.CutLines(d.LineOf(start), d.LineOf(end)), nil
 	}
 	return d.pullUp(p, start, end)
 }
 
 // entryEnd is where an entry or item ends.
 func (d *document) entryEnd(p place) (int, error) {
-	end, err := d.end(p.node, d.outer(p))
+	end, err := d.End(p.node, d.outer(p))
 	if err != nil || p.key == nil {
 		return end, err
 	}
-	colon, err := d.colon(p.key)
+	colon, err := d.Colon(p.key)
 	return max(end, colon), err
 }
 
@@ -210,14 +212,14 @@ func (d *document) pullUp(p place, start, end int) ([]byte, error) {
 	if p.key == nil || p.index != 0 || len(p.parent.Content) < 4 {
 		return nil, d.byHand(p.node, "does not stand on lines of its own")
 	}
-	next, err := d.start(p.parent.Content[2])
+	next, err := d.Start(p.parent.Content[2])
 	if err != nil {
 		return nil, err
 	}
-	if len(bytes.TrimSpace(d.text[end:next])) > 0 {
+	if len(bytes.TrimSpace(d.Bytes[end:next])) > 0 {
 		return nil, d.byHand(p.node, "is followed by a comment, which would be lost")
 	}
-	return d.cut(start, next, ""), nil
+	return d.Cut(start, next, ""), nil
 }
 
 // removeFlow takes an entry or item out of brackets, with the comma before it or, of the first one, behind it.
@@ -227,7 +229,7 @@ func (d *document) removeFlow(p place) ([]byte, error) {
 	if p.key != nil {
 		first, width = p.key, 2
 	}
-	start, err := d.start(first)
+	start, err := d.Start(first)
 	if err != nil {
 		return nil, err
 	}
@@ -245,11 +247,11 @@ func (d *document) removeFlow(p place) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		rest, comma, comment := d.behind(end)
-		switch seam := d.text[from:start]; {
+		rest, comma, comment := d.Behind(end)
+		switch seam := d.Bytes[from:start]; {
 		case !comment:
 			return d.cutBeside(p, from, end, seam, "")
-		case !d.first(start):
+		case !d.First(start):
 			return nil, d.byHand(p.node, "stands beside a comment, which would be lost")
 		case comma:
 			return d.cutBeside(p, from, end+len(rest), seam, ",")
@@ -257,13 +259,13 @@ func (d *document) removeFlow(p place) ([]byte, error) {
 			return d.cutBeside(p, from, end+len(rest), seam, "")
 		}
 	case len(p.parent.Content) > width:
-		next, err := d.start(p.parent.Content[width])
+		next, err := d.Start(p.parent.Content[width])
 		if err != nil {
 			return nil, err
 		}
-		return d.cutBeside(p, start, next, d.text[end:next], "")
+		return d.cutBeside(p, start, next, d.Bytes[end:next], "")
 	}
-	return d.cut(start, end, ""), nil
+	return d.Cut(start, end, ""), nil
 }
 
 // cutBeside puts text in place of what is from start to end, unless a comment would be lost with the seam, which is between what goes
@@ -272,5 +274,5 @@ func (d *document) cutBeside(p place, start, end int, seam []byte, text string) 
 	if bytes.IndexByte(seam, '#') >= 0 {
 		return nil, d.byHand(p.node, "stands beside a comment, which would be lost")
 	}
-	return d.cut(start, end, text), nil
+	return d.Cut(start, end, text), nil
 }
