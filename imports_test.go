@@ -35,7 +35,7 @@ var mayImport = map[string]string{
 	"provision/golden":       "",
 	"provision/host":         "provision/remote templates",
 	"provision/image":        "provision/platform",
-	"provision/inventory":    "provision/platform",
+	"provision/inventory":    "provision/platform provision/spelling provision/yamltext",
 	"provision/kube":         "provision/report",
 	"provision/plan":         "provision/inventory provision/facts provision/platform provision/bundle provision/render provision/host provision/report",
 	"provision/platform":     "",
@@ -46,7 +46,8 @@ var mayImport = map[string]string{
 	"provision/report":       "",
 	"provision/stack":        "provision/plan provision/steps provision/report",
 	"provision/steps":        "provision/plan provision/host provision/kube provision/render provision/bundle provision/report provision/facts provision/inventory provision/platform",
-	"provision/workload":     "provision/platform provision/report",
+	"provision/spelling":     "",
+	"provision/workload":     "provision/platform provision/report provision/spelling provision/yamltext",
 	"provision/yamltext":     "",
 	"templates":              "",
 

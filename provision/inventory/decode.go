@@ -141,7 +141,7 @@ func (d *decoder) structure(n, key *yaml.Node, path string, v reflect.Value) {
 			continue
 		}
 		known := fieldNames(fields)
-		meant := suggest(e.name, known)
+		meant := Suggest(e.name, known)
 		settled[meant] = true
 		d.fail(e.key, field(path, e.name), "unknown field", unknownFieldHint(e.name, meant, known))
 	}

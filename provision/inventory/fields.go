@@ -3,8 +3,9 @@ package inventory
 import (
 	"cmp"
 	"reflect"
-	"slices"
 	"strings"
+
+	"github.com/hybridctl/hybridctl/provision/spelling"
 )
 
 // structField is one field of the document's types, as the user writes it.
@@ -73,7 +74,9 @@ func FieldType(t reflect.Type, name string) reflect.Type {
 }
 
 // Suggest returns the candidate that is nearest to what was written, or "" when none is near.
-func Suggest(written string, candidates []string) string { return suggest(written, candidates) }
+func Suggest(written string, candidates []string) string {
+	return spelling.Nearest(written, candidates)
+}
 
 // walkFields calls visit for every field of the document with the path of what it stands in: spec.hosts[].
 func walkFields(t reflect.Type, path string, visit func(path, name string)) {
@@ -86,38 +89,4 @@ func walkFields(t reflect.Type, path string, visit func(path, name string)) {
 			walkFields(t.Field(f.index).Type, field(path, f.name), visit)
 		}
 	}
-}
-
-// suggest returns the candidate that is nearest to what was written, or "" when none is near.
-func suggest(written string, candidates []string) string {
-	best, bestDistance := "", 1+max(1, len(written)/3)
-	for _, candidate := range candidates {
-		if d := distance(strings.ToLower(written), strings.ToLower(candidate)); d < bestDistance {
-			best, bestDistance = candidate, d
-		}
-	}
-	return best
-}
-
-// distance counts the letters to insert, delete or change (Levenshtein).
-func distance(a, b string) int {
-	if len(a) > len(b)+8 { // too far in any case, and keeps nonsense cheap
-		return len(a)
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		previous := slices.Clone(row)
-		row[0] = i + 1
-		for j := range len(b) {
-			substitute := previous[j]
-			if a[i] != b[j] {
-				substitute++
-			}
-			row[j+1] = min(previous[j+1]+1, row[j]+1, substitute)
-		}
-	}
-	return row[len(b)]
 }

@@ -88,7 +88,7 @@ func validTaint(taint string) bool {
 
 func taintHint(taint string) string {
 	_, effect, _ := strings.Cut(taint, ":")
-	if near := suggest(effect, taintEffects); near != "" && near != effect {
+	if near := Suggest(effect, taintEffects); near != "" && near != effect {
 		return "did you mean " + near + "?"
 	}
 	return "key[=value]:" + strings.Join(taintEffects, "|")

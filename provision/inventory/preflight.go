@@ -15,7 +15,7 @@ func (c *Cluster) ValidatePreflightNames(known []string) error {
 				continue
 			}
 			hint := "the checks are " + strings.Join(known, ", ")
-			if near := suggest(name, known); near != "" {
+			if near := Suggest(name, known); near != "" {
 				hint = "did you mean " + near + "?"
 			}
 			problems = append(problems, c.ProblemAt(item(l.path, i), "there is no preflight check "+printable(name), hint))

@@ -54,7 +54,7 @@ func (v *validator) oneOf(path, value, hint string, known ...string) {
 		return
 	}
 	if hint == "" {
-		if near := suggest(value, known); near != "" {
+		if near := Suggest(value, known); near != "" {
 			hint = "did you mean " + near + "?"
 		}
 	}
