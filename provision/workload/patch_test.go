@@ -165,7 +165,9 @@ func TestPatch_LinesThatStay(t *testing.T) {
 			t.Fatalf("%d: then %q:\n%s\n---- was\n%s", n, got, after, text)
 		}
 		rest := strings.Split(after, "\n")
-		bare := func(l string) string { return strings.ReplaceAll(l, ", {key: kubernetes.io/arch, operator: In, values: [amd64]}", "") }
+		bare := func(l string) string {
+			return strings.ReplaceAll(l, ", {key: kubernetes.io/arch, operator: In, values: [amd64]}", "")
+		}
 		for _, line := range strings.Split(text, "\n") {
 			at := slices.IndexFunc(rest, func(l string) bool {
 				return l == line || flow.MatchString(line) && strings.HasPrefix(l, strings.TrimRight(line, "[]{}\r"))
