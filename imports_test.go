@@ -24,7 +24,7 @@ const module = "github.com/hybridctl/hybridctl/"
 // Changing it is fine when the design changes, in the same commit.
 var mayImport = map[string]string{
 	"cmd/hybridctl":          "cmd/hybridctl/cli cmd/hybridctl/quiet",
-	"cmd/hybridctl/cli":      "cmd/hybridctl/progress provision provision/conformance provision/inventory provision/inventory/edit provision/inventory/foreign provision/bundle provision/plan provision/platform provision/preflight provision/report",
+	"cmd/hybridctl/cli":      "cmd/hybridctl/progress provision provision/conformance provision/inventory provision/inventory/edit provision/inventory/foreign provision/bundle provision/plan provision/platform provision/preflight provision/report provision/report/sarif provision/workload",
 	"cmd/hybridctl/progress": "provision/report",
 	"cmd/hybridctl/quiet":    "",
 	"cmd/probe":              "provision/probe",
@@ -52,6 +52,7 @@ var mayImport = map[string]string{
 	"templates":              "",
 
 	"provision/inventory/edit":    "provision/inventory provision/platform provision/yamltext",
+	"provision/report/sarif":      "",
 	"provision/inventory/foreign": "provision/inventory",
 }
 
@@ -63,10 +64,11 @@ var outside = map[string]string{
 	"github.com/invopop/jsonschema":          "provision/inventory",
 	"github.com/opencontainers/go-digest":    "provision/image provision/bundle",
 	"github.com/opencontainers/image-spec":   "provision/image provision/bundle",
+	"github.com/owenrumney/go-sarif/v3":      "provision/report/sarif",
 	"github.com/pkg/sftp":                    "provision/remote",
 	"github.com/pulumi/pulumi/pkg/v3":        "provision/stack",
 	"github.com/pulumi/pulumi/sdk/v3":        "provision/stack",
-	"github.com/rogpeppe/go-internal":        "provision/inventory/edit",
+	"github.com/rogpeppe/go-internal":        "provision/inventory/edit provision/workload",
 	"github.com/spf13/cobra":                 "cmd/hybridctl/cli",
 	"github.com/spf13/pflag":                 "cmd/hybridctl/cli",
 	"github.com/vbauerster/mpb/v8":           "cmd/hybridctl/progress",
@@ -74,10 +76,11 @@ var outside = map[string]string{
 	"golang.org/x/sync":                      "provision provision/conformance provision/facts provision/bundle provision/image provision/steps",
 	"golang.org/x/term":                      "cmd/hybridctl/cli cmd/hybridctl/progress",
 	"gopkg.in/yaml.v3":                       "provision/inventory provision/inventory/edit provision/inventory/foreign provision/bundle provision/workload provision/yamltext",
-	"k8s.io/api":                             "provision/kube",
+	"k8s.io/api":                             "provision/kube provision/workload",
 	"k8s.io/apimachinery":                    "provision/kube",
 	"k8s.io/client-go":                       "provision/kube",
-	"k8s.io/klog/v2":                         "provision/kube",
+	"k8s.io/component-helpers":               "provision/workload",
+	"k8s.io/klog/v2":                         "provision/kube provision/workload",
 	"k8s.io/streaming":                       "provision/kube",
 	"sigs.k8s.io/yaml":                       "cmd/hybridctl/cli provision/report provision/kube provision/render provision/plan",
 }

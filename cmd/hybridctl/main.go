@@ -26,6 +26,7 @@ func run() int {
 	err := cli.Run(i.ctx, cli.Deps{
 		Stdout:   os.Stdout,
 		Stderr:   os.Stderr,
+		Stdin:    os.Stdin,
 		Terminal: cli.SystemTerminal(os.Stdin),
 		Stop:     i.stop,
 		Getenv:   os.Getenv,

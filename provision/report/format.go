@@ -17,6 +17,8 @@ const (
 	Text Format = "text"
 	JSON Format = "json"
 	YAML Format = "yaml"
+	// SARIF is for findings alone: verbs that have none refuse it.
+	SARIF Format = "sarif"
 )
 
 // Formats lists the formats in the order help texts name them.
@@ -29,7 +31,10 @@ func ParseFormat(s string) (Format, error) {
 			return f, nil
 		}
 	}
-	return "", fmt.Errorf("must be text, json or yaml")
+	if strings.EqualFold(s, string(SARIF)) {
+		return SARIF, nil
+	}
+	return "", fmt.Errorf("must be text, json or yaml (or sarif, for verbs that find something in files)")
 }
 
 // Encode writes v as JSON or YAML. Both have the same structure: the names of v's JSON tags.

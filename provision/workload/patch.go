@@ -78,10 +78,11 @@ type patcher struct {
 }
 
 func (p *patcher) leave(o *Object, at *yaml.Node, message string) {
-	p.left = append(p.left, Left{o.named(), o.File, at.Line, message})
+	p.left = append(p.left, Left{o.Named(), o.File, at.Line, message})
 }
 
-func (o *Object) named() Named { return Named{o.APIVersion, o.Kind, o.Namespace, o.Name} }
+// Named is how the object is called.
+func (o *Object) Named() Named { return Named{o.APIVersion, o.Kind, o.Namespace, o.Name} }
 
 // object patches an object's templates, all of them or none.
 func (p *patcher) object(o *Object) {
@@ -119,7 +120,7 @@ func (p *patcher) object(o *Object) {
 	}
 	p.splices = append(p.splices, splices...)
 	for _, e := range edits {
-		p.changes = append(p.changes, Change{Object: o.named(), Path: e.path(), Message: e.say(), Note: inPlace(o.Kind), object: o, want: want})
+		p.changes = append(p.changes, Change{Object: o.Named(), Path: e.path(), Message: e.say(), Note: inPlace(o.Kind), object: o, want: want})
 	}
 }
 

@@ -64,3 +64,6 @@ func ruleOf(id string) Rule {
 	}
 	return Rule{}
 }
+
+// IsRule reports whether there is a rule with an ID, in whatever case it is written.
+func IsRule(id string) bool { return ruleOf(id).ID != "" }

@@ -11,11 +11,14 @@ import (
 	"github.com/hybridctl/hybridctl/provision"
 	"github.com/hybridctl/hybridctl/provision/conformance"
 	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/report"
+	"github.com/hybridctl/hybridctl/provision/workload"
 )
 
 // Deps are what the commands reach the world through.
 type Deps struct {
+	Stdin    io.Reader // manifests; nil = empty
 	Stdout   io.Writer // data
 	Stderr   io.Writer // progress, log, errors
 	Terminal Terminal  // whom to ask
@@ -38,6 +41,8 @@ type Front struct {
 	Kubeconfig    func(context.Context, provision.Options) ([]byte, error)
 	Destroy       func(context.Context, provision.DestroyOptions) (provision.Result, error)
 	Identify      func(context.Context, provision.Options, []string) ([]provision.Identity, error)
+	WorkloadsOf   func(ctx context.Context, kubeconfig []byte, o workload.ReadOptions) (provision.Running, error)
+	KnownImages   func(context.Context, *workload.Set, []platform.Arch) (workload.Known, error)
 
 	Conformance         func(context.Context, provision.ConformanceOptions) (report.ConformanceRun, error)
 	ConformanceClean    func(context.Context, provision.Options) ([]string, error)
@@ -49,6 +54,7 @@ func Engine() Front {
 	return Front{
 		Up: provision.Up, ScaleOut: provision.ScaleOut, Remove: provision.Remove, Adopt: provision.Adopt, StorageRemove: provision.StorageRemove, Plan: provision.Plan, Preflight: provision.Preflight,
 		Status: provision.Status, Kubeconfig: provision.Kubeconfig, Destroy: provision.Destroy, Identify: provision.Identify,
+		WorkloadsOf: provision.WorkloadsOf, KnownImages: provision.KnownImages,
 		Conformance: provision.Conformance, ConformanceClean: provision.ConformanceClean, ConformanceSelfTest: provision.ConformanceSelfTest,
 	}
 }
@@ -81,12 +87,16 @@ func newRoot(a *app) *cobra.Command {
 		Short: "Build and tear down Kubernetes clusters of mixed x86 and Arm hosts",
 		Long: `hybridctl turns one inventory file into a running Kubernetes cluster of mixed x86 and Arm hosts, over SSH.
 
-Exit codes: 0 done; 1 other; 2 usage or inventory, or refused; 3 preflight; 4 stopped part-way; 5 conformance failed; 10 changes; 130 interrupted.`,
+Exit codes: 0 done; 1 other; 2 usage or inventory, or refused; 3 preflight; 4 stopped part-way; 5 conformance failed; 6 findings; 10 changes; 130 interrupted.`,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
-		PersistentPreRun: func(*cobra.Command, []string) {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if a.global.output == report.SARIF && cmd.Annotations[writesSARIF] == "" {
+				return usagef("%s does not write sarif: its -o is text, json or yaml", cmd.CommandPath())
+			}
 			a.started = true
+			return nil
 		},
 		Args: cobra.ArbitraryArgs, // runGroup says what is wrong with them
 		RunE: runGroup,
@@ -96,10 +106,13 @@ Exit codes: 0 done; 1 other; 2 usage or inventory, or refused; 3 preflight; 4 st
 	cmd.AddCommand(
 		newUp(a), newPlan(a), newPreflight(a), newStatus(a), newKubeconfig(a), newDestroy(a),
 		newScaleOut(a), newRemove(a), newAdopt(a), newStorage(a),
-		newConformance(a), newInventory(a), newBundle(a), newReport(a), newVersion(a), newCompletion(a),
+		newConformance(a), newInventory(a), newBundle(a), newWorkload(a), newReport(a), newVersion(a), newCompletion(a),
 	)
 	return cmd
 }
+
+// writesSARIF is the annotation of commands whose results are findings.
+const writesSARIF = "sarif"
 
 // write writes data to stdout in the format asked for; text is how it looks for people.
 func (a *app) write(v any, text func(io.Writer) error) error {

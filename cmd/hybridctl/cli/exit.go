@@ -22,6 +22,7 @@ const (
 	exitPreflight   = 3
 	exitPartial     = 4
 	exitConformance = 5
+	exitFindings    = 6  // workload lint: something was found that --fail-on names
 	exitChanges     = 10 // plan --exit-code: there is something to do
 	exitInterrupted = 130
 )
@@ -38,6 +39,8 @@ func ExitCode(err error, interrupted bool) int {
 		return exitDone
 	case errors.Is(err, errChanges):
 		return exitChanges
+	case errors.Is(err, errFindings):
+		return exitFindings
 	case interrupted, errors.Is(err, context.Canceled):
 		return exitInterrupted
 	case errors.As(err, &usage), errors.As(err, &problems):
@@ -64,7 +67,7 @@ func ExitCode(err error, interrupted bool) int {
 func (a *app) printError(err error) {
 	var problems *inventory.Problems
 	switch {
-	case err == nil, errors.Is(err, errChanges):
+	case err == nil, errors.Is(err, errChanges), errors.Is(err, errFindings):
 	case errors.Is(err, syscall.EPIPE): // whoever read the output has seen enough
 	case a.global.logFormat == logJSON:
 		slog.New(slog.NewJSONHandler(a.Stderr, nil)).Error(err.Error())

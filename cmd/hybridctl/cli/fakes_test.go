@@ -48,6 +48,7 @@ type run struct {
 	terminal *fakeTerminal // nil: nobody is there
 	stop     chan struct{}
 	env      map[string]string
+	stdin    string
 
 	stdout, stderr bytes.Buffer
 }
@@ -135,7 +136,7 @@ func (r *run) do(line string) int {
 	r.stderr.Reset()
 	interrupted := false
 	err := Run(r.t.Context(), Deps{
-		Stdout: &r.stdout, Stderr: &r.stderr, Terminal: r.terminal, Stop: r.stop,
+		Stdin: strings.NewReader(r.stdin), Stdout: &r.stdout, Stderr: &r.stderr, Terminal: r.terminal, Stop: r.stop,
 		Getenv:  func(name string) string { return r.env[name] },
 		Version: Version{Version: "v1.2.3", Commit: "0123456789abcdef", Go: "go1.26", Platform: "os/arch"},
 		Front:   r.front,

@@ -1,0 +1,161 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/workload"
+)
+
+// maxManifests bounds what is read from one file or stream.
+const maxManifests = 256 << 20
+
+// clusterOf tells manifests from what stands for a running cluster: --kubeconfig, or an inventory among the files.
+func (a *app) clusterOf(ctx context.Context, f workloadFlags) (files []string, kubeconfig []byte, err error) {
+	if f.kubeconfig != "" {
+		if kubeconfig, err = os.ReadFile(f.kubeconfig); err != nil {
+			return nil, nil, usagef("--kubeconfig: %v", err)
+		}
+	}
+	for _, file := range f.files {
+		if !isInventory(file) {
+			files = append(files, file)
+			continue
+		}
+		if kubeconfig != nil {
+			return nil, nil, usagef("%s: a second cluster; name one, by --kubeconfig or by its inventory", file)
+		}
+		s, err := a.open(ctx, clusterFlags{inventory: file})
+		if err != nil {
+			return nil, nil, err
+		}
+		kubeconfig, err = a.Front.Kubeconfig(ctx, s.options)
+		s.close()
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	return files, kubeconfig, nil
+}
+
+// isInventory reports whether a file says that it is an inventory.
+func isInventory(file string) bool {
+	if file == "-" {
+		return false
+	}
+	text, err := os.ReadFile(file)
+	if err != nil || !strings.Contains(string(text), inventory.APIVersion) {
+		return false
+	}
+	root, err := inventory.Root(file, text)
+	if err != nil {
+		return false
+	}
+	for i := 0; i+1 < len(root.Content); i += 2 {
+		if root.Content[i].Value == "apiVersion" && root.Content[i+1].Value == inventory.APIVersion {
+			return true
+		}
+	}
+	return false
+}
+
+// sources reads the files, and those in directories: .yaml, .yml and .json, in the order of their names.
+func (a *app) sources(files []string) ([]workload.Source, error) {
+	var out []workload.Source
+	for _, file := range files {
+		if file == "-" {
+			text, err := readAll(a.Stdin, "standard input")
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, workload.Source{Name: "-", Text: text})
+			continue
+		}
+		names, err := manifestsIn(file)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range names {
+			in, err := os.Open(name)
+			if err != nil {
+				return nil, usagef("%v", err)
+			}
+			text, err := readAll(in, name)
+			in.Close()
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, workload.Source{Name: relative(name), Text: text})
+		}
+	}
+	return out, nil
+}
+
+func readAll(in io.Reader, name string) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(in, maxManifests+1))
+	switch {
+	case err != nil:
+		return nil, usagef("%s: %v", name, err)
+	case len(text) > maxManifests:
+		return nil, usagef("%s has more than %d MiB: split it", name, maxManifests>>20)
+	}
+	return text, nil
+}
+
+// manifestsIn lists a file, or what a directory holds.
+func manifestsIn(path string) ([]string, error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, usagef("%s: no such file or directory", path)
+	case err != nil:
+		return nil, usagef("%v", err)
+	case !info.IsDir():
+		return []string{path}, nil
+	}
+	var names []string
+	err = filepath.WalkDir(path, func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && name != path && strings.HasPrefix(d.Name(), "."):
+			return filepath.SkipDir
+		case !d.IsDir() && slices.Contains([]string{".yaml", ".yml", ".json"}, strings.ToLower(filepath.Ext(name))):
+			names = append(names, name)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, usagef("%v", err)
+	}
+	if len(names) == 0 {
+		return nil, usagef("%s holds no .yaml, .yml or .json file", path)
+	}
+	return names, nil
+}
+
+// relative is a path from the working directory, where it is beneath it: what code hosts want in SARIF.
+func relative(path string) string {
+	if path == "" || path == "-" {
+		return path
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		return path
+	}
+	whole, err := filepath.Abs(path)
+	if err != nil {
+		return path
+	}
+	if short, err := filepath.Rel(here, whole); err == nil && short != ".." && !strings.HasPrefix(short, "../") {
+		return short
+	}
+	return path
+}
