@@ -1,6 +1,7 @@
 package facts
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/host"
@@ -16,6 +17,7 @@ type Ask struct {
 	Directories []string // absolute, for the free space there
 	Sysctls     []string // net.ipv4.ip_forward
 	Units       []string // systemd units with their suffix
+	Synced      string   // absolute: how long a process takes, and a write to the disk at or above this; "" = neither
 }
 
 // Every host is asked about these: Host has fields for them.
@@ -32,6 +34,7 @@ func (a Ask) And(b Ask) Ask {
 		Directories: union(a.Directories, b.Directories),
 		Sysctls:     union(a.Sysctls, b.Sysctls),
 		Units:       union(a.Units, b.Units),
+		Synced:      cmp.Or(a.Synced, b.Synced),
 	}
 }
 
@@ -58,7 +61,7 @@ func (a Ask) args(markers string) []string {
 	for _, words := range [][]string{a.Modules, a.Tools, a.Directories, a.Sysctls, a.Units} {
 		args = append(args, strings.Join(words, " "))
 	}
-	return append(args, markers)
+	return append(args, a.Synced, markers)
 }
 
 func union(a, b []string) []string {

@@ -106,8 +106,13 @@ type clock struct {
 	precision time.Duration // how much later it may have been
 }
 
-func (d document) clock() clock {
-	seconds, fraction, _ := strings.Cut(d.word("clock"), ".")
+func (d document) clock() clock { return clockOf(d.word("clock")) }
+
+// exact reports whether the clock is known to a nanosecond.
+func (c clock) exact() bool { return !c.time.IsZero() && c.precision == 0 }
+
+func clockOf(text string) clock {
+	seconds, fraction, _ := strings.Cut(text, ".")
 	s, err := strconv.ParseInt(seconds, 10, 64)
 	if err != nil {
 		return clock{}

@@ -71,10 +71,12 @@ func observe(ctx context.Context, r remote.Runner, cmd remote.Command) (Host, er
 	if _, err := r.Run(ctx, cmd); err != nil {
 		return Host{}, err
 	}
+	took := out.now().Sub(out.sent)
 	h, clock, err := parse(out.text.Bytes())
 	if err != nil {
 		return Host{}, err
 	}
+	h.Speed.within(took)
 	h.ClockOffset, h.RoundTrip = out.offset(clock)
 	return h, nil
 }

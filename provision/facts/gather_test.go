@@ -86,7 +86,7 @@ func TestGather(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	for _, r := range []*answering{good, late, refused, mute} {
-		if n := r.runs.Load(); n != 1 || !r.last.Sudo || r.last.Args[0] != "overlay" || r.last.Args[5] != "/var/lib/hybridctl/steps" {
+		if n := r.runs.Load(); n != 1 || !r.last.Sudo || r.last.Args[0] != "overlay" || r.last.Args[6] != "/var/lib/hybridctl/steps" {
 			t.Errorf("%d commands, the last %+v", n, r.last)
 		}
 	}
@@ -149,7 +149,7 @@ func TestReply_Offset(t *testing.T) {
 
 func TestAsk_And(t *testing.T) {
 	a := Ask{Modules: []string{"overlay"}, Tools: []string{"tar", "tar"}}.And(Ask{Modules: []string{"vxlan", "overlay"}, Units: []string{"x.service"}})
-	if got := strings.Join(a.args("/m"), "|"); got != "overlay vxlan|tar|||x.service|/m" {
+	if got := strings.Join(a.args("/m"), "|"); got != "overlay vxlan|tar|||x.service||/m" {
 		t.Errorf("got %q", got)
 	}
 }

@@ -23,6 +23,7 @@ func parse(data []byte) (Host, clock, error) {
 	var h Host
 	h.readIdentity(d)
 	h.readHardware(d)
+	h.Speed = readSpeed(d)
 	h.readKernel(d)
 	h.readNetwork(d)
 	h.readSoftware(d)

@@ -35,6 +35,8 @@ type Host struct {
 	SwapBytes   int64            // active swap
 	DiskFree    map[string]int64 // bytes that may still be written, as the kubelet counts; by directory asked about (the nearest existing parent is measured)
 
+	Speed Speed // how quick the host is, where that was asked
+
 	CgroupVersion     int      // 1 or 2
 	CgroupControllers []string // those the root of v2 offers
 

@@ -47,6 +47,7 @@ func fitHost(name string, arch platform.Arch, address string) facts.Host {
 		MemoryBytes: 4 << 30, CgroupVersion: 2, CgroupControllers: []string{"cpuset", "cpu", "io", "memory", "pids"},
 		Modules:  map[string]facts.Module{"overlay": facts.ModuleLoaded, "br_netfilter": facts.ModuleAvailable, "vxlan": facts.ModuleBuiltin},
 		DiskFree: map[string]int64{}, Tools: map[string]string{}, Units: map[string]string{}, Markers: map[string]facts.Marker{},
+		Speed:       facts.Speed{Process: 2 * time.Millisecond, Synced: []time.Duration{time.Millisecond, 3 * time.Millisecond}},
 		ClockOffset: 40 * time.Millisecond, RoundTrip: 100 * time.Millisecond,
 		Ports: []int{22}, Addresses: []string{address}, LoginUser: "root", Root: true, Systemd: true,
 	}
@@ -130,3 +131,17 @@ func (f *fixture) up() *fixture {
 var errDown = fmt.Errorf("10.99.0.21:22: no answer: %w", context.DeadlineExceeded)
 
 var errSudo = errors.New("sudo wants another password than the one given")
+
+// patience gives the inventory the timeouts of a slow machine.
+func (f *fixture) patience() {
+	ten, five := inventory.Duration(10*time.Minute), inventory.Duration(5*time.Minute)
+	f.cluster.Spec.Kubernetes.Timeouts = inventory.KubeadmTimeouts{ControlPlaneComponentHealthCheck: ten, KubeletHealthCheck: ten,
+		KubernetesAPICall: five, EtcdAPICall: five, TLSBootstrap: ten, Discovery: ten}
+	f.cluster.Spec.Timeouts = inventory.Timeouts{Step: 3 * ten, Ready: 3 * five}
+}
+
+func (f *fixture) etcdArgs(pairs ...string) {
+	for i := 0; i < len(pairs); i += 2 {
+		f.cluster.Spec.Kubernetes.Etcd.ExtraArgs = append(f.cluster.Spec.Kubernetes.Etcd.ExtraArgs, inventory.NameValue{Name: pairs[i], Value: pairs[i+1]})
+	}
+}

@@ -40,7 +40,7 @@ const (
 )
 
 // checks are all checks, in the order of their subjects.
-var checks = slices.Concat(accessChecks, archChecks, bundleChecks, kernelChecks, resourceChecks, identityChecks, softwareChecks, surroundingChecks, memberChecks, cephChecks)
+var checks = slices.Concat(accessChecks, archChecks, bundleChecks, kernelChecks, resourceChecks, speedChecks, identityChecks, softwareChecks, surroundingChecks, memberChecks, cephChecks)
 
 // view is what a check looks at.
 type view struct {
@@ -197,7 +197,7 @@ func Describe(name string) string {
 
 // Ask returns what the checks must know of each host beyond what every host tells.
 func Ask(c *inventory.Cluster) facts.Ask {
-	ask := facts.Ask{Modules: modules(c), Units: foreignUnits()}
+	ask := facts.Ask{Modules: modules(c), Units: foreignUnits(), Synced: etcdDirectory}
 	if len(c.Spec.Storage.Ceph) > 0 {
 		ask.Modules = append(ask.Modules, "rbd", "ceph", "nbd")
 	}

@@ -1,17 +1,21 @@
 #!/bin/sh
-# facts.sh MODULES TOOLS DIRECTORIES SYSCTLS UNITS MARKERS [ROOT]: what this host is, as one JSON object of strings.
+# facts.sh MODULES TOOLS DIRECTORIES SYSCTLS UNITS SYNCED MARKERS [ROOT]: what this host is, as one JSON object of strings.
 #
-# The first five are lists of words to ask about, MARKERS is the directory of the steps' markers; what those name is asked about
-# as well. All paths but those of the markers' files are below ROOT, which tests give. Nothing is written, and one thing missing
-# spoils no other: its value stays empty. The texts of files and commands go out as they are; Go takes them apart.
+# The first five are lists of words to ask about. SYNCED is the directory for which writes are timed, or empty. MARKERS is the
+# directory of the steps' markers; what those name is asked about as well. All paths but those of the markers' files are below
+# ROOT, which tests give. Nothing is left behind: what times writes has no name when it is written to. One thing missing spoils
+# no other: its value stays empty. The texts of files and commands go out as they are; Go takes them apart.
 #
 # It runs on emulated and small boards, on hundreds of hosts at once: few processes, files by name into one awk.
 set -u
-modules=$1 tools=$2 directories=$3 sysctls=$4 units=$5 markers=${6#/} root=${7:-}
+modules=$1 tools=$2 directories=$3 sysctls=$4 units=$5 synced=$6 markers=${7#/} root=${8:-}
 export LC_ALL=C PATH="${root:+$root/bin:}/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 # The clock goes out before everything else, and at once: the caller knows when it came.
-printf '{"clock":"%s"' "$(date +%s.%N 2>/dev/null)"
+clock=$(date +%s.%N 2>/dev/null)
+printf '{"clock":"%s"' "$clock"
+# One process later: how long a process takes, from its start to the next one's.
+[ -z "$synced" ] || later=$(date +%s.%N 2>/dev/null)
 
 cd "${root:-/}" || exit
 nl='
@@ -212,6 +216,60 @@ kubernetes() {
 	done
 }
 
+# milliseconds TIME: of the last 100 seconds, with a one in front that keeps the shell from reading an octal number
+milliseconds() {
+	m=${1%.*}
+	m=1${m#"${m%??}"}
+	f=${1#*.}
+	m=$m${f%"${f#???}"}
+}
+
+# slow_process: whether four more processes would hold this script up for longer than they are worth
+slow_process() {
+	case $clock:$later in *.?????????:*.?????????) ;; *) return 1 ;; esac # a date of whole seconds says nothing
+	milliseconds "$clock" && begun=$m
+	milliseconds "$later"
+	[ $(((m - begun + 100000) % 100000)) -gt 40 ]
+}
+
+hundredths() { # of a second, since the boot, with a one in front
+	up=
+	read -r up rest <proc/uptime
+	[ -n "$up" ] && now=1${up%.*}${up#*.}
+}
+
+# speed times processes, and writes that wait for the disk, as etcd's do: one block written over again, a tenth of a second long.
+speed() {
+	say process && printf '%s\n' "$clock" "$later"
+	! slow_process || return
+	parent "$synced"
+	[ -d "$p" ] || p=${p%/*}
+	[ -d "$p" ] || return
+	say device && stat -c %d "$p"
+	file=$p/.hybridctl-speed-$$
+	{
+		rm -f "$file" || return
+		how='conv=notrunc oflag=dsync' n=0
+		hundredths && begun=$now || begun=
+		say synced
+		while [ "$n" -lt 16 ]; do
+			# shellcheck disable=SC2086 # options
+			if ! said=$(dd if=/dev/zero of=/proc/self/fd/9 bs=2048 count=1 $how 2>&1); then
+				[ "$how" != conv=notrunc,fsync ] || break
+				how=conv=notrunc,fsync # all that busybox knows
+				continue
+			fi
+			printf '%s\n' "$said"
+			n=$((n + 1))
+			if [ -n "$begun" ] && hundredths; then
+				[ $((now - begun)) -lt 10 ] || break
+			elif [ "$n" -ge 3 ]; then
+				break
+			fi
+		done
+	} 9>"$file"
+}
+
 steps() {
 	from_dir marker "$markers"
 	IFS=$nl
@@ -244,6 +302,7 @@ everything() {
 	disks
 	software
 	kernel_settings
+	[ -z "$synced" ] || speed
 }
 
 # without_awk prints the rest of the object where there is no awk: who the host is, and which tools it lacks.
