@@ -10,13 +10,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
-	"github.com/pulumi/pulumi/pkg/v3/backend"
 	"github.com/pulumi/pulumi/pkg/v3/engine"
 	pkgresource "github.com/pulumi/pulumi/pkg/v3/resource"
 	"github.com/pulumi/pulumi/pkg/v3/resource/deploy"
+	"github.com/pulumi/pulumi/pkg/v3/resource/stack"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/config"
@@ -83,10 +84,33 @@ func (j *journal) AddJournalEntry(e engine.JournalEntry) error {
 // Close implements engine.Journal. The engine leaves closing to us.
 func (j *journal) Close() error { return nil }
 
+// encode writes an entry as Pulumi's own journals have it, but for what no run of ours has.
 func (j *journal) encode(e engine.JournalEntry) ([]byte, error) {
-	entry, err := backend.SerializeJournalEntry(context.Background(), e, j.enc)
-	if err != nil {
-		return nil, err
+	if !foldable(apitype.JournalEntryKind(e.Kind)) {
+		return nil, fmt.Errorf("the engine journals %q, which this program cannot read again", e.Kind)
+	}
+	entry := apitype.JournalEntry{
+		Version: 1, Kind: apitype.JournalEntryKind(e.Kind), SequenceID: e.SequenceID, OperationID: e.OperationID,
+		RemoveOld: e.RemoveOld, RemoveNew: e.RemoveNew, DeleteOld: e.DeleteOld, DeleteNew: e.DeleteNew,
+		PendingReplacementOld: e.PendingReplacementOld, PendingReplacementNew: e.PendingReplacementNew,
+	}
+	if e.State != nil {
+		state, bytes, err := stack.SerializeResource(context.Background(), e.State, j.enc, false)
+		if err != nil {
+			return nil, err
+		}
+		entry.State, entry.RequiresByteString = &state, bytes
+	}
+	if e.SecretsManager != nil {
+		entry.SecretsProvider = &apitype.SecretsProvidersV1{Type: e.SecretsManager.Type(), State: e.SecretsManager.State()}
+	}
+	if e.NewSnapshot != nil {
+		base, _, features, err := stack.SerializeDeploymentWithMetadata(context.Background(), e.NewSnapshot, false)
+		if err != nil {
+			return nil, err
+		}
+		entry.NewSnapshot = base
+		entry.RequiresByteString = entry.RequiresByteString || slices.Contains(features, "byteString")
 	}
 	line, err := json.Marshal(entry)
 	return append(line, '\n'), err
@@ -167,22 +191,21 @@ func strip(e engine.JournalEntry) {
 // replay builds the state from a journal, and tells which part of the cluster that is; nil = all. It returns nil when there is no
 // journal, or none that had really begun, and ends at the first torn line: what was being written when the process or the machine died.
 func replay(path string) (d *apitype.TypedDeployment, p *part, err error) {
-	f, err := os.Open(path)
+	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, nil
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	defer f.Close()
-	begun := false
-	replayer := backend.NewJournalReplayer(&apitype.DeploymentV3{})
-	for lines := bufio.NewReader(f); ; {
+	defer file.Close()
+	f := folded{}
+	for lines := bufio.NewReader(file); ; {
 		line, err := lines.ReadBytes('\n')
 		if err != nil && !errors.Is(err, io.EOF) {
 			return nil, nil, err
 		}
-		if p == nil && !begun {
+		if p == nil && !f.begun {
 			if p = readPart(line); p != nil {
 				continue
 			}
@@ -191,16 +214,18 @@ func replay(path string) (d *apitype.TypedDeployment, p *part, err error) {
 		if err != nil || json.Unmarshal(line, &e) != nil {
 			break
 		}
-		begun = begun || e.Kind == apitype.JournalEntryKindWrite
-		if err := replayer.Add(e); err != nil {
+		if !f.begun && e.Kind != apitype.JournalEntryKindWrite {
+			continue
+		}
+		if err := f.add(e); err != nil {
 			return nil, nil, err
 		}
 	}
-	if !begun {
+	if !f.begun {
 		return nil, nil, nil
 	}
-	made, err := replayer.GenerateDeployment()
-	return &made, p, err
+	d, err = f.deployment()
+	return d, p, err
 }
 
 // hasSecrets says whether anything in the deployment is encrypted.
