@@ -113,3 +113,21 @@ func TestUnauthorized(t *testing.T) {
 		t.Errorf("WaitNodesReady: %v", err)
 	}
 }
+
+// Whoever waits for the API server can say so, until the request is over; nobody has to listen.
+func TestDo_TellsWhatIsWaitedFor(t *testing.T) {
+	open := map[string]int{}
+	c := &Client{server: "a:1", requestTimeout: time.Minute, retryFor: time.Minute, waiting: func(what string) func() {
+		open[what]++
+		return func() { open[what]-- }
+	}}
+	err := c.do(t.Context(), "list the nodes", func(context.Context) error {
+		if open["the API server, to list the nodes"] != 1 {
+			t.Errorf("waited for: %v", open)
+		}
+		return nil
+	})
+	if err != nil || open["the API server, to list the nodes"] != 0 {
+		t.Errorf("afterwards %v, %v", open, err)
+	}
+}

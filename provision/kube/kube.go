@@ -32,6 +32,9 @@ type Options struct {
 	RequestTimeout time.Duration // for one request; default 30s
 	RetryFor       time.Duration // how long a request that meets transient errors is repeated; default 30s
 	UserAgent      string        // default hybridctl
+
+	// Waiting is told what a request or a wait is for that may take long; what it returns is called at the end. nil = nobody is told.
+	Waiting func(what string) (over func())
 }
 
 // Client is a connection to one cluster's API server, safe for concurrent use. All requests share one HTTP/2 connection.
@@ -50,6 +53,7 @@ type Client struct {
 	caHashes       []string
 	requestTimeout time.Duration
 	retryFor       time.Duration
+	waiting        func(what string) (over func())
 }
 
 // New prepares a client for the current context of the kubeconfig. It connects to nothing yet.
@@ -69,6 +73,7 @@ func New(kubeconfig []byte, o Options) (*Client, error) {
 		routes:         newRouter(o.Dial, orDefault(o.DirectTimeout, 2*time.Second)),
 		requestTimeout: orDefault(o.RequestTimeout, 30*time.Second),
 		retryFor:       orDefault(o.RetryFor, 30*time.Second),
+		waiting:        o.Waiting,
 	}
 	config.UserAgent = o.UserAgent
 	if config.UserAgent == "" {
@@ -137,6 +142,14 @@ func (c *Client) Version(ctx context.Context) (string, error) {
 		return unmarshalJSON(body, &version)
 	})
 	return version.GitVersion, err
+}
+
+// waits tells whom it concerns that something is waited for, until the returned function is called.
+func (c *Client) waits(what string) (over func()) {
+	if c.waiting == nil {
+		return func() {}
+	}
+	return c.waiting(what)
 }
 
 func orDefault(d, otherwise time.Duration) time.Duration {

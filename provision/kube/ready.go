@@ -15,6 +15,7 @@ const readyzPatience = 10 * time.Second
 // again and again. When ctx ends it returns ErrNotReady with the last reason; credentials or a server that are not the
 // kubeconfig's end it at once.
 func (c *Client) WaitAPI(ctx context.Context) error {
+	defer c.waits("the API server at " + c.server + " to be ready")()
 	pause := newBackoff(100*time.Millisecond, 2*time.Second)
 	last := c.noAnswer("in time")
 	for {

@@ -18,6 +18,7 @@ func newBackoff(first, longest time.Duration) wait.Backoff {
 // do carries out one request, again while it meets transient errors, within ctx and the client's RetryFor. The error says
 // what was tried and, in one sentence, the last thing that was in the way.
 func (c *Client) do(ctx context.Context, what string, request func(ctx context.Context) error) error {
+	defer c.waits("the API server, to " + what)()
 	pause, end := newBackoff(200*time.Millisecond, 5*time.Second), time.Now().Add(c.retryFor)
 	last := c.noAnswer("in time")
 	for {

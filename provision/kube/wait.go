@@ -102,12 +102,29 @@ func (v *view) pause(ctx context.Context, settle time.Duration) error {
 
 // await watches the sources for the length of one wait.
 func (c *Client) await(ctx context.Context, what string, o WaitOptions, look func(stores []*viewStore) check, sources ...source) error {
+	if o.Progress == nil { // else what is missing is told as it changes
+		over := c.waits(what)
+		defer func() { over() }()
+		o.Progress = func(missing []Missing) {
+			over()
+			over = c.waits(what + ": " + summary(missing))
+		}
+	}
 	watching, stop := context.WithCancel(ctx)
 	v := c.watch(watching, sources...)
 	err := v.await(ctx, what, look(v.stores), o.Progress)
 	stop()
 	v.done.Wait()
 	return err
+}
+
+// summary is the first of what is missing, and how many others there are.
+func summary(missing []Missing) string {
+	text := missing[0].String()
+	if more := len(missing) - 1; more > 0 {
+		text += fmt.Sprintf("; and %d more", more)
+	}
+	return text
 }
 
 // clockSkew is how far a host's clock may be off when its time stamps are compared with this machine's clock.

@@ -1,0 +1,115 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// heard is a Sink that remembers.
+type heard struct {
+	mu     sync.Mutex
+	events []Event
+}
+
+func (h *heard) Event(e Event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.events = append(h.events, e)
+}
+
+// said returns what was said since the last call.
+func (h *heard) said() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var out []string
+	for _, e := range h.events {
+		out = append(out, strings.TrimSpace(fmt.Sprintf("%s %s: %s", e.Host, e.Step, e.Message)))
+	}
+	h.events = nil
+	return out
+}
+
+func TestReminder(t *testing.T) {
+	var sink heard
+	r := newReminder(&sink)
+	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	at := func(s int) time.Time { return begin.Add(time.Duration(s) * time.Second) }
+	hears := func(when int, want ...string) {
+		t.Helper()
+		r.look(at(when))
+		if got := sink.said(); !slices.Equal(got, want) {
+			t.Errorf("after %d s: %q, want %q", when, got, want)
+		}
+	}
+	r.note(Event{Kind: Started, Host: "x86-1", Step: "init"}, at(0))
+	r.note(Event{Kind: Progress, Host: "x86-1", Step: "evidence", Message: "in passing"}, at(0)) // nothing began
+	hears(14)
+	hears(15, "x86-1 init: still at it after 15s")
+	hears(30)
+	r.note(Event{Kind: Progress, Host: "x86-1", Step: "init", Message: "waiting for etcd"}, at(40))
+	hears(54)
+	hears(55, "x86-1 init: waiting for etcd; still at it after 55s")
+	hears(84)
+	hears(85, "x86-1 init: waiting for etcd; still at it after 1m25s")
+	r.note(Event{Kind: Done, Host: "x86-1", Step: "init"}, at(86))
+	hears(500)
+
+	over := r.waiting("the API server to answer", at(500))
+	again := r.waiting("the API server to answer", at(510))
+	hears(520, "wait: waiting for the API server to answer, 20s so far")
+	over()
+	hears(530, "wait: waiting for the API server to answer, 20s so far") // the other
+	again()
+	over() // twice does no harm
+	hears(900)
+
+	for i := range 8 {
+		r.note(Event{Kind: Started, Host: fmt.Sprintf("w-%d", i), Step: "facts"}, at(900+i))
+	}
+	hears(930, "facts: 8 hosts are still at it, the longest for 30s: w-0, w-1, w-2, w-3, w-4 and 3 more")
+	hears(931)
+	hears(5000, "facts: 8 hosts are still at it, the longest for 1h8m20s: w-0, w-1, w-2, w-3, w-4 and 3 more")
+}
+
+// Pauses grow, but not without end.
+func TestReminder_IsNeverSilentForLong(t *testing.T) {
+	var sink heard
+	r := newReminder(&sink)
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	r.note(Event{Kind: Started, Host: "a", Step: "join"}, now)
+	reminders, last := 0, now
+	for range 3600 {
+		now = now.Add(time.Second)
+		r.look(now)
+		if n := len(sink.said()); n > 0 {
+			reminders += n
+			last = now
+		}
+		if now.Sub(last) > longestSilence {
+			t.Fatalf("silent for %v", now.Sub(last))
+		}
+	}
+	if reminders > 40 {
+		t.Errorf("%d reminders in an hour", reminders)
+	}
+}
+
+func TestRemind_PassesEventsOnAndEnds(t *testing.T) {
+	var sink heard
+	r := Remind(&sink)
+	r.Event(Event{Kind: Started, Host: "a", Step: "os", Message: "hello"})
+	r.Close()
+	r.Close()
+	r.Event(Event{Kind: Done, Host: "a", Step: "os", Message: "bye"})
+	if got := sink.said(); !slices.Equal(got, []string{"a os: hello", "a os: bye"}) {
+		t.Errorf("got %q", got)
+	}
+	r.Waiting("something")()
+	if len(r.open) != 0 {
+		t.Errorf("open: %v", r.open)
+	}
+}
