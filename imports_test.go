@@ -44,6 +44,7 @@ var mayImport = map[string]string{
 	"provision/remote":       "",
 	"provision/render":       "templates provision/platform",
 	"provision/report":       "",
+	"provision/restarts":     "provision/host provision/report",
 	"provision/stack":        "provision/plan provision/steps provision/report",
 	"provision/steps":        "provision/plan provision/host provision/kube provision/render provision/bundle provision/report provision/facts provision/inventory provision/platform",
 	"provision/spelling":     "",
