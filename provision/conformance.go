@@ -57,7 +57,9 @@ func Conformance(ctx context.Context, o ConformanceOptions) (report.ConformanceR
 	defer s.close()
 	ctx, cancel := o.stoppable(ctx)
 	defer cancel()
-	return s.conformance(ctx, o)
+	s.watchControlPlanes(ctx)
+	run, err := s.conformance(ctx, o)
+	return run, s.explained(err)
 }
 
 // openReport makes sure, before the work, that its report can be written. ErrReportDir: it cannot.

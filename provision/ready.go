@@ -31,11 +31,13 @@ func (s *session) waitReady(ctx context.Context, r *Result) error {
 	limit := s.Cluster.Spec.Timeouts.Ready.Std()
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not ready after %s (spec.timeouts.ready)", limit))
 	defer cancel()
+	s.watchControlPlanes(ctx)
 	s.event(report.Event{Kind: report.Started, Step: "ready"})
 	err := s.ready(ctx, names, window)
 	if err == nil {
 		err = s.storageReady(ctx, names, window, *r)
 	}
+	err = s.explained(err)
 	e := report.Event{Kind: report.Done, Step: "ready", Action: report.Unchanged}
 	if err != nil {
 		e.Action, e.Err = report.Failed, err

@@ -20,6 +20,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/preflight"
 	"github.com/hybridctl/hybridctl/provision/remote"
 	"github.com/hybridctl/hybridctl/provision/report"
+	"github.com/hybridctl/hybridctl/provision/restarts"
 	"github.com/hybridctl/hybridctl/provision/stack"
 	"github.com/hybridctl/hybridctl/provision/steps"
 )
@@ -47,6 +48,9 @@ type session struct {
 	ceph     preflight.CephSeen
 
 	newAPI func(kubeconfig []byte, o kube.Options) (api, error)
+
+	reminder *report.Reminder // in front of the caller's sink
+	restarts *restarts.Watch  // of control planes; nil = no one looks yet
 }
 
 // api is what a run wants of the API server; *kube.Client is it.
@@ -85,7 +89,9 @@ func open(o Options) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &session{Options: o, dialer: dialer, runners: map[string]remote.Runner{}, facts: map[string]facts.Host{}, newAPI: o.newAPI}, nil
+	reminder := report.Remind(o.Progress)
+	o.Progress = reminder
+	return &session{Options: o, dialer: dialer, runners: map[string]remote.Runner{}, facts: map[string]facts.Host{}, newAPI: o.newAPI, reminder: reminder}, nil
 }
 
 // begin opens a run that writes: the cluster's state, which nobody else has until end, and a session. ErrLocked: another run has it.
@@ -102,6 +108,7 @@ func begin(o Options) (store *stack.Store, s *session, end func(), err error) {
 
 // close ends every connection.
 func (s *session) close() {
+	s.stopWaiting()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range s.runners {
@@ -278,7 +285,7 @@ func (s *session) useKubeconfig(b []byte) error {
 
 // kubeOptions say how the API server is asked. One that kubeadm is told to be patient with is slow for us too.
 func (s *session) kubeOptions() kube.Options {
-	return kube.Options{Dial: s.tunnel, UserAgent: "hybridctl", RetryFor: s.Cluster.Spec.Kubernetes.Timeouts.KubernetesAPICall.Std()}
+	return kube.Options{Dial: s.tunnel, UserAgent: "hybridctl", Waiting: s.waitingFor, RetryFor: s.Cluster.Spec.Kubernetes.Timeouts.KubernetesAPICall.Std()}
 }
 
 // saveKubeconfig keeps the kubeconfig in the state directory.

@@ -136,6 +136,7 @@ func (s *session) confirm(p plan.Plan) error {
 
 // carryOut runs the plan through the engine.
 func (s *session) carryOut(ctx context.Context, store *stack.Store, p plan.Plan) ([]report.Change, error) {
+	s.watchControlPlanes(ctx)
 	x := s.steps()
 	changes, err := stack.Up(ctx, store, p, x, stack.Options{Parallel: s.Parallel, Progress: s.Progress, Stop: s.Stop})
 	return changes, errors.Join(err, s.closeSteps(ctx, x))

@@ -247,8 +247,8 @@ speed() {
 	[ -d "$p" ] || return
 	say device && stat -c %d "$p"
 	file=$p/.hybridctl-speed-$$
+	# shellcheck disable=SC2094 # it has no name once it is open
 	{
-		# shellcheck disable=SC2094 # it has no name from here on
 		rm -f "$file" || return
 		how='conv=notrunc oflag=dsync' n=0
 		hundredths && begun=$now || begun=
