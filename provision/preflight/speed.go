@@ -62,7 +62,7 @@ func checkProcesses(v view) verdict {
 	took := v.facts.Speed.Process
 	switch {
 	case took == 0:
-		return warn("how long a process takes was not measured: the host's date has no fractions of a second")
+		return unknown("how long a process takes was not measured: the host's date has no fractions of a second")
 	case took < slowProcess:
 		return pass("a process takes %s", milliseconds(took))
 	}
@@ -102,7 +102,7 @@ func checkSyncedWrites(v view) verdict {
 		return warn("%s is on an SD card or eMMC: etcd waits for it at every change, and it is worn out by that", etcdDirectory).
 			hinted("%s", v.etcdHint())
 	case len(s.Synced) == 0:
-		return warn("how long a synced write takes was not measured").
+		return unknown("how long a synced write takes was not measured").
 			hinted("measure it, for instance with fio: etcd wants 99 of 100 within %s", milliseconds(slowSync))
 	}
 	measured := fmt.Sprintf("the slowest of %d synced writes took %s", len(s.Synced), milliseconds(s.Slowest()))
