@@ -1,6 +1,9 @@
 #!/bin/bash
-# test.sh [go test flags]: every test that needs nothing but Go.
+# test.sh [go test flags]: every test that needs nothing but Go. What this machine lacks, tests say when they are skipped; one that is
+# skipped and does not stand in skips.txt is a failure.
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"
 need_go
-go test -mod=readonly "$@" ./...
+tool=bin/tools/testlog
+go build -mod=readonly -o "$tool" ./scripts/testlog
+go test -mod=readonly -json "$@" ./... | "$tool" scripts/skips.txt

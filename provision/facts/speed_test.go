@@ -90,6 +90,7 @@ func TestScript_Speed(t *testing.T) {
 	}
 	for _, shell := range available(t, shells) {
 		t.Run(strings.Join(shell, " "), func(t *testing.T) {
+			takesTools(t, shell)
 			s, root := speedOf(t, shell, speedy(nil)) // this machine's disk; uptime stands still
 			if len(s.Synced) != 15 || s.Slowest() < s.Synced[0] || s.Process != time.Millisecond {
 				t.Errorf("got %v", s)
@@ -140,10 +141,13 @@ func TestScript_Speed(t *testing.T) {
 
 func TestScript_SpeedIsMeasuredWhereItIsAsked(t *testing.T) {
 	for _, shell := range available(t, shells) {
-		root := speedy(tree{"bin/dd": shellScript(`: >"${0%/*}/../started"`)}).write(t)
-		h, err := Parse(run(t, shell, root, Ask{}))
-		if _, missing := os.Stat(filepath.Join(root, "started")); err != nil || missing == nil || !reflect.DeepEqual(h.Speed, Speed{}) {
-			t.Errorf("%v: %v, %v", shell, h.Speed, err)
-		}
+		t.Run(strings.Join(shell, " "), func(t *testing.T) {
+			takesTools(t, shell)
+			root := speedy(tree{"bin/dd": shellScript(`: >"${0%/*}/../started"`)}).write(t)
+			h, err := Parse(run(t, shell, root, Ask{}))
+			if _, missing := os.Stat(filepath.Join(root, "started")); err != nil || missing == nil || !reflect.DeepEqual(h.Speed, Speed{}) {
+				t.Errorf("%v, %v", h.Speed, err)
+			}
+		})
 	}
 }
