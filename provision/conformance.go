@@ -58,6 +58,7 @@ func Conformance(ctx context.Context, o ConformanceOptions) (report.ConformanceR
 	ctx, cancel := o.stoppable(ctx)
 	defer cancel()
 	s.watchControlPlanes(ctx)
+	o.Progress = s.Progress
 	run, err := s.conformance(ctx, o)
 	return run, s.explained(err)
 }
