@@ -24,7 +24,7 @@ const module = "github.com/hybridctl/hybridctl/"
 // Changing it is fine when the design changes, in the same commit.
 var mayImport = map[string]string{
 	"cmd/hybridctl":          "cmd/hybridctl/cli cmd/hybridctl/quiet",
-	"cmd/hybridctl/cli":      "cmd/hybridctl/progress provision provision/conformance provision/inventory provision/inventory/edit provision/inventory/foreign provision/bundle provision/plan provision/platform provision/preflight provision/report provision/report/sarif provision/workload",
+	"cmd/hybridctl/cli":      "cmd/hybridctl/progress provision provision/conformance provision/inventory provision/inventory/edit provision/inventory/foreign provision/bundle provision/image provision/registry provision/plan provision/platform provision/preflight provision/report provision/report/sarif provision/workload",
 	"cmd/hybridctl/progress": "provision/report",
 	"cmd/hybridctl/quiet":    "",
 	"cmd/probe":              "provision/probe",
@@ -34,13 +34,14 @@ var mayImport = map[string]string{
 	"provision/facts":        "provision/host provision/inventory provision/platform provision/remote templates",
 	"provision/golden":       "",
 	"provision/host":         "provision/remote templates",
-	"provision/image":        "provision/platform",
+	"provision/image":        "provision/platform provision/registry",
 	"provision/inventory":    "provision/platform provision/spelling provision/yamltext",
 	"provision/kube":         "provision/report",
 	"provision/plan":         "provision/inventory provision/facts provision/platform provision/bundle provision/render provision/host provision/report",
 	"provision/platform":     "",
 	"provision/probe":        "",
 	"provision/preflight":    "provision/inventory provision/facts provision/platform provision/report provision/bundle",
+	"provision/registry":     "provision/report",
 	"provision/remote":       "",
 	"provision/render":       "templates provision/platform",
 	"provision/report":       "",
@@ -61,8 +62,9 @@ var mayImport = map[string]string{
 // not here is an error: a new one is a decision.
 var outside = map[string]string{
 	"github.com/google/go-cmp":               "provision/golden",
-	"github.com/google/go-containerregistry": "provision/image",
+	"github.com/google/go-containerregistry": "provision/image provision/registry",
 	"github.com/invopop/jsonschema":          "provision/inventory",
+	"github.com/klauspost/compress":          "provision/image",
 	"github.com/opencontainers/go-digest":    "provision/image provision/bundle",
 	"github.com/opencontainers/image-spec":   "provision/image provision/bundle",
 	"github.com/owenrumney/go-sarif/v3":      "provision/report/sarif",

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/hybridctl/hybridctl/provision/image"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/plan"
@@ -31,14 +30,17 @@ type Options struct {
 	// Stop is closed on the first ^C: running steps finish, no new ones start. The ctx's end is the second ^C.
 	Stop <-chan struct{}
 
+	// AuditRegistries are asked by the audit besides the well-known ones and those of the inventory.
+	AuditRegistries []string
+
 	// BreakLock takes the cluster's lock from whoever has it: for a holder that is gone.
 	BreakLock bool
 
-	leaseTTL         time.Duration // tests have a short one
-	registryPatience time.Duration // so here
-	askRegistry      func(ctx context.Context, image string) ([]platform.Arch, error)
-	registerWithin   time.Duration                                        // as steps.Env has it
-	newAPI           func(kubeconfig []byte, o kube.Options) (api, error) // tests have one without a cluster
+	leaseTTL         time.Duration                                                    // tests have a short one
+	registryPatience time.Duration                                                    // so here
+	askRegistry      func(ctx context.Context, image string) ([]platform.Arch, error) // nil = the registries that may be asked
+	registerWithin   time.Duration                                                    // as steps.Env has it
+	newAPI           func(kubeconfig []byte, o kube.Options) (api, error)             // tests have one without a cluster
 }
 
 // defaultParallel is how many hosts are worked on at once: steps wait for hosts rather than compute here.
@@ -56,9 +58,6 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Stop == nil {
 		o.Stop = make(chan struct{})
-	}
-	if o.askRegistry == nil {
-		o.askRegistry = new(image.Registry).Archs
 	}
 	if o.registryPatience == 0 {
 		o.registryPatience = registryPatience

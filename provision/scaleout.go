@@ -116,6 +116,9 @@ func (o ScaleOutOptions) verb() string {
 	if o.Audit != "" && o.Audit != AuditBlock {
 		words = append(words, "--audit="+string(o.Audit))
 	}
+	for _, r := range o.AuditRegistries {
+		words = append(words, "--audit-registry="+r)
+	}
 	if o.Conformance != "" && o.Conformance != ConformanceFull {
 		words = append(words, "--conformance="+string(o.Conformance))
 	}

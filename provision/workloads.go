@@ -10,28 +10,40 @@ import (
 	"github.com/hybridctl/hybridctl/provision/image"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/platform"
+	"github.com/hybridctl/hybridctl/provision/registry"
 	"github.com/hybridctl/hybridctl/provision/workload"
 )
 
-// KnownImages asks the registries of all images of a set what they are made for, each image once.
-func KnownImages(ctx context.Context, set *workload.Set, _ []platform.Arch) (workload.Known, error) {
+// KnownImages asks the registries of all images of a set what they are made for, each image once, with docker's credentials.
+func KnownImages(ctx context.Context, set *workload.Set, archs []platform.Arch) (workload.Known, error) {
+	client, err := registry.New(registry.Options{})
+	if err != nil {
+		return nil, err
+	}
+	asker := &image.Asker{Registry: client}
 	images := map[string]bool{}
 	for _, t := range set.Templates() {
 		for _, i := range t.Images() {
 			images[i] = true
 		}
 	}
-	var registry image.Registry
 	var mu sync.Mutex
 	var g errgroup.Group
 	g.SetLimit(16)
 	known := map[string]workload.ImageFacts{}
 	for i := range images {
 		g.Go(func() error {
-			archs, err := registry.Archs(ctx, i)
+			facts := workload.ImageFacts{}
+			wanted, err := image.WantedByUser(ctx, i, archs)
+			if err != nil {
+				facts.Err = err
+			} else {
+				a := asker.Ask(ctx, i, wanted.Keys, archs)
+				facts = workload.ImageFacts{Archs: a.Archs(), Single: a.Err == nil && !a.Index, Login: a.Login(), Err: a.Err}
+			}
 			mu.Lock()
 			defer mu.Unlock()
-			known[i] = workload.ImageFacts{Archs: archs, Err: err}
+			known[i] = facts
 			return nil
 		})
 	}

@@ -24,3 +24,22 @@ func ParseRef(s string) (Ref, error) {
 	colon := strings.LastIndex(s, ":")
 	return Ref{Repository: s[:colon], Tag: s[colon+1:]}, nil
 }
+
+// FullName is an image's name with its registry and tag, as container runtimes have it: nginx is index.docker.io/library/nginx:latest. What
+// is no name stays as it is.
+func FullName(image string) string {
+	ref, err := name.ParseReference(image)
+	if err != nil {
+		return image
+	}
+	return ref.Name()
+}
+
+// RegistryOf is the host that an image's name names, or stands for; "" = it is no name.
+func RegistryOf(image string) string {
+	ref, err := name.ParseReference(image)
+	if err != nil {
+		return ""
+	}
+	return ref.Context().RegistryStr()
+}

@@ -35,8 +35,10 @@ type Source struct {
 
 // entry is one line of the source's table of contents.
 type entry struct {
+	hash   string   // the digest of its document; "" = not known before it is read
 	names  []string // none, or the best one first
 	images func(context.Context) ([]Image, error)
+	set    func(context.Context) (document, origin, error) // the same, as it is: not held against anything yet
 }
 
 // Open opens a directory (OCI layout) or a tar file (OCI archive or docker archive, told apart by what is in it).
@@ -191,7 +193,15 @@ func layoutEntries(f files) ([]entry, error) {
 	}
 	var entries []entry
 	for _, desc := range index.Manifests {
-		e := entry{images: func(context.Context) ([]Image, error) { return resolve(f.blob, desc, 0) }}
+		e := entry{
+			hash:   desc.Digest.String(),
+			images: func(context.Context) ([]Image, error) { return resolve(f.blob, desc, 0) },
+			set: func(ctx context.Context) (document, origin, error) {
+				from := opener(f.blob)
+				d, err := from.manifest(ctx, desc.Digest, desc.MediaType)
+				return d, from, err
+			},
+		}
 		for _, key := range []string{NameAnnotation, RefAnnotation} {
 			if n := desc.Annotations[key]; n != "" {
 				e.names = append(e.names, n)

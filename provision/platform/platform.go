@@ -62,6 +62,15 @@ type Profile struct {
 	Spellings   []string // every accepted spelling; the first is GOARCH, the second what `uname -m` prints
 	ELFMachine  uint16   // e_machine of the architecture's executables (ELF specification)
 	UserlandBit int      // word size a userland must have, `getconf LONG_BIT`
+
+	// ImageSpellings and Baseline are how images spell the architecture, and the variants that are the same as none: containerd goes by these
+	// two (github.com/containerd/platforms, normalizeArch). Another variant wants more of a processor than every host of the architecture has.
+	ImageSpellings, Baseline []string
+	// Narrow is the 32-bit architecture before it, which containerd falls back to (platformVector): in images and as an ELF machine.
+	Narrow        string
+	NarrowMachine uint16
+	// Pages are the sizes of memory pages that its kernels are built with (arch/*/Kconfig, PAGE_SIZE_*), the smallest first.
+	Pages []int64
 }
 
 // ProfileFor returns the profile of a known architecture; it panics on an unknown one, which Parse never returns.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hybridctl/hybridctl/provision"
 	"github.com/hybridctl/hybridctl/provision/conformance"
+	"github.com/hybridctl/hybridctl/provision/image"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/report"
@@ -43,6 +44,7 @@ type Front struct {
 	Identify      func(context.Context, provision.Options, []string) ([]provision.Identity, error)
 	WorkloadsOf   func(ctx context.Context, kubeconfig []byte, o workload.ReadOptions) (provision.Running, error)
 	KnownImages   func(context.Context, *workload.Set, []platform.Arch) (workload.Known, error)
+	ClusterImages func(ctx context.Context, kubeconfig []byte, archs []platform.Arch) (wanted []image.Wanted, missing []string, err error)
 
 	Conformance         func(context.Context, provision.ConformanceOptions) (report.ConformanceRun, error)
 	ConformanceClean    func(context.Context, provision.Options) ([]string, error)
@@ -54,7 +56,7 @@ func Engine() Front {
 	return Front{
 		Up: provision.Up, ScaleOut: provision.ScaleOut, Remove: provision.Remove, Adopt: provision.Adopt, StorageRemove: provision.StorageRemove, Plan: provision.Plan, Preflight: provision.Preflight,
 		Status: provision.Status, Kubeconfig: provision.Kubeconfig, Destroy: provision.Destroy, Identify: provision.Identify,
-		WorkloadsOf: provision.WorkloadsOf, KnownImages: provision.KnownImages,
+		WorkloadsOf: provision.WorkloadsOf, KnownImages: provision.KnownImages, ClusterImages: provision.ClusterImages,
 		Conformance: provision.Conformance, ConformanceClean: provision.ConformanceClean, ConformanceSelfTest: provision.ConformanceSelfTest,
 	}
 }
@@ -106,7 +108,7 @@ Exit codes: 0 done; 1 other; 2 usage or inventory, or refused; 3 preflight; 4 st
 	cmd.AddCommand(
 		newUp(a), newPlan(a), newPreflight(a), newStatus(a), newKubeconfig(a), newDestroy(a),
 		newScaleOut(a), newRemove(a), newAdopt(a), newStorage(a),
-		newConformance(a), newInventory(a), newBundle(a), newWorkload(a), newReport(a), newVersion(a), newCompletion(a),
+		newConformance(a), newInventory(a), newBundle(a), newImage(a), newWorkload(a), newReport(a), newVersion(a), newCompletion(a),
 	)
 	return cmd
 }

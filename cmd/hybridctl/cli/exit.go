@@ -22,7 +22,7 @@ const (
 	exitPreflight   = 3
 	exitPartial     = 4
 	exitConformance = 5
-	exitFindings    = 6  // workload lint: something was found that --fail-on names
+	exitFindings    = 6  // image and workload: something was found that --fail-on names
 	exitChanges     = 10 // plan --exit-code: there is something to do
 	exitInterrupted = 130
 )
@@ -43,6 +43,8 @@ func ExitCode(err error, interrupted bool) int {
 		return exitFindings
 	case interrupted, errors.Is(err, context.Canceled):
 		return exitInterrupted
+	case isFindings(err):
+		return exitFindings
 	case errors.As(err, &usage), errors.As(err, &problems):
 		return exitUsage
 	case errors.Is(err, provision.ErrBundle), errors.Is(err, bundle.ErrNotBundle), errors.Is(err, bundle.ErrSource):

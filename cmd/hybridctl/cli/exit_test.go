@@ -35,6 +35,7 @@ func TestExitCode(t *testing.T) {
 		{"preflight", wrap(provision.ErrPreflight), false, 3},
 		{"part-way", wrap(provision.ErrPartial), false, 4},
 		{"changes", errChanges, false, 10},
+		{"findings", wrap(&findingsError{"x"}), false, 6},
 		{"part-way after ^C", wrap(provision.ErrPartial), true, 130},
 		{"cancelled", wrap(context.Canceled), false, 130},
 		{"a deadline is no ^C", wrap(context.DeadlineExceeded), false, 1},

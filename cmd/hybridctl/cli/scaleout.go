@@ -21,11 +21,14 @@ import (
 
 type scaleOutFlags struct {
 	clusterFlags
-	yes, guard  bool
-	hosts, add  []string
-	replace     []string
-	arch        string
-	audit       string
+	yes, guard bool
+	hosts, add []string
+	replace    []string
+	arch       string
+	audit      string
+
+	auditRegistries []string
+
 	conformance string
 	reportDir   string
 }
@@ -53,6 +56,7 @@ When some hosts fail the others are joined all the same; running it again finish
 	flags.StringSliceVar(&f.hosts, "host", nil, "only these hosts: `NAME,NAME…`; the flag may be repeated")
 	flags.StringSliceVar(&f.replace, "replace", nil, "these nodes' hosts were installed anew: delete the old nodes and join the hosts again, and no others: `NAME,NAME…`")
 	flags.StringVar(&f.arch, "arch", "", "only hosts of this architecture, as they say themselves: `ARCH`")
+	flags.StringSliceVar(&f.auditRegistries, "audit-registry", nil, "a registry that the audit asks, too, besides the well-known ones and those of the inventory: `HOST[:PORT]`")
 	flags.StringVar(&f.audit, "audit", string(provision.AuditBlock), "what an image does that a DaemonSet would run on the new nodes, and that is not made for their architecture: `MODE` is block, warn or off")
 	flags.StringVar(&f.conformance, "conformance", string(provision.ConformanceFull), "what is proven of the new nodes: `MODE` is full, quick or off")
 	flags.StringVar(&f.reportDir, "report-dir", "", "where the conformance report goes: `DIR` (default: conformance in the state directory)")
@@ -104,6 +108,7 @@ func (a *app) scaleOut(ctx context.Context, f scaleOutFlags) error {
 	}
 	defer s.close()
 	o.Options = s.options
+	o.AuditRegistries = f.auditRegistries
 	o.Proof = provision.ConformanceOptions{ReportDir: f.reportDir, Tool: a.Version.Version, Planned: s.planned}
 	o.Ask = func(p plan.Plan) bool { return s.confirm(ctx, p, f.yes) }
 	done := s.announceStop()

@@ -1,0 +1,78 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hybridctl/hybridctl/provision/image"
+	"github.com/hybridctl/hybridctl/provision/registry"
+)
+
+func newImage(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "image",
+		Short: "Assemble images of several architectures, look into them, and ask for which they are made",
+		RunE:  runGroup,
+	}
+	cmd.AddCommand(newImageAssemble(a), newImageInspect(a), newImageAudit(a))
+	return cmd
+}
+
+// registryFlags say how registries are reached.
+type registryFlags struct {
+	plainHTTP   []string
+	caFile      string
+	insecure    bool
+	anyRedirect bool
+}
+
+func (f *registryFlags) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringSliceVar(&f.plainHTTP, "plain-http", nil, "ask these registries by HTTP, and show them credentials by it: `HOST[:PORT]`; without a value, every registry that is not one of the well-known ones")
+	flags.Lookup("plain-http").NoOptDefVal = "*"
+	flags.StringVar(&f.caFile, "ca-file", "", "certificates of authorities besides the system's: `FILE` in PEM")
+	flags.BoolVar(&f.insecure, "insecure-skip-tls-verify", false, "take any certificate of a registry: whoever is between can read and change everything")
+	flags.BoolVar(&f.anyRedirect, "allow-private-redirects", false, "follow a registry into private networks, also one that is not in a private network itself")
+	_ = cmd.MarkFlagFilename("ca-file") // the flag is there
+}
+
+func (f registryFlags) options() registry.Options {
+	return registry.Options{PlainHTTP: f.plainHTTP, CAFile: f.caFile, InsecureSkipTLSVerify: f.insecure, AnyRedirect: f.anyRedirect}
+}
+
+// places opens references with the user's own credentials. The caller closes them.
+func (f registryFlags) places() (*image.Places, error) {
+	c, err := registry.New(f.options())
+	if err != nil {
+		return nil, usagef("--ca-file: %v", err)
+	}
+	return &image.Places{Registry: c}, nil
+}
+
+// withHint adds what to do about an error of a registry.
+func withHint(err error) error {
+	if err == nil {
+		return nil
+	}
+	if hint := registry.Hint(err); hint != "" {
+		return &hinted{err, hint}
+	}
+	return err
+}
+
+// hinted is an error with a line that says what to do.
+type hinted struct {
+	error
+	hint string
+}
+
+func (h *hinted) Error() string { return h.error.Error() + "\nhint: " + h.hint }
+func (h *hinted) Unwrap() error { return h.error }
+
+// untilStopDo runs a verb that has nothing to finish.
+func (a *app) untilStopDo(ctx context.Context, do func(context.Context) error) error {
+	ctx, cancel := a.untilStop(ctx)
+	defer cancel()
+	return do(ctx)
+}

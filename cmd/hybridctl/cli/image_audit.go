@@ -1,0 +1,246 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hybridctl/hybridctl/provision/image"
+	"github.com/hybridctl/hybridctl/provision/platform"
+	"github.com/hybridctl/hybridctl/provision/registry"
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+type imageAuditFlags struct {
+	registryFlags
+	failOn    failOn
+	archs     []string
+	indexOnly bool
+	cache     string
+	only      []string
+
+	inventory, kubeconfig string
+}
+
+func newImageAudit(a *app) *cobra.Command {
+	var f imageAuditFlags
+	cmd := &cobra.Command{
+		Use:   "audit [IMAGE...]",
+		Short: "Ask registries for which architectures images are made",
+		Long: `audit asks about the images that are named, or about all that a running cluster's workloads run: of containers of every kind, image volumes,
+bare and static pods, and of what admission or operators add (-f INVENTORY, or --kubeconfig FILE for anybody's cluster). It asks the registry of every image, once, for which architectures it is made. Verdicts:
+  yes      there is an image for the architecture
+  listed   the index names one, and the registry does not have it (clean-up jobs delete what has no tag): pulling it fails
+  no       there is none: linux/arm/v7 and linux/386 are not the same as what came after them
+  unknown  the registry did not tell; the reason says why
+
+It reads manifests alone: one request for an image, one more for each wanted child, and digests alone the next time. Credentials are docker's, and
+before them, of a cluster, the pull secrets of pods and service accounts. Images that a pod's own constraints keep off an architecture are not asked for it.
+The exit code is 6 when a verdict is no or listed (--fail-on warning: unknown, too).`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 && f.inventory == "" && f.kubeconfig == "" {
+				return usagef("%s needs the name of an image, or a cluster: -f INVENTORY, or --kubeconfig FILE", cmd.CommandPath())
+			}
+			if f.inventory != "" && f.kubeconfig != "" {
+				return usagef("%s takes one cluster: -f INVENTORY or --kubeconfig FILE", cmd.CommandPath())
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.untilStopDo(cmd.Context(), func(ctx context.Context) error { return a.imageAudit(ctx, f, args) })
+		},
+	}
+	f.register(cmd)
+	f.failOn.register(cmd)
+	flags := cmd.Flags()
+	flags.StringVarP(&f.inventory, "inventory", "f", "", "the images of the running cluster of this inventory: `FILE`")
+	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "the images of the running cluster of this kubeconfig: `FILE`")
+	_ = cmd.MarkFlagFilename("inventory", "yaml", "yml") // the flags are there
+	_ = cmd.MarkFlagFilename("kubeconfig")
+	flags.StringSliceVar(&f.archs, "arch", nil, "the architectures that the images are to run on: `ARCH,ARCH…` (default: all that are supported, or those of the cluster's nodes)")
+	flags.BoolVar(&f.indexOnly, "index-only", false, "believe the index: do not ask whether the images that it names are there")
+	flags.StringVar(&f.cache, "cache", "", "where is kept what digests stand for: `FILE`, or none (default: hybridctl/registry.json in the user's cache folder)")
+	flags.StringSliceVar(&f.only, "registry", nil, "ask these registries alone, and the well-known ones: `HOST[:PORT],…`; images of others stay unknown")
+	complete(cmd, "arch", archNames()...)
+	return cmd
+}
+
+// noCache is what --cache is given to keep nothing.
+const noCache = "none"
+
+func (f imageAuditFlags) openCache() (*image.Cache, error) {
+	path := f.cache
+	if path == noCache {
+		return nil, nil
+	}
+	if path == "" {
+		dir, err := os.UserCacheDir()
+		if err != nil {
+			return nil, nil // no home, as in a container: nothing is kept
+		}
+		path = filepath.Join(dir, "hybridctl", "registry.json")
+	}
+	return image.OpenCache(path)
+}
+
+func (f imageAuditFlags) wantedArchs() ([]platform.Arch, error) {
+	if len(f.archs) == 0 {
+		return platform.All(), nil
+	}
+	var out []platform.Arch
+	for _, text := range f.archs {
+		arch, err := platform.Parse(text)
+		if err != nil {
+			return nil, usagef("--arch: %v", err)
+		}
+		out = append(out, arch)
+	}
+	return out, nil
+}
+
+func (a *app) imageAudit(ctx context.Context, f imageAuditFlags, names []string) error {
+	archs, err := f.wantedArchs()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if _, err := image.ParseName(name); err != nil {
+			return asUsageError(err)
+		}
+	}
+	o := f.options()
+	if len(f.only) > 0 {
+		o.Allowed = func(host string) bool {
+			return registry.WellKnown(host) || containsFold(f.only, host)
+		}
+	}
+	client, err := registry.New(o)
+	if err != nil {
+		return usagef("--ca-file: %v", err)
+	}
+	var wanted []image.Wanted
+	for _, name := range names {
+		w, err := image.WantedByUser(ctx, name, archs)
+		if err != nil {
+			return err
+		}
+		wanted = append(wanted, w)
+	}
+	ofCluster, err := a.clusterImages(ctx, f, archs)
+	if err != nil {
+		return err
+	}
+	return a.auditWanted(ctx, f, client, append(wanted, ofCluster...))
+}
+
+// clusterImages are the images of the cluster that the flags name, if any.
+func (a *app) clusterImages(ctx context.Context, f imageAuditFlags, archs []platform.Arch) ([]image.Wanted, error) {
+	var kubeconfig []byte
+	var err error
+	switch {
+	case f.kubeconfig != "":
+		if kubeconfig, err = os.ReadFile(f.kubeconfig); err != nil {
+			return nil, usagef("--kubeconfig: %v", err)
+		}
+	case f.inventory != "":
+		s, err := a.open(ctx, clusterFlags{inventory: f.inventory})
+		if err != nil {
+			return nil, err
+		}
+		kubeconfig, err = a.Front.Kubeconfig(ctx, s.options)
+		s.close()
+		if err != nil {
+			return nil, err
+		}
+	default:
+		return nil, nil
+	}
+	if len(f.archs) == 0 {
+		archs = nil
+	}
+	wanted, missing, err := a.Front.ClusterImages(ctx, kubeconfig, archs)
+	for _, m := range missing {
+		fmt.Fprintf(a.Stderr, "warning: %s: nothing is known of those\n", report.OneLine(m))
+	}
+	return wanted, err
+}
+
+// auditWanted asks, and writes what came of it.
+func (a *app) auditWanted(ctx context.Context, f imageAuditFlags, client *registry.Client, wanted []image.Wanted) error {
+	cache, err := f.openCache()
+	if err != nil {
+		return err
+	}
+	rows, err := (&image.Asker{Registry: client, Cache: cache, IndexOnly: f.indexOnly}).Audit(ctx, wanted)
+	if err != nil {
+		return err
+	}
+	if cache != nil {
+		if err := cache.Save(); err != nil {
+			fmt.Fprintf(a.Stderr, "warning: what digests stand for could not be kept: %v\n", err)
+		}
+	}
+	if err := a.write(rows, func(w io.Writer) error { return writeAudit(w, rows, client.Stats(), a.color(w)) }); err != nil {
+		return err
+	}
+	errs, warnings := 0, 0
+	for _, r := range rows {
+		switch r.Level() {
+		case image.LevelError:
+			errs++
+		case image.LevelWarning:
+			warnings++
+		}
+	}
+	return f.failOn.check(errs, warnings, fmt.Sprintf("%s not there for an architecture, %s unknown", are(errs, "image"), are(warnings, "image")))
+}
+
+func are(n int, noun string) string {
+	verb := "are"
+	if n == 1 {
+		verb = "is"
+	}
+	return report.Count(n, noun) + " " + verb
+}
+
+func containsFold(all []string, s string) bool {
+	for _, one := range all {
+		if strings.EqualFold(one, s) {
+			return true
+		}
+	}
+	return false
+}
+
+func writeAudit(w io.Writer, rows []image.Row, stats registry.Stats, color bool) error {
+	var b bytes.Buffer
+	t := report.NewTable("IMAGE", "ARCH", "VERDICT", "REASON")
+	for _, r := range rows {
+		style := report.Good
+		switch {
+		case r.Level() == image.LevelError:
+			style = report.Bad
+		case r.Verdict != image.VerdictYes:
+			style = report.Notice
+		}
+		t.Row(report.C(r.Image), report.C(r.Arch.String()), report.Cell{Text: string(r.Verdict), Style: style}, report.C(r.Reason))
+		if r.Level() == "" {
+			continue
+		}
+		for _, place := range r.Where {
+			t.Note(place.String())
+		}
+	}
+	if err := t.Write(&b, color); err != nil {
+		return err
+	}
+	fmt.Fprintf(&b, "\n%s\n", report.Count(int(stats.Requests), "request"))
+	_, err := w.Write(b.Bytes())
+	return err
+}

@@ -1,0 +1,96 @@
+package cli
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/hybridctl/hybridctl/provision/image/imagetest"
+	"github.com/hybridctl/hybridctl/provision/platform"
+	"github.com/hybridctl/hybridctl/provision/registry/registrytest"
+)
+
+// twoImages is a registry with an image of each architecture, each under a name of its own.
+func twoImages(t *testing.T) *registrytest.Server {
+	s := registrytest.New(t)
+	for _, arch := range platform.All() {
+		s.Image(t, "build/app-linux-"+arch.String(), "1.5", imagetest.Program(arch, ""))
+	}
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	return s
+}
+
+func TestImageAssemble(t *testing.T) {
+	s := twoImages(t)
+	r := newRun(t)
+	command := strings.ReplaceAll("image assemble --plain-http HOST/team/app:1.5 --amd64 HOST/build/app-linux-amd64:1.5 --arm64 HOST/build/app-linux-arm64:1.5", "HOST", s.Host())
+	r.want(command+" --dry-run", 0)
+	contains(t, "stdout", r.stdout.String(), `"architecture": "arm64"`, `"mediaType": "application/vnd.oci.image.index.v1+json"`)
+	if s.Count("PUT")+s.Count("POST") > 0 {
+		t.Errorf("a dry run sent: %q", s.Asked())
+	}
+	r.want(command, 0)
+	contains(t, "stdout", r.stdout.String(), "linux/amd64", "4 blobs mounted, 0 blobs sent", "note: signatures: the images keep their digests")
+	r.want(command+" -q", 0)
+	digest := strings.TrimSpace(r.stdout.String())
+	if _, raw := s.Manifest("team/app", digest); raw == nil || len(digest) != len("sha256:")+64 {
+		t.Errorf("printed %q", r.stdout.String())
+	}
+	r.want(command+" -o json", 0)
+	var out struct {
+		Digest string
+		Pushed struct{ Unchanged bool }
+	}
+	if err := json.Unmarshal(r.stdout.Bytes(), &out); err != nil || out.Digest != digest || !out.Pushed.Unchanged {
+		t.Errorf("%v: %s", err, r.stdout.String())
+	}
+	for line, want := range map[string]string{
+		"image assemble":                           "needs one target",
+		"image assemble x:1":                       "of what? give --amd64 REF and --arm64 REF",
+		"image assemble x --amd64 y":               "has no tag",
+		"image assemble x:1 --amd64 y --format oc": "--format must be auto, oci or docker",
+		"image assemble x:1 --platform linux=y":    "is no platform",
+		"image assemble x:1 --platform linux/arm":  "write OS/ARCH",
+	} {
+		r.want(line, 2)
+		contains(t, line, r.stderr.String(), want)
+	}
+}
+
+func TestImageInspect(t *testing.T) {
+	r := newRun(t)
+	dir := filepath.Join(t.TempDir(), "layout")
+	wrong := imagetest.Image(platform.ARM64, v1.ConfigFile{Config: v1.Config{Entrypoint: []string{"/app"}}}, imagetest.Layer(imagetest.File{Name: "app", Body: imagetest.ELF(platform.AMD64)}))
+	imagetest.Layout(t, dir, map[string]v1.ImageIndex{"registry.test/app:1": imagetest.Index(map[platform.Arch]v1.Image{platform.ARM64: wrong})})
+	r.want("image inspect "+dir, 6)
+	contains(t, "stdout", r.stdout.String(), "wrong", "error: its program /app is an executable for amd64, not arm64")
+	r.want("image inspect --fail-on never "+dir, 0)
+	r.want("image inspect -o json "+dir, 6)
+	if !json.Valid(r.stdout.Bytes()) {
+		t.Errorf("%s", r.stdout.String())
+	}
+	r.want("image inspect", 2)
+	r.want("image inspect ./none", 2)
+}
+
+func TestImageAudit(t *testing.T) {
+	s := twoImages(t)
+	r := newRun(t)
+	r.want("image audit --plain-http "+s.Host()+"/build/app-linux-amd64:1.5", 6)
+	contains(t, "stdout", r.stdout.String(), "yes", "it is for linux/amd64")
+	r.want("image audit --plain-http --arch amd64 "+s.Host()+"/build/app-linux-amd64:1.5", 0)
+	r.want("image audit --plain-http --arch amd64 --fail-on warning "+s.Host()+"/none:1", 6)
+	contains(t, "stdout", r.stdout.String(), "unknown", "answers 404 Not Found")
+	r.want("image audit --arch amd64 --registry registry.test "+s.Host()+"/none:1", 0)
+	contains(t, "stdout", r.stdout.String(), "was not asked")
+	if strings.Contains(strings.Join(s.Asked(), " "), "HEAD /v2/none") {
+		t.Error("it was asked")
+	}
+	r.want("image audit", 2)
+	r.want("image audit Wrong/Name", 2)
+}

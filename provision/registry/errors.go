@@ -1,0 +1,120 @@
+package registry
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+// Error is a registry's answer that was not the wanted one.
+type Error struct {
+	Host   string
+	Status int
+	Codes  []string // as the API has them: MANIFEST_UNKNOWN
+	Text   string   // the registry's own words, in one line
+
+	retryAfter time.Duration
+	challenge  string
+}
+
+func (e *Error) Error() string {
+	s := fmt.Sprintf("%s answers %d %s", e.Host, e.Status, http.StatusText(e.Status))
+	if e.Text != "" {
+		s += " (" + e.Text + ")"
+	}
+	return s
+}
+
+// IsNotFound reports whether the registry says that it does not have it.
+func IsNotFound(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Status == http.StatusNotFound
+}
+
+// ErrLogin marks answers that want a login, or another one. The user has to log in, or to give a pull secret.
+var ErrLogin = errors.New("wants a login")
+
+// ErrSilent marks registries that do not answer, whatever they are asked.
+var ErrSilent = errors.New("does not answer")
+
+// RefusesOCI reports whether a registry's answer to a manifest of OCI's types may be that it takes only Docker's: those that do not know
+// them answer that the manifest is invalid or of an unknown type.
+func RefusesOCI(err error) bool {
+	var e *Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Status {
+	case http.StatusUnsupportedMediaType, http.StatusNotAcceptable:
+		return true
+	case http.StatusBadRequest:
+		return len(e.Codes) == 0 || slices.Contains(e.Codes, "MANIFEST_INVALID") || slices.Contains(e.Codes, "UNSUPPORTED") ||
+			slices.Contains(e.Codes, "MANIFEST_UNVERIFIED")
+	}
+	return false
+}
+
+// maxWords bounds what is shown of an answer.
+const maxWords = 300
+
+// answered reads what a registry says of an answer that was not the wanted one.
+func answered(host string, resp *http.Response) *Error {
+	defer resp.Body.Close()
+	e := &Error{Host: host, Status: resp.StatusCode, challenge: challengeOf(resp.Header), retryAfter: retryAfter(resp.Header, time.Now())}
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	if err != nil {
+		return e // what was not read is missing from the words alone
+	}
+	var body struct {
+		Errors []struct{ Code, Message string }
+	}
+	if json.Unmarshal(raw, &body) != nil || len(body.Errors) == 0 {
+		if strings.HasPrefix(resp.Header.Get("Content-Type"), "text/plain") {
+			e.Text = words(string(raw))
+		}
+		return e
+	}
+	var all []string
+	for _, one := range body.Errors {
+		e.Codes = append(e.Codes, one.Code)
+		all = append(all, strings.Trim(one.Code+": "+one.Message, ": "))
+	}
+	e.Text = words(strings.Join(all, "; "))
+	return e
+}
+
+func words(s string) string {
+	s = report.OneLine(s)
+	if r := []rune(s); len(r) > maxWords {
+		s = string(r[:maxWords]) + "…"
+	}
+	return s
+}
+
+// Hint is what to do about an error, or "".
+func Hint(err error) string {
+	text := err.Error()
+	var e *Error
+	switch {
+	case errors.Is(err, ErrNotAsked):
+		return ""
+	case errors.Is(err, errPrivate):
+		return "--allow-private-redirects follows it all the same"
+	case strings.Contains(text, "server gave HTTP response to HTTPS client"):
+		return "--plain-http asks it by HTTP, with credentials and all: only within a network that nobody listens in"
+	case strings.Contains(text, "certificate signed by unknown authority"), strings.Contains(text, "certificate is not trusted"):
+		return "--ca-file FILE names its authority"
+	case errors.Is(err, ErrLogin):
+		return "log in with `docker login`, or name a pull secret"
+	case errors.As(err, &e) && e.Status == http.StatusTooManyRequests:
+		return "log in, as most registries give more to those they know, or try again later"
+	}
+	return ""
+}
