@@ -29,6 +29,7 @@ type group struct {
 	name     string
 	line     int
 	hosts    []string // in the order of the file
+	has      map[string]bool
 	children []string
 	vars     []variable
 }
@@ -52,7 +53,7 @@ func newGroups(file string) *groups {
 // group returns the group of that name, made when it is new.
 func (g *groups) group(name string, line int) *group {
 	if g.byName[name] == nil {
-		g.byName[name] = &group{name: name, line: line}
+		g.byName[name] = &group{name: name, line: line, has: map[string]bool{}}
 	}
 	return g.byName[name]
 }
@@ -64,7 +65,8 @@ func (g *groups) addHost(in *group, name string, line int, vars []variable) {
 	}
 	h := g.hosts[name]
 	h.vars = append(h.vars, vars...)
-	if !slices.Contains(in.hosts, name) {
+	if !in.has[name] {
+		in.has[name] = true
 		in.hosts = append(in.hosts, name)
 	}
 }
@@ -185,10 +187,11 @@ func (g *groups) draft() (Draft, error) {
 	g.leftHosts(planes, nodes, left)
 	g.leftGroups(left)
 	g.leftVariables(left)
+	isPlane := set(planes)
 	told := map[string]bool{} // of which hosts the login is given, or told that it cannot be read
 	for _, name := range union(planes, nodes) {
 		role := inventory.Worker
-		if slices.Contains(planes, name) {
+		if isPlane[name] {
 			role = inventory.ControlPlane
 		}
 		if connection := variables[name]["ansible_connection"]; !overSSH(connection) {
@@ -268,10 +271,15 @@ func (g *groups) jump(d *Draft, variables map[string]map[string]variable, left f
 		left(g.hosts[first].line, "the jump over "+first, noIPv6)
 		return
 	}
+	direct := map[string]bool{} // hosts that are bastions themselves
+	for _, name := range bastions {
+		ours, _ := nodeName(name)
+		direct[ours] = true
+	}
 	own := len(h.IdentityFiles) > 0
 	for i := range d.Cluster.Spec.Hosts {
 		node := &d.Cluster.Spec.Hosts[i]
-		if slices.ContainsFunc(bastions, func(name string) bool { ours, _ := nodeName(name); return ours == node.Name }) {
+		if direct[node.Name] {
 			continue
 		}
 		node.Jump = hop(h.User, h.Address, h.Port)
@@ -334,17 +342,26 @@ func union(a, b []string) []string {
 	return all
 }
 
+func set(names []string) map[string]bool {
+	in := make(map[string]bool, len(names))
+	for _, name := range names {
+		in[name] = true
+	}
+	return in
+}
+
 // leftHosts tells of hosts that are none here, and of those that were more.
 func (g *groups) leftHosts(planes, nodes []string, left func(int, string, string)) {
-	workers := g.membersOf(nodeGroups[:2])
+	isPlane, isNode, isWorker := set(planes), set(nodes), set(g.membersOf(nodeGroups[:2]))
+	isEtcd, isBastion := set(g.members("etcd")), set(g.members(bastionGroup))
 	for _, name := range slices.Sorted(maps.Keys(g.hosts)) {
 		line := g.hosts[name].line
-		switch isPlane := slices.Contains(planes, name); {
-		case isPlane && slices.Contains(workers, name):
+		switch isPlane := isPlane[name]; {
+		case isPlane && isWorker[name]:
 			left(line, "host "+name, "is a node for pods too: here it gets kubeadm's taint as a control plane")
-		case !isPlane && slices.Contains(g.members("etcd"), name):
+		case !isPlane && isEtcd[name]:
 			left(line, "host "+name, "holds etcd and no control plane: here etcd runs on the control-plane hosts")
-		case !isPlane && !slices.Contains(nodes, name) && !slices.Contains(g.members(bastionGroup), name):
+		case !isPlane && !isNode[name] && !isBastion[name]:
 			left(line, "host "+name, "is in no group of Kubernetes nodes")
 		}
 	}

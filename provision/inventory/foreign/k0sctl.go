@@ -173,9 +173,8 @@ func (k *k0sctl) host(n *yaml.Node, path string) {
 		why = "has no address that can be read here, and is left out"
 	}
 	if why != "" {
-		k.draft.Left = slices.DeleteFunc(k.draft.Left, func(l Leftover) bool {
-			return slices.Index(k.draft.Left, l) >= before && !strings.Contains(l.Why, "environment")
-		})
+		own := slices.DeleteFunc(slices.Clone(k.draft.Left[before:]), func(l Leftover) bool { return !strings.Contains(l.Why, "environment") })
+		k.draft.Left = append(k.draft.Left[:before], own...)
 		k.left(n.Line, path, why)
 		if h.Role == inventory.ControlPlane {
 			k.gone = cmp.Or(k.gone, n.Line)
