@@ -327,6 +327,9 @@ func TestScript_WithoutAwk(t *testing.T) {
 		files["proc/self/status"] = "Name:\tsh\nUid:\t0\t0\t0\t0\n"
 		root := files.write(t)
 		for _, shell := range available(t, shells) {
+			if shell[0] == "busybox" { // it may have one of its own
+				continue
+			}
 			t.Run(name+", "+strings.Join(shell, " "), func(t *testing.T) {
 				c := boardAsk.command()
 				script := c.Script
