@@ -38,7 +38,7 @@ By default it shows a diff. --write changes the files in place; --kustomize writ
 is atomic there. From standard input (-f -) the whole text goes to standard output: a post-renderer for Helm, to which Helm 3 gives no hooks.`,
 		Example: `  hybridctl workload patch -f deploy/
   hybridctl workload patch -f deploy/ --write
-  hybridctl workload patch -f x86-only.yaml --require amd64 --node-selector --write
+  hybridctl workload patch -f x86-only.yaml --node-selector --write
   helm template ./chart | hybridctl workload patch -f - | kubectl apply -f -`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.patch(cmd.Context(), f) },
