@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/hybridctl/hybridctl/provision/bundle/bundletest"
+	"github.com/hybridctl/hybridctl/provision/fleet"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/plan"
@@ -40,7 +41,7 @@ func foreign(t *testing.T, n, old int) *sim {
 func (s *sim) keep() {
 	s.t.Helper()
 	a := Adoption{Kubeconfig: []byte(testKubeconfig()), Cluster: inventory.Cluster{Metadata: s.c.Metadata}}
-	if err := a.Keep(s.state); err != nil {
+	if err := KeepAdopted(a, s.state); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -158,10 +159,10 @@ func TestAdopt_OverSSHReadsTheKubeconfigOfOneHost(t *testing.T) {
 		t.Errorf("%+v", h)
 	}
 	dir := filepath.Join(t.TempDir(), "state")
-	if err := a.Keep(dir); err != nil {
+	if err := KeepAdopted(a, dir); err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{kubeconfigFile: "current-context: old", knownHostsFile: "ssh-ed25519"} {
+	for name, want := range map[string]string{fleet.KubeconfigFile: "current-context: old", fleet.KnownHostsFile: "ssh-ed25519"} {
 		b, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil || !strings.Contains(string(b), want) {
 			t.Errorf("%s: %v\n%s", name, err, b)
@@ -170,11 +171,11 @@ func TestAdopt_OverSSHReadsTheKubeconfigOfOneHost(t *testing.T) {
 			t.Errorf("%s: %v, mode %v", name, err, info.Mode())
 		}
 	}
-	if err := a.Keep(dir); err != nil {
+	if err := KeepAdopted(a, dir); err != nil {
 		t.Errorf("again: %v", err)
 	}
 	if _, err := s.adopt(func(o *AdoptOptions) {
-		o.newAPI, o.Kubeconfig = newClient, []byte(strings.ReplaceAll(testKubeconfig(), "certificate-authority-data: ", "certificate-authority: /"))
+		o.hooks.newAPI, o.Kubeconfig = nil, []byte(strings.ReplaceAll(testKubeconfig(), "certificate-authority-data: ", "certificate-authority: /"))
 	}); err == nil || !strings.Contains(err.Error(), "--flatten") {
 		t.Errorf("a kubeconfig that names files: %v", err)
 	}
@@ -261,26 +262,6 @@ func TestAdopted_RemoveTakesOutWhatJoined(t *testing.T) {
 	}
 }
 
-func TestAdopted_NodesWithoutTheProbesImageAreSaid(t *testing.T) {
-	s := foreign(t, 3, 2)
-	ref := "registry.example/probe:1"
-	s.api.nodeImages = map[string][][]string{"host-1": {{"a", ref}}, "host-2": {{"a"}}, "host-3": {}}
-	x, err := open(s.options().withDefaults())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer x.close()
-	x.api = s.api
-	without := x.withoutProbe(context.Background(), ref)
-	if len(without) != 1 || !strings.Contains(without["host-2"], ref) {
-		t.Errorf("%v", without)
-	}
-	s.api.nodeImages["host-2"] = make([][]string, kubeletTells)
-	if without := x.withoutProbe(context.Background(), ref); len(without) != 0 {
-		t.Errorf("a node that does not tell of all its images: %v", without)
-	}
-}
-
 func TestPlan_ControlPlanesOfAnAdoptedClusterJoinOneAfterAnother(t *testing.T) {
 	s := foreign(t, 4, 1)
 	s.keep()
@@ -321,7 +302,7 @@ func TestUp_AddsAControlPlaneToAnAdoptedCluster(t *testing.T) {
 func TestAdopt_WithoutAHostThereIsNoTunnel(t *testing.T) {
 	s := foreign(t, 1, 1)
 	_, err := s.adopt(func(o *AdoptOptions) {
-		o.newAPI = func(_ []byte, k kube.Options) (api, error) {
+		o.hooks.newAPI = func(_ []byte, k kube.Options) (api, error) {
 			conn, err := k.Dial(context.Background(), "tcp", "192.0.2.1:6443")
 			if conn != nil || err == nil {
 				t.Errorf("connection %v, error %v", conn, err)
@@ -329,7 +310,7 @@ func TestAdopt_WithoutAHostThereIsNoTunnel(t *testing.T) {
 			return nil, err
 		}
 	})
-	if !errors.Is(err, errNoWay) {
+	if !errors.Is(err, fleet.ErrNoWay) {
 		t.Errorf("error %v", err)
 	}
 }

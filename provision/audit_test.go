@@ -4,18 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/hybridctl/hybridctl/provision/bundle"
-	"github.com/hybridctl/hybridctl/provision/bundle/bundletest"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/platform"
-	"github.com/hybridctl/hybridctl/provision/remote/remotetest"
 	"github.com/hybridctl/hybridctl/provision/report"
-	"github.com/hybridctl/hybridctl/provision/workload"
 )
 
 // audited is a scale-out by an Arm host whose cluster has a DaemonSet of this image.
@@ -32,7 +27,7 @@ func audited(t *testing.T, mode AuditMode, image string, change func(*sim, *kube
 	s.api.templates = []kube.PodTemplate{daemon}
 	r, err := s.scaleOut(func(o *ScaleOutOptions) {
 		o.Audit = mode
-		o.askRegistry = func(_ context.Context, name string) ([]platform.Arch, error) {
+		o.hooks.askRegistry = func(_ context.Context, name string) ([]platform.Arch, error) {
 			switch name {
 			case "registry.example/x86:1", "registry.test/etcd:3.6.8-0", "registry.test/kube-proxy:v1.36.3":
 				return []platform.Arch{platform.AMD64}, nil
@@ -103,8 +98,8 @@ func TestAudit_ASilentRegistryKeepsNoOtherWaiting(t *testing.T) {
 	}
 	s.api.templates = append(s.api.templates, kube.PodTemplate{Kind: "DaemonSet", Name: "agent", Daemon: true, Images: []string{"registry.example/x86:1"}})
 	r, err := s.scaleOut(func(o *ScaleOutOptions) {
-		o.Audit, o.registryPatience = AuditBlock, 200*time.Millisecond
-		o.askRegistry = func(ctx context.Context, name string) ([]platform.Arch, error) {
+		o.Audit, o.hooks.registryPatience = AuditBlock, 200*time.Millisecond
+		o.hooks.askRegistry = func(ctx context.Context, name string) ([]platform.Arch, error) {
 			if strings.HasPrefix(name, "a.silent.example/") {
 				<-ctx.Done()
 			}
@@ -122,36 +117,5 @@ func TestAudit_ASilentRegistryKeepsNoOtherWaiting(t *testing.T) {
 	}
 	if told != 40 {
 		t.Errorf("%d images are told as not known with the reason\n%+v", told, r.Checks[:2])
-	}
-}
-
-func TestImagesOf(t *testing.T) {
-	got := imagesOf([]workload.Workload{{Images: []string{"a", "b"}}, {Daemon: true, Images: []string{"z", "b"}}, {Images: []string{"z", "a"}}})
-	if want := []string{"b", "z", "a"}; !slices.Equal(got, want) {
-		t.Errorf("%q, want %q", got, want)
-	}
-}
-
-func TestBroughtTo_EveryNewNodeOfTheArchitecture(t *testing.T) {
-	s := newSim(t, 4, remotetest.Options{})
-	session := &session{Options: s.options(), bundle: s.bundle}
-	node := func(i int, arch platform.Arch) workload.Node {
-		return workload.Node{Name: s.c.Spec.Hosts[i].Name, Arch: arch}
-	}
-	for name, test := range map[string]struct {
-		image string
-		on    []workload.Node
-		want  bool
-	}{
-		"a control plane":        {bundletest.Ref(bundle.Etcd), []workload.Node{node(0, platform.ARM64)}, true},
-		"and a worker":           {bundletest.Ref(bundle.Etcd), []workload.Node{node(0, platform.ARM64), node(1, platform.ARM64)}, false},
-		"a worker of another":    {bundletest.Ref(bundle.Etcd), []workload.Node{node(0, platform.ARM64), node(1, platform.AMD64)}, true},
-		"an image of every node": {bundletest.Ref(bundle.KubeProxy), []workload.Node{node(0, platform.ARM64), node(1, platform.ARM64)}, true},
-		"another tag":            {bundletest.Registry + "/kube-proxy:v1.0.0", []workload.Node{node(1, platform.ARM64)}, false},
-		"pinned to a digest":     {bundletest.Ref(bundle.KubeProxy) + "@sha256:" + strings.Repeat("a", 64), []workload.Node{node(1, platform.ARM64)}, false},
-	} {
-		if got := session.broughtTo(test.on)(test.image, platform.ARM64); got != test.want {
-			t.Errorf("%s: %v, want %v", name, got, test.want)
-		}
 	}
 }

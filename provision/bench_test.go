@@ -57,12 +57,12 @@ func benchmarkNoOpUp(b *testing.B, n int, rtt time.Duration) {
 // gather reads the facts of all hosts, as the first part of every run does.
 func gather(b *testing.B, s *sim) {
 	b.Helper()
-	session, err := open(s.options().withDefaults())
+	r, err := look(context.Background(), s.options().withDefaults())
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer session.close()
-	for _, h := range session.gather(context.Background()) {
+	defer r.end()
+	for _, h := range r.reader().Hosts(context.Background(), s.c.Managed()) {
 		if h.Err != nil {
 			b.Fatal(h.Err)
 		}

@@ -2,25 +2,40 @@ package provision
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"testing"
+
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/proof"
 )
 
-// Whether an old node was Ready is what the survey of a scale-out saw, not what is there once hosts have joined.
-func TestConformanceOptions_NodesAsTheyWereBefore(t *testing.T) {
-	s := grown(t, 3, 2)
-	o := ScaleOutOptions{Options: s.options().withDefaults()}
-	store, session, end, err := begin(o.Options)
+// Whether an old node was Ready is what the survey of a scale-out saw, not what is there once hosts have joined. What is proven is of the new
+// nodes, and touches no other.
+func TestScaleOut_ProofIsOfTheNewNodesAsTheOthersWereBefore(t *testing.T) {
+	s := grown(t, 4, 2)
+	before := s.connections()
+	r, err := begin(context.Background(), s.options().withDefaults())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer end()
-	session.joining = &joining{}
-	if _, err := session.surveyGrowth(context.Background(), store, o, &Result{}); err != nil {
+	defer r.end()
+	g, err := scaleOut{r}.surveyGrowth(ScaleOutOptions{Options: r.Options, Hosts: []string{"host-4"}})
+	if err != nil {
 		t.Fatal(err)
 	}
 	s.api.notReady("host-1")
-	c := session.conformanceOptions(context.Background(), ConformanceOptions{Scenario: "scale-out", Nodes: []string{"host-3"}})
+	o := r.proofOptions(proof.Wish{Scenario: "scale-out", Nodes: []string{"host-4"}}, g.seen)
+	o.PodsBefore = []kube.Pod{{Name: "old"}}
+	c := o.Conformance(context.Background())
 	if len(c.NodesBefore) != 2 || !c.NodesBefore[0].Ready || !c.NodesBefore[1].Ready {
 		t.Errorf("%+v", c.NodesBefore)
 	}
+	if len(c.Machines) != 1 || c.Machines["host-4"] == nil || !strings.Contains(c.NoMachine["host-1"], "was a node before") {
+		t.Errorf("machines %v, none for %v", c.Machines, c.NoMachine)
+	}
+	if len(c.Before) != 1 || !slices.Equal(c.NewNodes, []string{"host-4"}) {
+		t.Errorf("before %v, new %v", c.Before, c.NewNodes)
+	}
+	s.wantAlone(before, "host-4")
 }

@@ -8,16 +8,21 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/hybridctl/hybridctl/provision/facts"
+	"github.com/hybridctl/hybridctl/provision/fleet"
 	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/lock"
 	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/proof"
 	"github.com/hybridctl/hybridctl/provision/report"
 	"github.com/hybridctl/hybridctl/provision/stack"
+	"github.com/hybridctl/hybridctl/provision/survey"
 )
 
 // DestroyOptions are Destroy's own.
 type DestroyOptions struct {
 	Options
-	Force bool // also when volumes would stay in Ceph that nobody knows of any more
+	Force bool // also when volumes would stay in Ceph that no cluster knows of any more
 }
 
 // Destroy takes the cluster away, in reverse order; hosts end as clean as before. A host that does not answer is reported and stays
@@ -25,94 +30,119 @@ type DestroyOptions struct {
 // ErrPartial, ErrDeclined, ErrLocked, context.Canceled, or others for the user.
 func Destroy(ctx context.Context, o DestroyOptions) (Result, error) {
 	o.Options = o.withDefaults()
-	r := Result{Cluster: o.Cluster.Metadata.Name}
+	result := Result{Cluster: o.Cluster.Metadata.Name}
 	if o.Cluster.Adopted() {
-		return r, fmt.Errorf("%w: hybridctl did not make cluster %s, and does not take it away: its control plane has managed: false; \"hybridctl remove HOST\" takes out what joined it since",
-			ErrRefused, r.Cluster)
+		return result, fmt.Errorf("%w: hybridctl did not make cluster %s, and does not take it away: its control plane has managed: false; \"hybridctl remove HOST\" takes out what joined it since",
+			ErrRefused, result.Cluster)
 	}
-	store, s, end, err := begin(o.Options)
+	r, err := begin(ctx, o.Options)
 	if err != nil {
-		return r, err
+		return result, err
 	}
-	defer end()
+	defer r.end()
 
-	reading, cancel := o.stoppable(ctx)
-	defer cancel()
-	s.markEarly(reading)
-	if r.Plan, err = s.surveyForDestroy(reading); err != nil {
-		return r, err
-	}
-	if err := s.mayOrphan(reading, o.Force); err != nil {
-		return r, err
-	}
-	if o.Ask != nil && len(r.Plan.Steps) > 0 && !o.Ask(r.Plan) {
-		return r, ErrDeclined
-	}
-	lock, err := s.lockIfThere(reading)
+	r.markEarly(r.reading)
+	seen, err := surveyDestroy(r)
 	if err != nil {
-		return r, err
+		return result, err
 	}
-	var failed error
-	r.Changes, failed = stack.Destroy(ctx, store, r.Plan, s.steps(), stack.Options{Parallel: o.Parallel, Progress: o.Progress, Stop: s.Stop})
-	verb := "destroy"
+	result.Plan = plan.Removal(r.Cluster, seen.Hosts.List())
+	if !o.Force {
+		if err := refuseForgotten(r, seen); err != nil {
+			return result, err
+		}
+	}
+	if len(result.Plan.Steps) > 0 {
+		if err := r.confirm(result.Plan); err != nil {
+			return result, err
+		}
+	}
+	failed, err := r.underLock(ctx, func(l *lock.Lock) (err error) {
+		result.Changes, err = stack.Destroy(ctx, r.store, result.Plan, r.steps(seen, nil), r.engine(l.Stop()))
+		if err == nil || lostControlPlane(r.Cluster, result.Changes) {
+			l.Leave() // there is no API server any more that would take it back
+		}
+		return err
+	})
+	result.Hosts = r.hostResults(seen.Hosts, result.Changes, o.verb())
+	if err != nil {
+		return result, err
+	}
+	if err := partial(failed, result.Hosts); err != nil {
+		return result, err
+	}
+	return result, forgetCluster(o.StateDir)
+}
+
+// verb is the command that goes on, as it was given.
+func (o DestroyOptions) verb() string {
 	if o.Force {
-		verb += " --force"
+		return "destroy --force"
 	}
-	r.Hosts = s.hostResults(r.Changes, verb)
-	if failed == nil || s.lostControlPlane(r.Changes) {
-		lock.leave() // there is no API server any more that would take it back
-	} else if lost := lock.giveBack(ctx); errors.Is(lost, ErrLocked) {
-		return r, lost
-	}
-	if errors.Is(failed, context.Canceled) {
-		return r, failed
-	}
-	if err := partial(failed, r.Hosts); err != nil {
-		return r, err
-	}
-	// The cluster is gone, and with it the worth of its credentials and of the keys its hosts had.
-	for _, name := range []string{kubeconfigFile, knownHostsFile, unprovenFile} {
-		if err := os.Remove(filepath.Join(o.StateDir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return r, err
-		}
-	}
-	return r, nil
+	return "destroy"
 }
 
-// surveyForDestroy finds out what is there to take away. No preflight check stops a destroy, and no bundle is needed.
-func (s *session) surveyForDestroy(ctx context.Context) (plan.Plan, error) {
-	hosts := s.gather(ctx)
-	if !s.notBegun() {
-		_ = s.loadKubeconfig(ctx) // of a cluster that has none left, nobody knows the authority
+// surveyDestroy finds out what is there to take away. No preflight check stops a destroy, and no bundle is needed. An API server that does
+// not answer must not keep a cluster from being taken away.
+func surveyDestroy(r *run) (seen survey.Seen, err error) {
+	seen = survey.Seen{Cluster: r.Cluster, Hosts: r.reader().Hosts(r.reading, r.Cluster.Managed())}
+	if err := r.reading.Err(); err != nil {
+		return seen, err
 	}
-	for _, f := range hosts {
-		if err := s.othersNode(f, fmt.Sprintf("\"hybridctl inventory rm %s\" leaves it alone", f.Name)); err != nil {
-			return plan.Plan{}, err
+	var ours []string
+	if !survey.NotBegun(r.Cluster, seen.Hosts) {
+		asking, cancel := context.WithTimeout(r.reading, askLock)
+		defer cancel()
+		err := r.access(asking, seen.Hosts)
+		if r.api != nil {
+			ours = r.api.CAHashes()
+		}
+		if err != nil {
+			r.api = nil // it gives no lock, and tells of no volumes
+			seen.API = survey.Unknown[facts.Cluster](noWay(err))
+		} else {
+			seen.API = survey.Found(facts.Cluster{})
+		}
+	} else {
+		seen.API = survey.None[facts.Cluster]()
+	}
+	for _, h := range r.Cluster.Managed() {
+		if err := othersNode(seen.Hosts.Fact(h.Name), ours, fmt.Sprintf("\"hybridctl inventory rm %s\" leaves it alone", h.Name)); err != nil {
+			return seen, err
 		}
 	}
-	return plan.Removal(s.Cluster, hosts), ctx.Err()
+	return seen, nil
 }
 
-// lostControlPlane tells whether a control plane was reset.
-func (s *session) lostControlPlane(changes []report.Change) bool {
-	return slices.ContainsFunc(changes, func(c report.Change) bool {
-		h, _ := s.Cluster.Host(c.Host)
-		return h.Role == inventory.ControlPlane && c.Action == report.Deleted && (c.Kind == string(plan.Init) || c.Kind == string(plan.Join))
+// refuseForgotten refuses to take a cluster away whose volumes in Ceph would be forgotten. A cluster that was never initialised has none; of
+// one without Ceph, only an API server that answers is asked: storage may have been taken out of the inventory by hand.
+func refuseForgotten(r *run, seen survey.Seen) error {
+	const goes = "the cluster is deleted"
+	_, there, err := seen.API.Get()
+	switch {
+	case err != nil && len(r.Cluster.Spec.Storage.Ceph) > 0:
+		return perhapsVolumes(err, goes)
+	case !there:
+		return nil
+	}
+	return r.refuseOrphans(goes)
+}
+
+// lostControlPlane reports whether a control plane was reset.
+func lostControlPlane(c *inventory.Cluster, changes []report.Change) bool {
+	return slices.ContainsFunc(changes, func(x report.Change) bool {
+		h, _ := c.Host(x.Host)
+		return h.Role == inventory.ControlPlane && x.Action == report.Deleted && (x.Kind == string(plan.Init) || x.Kind == string(plan.Join))
 	})
 }
 
-// lockIfThere takes the cluster's lock where an API server answers; one that is gone must not keep a cluster from being taken away.
-// ErrLocked: another run has it.
-func (s *session) lockIfThere(ctx context.Context) (*clusterLock, error) {
-	if s.notBegun() || s.api == nil && s.loadKubeconfig(ctx) != nil || s.api == nil {
-		return &clusterLock{s: s}, nil
-	}
-	if s.lockMark == "" {
-		asking, cancel := context.WithTimeout(ctx, askLock)
-		defer cancel()
-		if s.markLock(asking) != nil {
-			return &clusterLock{s: s}, ctx.Err()
+// forgetCluster deletes what the state directory knows of a cluster that is gone, and with it the worth of its credentials and of the keys
+// its hosts had.
+func forgetCluster(stateDir string) error {
+	for _, name := range []string{fleet.KubeconfigFile, fleet.KnownHostsFile, proof.UnprovenFile} {
+		if err := os.Remove(filepath.Join(stateDir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
 		}
 	}
-	return s.lock(ctx)
+	return nil
 }

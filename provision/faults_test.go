@@ -248,8 +248,8 @@ func TestScaleOut_APIServerRestartsInTheMiddle(t *testing.T) {
 	var c *kube.Client
 	started := make(chan error, 1)
 	r, err := s.scaleOut(func(o *ScaleOutOptions) {
-		o.leaseTTL = 400 * time.Millisecond
-		o.newAPI = func(_ []byte, k kube.Options) (_ api, err error) {
+		o.hooks.leaseTTL = 400 * time.Millisecond
+		o.hooks.newAPI = func(_ []byte, k kube.Options) (_ api, err error) {
 			c, err = kube.New(server.Kubeconfig(), k)
 			return restarting{s.api, c}, err
 		}
@@ -278,45 +278,45 @@ func TestScaleOut_APIServerRestartsInTheMiddle(t *testing.T) {
 	if n, err := c.DeleteTokens(t.Context(), plan.TokenDescription); err != nil || n != 0 {
 		t.Errorf("%v, %d tokens left", err, n)
 	}
-	if err := c.TakeLease(t.Context(), kube.LeaseOptions{Name: leaseName, Holder: "eve@elsewhere/1/a", TTL: time.Hour}); err != nil {
+	if err := c.TakeLease(t.Context(), kube.LeaseOptions{Name: "hybridctl", Holder: "eve@elsewhere/1/a", TTL: time.Hour}); err != nil {
 		t.Errorf("the lock was not given back: %v", err)
 	}
 }
 
-// run is a run of the fleet that ends in its middle, when one of endings is called.
-type run struct {
+// trial is a run of the fleet that ends in its middle, when one of endings is called.
+type trial struct {
 	*sim
 	ctx    context.Context
 	cancel context.CancelFunc
 	stop   chan struct{}
 }
 
-func (s *sim) run() *run {
-	r := &run{sim: s, stop: make(chan struct{})}
+func (s *sim) trial() *trial {
+	r := &trial{sim: s, stop: make(chan struct{})}
 	r.ctx, r.cancel = context.WithCancel(s.t.Context())
 	return r
 }
 
-func (r *run) options() Options {
+func (r *trial) options() Options {
 	o := r.sim.options()
 	o.Stop = r.stop
 	return o
 }
 
 // interrupted is ^C: what is under way is finished.
-func (r *run) interrupted() {
+func (r *trial) interrupted() {
 	close(r.stop)
 	time.Sleep(50 * time.Millisecond) // for the lock to pass it on
 }
 
 // interruptedTwice is a second one: it is not.
-func (r *run) interruptedTwice() {
+func (r *trial) interruptedTwice() {
 	close(r.stop)
 	r.cancel()
 }
 
 // killed is the end of the process: it gives nothing back.
-func (r *run) killed() {
+func (r *trial) killed() {
 	r.api.mu.Lock()
 	defer r.api.mu.Unlock()
 	gone := errors.New("the tool is gone")
@@ -324,8 +324,8 @@ func (r *run) killed() {
 	r.cancel()
 }
 
-var endings = map[string]func(*run){"interrupted": (*run).interrupted, "interrupted twice": (*run).interruptedTwice,
-	"killed, the lock broken": (*run).killed, "killed, the lock's time over": (*run).killed}
+var endings = map[string]func(*trial){"interrupted": (*trial).interrupted, "interrupted twice": (*trial).interruptedTwice,
+	"killed, the lock broken": (*trial).killed, "killed, the lock's time over": (*trial).killed}
 
 // again is the run after one that was ended so. The lock of one that was killed stays until its time is over, or somebody breaks it.
 func (s *sim) again(how string, next func(breakLock bool) error) error {
@@ -371,7 +371,7 @@ func TestRemove_EndedInTheMiddleOfTheDrainIsFinished(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			s := twoControlPlanes(t)
 			s.api.evictable = map[string][]kube.DrainPod{"host-3": {{Namespace: "a", Name: "b"}, {Namespace: "a", Name: "c"}, {Namespace: "a", Name: "d"}}}
-			r := s.run()
+			r := s.trial()
 			s.api.draining = func(ctx context.Context) error { end(r); return ctx.Err() }
 			if _, err := Remove(r.ctx, RemoveOptions{Options: r.options(), Hosts: []string{"host-3"}}); !errors.Is(err, context.Canceled) || errors.Is(err, ErrPartial) {
 				t.Errorf("error %v", err)
@@ -396,7 +396,7 @@ func TestRemove_EndedBetweenEtcdAndTheResetIsFinished(t *testing.T) {
 	for how, end := range endings {
 		t.Run(how, func(t *testing.T) {
 			s := twoControlPlanes(t)
-			r := s.run()
+			r := s.trial()
 			s.api.forgotten = func() { end(r) }
 			if _, err := Remove(r.ctx, RemoveOptions{Options: r.options(), Hosts: []string{"host-3"}}); !errors.Is(err, context.Canceled) || errors.Is(err, ErrPartial) {
 				t.Errorf("error %v", err)
@@ -418,12 +418,12 @@ func TestScaleOut_KubeadmGoesOnWithoutTheTool(t *testing.T) {
 	for name, c := range map[string]struct {
 		role      inventory.Role
 		registers bool
-		end       func(*run)
+		end       func(*trial)
 	}{
-		"worker, interrupted twice":      {inventory.Worker, false, (*run).interruptedTwice},
-		"worker, killed":                 {inventory.Worker, false, (*run).killed},
-		"control plane":                  {inventory.ControlPlane, false, (*run).killed},
-		"control plane that is a member": {inventory.ControlPlane, true, (*run).killed},
+		"worker, interrupted twice":      {inventory.Worker, false, (*trial).interruptedTwice},
+		"worker, killed":                 {inventory.Worker, false, (*trial).killed},
+		"control plane":                  {inventory.ControlPlane, false, (*trial).killed},
+		"control plane that is a member": {inventory.ControlPlane, true, (*trial).killed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := grown(t, 3, 2)
@@ -433,7 +433,7 @@ func TestScaleOut_KubeadmGoesOnWithoutTheTool(t *testing.T) {
 				s.c.Spec.Kubernetes.Endpoint = "api.example:6443"
 			}
 			h := s.hosts["host-3"]
-			r := s.run()
+			r := s.trial()
 			h.unit = &kubeadmUnit{registers: c.registers, begun: func() { c.end(r) }, end: make(chan struct{})}
 			if _, err := ScaleOut(r.ctx, ScaleOutOptions{Options: r.options()}); !errors.Is(err, context.Canceled) || len(s.api.tokens) != 1 {
 				t.Fatalf("error %v, %d tokens are good: kubeadm is at work with one", err, len(s.api.tokens))

@@ -4,9 +4,8 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/hybridctl/hybridctl/provision/facts"
+	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/platform"
-	"github.com/hybridctl/hybridctl/provision/remote"
 )
 
 // Identity is what a host says of itself.
@@ -21,28 +20,27 @@ type Identity struct {
 
 // Identify connects to hosts of the inventory, by their names, and asks them what they are; it writes nothing anywhere but known_hosts.
 func Identify(ctx context.Context, o Options, names []string) ([]Identity, error) {
-	o = o.withDefaults()
-	s, err := open(o)
+	r, err := look(ctx, o.withDefaults())
 	if err != nil {
 		return nil, err
 	}
-	defer s.close()
-	ctx, cancel := o.stoppable(ctx)
-	defer cancel()
-	targets := make([]facts.Target, len(names))
-	for i, name := range names {
+	defer r.end()
+	var hosts []inventory.Host
+	for _, name := range names {
 		h, ok := o.Cluster.Host(name)
 		if !ok {
 			return nil, fmt.Errorf("no host is named %s", name)
 		}
-		targets[i] = facts.Target{Name: name, Dial: func(ctx context.Context) (remote.Runner, error) { return s.dial(ctx, h) }}
+		hosts = append(hosts, h)
 	}
+	seen := r.reader().Identities(r.reading, hosts)
 	identities := make([]Identity, len(names))
-	for i, h := range facts.Gather(ctx, targets, facts.Ask{}, o.Parallel, nil) {
-		identities[i] = Identity{Host: h.Name, Err: h.Err}
+	for i, name := range names {
+		h := seen.Fact(name)
+		identities[i] = Identity{Host: name, Err: h.Err}
 		if h.Err == nil {
-			identities[i] = Identity{Host: h.Name, Hostname: h.Hostname, Arch: h.Arch, Machine: h.UnameMachine, OS: h.OS.PrettyName}
+			identities[i] = Identity{Host: name, Hostname: h.Hostname, Arch: h.Arch, Machine: h.UnameMachine, OS: h.OS.PrettyName}
 		}
 	}
-	return identities, ctx.Err()
+	return identities, r.reading.Err()
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/registry"
 	"github.com/hybridctl/hybridctl/provision/report"
+	"github.com/hybridctl/hybridctl/provision/survey"
 	"github.com/hybridctl/hybridctl/provision/workload"
 )
 
@@ -34,7 +35,7 @@ func ClusterImages(ctx context.Context, kubeconfig []byte, archs []platform.Arch
 	on := auditedNodes(nodes, archs)
 	k := &pullKeys{source: client, secrets: map[string]*foundKeys{}}
 	for _, u := range uses {
-		w := workloadOf(u.Template)
+		w := survey.WorkloadOf(u.Template)
 		var may []platform.Arch
 		for _, n := range on {
 			if w.MayRunOn(n) && !slices.Contains(may, n.Arch) {

@@ -153,7 +153,7 @@ func TestScaleOut_WorkerThatHasJoinedRegistersItsNode(t *testing.T) {
 		"a moment later": {func(s *sim, _ *ScaleOutOptions) { s.api.late = map[string]int{"host-3": 1} }, []string{started}},
 		"never":          {func(s *sim, _ *ScaleOutOptions) { s.hosts["host-3"].stranger = true }, []string{started, reset, joined}},
 		"never, in a short step": {func(s *sim, o *ScaleOutOptions) {
-			s.hosts["host-3"].stranger, o.registerWithin = true, time.Hour
+			s.hosts["host-3"].stranger, o.hooks.registerWithin = true, time.Hour
 			s.c.Spec.Timeouts.Step = inventory.Duration(8 * time.Second)
 		}, []string{started, reset, joined}},
 		"unit fails": {func(s *sim, _ *ScaleOutOptions) {
@@ -168,7 +168,7 @@ func TestScaleOut_WorkerThatHasJoinedRegistersItsNode(t *testing.T) {
 			delete(s.api.nodes, "host-3")
 			s.changed()
 			r, err := s.scaleOut(func(o *ScaleOutOptions) {
-				o.registerWithin = 1500 * time.Millisecond
+				o.hooks.registerWithin = 1500 * time.Millisecond
 				c.change(s, o)
 			})
 			if err != nil || len(s.api.nodes) != 3 {

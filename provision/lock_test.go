@@ -51,7 +51,7 @@ func TestLock_LostEndsTheRun(t *testing.T) {
 	gate := make(chan struct{})
 	s.hosts["host-3"].gate["apply"] = gate
 	_, err := s.scaleOut(func(o *ScaleOutOptions) {
-		o.leaseTTL = 4 * time.Millisecond
+		o.hooks.leaseTTL = 4 * time.Millisecond
 		o.Progress = sinkFunc(func(e report.Event) {
 			if e.Kind == report.Started && e.Step == "os" {
 				s.api.mu.Lock()
@@ -81,7 +81,7 @@ func TestLock_NotRenewedIsNotLost(t *testing.T) {
 		}
 		close(gate)
 	}()
-	_, err := s.scaleOut(func(o *ScaleOutOptions) { o.leaseTTL = 4 * time.Millisecond })
+	_, err := s.scaleOut(func(o *ScaleOutOptions) { o.hooks.leaseTTL = 4 * time.Millisecond })
 	if err != nil || !s.hosts["host-3"].member || s.api.holder != "" {
 		t.Errorf("error %v, lock %q", err, s.api.holder)
 	}

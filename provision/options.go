@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/report"
+	"github.com/hybridctl/hybridctl/provision/survey"
 )
 
 // Options are what every verb needs. The zero value of each field works, but for Cluster.
@@ -18,7 +20,7 @@ type Options struct {
 	Cluster  *inventory.Cluster
 	StateDir string      // default: .hybridctl/<cluster name> beside the inventory
 	Progress report.Sink // default: report.Discard
-	Stderr   io.Writer   // for questions: passphrases, sudo passwords; nil = never ask
+	Stderr   io.Writer   // of a program of the user's that prints a key; nil = no one sees it
 
 	// Parallel bounds how many hosts are worked on at once; 0 = 256.
 	Parallel int
@@ -36,11 +38,16 @@ type Options struct {
 	// BreakLock takes the cluster's lock from whoever has it: for a holder that is gone.
 	BreakLock bool
 
-	leaseTTL         time.Duration                                                    // tests have a short one
-	registryPatience time.Duration                                                    // so here
-	askRegistry      func(ctx context.Context, image string) ([]platform.Arch, error) // nil = the registries that may be asked
+	hooks hooks
+}
+
+// hooks are what tests put in a run's way; the zero value is what users have.
+type hooks struct {
+	leaseTTL         time.Duration                                                    // of the cluster's lock
+	registryPatience time.Duration                                                    // as survey.Reader has it
+	askRegistry      func(ctx context.Context, image string) ([]platform.Arch, error) // as survey.Reader has it
 	registerWithin   time.Duration                                                    // as steps.Env has it
-	newAPI           func(kubeconfig []byte, o kube.Options) (api, error)             // tests have one without a cluster
+	newAPI           func(kubeconfig []byte, o kube.Options) (api, error)             // without a cluster
 }
 
 // defaultParallel is how many hosts are worked on at once: steps wait for hosts rather than compute here.
@@ -59,14 +66,9 @@ func (o Options) withDefaults() Options {
 	if o.Stop == nil {
 		o.Stop = make(chan struct{})
 	}
-	if o.registryPatience == 0 {
-		o.registryPatience = registryPatience
-	}
-	if o.leaseTTL == 0 {
-		o.leaseTTL = leaseTTL
-	}
-	if o.newAPI == nil {
-		o.newAPI = newClient
+	o.hooks.registryPatience = cmp.Or(o.hooks.registryPatience, survey.RegistryPatience)
+	if o.hooks.newAPI == nil {
+		o.hooks.newAPI = func(kubeconfig []byte, o kube.Options) (api, error) { return kube.New(kubeconfig, o) }
 	}
 	return o
 }

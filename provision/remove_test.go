@@ -336,7 +336,7 @@ func TestRemove_NextGoesOnWithWhatIsLeft(t *testing.T) {
 func TestRemove_WhoseLockIsBrokenSaysWhoHasIt(t *testing.T) {
 	s := standing(t, 2)
 	_, err := s.remove("host-2", func(o *RemoveOptions) {
-		o.leaseTTL = 4 * time.Millisecond
+		o.hooks.leaseTTL = 4 * time.Millisecond
 		o.Progress = sinkFunc(func(e report.Event) {
 			if e.Kind == report.Started && e.Step == "drain" {
 				s.api.mu.Lock()

@@ -2,10 +2,12 @@ package provision
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/report"
+	"github.com/hybridctl/hybridctl/provision/survey"
 )
 
 // Result is what Up, ScaleOut, Remove and Destroy leave.
@@ -38,16 +40,17 @@ var strength = map[report.Action]int{
 	report.Unchanged: 0, report.Configured: 1, report.Created: 2, report.Deleted: 3, report.Skipped: 4, report.Failed: 5,
 }
 
-// hostResults sums the changes up by host, in the inventory's order; verb is the command that goes on.
-func (s *session) hostResults(changes []report.Change, verb string) []HostResult {
-	return s.hostResultsOf(s.Cluster.Managed(), changes, verb)
+// hostResults sums the changes up for every managed host; verb is the command that goes on.
+func (o Options) hostResults(seen survey.Hosts, changes []report.Change, verb string) []HostResult {
+	return o.resultsOf(o.Cluster.Managed(), seen, changes, verb)
 }
 
-func (s *session) hostResultsOf(hosts []inventory.Host, changes []report.Change, verb string) []HostResult {
+// resultsOf sums the changes up for these hosts, in their order.
+func (o Options) resultsOf(hosts []inventory.Host, seen survey.Hosts, changes []report.Change, verb string) []HostResult {
 	out := make([]HostResult, len(hosts))
 	index := map[string]int{}
 	for i, h := range hosts {
-		f := s.facts[h.Name]
+		f := seen[h.Name]
 		out[i] = HostResult{Name: h.Name, Action: report.Unchanged}
 		if f.Arch != "" {
 			out[i].Arch = f.Arch.String()
@@ -69,15 +72,57 @@ func (s *session) hostResultsOf(hosts []inventory.Host, changes []report.Change,
 	}
 	for i := range out {
 		h := &out[i]
-		if err := s.facts[h.Name].Err; err != nil {
+		if err := seen[h.Name].Err; err != nil {
 			h.Action, h.Error = report.Failed, err.Error()
 		}
 		if h.Error != "" || h.Action == report.Skipped {
-			h.Next = fmt.Sprintf("hybridctl %s -f %s", verb, s.Cluster.Path)
-			if s.StateDir != DefaultStateDir(s.Cluster) {
-				h.Next += " --state-dir " + s.StateDir
+			h.Next = fmt.Sprintf("hybridctl %s -f %s", verb, o.Cluster.Path)
+			if o.StateDir != DefaultStateDir(o.Cluster) {
+				h.Next += " --state-dir " + o.StateDir
 			}
 		}
+	}
+	return out
+}
+
+// partial makes the error of a run some hosts of which failed.
+func partial(err error, hosts []HostResult) error {
+	failed := 0
+	for _, h := range hosts {
+		if h.Error != "" {
+			failed++
+		}
+	}
+	switch {
+	case failed > 0:
+		return fmt.Errorf("%w: %d of %d hosts failed", ErrPartial, failed, len(hosts))
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrPartial, err)
+	}
+	return nil
+}
+
+// members are the nodes that are in the cluster now: hosts whose init or join did not fail in this run.
+func members(seen survey.Hosts, changes []report.Change) []string {
+	var out []string
+	for _, c := range changes {
+		failed := c.Error != "" || c.Action == report.Skipped || c.Action == report.Failed
+		if (c.Kind == string(plan.Init) || c.Kind == string(plan.Join)) && !failed && seen[c.Host].Err == nil {
+			out = append(out, c.Host)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// some joins the first of many words.
+func some(words []string) string { return report.Some(words, 10) }
+
+// names are the hosts' names.
+func names(hosts []inventory.Host) []string {
+	out := make([]string, len(hosts))
+	for i, h := range hosts {
+		out[i] = h.Name
 	}
 	return out
 }

@@ -9,25 +9,42 @@ import (
 	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/conformance"
+	"github.com/hybridctl/hybridctl/provision/facts"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/lock"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/preflight"
+	"github.com/hybridctl/hybridctl/provision/proof"
+	"github.com/hybridctl/hybridctl/provision/render"
 	"github.com/hybridctl/hybridctl/provision/report"
-	"github.com/hybridctl/hybridctl/provision/stack"
+	"github.com/hybridctl/hybridctl/provision/survey"
 )
+
+// AuditMode says what an image that lacks the new nodes' architecture does to a scale-out.
+type AuditMode string
+
+// What it does.
+const (
+	AuditBlock AuditMode = "block" // a DaemonSet's stops it
+	AuditWarn  AuditMode = "warn"
+	AuditOff   AuditMode = "off"
+)
+
+// AuditModes lists the modes.
+func AuditModes() []AuditMode { return []AuditMode{AuditBlock, AuditWarn, AuditOff} }
 
 // ScaleOutOptions are ScaleOut's own.
 type ScaleOutOptions struct {
 	Options
 	Hosts       []string      // names in the inventory; nil = every host that is no node yet
 	Arch        platform.Arch // only hosts that have it, by fact; "" = any
-	Replace     []string      // names of nodes whose hosts were installed anew: their old nodes go, and they join again
+	Replace     []string      // names of nodes whose hosts were installed anew: their old nodes are deleted, and they join again
 	Guard       bool          // new nodes take no ordinary pods until they are proven
 	Audit       AuditMode     // "" = off
 	Conformance ConformanceMode
-	Proof       ConformanceOptions // how, but for Options, Scenario, Nodes and Quick
+	Proof       ProofOptions
 }
 
 // ScaleOut joins the inventory's hosts that are no nodes yet to the running cluster. It connects to those alone: what it must know of the
@@ -35,70 +52,81 @@ type ScaleOutOptions struct {
 // Errors: ErrRefused, ErrPreflight, ErrPartial, ErrDeclined, ErrLocked, ErrBundle, ErrConformance, context.Canceled, or others for the user.
 func ScaleOut(ctx context.Context, o ScaleOutOptions) (Result, error) {
 	o.Options = o.withDefaults()
-	o.Proof.ReportDir = ReportDir(o.Options, o.Proof.ReportDir)
 	if o.Guard && !o.Conformance.on() {
-		return Result{}, fmt.Errorf("%w: a guard goes when the nodes are proven, and with --conformance=off nothing is", ErrRefused)
+		return Result{}, fmt.Errorf("%w: a guard is lifted when the nodes are proven, and with --conformance=off nothing is", ErrRefused)
 	}
-	r := Result{Cluster: o.Cluster.Metadata.Name}
-	store, s, end, err := begin(o.Options)
+	result := Result{Cluster: o.Cluster.Metadata.Name}
+	begun, err := begin(ctx, o.Options)
 	if err != nil {
-		return r, err
+		return result, err
 	}
-	defer end()
-	s.joining = &joining{guard: o.Guard}
+	defer begun.end()
+	r := scaleOut{begun}
 
-	reading, cancel := o.stoppable(ctx)
-	defer cancel()
-	hosts, err := s.surveyGrowth(reading, store, o, &r)
-	if err != nil || len(hosts) == 0 {
-		return r, err
+	g, err := r.surveyGrowth(o)
+	result.Plan, result.Checks, result.Nothing, result.Notes = g.plan, g.checks, g.nothing, g.notes
+	if err != nil || len(g.hosts) == 0 {
+		return result, err
 	}
+	dir, err := o.Proof.open(o.Options, o.Conformance.on())
+	if err != nil {
+		return result, err
+	}
+	if g.plan.Changes() > 0 {
+		if err := r.confirm(g.plan); err != nil {
+			return result, err
+		}
+	}
+	var before []kube.Pod
 	if o.Conformance.on() {
-		if err := o.Proof.openReport(); err != nil {
-			return r, err
+		if before, err = r.podsBefore(r.reading); err != nil {
+			return result, err
 		}
 	}
-	if err := s.confirm(r.Plan); err != nil {
-		return r, err
+	did, failed, err := r.grow(ctx, g, o.guard())
+	result.Changes, result.Notes = did.changes, append(result.Notes, did.notes...)
+	if did.changes != nil {
+		result.Hosts = r.resultsOf(g.hosts, g.seen.Hosts, did.changes, o.verb())
 	}
-	if o.Proof.before, err = s.podsBefore(reading, o.Conformance); err != nil {
-		return r, err
-	}
-	lock, err := s.lock(reading)
-	if err != nil {
-		return r, err
-	}
-	if err := errors.Join(s.noteUnproven(names(hosts), true), s.forgetReplaced(reading, &r), s.forgetWiped(reading, store, hosts)); err != nil {
-		return r, errors.Join(err, lock.giveBack(ctx))
-	}
-	failed, err := s.grow(ctx, store, hosts, o, &r)
-	lost := lock.giveBack(ctx)
-	if errors.Is(lost, ErrLocked) {
-		err = lost
+	joined := members(g.seen.Hosts, did.changes)
+	if err == nil && did.changes != nil {
+		result.Kubeconfig, err = r.keepKubeconfig()
 	}
 	if err != nil {
-		s.guardStays(s.members(r.Changes), &r)
-		return r, err
+		if did.changes != nil && o.Guard && len(joined) > 0 {
+			result.Notes = append(result.Notes, proof.GuardStays(joined))
+		}
+		return result, err
 	}
-	failed = errors.Join(failed, lost)
-	notReady := s.waitReady(reading, &r)
+	late, notReady := r.waitReady(g.seen, g.plan, did.changes)
+	result.Changes = append(result.Changes, late...)
 	failed = errors.Join(failed, notReady)
-	r.Hosts = s.hostResultsOf(hosts, r.Changes, o.verb())
-	o.Proof.Scenario, o.Proof.Nodes = string(conformance.ScaleOut), s.members(r.Changes)
-	var proof error
-	if len(o.Proof.Nodes) > 0 {
-		if proof = reading.Err(); proof == nil && o.Conformance.on() { // also when an earlier run had done everything but the proof
-			proof = s.prove(reading, o.Conformance, o.Proof, &r) // also of those that came in while others failed
-		}
-		failed = errors.Join(failed, s.letIn(reading, o.Proof.Nodes, proof, &r))
+	var unproven error
+	if len(joined) > 0 {
+		var p proven
+		p, unproven = r.proveJoined(o, g.seen, joined, before, dir)
+		result.add(p)
+		notes, err := r.letIn(o.Guard, joined, p, unproven)
+		result.Notes, failed = append(result.Notes, notes...), errors.Join(failed, err)
 	}
-	if notReady == nil && (proof == nil || errors.Is(proof, ErrConformance)) {
-		failed = errors.Join(failed, s.noteUnproven(o.Proof.Nodes, false))
+	if notReady == nil && (unproven == nil || errors.Is(unproven, ErrConformance)) {
+		failed = errors.Join(failed, proof.NoteUnproven(r.StateDir, joined, false))
 	}
-	if err := partial(failed, r.Hosts); err != nil {
-		return r, err
+	if err := partial(failed, result.Hosts); err != nil {
+		return result, err
 	}
-	return r, proof
+	return result, unproven
+}
+
+// scaleOut is a scale-out at work.
+type scaleOut struct{ *run }
+
+// guard is the taint that joining nodes get besides the inventory's; nil = none.
+func (o ScaleOutOptions) guard() *render.Taint {
+	if !o.Guard {
+		return nil
+	}
+	return &proof.GuardTaint
 }
 
 // verb is the command that goes on, as it was given. Hosts that are replaced have lost their old nodes by then.
@@ -125,140 +153,196 @@ func (o ScaleOutOptions) verb() string {
 	return strings.Join(words, " ")
 }
 
-// grow carries the plan out and keeps the kubeconfig. failed are steps that did not succeed; err ends the run.
-func (s *session) grow(ctx context.Context, store *stack.Store, hosts []inventory.Host, o ScaleOutOptions, r *Result) (failed, err error) {
-	r.Changes, failed = s.carryOut(ctx, store, r.Plan)
-	r.Hosts = s.hostResultsOf(hosts, r.Changes, o.verb())
-	if errors.Is(failed, context.Canceled) {
-		return nil, failed
-	}
-	r.Kubeconfig, err = s.saveKubeconfig()
-	return failed, err
+// growth is what a scale-out is going to do.
+type growth struct {
+	seen     survey.Seen
+	hosts    []inventory.Host // that join
+	replaced []leaver         // nodes whose hosts were installed anew
+	plan     plan.Plan
+	checks   []report.Check // that did not pass
+	nothing  string         // why no host joins
+	notes    []string
 }
 
-// surveyGrowth finds the hosts that are to join and plans for them. None: r says why.
-func (s *session) surveyGrowth(ctx context.Context, store *stack.Store, o ScaleOutOptions, r *Result) ([]inventory.Host, error) {
-	if err := cmp.Or(s.known(slices.Concat(o.Hosts, o.Replace)), s.replaceable(o.Replace)); err != nil {
-		return nil, err
+// outcome is what it did.
+type outcome struct {
+	changes []report.Change // nil = it did not come to the plan
+	notes   []string
+}
+
+// grow carries the plan out under the lock. A run that is killed later finds in the state directory which hosts are to be proven.
+func (r scaleOut) grow(ctx context.Context, g growth, guard *render.Taint) (done outcome, failed, err error) {
+	var before error
+	failed, err = r.underLock(ctx, func(l *lock.Lock) (err error) {
+		if before = proof.NoteUnproven(r.StateDir, names(g.hosts), true); before != nil {
+			return before
+		}
+		if done.notes, before = forgetReplaced(r.reading, r.run, g.replaced); before != nil {
+			return before
+		}
+		if before = forgetWiped(r.reading, r.run, g.hosts, g.seen.Hosts); before != nil {
+			return before
+		}
+		done.changes, err = r.carryOut(ctx, g.seen, g.plan, guard, l.Stop())
+		if done.changes == nil {
+			done.changes = []report.Change{}
+		}
+		return err
+	})
+	if err == nil && before != nil {
+		err = failed
+	}
+	return done, failed, err
+}
+
+// proveJoined proves the nodes that joined, also those that came in while others failed, and those of which an earlier run had done
+// everything but the proof.
+func (r scaleOut) proveJoined(o ScaleOutOptions, seen survey.Seen, joined []string, before []kube.Pod, dir *report.Dir) (proven, error) {
+	if err := r.reading.Err(); err != nil || !o.Conformance.on() {
+		return proven{}, err
+	}
+	w := o.Proof.wish(o.Conformance)
+	w.Scenario, w.Nodes = string(conformance.ScaleOut), joined
+	return r.prove(w, seen, before, dir)
+}
+
+// letIn takes the guard away from nodes that were proven. Otherwise it stays, and the notes say how pods get there.
+func (r scaleOut) letIn(guarded bool, nodes []string, p proven, unproven error) (notes []string, err error) {
+	switch {
+	case !guarded:
+		return nil, nil
+	case unproven != nil || p.run == nil:
+		return []string{proof.GuardStays(nodes)}, nil
+	}
+	return nil, proof.LetIn(r.reading, r.api, nodes)
+}
+
+// surveyGrowth finds the hosts that are to join and plans for them. None: g says why.
+func (r scaleOut) surveyGrowth(o ScaleOutOptions) (g growth, err error) {
+	if err := cmp.Or(r.refuseUnknown(slices.Concat(o.Hosts, o.Replace)), refuseUnmanaged(r.Cluster, o.Replace)); err != nil {
+		return g, err
 	}
 	if len(o.Replace) > 0 {
 		o.Hosts = slices.Concat(o.Hosts, o.Replace) // and no others, unless they are named
 	}
-	if err := s.openBundle(); err != nil {
-		return nil, err
+	r.fleet.Only()
+	if g.seen, err = r.surveyRunning(); err != nil {
+		return g, err
 	}
-	in, err := s.files()
+	nodes := g.seen.Nodes
+	staying := slices.DeleteFunc(slices.Clone(nodes), func(n kube.Node) bool { return slices.Contains(o.Replace, n.Name) })
+	cluster, err := survey.Members(r.reading, r.api, &g.seen, staying)
 	if err != nil {
-		return nil, err
+		return g, err
 	}
-	nodes, version, err := s.reachCluster(ctx)
-	if err != nil {
-		return nil, err
+	if g.hosts, err = r.candidates(cluster, o.Hosts); err != nil {
+		return g, err
 	}
-	in.API, err = s.observed(ctx, slices.DeleteFunc(slices.Clone(nodes), func(n kube.Node) bool { return slices.Contains(o.Replace, n.Name) }))
-	if err != nil {
-		return nil, err
+	if len(g.hosts) == 0 {
+		g.nothing, g.notes = r.nothingToJoin(o.Hosts, nodes), guardedAmong(staying, nil)
+		return g, nil
 	}
-	unproven, err := s.unproven()
-	if err != nil {
-		return nil, err
-	}
-	hosts := plan.Candidates(s.Cluster, in.API.Nodes, func(name string) bool { return store.Unfinished(name) || slices.Contains(unproven, name) }, o.Hosts)
-	defer func() { // of those that this run proves it speaks at its end
-		r.Notes = append(leftGuarded(slices.DeleteFunc(slices.Clone(nodes), func(n kube.Node) bool {
-			return slices.Contains(o.Replace, n.Name) || o.Guard && slices.Contains(in.Only, n.Name)
-		})), r.Notes...)
-	}()
-	if len(hosts) == 0 {
-		r.Nothing = s.nothingToJoin(o.Hosts, nodes)
-		return nil, nil
-	}
-	s.avoidMembers(nodes, names(hosts)) // also one that is Ready, and whose join did not come to its end
-	in.Hosts = s.gatherFrom(ctx, hosts)
-	if err := ctx.Err(); err != nil {
-		return nil, err
+	r.goThrough(nodes, names(g.hosts)) // not through one that is Ready, and whose join did not come to its end
+	r.fleet.Only(names(g.hosts)...)
+	g.seen.Hosts = r.reader().Hosts(r.reading, g.hosts)
+	if err := r.reading.Err(); err != nil {
+		return g, err
 	}
 	if o.Arch != "" {
-		all := hosts
-		if hosts = plan.OfArch(all, in.Hosts, o.Arch); len(hosts) == 0 {
-			r.Nothing = fmt.Sprintf("no host of architecture %s is waiting to join; those that are: %s", o.Arch, s.archsOf(all))
-			return nil, nil
+		all := g.hosts
+		if g.hosts = plan.OfArch(all, g.seen.Hosts.Of(all), o.Arch); len(g.hosts) == 0 {
+			g.nothing = fmt.Sprintf("no host of architecture %s is waiting to join; those that are: %s", o.Arch, archsOf(g.seen.Hosts, all))
+			g.notes = guardedAmong(staying, nil)
+			return g, nil
 		}
 	}
-	if err := s.surveyReplaced(ctx, nodes, o.Replace, names(hosts)); err != nil {
-		return nil, err
+	if o.Guard { // of those that this run proves it speaks at its end
+		g.notes = guardedAmong(staying, names(g.hosts))
+	} else {
+		g.notes = guardedAmong(staying, nil)
 	}
-	in.Only = names(hosts)
-	j := preflight.Joining{Hosts: in.Only, API: in.API, Version: version, CACertHashes: s.authorities()}
-	s.readCephKeys(ctx)
-	s.lookUpCephImages(ctx)
-	in.CephKeys = s.cephKeys
-	audited, err := s.audit(ctx, o.Audit, hosts, nodes)
-	if err != nil {
-		return nil, err
+	if g.replaced, err = surveyReplaced(r.run, g.seen, o.Replace, names(g.hosts)); err != nil {
+		return g, err
 	}
-	check := func() error {
-		j.Ceph = s.ceph
-		r.Checks = append(report.Problems(preflight.RunJoining(s.Cluster, in.Hosts, in.Bundle, j)), audited...)
-		if len(preflight.Blocking(r.Checks)) > 0 {
-			return ErrPreflight
+	return g, r.planGrowth(o, &g, cluster)
+}
+
+// surveyRunning reads what there is to know before any host is asked.
+func (r scaleOut) surveyRunning() (seen survey.Seen, err error) {
+	seen.Cluster = r.Cluster
+	if err := r.openBundle(); err != nil {
+		return seen, err
+	}
+	seen.Bundle = &r.bundle.Manifest
+	if seen.Files, err = survey.ReadFiles(r.Cluster); err != nil {
+		return seen, err
+	}
+	if seen.Nodes, err = r.reachRunning(); err != nil {
+		return seen, err
+	}
+	seen.Version, err = r.api.Version(r.reading)
+	return seen, err
+}
+
+// candidates are the hosts that are no nodes yet, and those that an earlier run did not come to the end with.
+func (r scaleOut) candidates(cluster facts.Cluster, only []string) ([]inventory.Host, error) {
+	unproven, err := proof.Unproven(r.StateDir)
+	unfinished := func(name string) bool { return r.store.Unfinished(name) || slices.Contains(unproven, name) }
+	return plan.Candidates(r.Cluster, cluster.Nodes, unfinished, only), err
+}
+
+// planGrowth judges the hosts and the images of the cluster, and plans.
+func (r scaleOut) planGrowth(o ScaleOutOptions, g *growth, cluster facts.Cluster) error {
+	reader := r.reader()
+	reader.Ceph(r.reading, &g.seen)
+	var audited []report.Check
+	var err error
+	if o.Audit != "" && o.Audit != AuditOff {
+		if audited, err = reader.Audit(r.reading, r.api, g.seen, g.hosts, o.Audit == AuditBlock); err != nil {
+			return err
 		}
+	}
+	judge := func() []report.Check {
+		j := preflight.Joining{Hosts: names(g.hosts), API: cluster, Version: g.seen.Version, CACertHashes: r.api.CAHashes(), Ceph: g.seen.Ceph}
+		return append(report.Problems(preflight.RunJoining(r.Cluster, g.seen.Hosts.Of(g.hosts), g.seen.Bundle, j)), audited...)
+	}
+	if g.checks = judge(); blocked(g.checks) {
+		return ErrPreflight
+	}
+	if err := survey.Storage(r.reading, r.api, g.seen, &cluster); err != nil {
+		return err
+	}
+	g.seen.API = survey.Found(cluster)
+	in := g.seen.Input()
+	in.Only = names(g.hosts)
+	if g.plan, err = build(in); err != nil {
+		return err
+	}
+	g.plan.Notes = append(replacedNotes(g.replaced), g.plan.Notes...)
+	checks, asked, err := r.askKernels(&g.seen, g.plan, judge)
+	if asked {
+		g.checks = checks
+	}
+	return err
+}
+
+// guardedAmong says which nodes an earlier run left guarded, but for those that are proven now.
+func guardedAmong(nodes []kube.Node, now []string) []string {
+	left := proof.LeftGuarded(slices.DeleteFunc(slices.Clone(nodes), func(n kube.Node) bool { return slices.Contains(now, n.Name) }))
+	if left == "" {
 		return nil
 	}
-	if err := check(); err != nil {
-		return nil, err
-	}
-	if err := s.observeCSI(ctx, in, &in.API); err != nil {
-		return nil, err
-	}
-	if r.Plan, err = build(in); err != nil {
-		return nil, err
-	}
-	r.Plan.Notes = append(s.replacedNotes(), r.Plan.Notes...)
-	if asked := s.cephHosts(&r.Plan); len(asked) > 0 {
-		s.probeCeph(ctx, asked)
-		if err := cmp.Or(ctx.Err(), check()); err != nil {
-			return nil, err
-		}
-	}
-	return hosts, nil
-}
-
-// reachCluster asks the API server for the nodes that are there, and for its version.
-func (s *session) reachCluster(ctx context.Context) ([]kube.Node, string, error) {
-	if err := s.useKept(ctx); err != nil {
-		return nil, "", err
-	}
-	if err := s.markLock(ctx); err != nil {
-		return nil, "", err
-	}
-	nodes, err := s.api.Nodes(ctx)
-	if err != nil {
-		return nil, "", err
-	}
-	s.chooseMembers(nodes)
-	version, err := s.api.Version(ctx)
-	return nodes, version, err
-}
-
-// known refuses names that are not in the inventory.
-func (s *session) known(hosts []string) error {
-	for _, name := range hosts {
-		if _, ok := s.Cluster.Host(name); !ok {
-			return fmt.Errorf("%w: %s has no host %q; it has %s", ErrRefused, s.Cluster.Path, name, some(names(s.Cluster.Spec.Hosts)))
-		}
-	}
-	return nil
+	return []string{left}
 }
 
 // nothingToJoin says why. A node that is not Ready may be of a host that was installed anew: it is a node still, and does not join by itself.
-func (s *session) nothingToJoin(asked []string, nodes []kube.Node) string {
+func (r scaleOut) nothingToJoin(asked []string, nodes []kube.Node) string {
 	why := "every host of the inventory is a node already"
 	if len(asked) > 0 {
 		why = some(asked) + ": in the cluster already"
 	}
 	var others []string
-	for _, h := range s.Cluster.Spec.Hosts {
+	for _, h := range r.Cluster.Spec.Hosts {
 		there := slices.ContainsFunc(nodes, func(n kube.Node) bool { return n.Name == h.Name })
 		if !there && !h.IsManaged() && (len(asked) == 0 || slices.Contains(asked, h.Name)) {
 			others = append(others, h.Name)
@@ -269,7 +353,7 @@ func (s *session) nothingToJoin(asked []string, nodes []kube.Node) string {
 	}
 	var away []string
 	for _, n := range nodes {
-		h, ok := s.Cluster.Host(n.Name)
+		h, ok := r.Cluster.Host(n.Name)
 		if ok && h.IsManaged() && !n.Ready && (len(asked) == 0 || slices.Contains(asked, n.Name)) {
 			away = append(away, n.Name)
 		}
@@ -279,37 +363,4 @@ func (s *session) nothingToJoin(asked []string, nodes []kube.Node) string {
 		why += fmt.Sprintf("; not Ready: %s; a host that was installed anew joins again with hybridctl scale-out --replace %s", some(away), away[0])
 	}
 	return why
-}
-
-// archsOf lists hosts with the architectures that they have.
-func (s *session) archsOf(hosts []inventory.Host) string {
-	var out []string
-	for _, h := range hosts {
-		is := s.facts[h.Name].Arch.String()
-		if s.facts[h.Name].Err != nil {
-			is = "not reached"
-		}
-		out = append(out, fmt.Sprintf("%s (%s)", h.Name, is))
-	}
-	return some(out)
-}
-
-// some joins the first of many words.
-func some(words []string) string { return report.Some(words, 10) }
-
-func names(hosts []inventory.Host) []string {
-	out := make([]string, len(hosts))
-	for i, h := range hosts {
-		out[i] = h.Name
-	}
-	return out
-}
-
-// podsBefore are the pods of the cluster before anything joins, for check G.
-func (s *session) podsBefore(ctx context.Context, mode ConformanceMode) ([]kube.Pod, error) {
-	if !mode.on() {
-		return nil, nil
-	}
-	pods, err := s.api.Pods(ctx, "", "")
-	return slices.Concat([]kube.Pod{}, pods), err // none is not the same as not known
 }

@@ -9,8 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/hybridctl/hybridctl/provision/fleet"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/plan"
@@ -106,7 +106,7 @@ func TestScaleOut_WithoutStateTheKubeconfigComesOverOneConnection(t *testing.T) 
 		t.Fatal(err)
 	}
 	s.wantAlone(before, "host-1", "host-4")
-	if _, err := os.Stat(filepath.Join(s.state, kubeconfigFile)); err != nil {
+	if _, err := os.Stat(filepath.Join(s.state, fleet.KubeconfigFile)); err != nil {
 		t.Error(err)
 	}
 }
@@ -121,7 +121,7 @@ func TestScaleOut_ReachesTheAPIThroughOneControlPlane(t *testing.T) {
 	defer l.Close()
 	before := s.connections()
 	_, err = s.scaleOut(func(o *ScaleOutOptions) {
-		o.newAPI = func(_ []byte, k kube.Options) (api, error) {
+		o.hooks.newAPI = func(_ []byte, k kube.Options) (api, error) {
 			for range 3 { // as an API whose endpoint does not answer directly
 				c, err := k.Dial(context.Background(), "tcp", l.Addr().String())
 				if err != nil {
@@ -339,53 +339,6 @@ func TestScaleOut_PodsAreListedBeforeAnythingJoins(t *testing.T) {
 	}
 }
 
-// The one way to an API server that does not answer directly is a control plane's, which may start anew in the middle of a run.
-func TestScaleOut_WayToTheAPIIsFoundAgain(t *testing.T) {
-	s := grown(t, 2, 2)
-	session, err := open(s.options().withDefaults())
-	if err != nil {
-		t.Fatal(err)
-	}
-	session.joining = &joining{}
-	defer session.close()
-	for range 3 {
-		conn, err := session.tunnel(context.Background(), "tcp", s.fleet.Hosts[1].Addr())
-		if err != nil {
-			t.Fatal(err)
-		}
-		conn.Close()
-		s.fleet.Hosts[0].Cut()
-		time.Sleep(50 * time.Millisecond) // for the end of the connection to arrive
-	}
-	if n := len(session.joining.ways); n != 1 {
-		t.Errorf("%d ways, want 1", n)
-	}
-}
-
-func TestScaleOut_ProofIsOfTheNewNodesAndTouchesNoOther(t *testing.T) {
-	s := grown(t, 4, 2)
-	before := s.connections()
-	session, err := open(s.options().withDefaults())
-	if err != nil {
-		t.Fatal(err)
-	}
-	session.joining = &joining{}
-	defer session.close()
-	if err := session.openBundle(); err != nil {
-		t.Fatal(err)
-	}
-	session.gatherFrom(context.Background(), s.c.Spec.Hosts[3:])
-	pods := []kube.Pod{{Name: "old"}}
-	c := session.conformanceOptions(context.Background(), ConformanceOptions{Scenario: "scale-out", Nodes: []string{"host-4"}, before: pods})
-	if len(c.Machines) != 1 || c.Machines["host-4"] == nil || !strings.Contains(c.NoMachine["host-1"], "was a node before") {
-		t.Errorf("machines %v, none for %v", c.Machines, c.NoMachine)
-	}
-	if len(c.Before) != 1 || !slices.Equal(c.NewNodes, []string{"host-4"}) {
-		t.Errorf("before %v, new %v", c.Before, c.NewNodes)
-	}
-	s.wantAlone(before, "host-4")
-}
-
 // storageOn is a fleet with storage whose first old hosts are a running cluster.
 func storageOn(t *testing.T, n, old int) *sim {
 	t.Helper()
@@ -439,7 +392,7 @@ func TestScaleOut_CertificatesComeFromAControlPlaneThatAnswers(t *testing.T) {
 			if !errors.Is(err, ErrPartial) || s.hosts["host-4"].member || len(s.api.tokens) != 0 {
 				t.Fatalf("error %v, %d tokens left", err, len(s.api.tokens))
 			}
-			for _, want := range []string{"host-1: ", "host-2: ", "connection refused", errNoWay.Error()} {
+			for _, want := range []string{"host-1: ", "host-2: ", "connection refused", fleet.ErrNoWay.Error()} {
 				if !strings.Contains(r.Hosts[0].Error, want) {
 					t.Errorf("no %q in %q", want, r.Hosts[0].Error)
 				}

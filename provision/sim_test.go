@@ -169,7 +169,7 @@ func baseFacts(t testing.TB) map[string]string {
 
 // options are a run's.
 func (s *sim) options() Options {
-	return Options{Cluster: s.c, StateDir: s.state, newAPI: func([]byte, kube.Options) (api, error) { return s.api, nil }}
+	return Options{Cluster: s.c, StateDir: s.state, hooks: hooks{newAPI: func([]byte, kube.Options) (api, error) { return s.api, nil }}}
 }
 
 func (s *sim) up() (Result, error) { return Up(context.Background(), UpOptions{Options: s.options()}) }

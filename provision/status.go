@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/hybridctl/hybridctl/provision/facts"
-	"github.com/hybridctl/hybridctl/provision/host"
+	"github.com/hybridctl/hybridctl/provision/fleet"
 	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/survey"
 )
 
 // StatusReport is what Status finds.
@@ -37,46 +37,42 @@ type HostStatus struct {
 	Differs []string `json:"differs,omitempty"`
 }
 
-// Status looks at hosts and API and tells what is there. Unreachable hosts are part of the answer, not an error.
+// Status looks at hosts and API and says what is there. Unreachable hosts are part of the answer, not an error.
 func Status(ctx context.Context, o Options) (StatusReport, error) {
 	o = o.withDefaults()
-	r := StatusReport{Cluster: o.Cluster.Metadata.Name, Version: o.Cluster.Spec.Kubernetes.Version}
-	s, err := open(o)
+	out := StatusReport{Cluster: o.Cluster.Metadata.Name, Version: o.Cluster.Spec.Kubernetes.Version}
+	r, err := look(ctx, o)
 	if err != nil {
-		return r, err
+		return out, err
 	}
-	defer s.close()
-	ctx, cancel := o.stoppable(ctx)
-	defer cancel()
-	if err := s.openBundle(); err != nil {
-		return r, err
-	}
-	in, err := s.files()
+	defer r.end()
+	files, err := survey.ReadFiles(r.Cluster)
 	if err != nil {
-		return r, err
+		return out, err
 	}
-	in.Hosts = s.gather(ctx)
-	if err := ctx.Err(); err != nil {
-		return r, err
-	}
-	in.API = s.observeAPI(ctx, in)
-	p, err := build(in)
+	seen, err := r.surveyHosts()
 	if err != nil {
-		return r, err
+		return out, err
 	}
-	switch {
-	case in.API.Observed:
-		r.API = "answers"
-	case in.API.Err != nil:
-		r.API = in.API.Err.Error()
+	seen.Files = files
+	r.observe(&seen)
+	p, err := build(seen.Input())
+	if err != nil {
+		return out, err
+	}
+	switch _, there, err := seen.API.Get(); {
+	case err != nil:
+		out.API = err.Error()
+	case there:
+		out.API = "answers"
 	default:
-		r.API = "no cluster yet"
+		out.API = "no cluster yet"
 	}
 	for _, h := range o.Cluster.Spec.Hosts {
-		r.Hosts = append(r.Hosts, hostStatus(h, s.facts[h.Name], in.API, p))
+		out.Hosts = append(out.Hosts, hostStatus(h, seen.Hosts[h.Name], survey.Told(seen.API), p))
 	}
-	r.Notes = p.Notes
-	return r, nil
+	out.Notes = p.Notes
+	return out, nil
 }
 
 func hostStatus(h inventory.Host, f facts.Host, api facts.Cluster, p plan.Plan) HostStatus {
@@ -116,34 +112,18 @@ func hostStatus(h inventory.Host, f facts.Host, api facts.Cluster, p plan.Plan) 
 
 // Kubeconfig returns the admin kubeconfig: from the state, else from a control-plane host. It is a secret.
 func Kubeconfig(ctx context.Context, o Options) ([]byte, error) {
-	o = o.withDefaults()
-	b, err := os.ReadFile(filepath.Join(o.StateDir, kubeconfigFile))
-	if err == nil || !errors.Is(err, os.ErrNotExist) {
-		return b, err
-	}
-	s, err := open(o)
+	r, err := look(ctx, o.withDefaults())
 	if err != nil {
 		return nil, err
 	}
-	defer s.close()
-	ctx, cancel := o.stoppable(ctx)
-	defer cancel()
-	var errs []error
-	for _, h := range s.controlPlanes() {
-		r, err := s.dial(ctx, h)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", h.Name, err))
-			continue
-		}
-		b, err := host.New(r).ReadFile(ctx, host.AdminConf)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", h.Name, err))
-			continue
-		}
-		if err := s.useKubeconfig(b); err != nil {
-			return nil, err
-		}
-		return s.config, nil
+	defer r.end()
+	b, err := r.fleet.Kept()
+	if !errors.Is(err, fleet.ErrNoKubeconfig) {
+		return b, err
 	}
-	return nil, fmt.Errorf("no control-plane host has an admin kubeconfig: %w", errors.Join(errs...))
+	r.fleet.Only() // no host is of interest but for it
+	if b, err = r.fleet.Given(r.reading, nil); err != nil {
+		return nil, err
+	}
+	return kube.RenameContext(b, r.Cluster.Metadata.Name)
 }

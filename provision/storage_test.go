@@ -364,7 +364,7 @@ func TestUp_AsksTheRegistryForTheDriversImages(t *testing.T) {
 	s.c.Spec.Storage.CSI.Images.Driver = "quay.example/cephcsi:v3.15.0"
 	o := s.options()
 	var asked []string
-	o.askRegistry = func(_ context.Context, image string) ([]platform.Arch, error) {
+	o.hooks.askRegistry = func(_ context.Context, image string) ([]platform.Arch, error) {
 		asked = append(asked, image)
 		return []platform.Arch{platform.AMD64}, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/lock"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/report"
 	"github.com/hybridctl/hybridctl/provision/steps"
@@ -15,8 +16,8 @@ import (
 // StorageRemoveOptions are StorageRemove's own.
 type StorageRemoveOptions struct {
 	Options
-	Force bool // also when volumes would stay in Ceph that nobody can use any more
-	// MayTakeOut finds out whether TakeOut will do; nil = nobody asks.
+	Force bool // also when volumes would stay in Ceph that no one can use any more
+	// MayTakeOut finds out whether TakeOut will do; nil = no one asks.
 	MayTakeOut func() error
 	// TakeOut takes the storage out of the inventory when it is gone from the cluster.
 	TakeOut func() error
@@ -27,70 +28,68 @@ type StorageRemoveOptions struct {
 // Errors: ErrVolumes, ErrRefused, ErrDeclined, ErrLocked, context.Canceled, or others for the user; it may be run again.
 func StorageRemove(ctx context.Context, o StorageRemoveOptions) (Result, error) {
 	o.Options = o.withDefaults()
-	r := Result{Cluster: o.Cluster.Metadata.Name}
-	_, s, end, err := begin(o.Options)
+	result := Result{Cluster: o.Cluster.Metadata.Name}
+	r, err := begin(ctx, o.Options)
 	if err != nil {
-		return r, err
+		return result, err
 	}
-	defer end()
-	s.joining = &joining{} // no host is asked
-	reading, cancel := o.stoppable(ctx)
-	defer cancel()
-	objects, err := s.surveyStorageRemoval(reading, o.Force)
+	defer r.end()
+
+	objects, err := surveyStorage(r, o.Force)
 	if err != nil {
-		return r, err
+		return result, err
 	}
 	if o.MayTakeOut != nil {
 		if err := o.MayTakeOut(); err != nil {
-			return r, fmt.Errorf("%w, and nothing was done: %w", ErrRefused, err)
+			return result, fmt.Errorf("%w, and nothing was done: %w", ErrRefused, err)
 		}
 	}
-	r.Plan = plan.Plan{Cluster: r.Cluster, Part: true, Notes: []string{fmt.Sprintf("ceph-csi is taken out of cluster %s: %s%s; nothing in Ceph is changed",
-		r.Cluster, report.Count(len(objects), "object"), among(objects))}}
-	if o.Ask != nil && !o.Ask(r.Plan) {
-		return r, ErrDeclined
+	result.Plan = plan.Plan{Cluster: result.Cluster, Part: true, Notes: []string{fmt.Sprintf("ceph-csi is taken out of cluster %s: %s%s; nothing in Ceph is changed",
+		result.Cluster, report.Count(len(objects), "object"), among(objects))}}
+	if err := r.confirm(result.Plan); err != nil {
+		return result, err
 	}
-	lock, err := s.lock(reading)
-	if err != nil {
-		return r, err
+	failed, err := r.underLock(ctx, func(*lock.Lock) error {
+		deleted, err := r.api.DeleteObjects(ctx, objects)
+		for _, c := range deleted {
+			result.Changes = append(result.Changes, report.Change{Step: c.String(), Kind: string(plan.CSI), Action: c.Action})
+		}
+		return err
+	})
+	if err = errors.Join(failed, err); err != nil || o.TakeOut == nil {
+		return result, err
 	}
-	gone, err := s.api.DeleteObjects(ctx, objects)
-	for _, c := range gone {
-		r.Changes = append(r.Changes, report.Change{Step: c.String(), Kind: string(plan.CSI), Action: c.Action})
+	return result, o.TakeOut()
+}
+
+// surveyStorage finds out what there is to take away, and refuses what must not be. No host is asked.
+func surveyStorage(r *run, force bool) ([]kube.Object, error) {
+	r.fleet.Only()
+	if _, err := r.reachRunning(); err != nil {
+		return nil, err
 	}
-	if err = errors.Join(err, lock.giveBack(ctx)); err != nil || o.TakeOut == nil {
-		return r, err
+	if !force {
+		if err := r.refuseOrphans("ceph-csi is deleted"); err != nil {
+			return nil, err
+		}
 	}
-	return r, o.TakeOut()
+	objects, err := steps.CephObjects(r.reading, r.api)
+	if err == nil && len(objects) == 0 && len(r.Cluster.Spec.Storage.Ceph) == 0 {
+		err = fmt.Errorf("%w: %s has no spec.storage.ceph, and the cluster no ceph-csi of hybridctl's: there is nothing to remove", ErrRefused, r.Cluster.Path)
+	}
+	return objects, err
 }
 
 // among names what people know of the objects.
 func among(objects []kube.Object) string {
-	var names []string
+	var known []string
 	for _, o := range objects {
 		if slices.Contains([]string{"Namespace", "CSIDriver", "StorageClass"}, o.Kind) {
-			names = append(names, o.String())
+			known = append(known, o.String())
 		}
 	}
-	if len(names) == 0 {
+	if len(known) == 0 {
 		return ""
 	}
-	return ", among them " + some(names)
-}
-
-// surveyStorageRemoval finds out what there is to take away, and refuses what must not be.
-func (s *session) surveyStorageRemoval(ctx context.Context, force bool) ([]kube.Object, error) {
-	if _, _, err := s.reachCluster(ctx); err != nil {
-		return nil, err
-	}
-	if !force {
-		if err := s.refuseOrphans(ctx, "ceph-csi goes"); err != nil {
-			return nil, err
-		}
-	}
-	objects, err := steps.CephObjects(ctx, s.api)
-	if err == nil && len(objects) == 0 && len(s.Cluster.Spec.Storage.Ceph) == 0 {
-		err = fmt.Errorf("%w: %s has no spec.storage.ceph, and the cluster no ceph-csi of hybridctl's: there is nothing to remove", ErrRefused, s.Cluster.Path)
-	}
-	return objects, err
+	return ", among them " + some(known)
 }

@@ -3,10 +3,10 @@ package provision
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 
+	"github.com/hybridctl/hybridctl/provision/proof"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
@@ -19,7 +19,7 @@ func TestScaleOut_GuardIsOfTheRunAndNotOfTheStep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(s.hosts["host-3"].config, guardTaint.Key) {
+	if !strings.Contains(s.hosts["host-3"].config, proof.GuardTaint.Key) {
 		t.Errorf("kubeadm was told\n%s", s.hosts["host-3"].config)
 	}
 	// the bundle has no probe: nothing was proven, and the guard stays
@@ -31,31 +31,30 @@ func TestScaleOut_GuardIsOfTheRunAndNotOfTheStep(t *testing.T) {
 	}
 }
 
-func TestScaleOut_GuardGoesWithTheProof(t *testing.T) {
-	s := &session{joining: &joining{guard: true}}
+func TestScaleOut_GuardIsLiftedByTheProofAlone(t *testing.T) {
 	api := newFakeAPI()
-	s.api = api
-	var r Result
-	if err := s.letIn(context.Background(), []string{"a"}, nil, &r); err != nil || len(r.Notes) != 1 || len(api.done) > 0 {
-		t.Errorf("nobody looked: %v, %q, done %q", err, r.Notes, api.done)
-	}
-	r = Result{Conformance: &report.ConformanceRun{}}
-	if err := s.letIn(context.Background(), []string{"a", "b"}, nil, &r); err != nil || len(r.Notes) > 0 {
-		t.Errorf("%v, %q", err, r.Notes)
-	}
-	if !slices.Equal(api.done, []string{"untaint a hybridctl.dev/not-proven", "untaint b hybridctl.dev/not-proven"}) {
-		t.Errorf("done %q", api.done)
-	}
-	api.done = nil
-	if err := s.letIn(context.Background(), []string{"a"}, ErrConformance, &r); err != nil || len(r.Notes) != 1 || len(api.done) > 0 {
-		t.Errorf("%v, %q, done %q", err, r.Notes, api.done)
+	r := scaleOut{&run{server: &server{api: api}, reading: context.Background()}}
+	for name, c := range map[string]struct {
+		p        proven
+		unproven error
+		lifted   int
+	}{
+		"no one looked": {},
+		"proven":        {p: proven{run: &report.ConformanceRun{}}, lifted: 2},
+		"a cell failed": {p: proven{run: &report.ConformanceRun{}}, unproven: ErrConformance},
+	} {
+		api.done = nil
+		notes, err := r.letIn(true, []string{"a", "b"}, c.p, c.unproven)
+		if err != nil || len(api.done) != c.lifted || (len(notes) == 0) != (c.lifted > 0) {
+			t.Errorf("%s: %v, notes %q, done %q", name, err, notes, api.done)
+		}
 	}
 }
 
 func TestScaleOut_GuardThatWasLeftIsToldLater(t *testing.T) {
 	s := grown(t, 2, 2)
 	n := s.api.nodes["host-2"]
-	n.Taints, n.Ready = []string{"a=b:NoExecute", guardTaint.Key + ":NoSchedule"}, false
+	n.Taints, n.Ready = []string{"a=b:NoExecute", proof.GuardTaint.Key + ":NoSchedule"}, false
 	s.api.nodes["host-2"] = n
 	r, err := s.scaleOut(nil)
 	if err != nil || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "kubectl taint nodes host-2 hybridctl.dev/not-proven-") {

@@ -3,7 +3,6 @@ package provision
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -346,43 +345,13 @@ func TestDestroy_StateLost(t *testing.T) {
 	}
 }
 
-func TestHostConfig_TheWayThere(t *testing.T) {
-	c := &inventory.Cluster{}
-	c.Spec.SSH = inventory.SSH{User: "ops", Port: 2022, Jump: "gate@198.51.100.1:2222", SudoPasswordFile: "/all"}
-	c.Spec.Hosts = []inventory.Host{
-		{Name: "a", Address: "192.0.2.1"},
-		{Name: "b", Address: "192.0.2.2", Jump: "a", User: "b-user"},
-		{Name: "c", Address: "192.0.2.3", Jump: "b"},
-		{Name: "d", Address: "192.0.2.4", Jump: inventory.JumpNone},
-	}
-	for name, want := range map[string]string{
-		"a": "gate@198.51.100.1:2222",
-		"b": "gate@198.51.100.1:2222 ops@192.0.2.1:2022",
-		"c": "gate@198.51.100.1:2222 ops@192.0.2.1:2022 b-user@192.0.2.2:2022",
-		"d": "",
-	} {
-		h, _ := c.Host(name)
-		var got []string
-		for _, j := range hostConfig(c, h).Jump {
-			got = append(got, fmt.Sprintf("%s@%s:%d", j.User, j.Address, j.Port))
-		}
-		if g := strings.Join(got, " "); g != want {
-			t.Errorf("%s: %q, want %q", name, g, want)
-		}
-	}
-	d, _ := c.Host("d")
-	if hostConfig(c, d).Jump == nil {
-		t.Error("d is to be reached directly, not as ~/.ssh/config says")
-	}
-}
-
 // Who tells kubeadm to be patient with the API server has a slow one.
 func TestUp_AsksAsPatientlyAsKubeadm(t *testing.T) {
 	s := newSim(t, 1, remotetest.Options{})
 	s.c.Spec.Kubernetes.Timeouts.KubernetesAPICall = inventory.Duration(7 * time.Minute)
 	o := s.options()
 	var asked []time.Duration
-	o.newAPI = func(_ []byte, k kube.Options) (api, error) {
+	o.hooks.newAPI = func(_ []byte, k kube.Options) (api, error) {
 		asked = append(asked, k.RetryFor)
 		return s.api, nil
 	}
@@ -402,7 +371,7 @@ func TestUp_ReportThatCannotBeWrittenStopsItBefore(t *testing.T) {
 		t.Fatal(err)
 	}
 	asked := false
-	o := UpOptions{Options: s.options(), Conformance: ConformanceFull, Proof: ConformanceOptions{ReportDir: file}}
+	o := UpOptions{Options: s.options(), Conformance: ConformanceFull, Proof: ProofOptions{ReportDir: file}}
 	o.Ask = func(plan.Plan) bool { asked = true; return true }
 	if _, err := Up(context.Background(), o); !errors.Is(err, ErrReportDir) || asked || s.changed() != 0 {
 		t.Errorf("error %v, asked %v", err, asked)

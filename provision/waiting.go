@@ -3,58 +3,48 @@ package provision
 import (
 	"context"
 
-	"github.com/hybridctl/hybridctl/provision/host"
+	"github.com/hybridctl/hybridctl/provision/report"
 	"github.com/hybridctl/hybridctl/provision/restarts"
 )
 
 // waitingFor notes that the run waits for something, which is told when that takes long.
-func (s *session) waitingFor(what string) (over func()) {
-	if s.reminder == nil { // a session that a test made
-		return func() {}
+func waitingFor(reminder *report.Reminder) func(what string) (over func()) {
+	if reminder == nil { // a run that a test made
+		return func(string) func() { return func() {} }
 	}
-	return s.reminder.Waiting(what)
+	return reminder.Waiting
 }
 
-// watchControlPlanes looks from now to the end of the session at the static pods of the control planes that are connected.
-func (s *session) watchControlPlanes(ctx context.Context) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.restarts != nil {
+// watchControlPlanes looks from now to the end of the run at the static pods of the control planes that are connected.
+func watchControlPlanes(ctx context.Context, r *run) {
+	if r.restarts != nil {
 		return
 	}
-	s.restarts = restarts.Begin(ctx, func() map[string]restarts.Host {
-		s.mu.Lock()
-		defer s.mu.Unlock()
+	r.restarts = restarts.Begin(ctx, func() map[string]restarts.Host {
 		connected := map[string]restarts.Host{}
-		for _, h := range s.controlPlanes() {
-			if r, ok := s.runners[h.Name]; ok {
-				connected[h.Name] = host.New(r)
+		for _, h := range r.Cluster.ControlPlanes() {
+			if c, err := r.fleet.Host(h.Name); err == nil {
+				connected[h.Name] = c
 			}
 		}
 		return connected
-	}, s.Progress)
+	}, r.Progress)
 }
 
 // explained adds to the error of a wait what was noticed of the control planes while it waited.
-func (s *session) explained(err error) error {
-	s.mu.Lock()
-	watch := s.restarts
-	s.mu.Unlock()
-	if watch == nil {
+func explained(r *run, err error) error {
+	if r.restarts == nil {
 		return err
 	}
-	return watch.Explain(err)
+	return r.restarts.Explain(err)
 }
 
 // stopWaiting ends what looks and reminds beside the run.
-func (s *session) stopWaiting() {
-	s.mu.Lock()
-	watch := s.restarts
-	s.mu.Unlock()
-	if watch != nil {
-		watch.Stop()
+func stopWaiting(r *run) {
+	if r.restarts != nil {
+		r.restarts.Stop()
 	}
-	if s.reminder != nil {
-		s.reminder.Close()
+	if r.reminder != nil {
+		r.reminder.Close()
 	}
 }

@@ -231,6 +231,17 @@ func (c *Cluster) Managed() []Host {
 	return out
 }
 
+// ControlPlanes returns the control-plane hosts, managed or not.
+func (c *Cluster) ControlPlanes() []Host {
+	var out []Host
+	for _, h := range c.Spec.Hosts {
+		if h.Role == ControlPlane {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
 // Host returns the host of that name.
 func (c *Cluster) Host(name string) (Host, bool) {
 	for i := range c.Spec.Hosts {

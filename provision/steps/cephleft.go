@@ -9,8 +9,14 @@ import (
 	"github.com/hybridctl/hybridctl/provision/render"
 )
 
+// CephAPI is what is asked of the API server about ceph-csi.
+type CephAPI interface {
+	Owned(ctx context.Context, kinds []kube.Kind, selector string) ([]kube.Object, error)
+	StoredBy(ctx context.Context, drivers []string) ([]kube.Volume, error)
+}
+
 // CephObjects lists every object of ceph-csi that hybridctl applied, whatever the inventory was then.
-func CephObjects(ctx context.Context, api API) ([]kube.Object, error) {
+func CephObjects(ctx context.Context, api CephAPI) ([]kube.Object, error) {
 	var kinds []kube.Kind
 	for _, k := range render.CephKinds {
 		kinds = append(kinds, kube.Kind{APIVersion: k.APIVersion, Kind: k.Kind})
@@ -26,7 +32,7 @@ type CephLeft struct {
 }
 
 // LeftOfCeph compares what there is of ceph-csi with the objects that are wanted.
-func LeftOfCeph(ctx context.Context, api API, manifest []byte) (CephLeft, error) {
+func LeftOfCeph(ctx context.Context, api CephAPI, manifest []byte) (CephLeft, error) {
 	there, err := CephObjects(ctx, api)
 	if err != nil {
 		return CephLeft{}, err

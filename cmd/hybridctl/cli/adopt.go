@@ -85,7 +85,7 @@ func (a *app) adopt(ctx context.Context, f adoptFlags) error {
 	if err != nil {
 		return fmt.Errorf("nothing was written: the cluster's inventory would have these problems:\n%w", err)
 	}
-	if err := adopted.Keep(cmp.Or(f.stateDir, provision.DefaultStateDir(c))); err != nil {
+	if err := provision.KeepAdopted(adopted, cmp.Or(f.stateDir, provision.DefaultStateDir(c))); err != nil {
 		return err
 	}
 	if err := create(f.out, text); err != nil {

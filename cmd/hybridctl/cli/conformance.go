@@ -80,8 +80,9 @@ func checkList() string {
 
 func (f conformanceFlags) options(o provision.Options, version string) provision.ConformanceOptions {
 	return provision.ConformanceOptions{
-		Options: o, Scenario: f.scenario, Checks: f.checks, Nodes: f.nodes, Quick: f.quick, MaxPairs: f.maxPairs, Seed: f.seed,
-		ReportDir: f.reportDir, Keep: f.keep, KeepOnFailure: f.keepOnFailure, Tool: version,
+		Options: o, ProofOptions: provision.ProofOptions{ReportDir: f.reportDir, Tool: version},
+		Scenario: f.scenario, Checks: f.checks, Nodes: f.nodes, Quick: f.quick, MaxPairs: f.maxPairs, Seed: f.seed,
+		Keep: f.keep, KeepOnFailure: f.keepOnFailure,
 	}
 }
 

@@ -109,7 +109,7 @@ func (a *app) scaleOut(ctx context.Context, f scaleOutFlags) error {
 	defer s.close()
 	o.Options = s.options
 	o.AuditRegistries = f.auditRegistries
-	o.Proof = provision.ConformanceOptions{ReportDir: f.reportDir, Tool: a.Version.Version, Planned: s.planned}
+	o.Proof = provision.ProofOptions{ReportDir: f.reportDir, Tool: a.Version.Version, Planned: s.planned}
 	o.Ask = func(p plan.Plan) bool { return s.confirm(ctx, p, f.yes) }
 	done := s.announceStop()
 	result, err := a.Front.ScaleOut(ctx, o)

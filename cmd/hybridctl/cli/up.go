@@ -66,7 +66,7 @@ func (a *app) up(ctx context.Context, f upFlags) error {
 	defer s.close()
 
 	o := provision.UpOptions{Options: s.options, MergeKubeconfig: merge, Conformance: provision.ConformanceMode(f.conformance)}
-	o.Proof = provision.ConformanceOptions{ReportDir: f.reportDir, Tool: a.Version.Version, Planned: s.planned}
+	o.Proof = provision.ProofOptions{ReportDir: f.reportDir, Tool: a.Version.Version, Planned: s.planned}
 	o.Ask = func(p plan.Plan) bool { return s.confirm(ctx, p, f.yes) }
 	done := s.announceStop()
 	result, err := a.Front.Up(ctx, o)

@@ -1,4 +1,4 @@
-package hybridctl_test
+package main
 
 import (
 	"encoding/json"
@@ -18,44 +18,53 @@ import (
 	"testing"
 )
 
-const module = "github.com/hybridctl/hybridctl/"
+const module = moduleName + "/"
+
+// top is the checkout's top folder, as tests here see it.
+const top = "../.."
 
 // mayImport is the architecture: which packages of this module each package may import directly. Arrows point right and down.
 // Changing it is fine when the design changes, in the same commit.
 var mayImport = map[string]string{
-	"cmd/hybridctl":          "cmd/hybridctl/cli cmd/hybridctl/quiet",
-	"cmd/hybridctl/cli":      "cmd/hybridctl/progress provision provision/conformance provision/inventory provision/inventory/edit provision/inventory/foreign provision/bundle provision/image provision/registry provision/plan provision/platform provision/preflight provision/report provision/report/sarif provision/workload",
-	"cmd/hybridctl/progress": "provision/report",
-	"cmd/hybridctl/quiet":    "",
-	"cmd/probe":              "provision/probe",
-	"provision":              "provision/... templates",
-	"provision/bundle":       "provision/platform provision/image",
-	"provision/conformance":  "provision/kube provision/platform provision/probe provision/report",
-	"provision/facts":        "provision/host provision/inventory provision/platform provision/remote templates",
-	"provision/golden":       "",
-	"provision/host":         "provision/remote templates",
-	"provision/image":        "provision/platform provision/registry",
-	"provision/inventory":    "provision/platform provision/spelling provision/yamltext",
-	"provision/kube":         "provision/report",
-	"provision/plan":         "provision/inventory provision/facts provision/platform provision/bundle provision/render provision/host provision/report",
-	"provision/platform":     "",
-	"provision/probe":        "",
-	"provision/preflight":    "provision/inventory provision/facts provision/platform provision/report provision/bundle",
-	"provision/registry":     "provision/report",
-	"provision/remote":       "",
-	"provision/render":       "templates provision/platform",
-	"provision/report":       "",
-	"provision/restarts":     "provision/host provision/report",
-	"provision/stack":        "provision/plan provision/steps provision/report",
-	"provision/steps":        "provision/plan provision/host provision/kube provision/render provision/bundle provision/report provision/facts provision/inventory provision/platform",
-	"provision/spelling":     "",
-	"provision/workload":     "provision/platform provision/report provision/spelling provision/yamltext",
-	"provision/yamltext":     "",
-	"templates":              "",
-
+	"cmd/hybridctl":               "cmd/hybridctl/cli cmd/hybridctl/quiet",
+	"cmd/hybridctl/cli":           "cmd/hybridctl/progress provision provision/conformance provision/inventory provision/inventory/edit provision/inventory/foreign provision/bundle provision/image provision/registry provision/plan provision/platform provision/preflight provision/report provision/report/sarif provision/workload",
+	"cmd/hybridctl/progress":      "provision/report",
+	"cmd/hybridctl/quiet":         "",
+	"cmd/probe":                   "provision/probe",
+	"provision":                   "provision/...",
+	"provision/adopt":             "provision/bundle provision/fleet provision/host provision/inventory provision/kube provision/platform provision/preflight",
+	"provision/bundle":            "provision/platform provision/image",
+	"provision/conformance":       "provision/kube provision/platform provision/probe provision/report",
+	"provision/facts":             "provision/host provision/inventory provision/platform provision/remote templates",
+	"provision/fleet":             "provision/host provision/inventory provision/kube provision/remote provision/report provision/secret",
+	"provision/golden":            "",
+	"provision/host":              "provision/remote templates",
+	"provision/image":             "provision/platform provision/registry",
+	"provision/inventory":         "provision/platform provision/spelling provision/yamltext",
 	"provision/inventory/edit":    "provision/inventory provision/platform provision/yamltext",
-	"provision/report/sarif":      "",
 	"provision/inventory/foreign": "provision/inventory",
+	"provision/kube":              "provision/report",
+	"provision/lock":              "provision/kube",
+	"provision/plan":              "provision/inventory provision/facts provision/platform provision/bundle provision/render provision/host provision/report",
+	"provision/platform":          "",
+	"provision/preflight":         "provision/inventory provision/facts provision/platform provision/report provision/bundle",
+	"provision/probe":             "",
+	"provision/proof":             "provision/bundle provision/conformance provision/fleet provision/inventory provision/kube provision/ready provision/render provision/report provision/secret provision/survey",
+	"provision/ready":             "provision/host provision/inventory provision/kube provision/plan provision/remote provision/render provision/report",
+	"provision/registry":          "provision/report",
+	"provision/remote":            "",
+	"provision/render":            "templates provision/platform",
+	"provision/report":            "",
+	"provision/report/sarif":      "",
+	"provision/restarts":          "provision/host provision/report",
+	"provision/secret":            "",
+	"provision/spelling":          "",
+	"provision/stack":             "provision/plan provision/steps provision/report",
+	"provision/steps":             "provision/plan provision/host provision/kube provision/render provision/bundle provision/report provision/facts provision/inventory provision/platform",
+	"provision/survey":            "provision/bundle provision/facts provision/fleet provision/host provision/image provision/inventory provision/kube provision/plan provision/platform provision/preflight provision/remote provision/render provision/report provision/secret provision/steps provision/workload provision/registry",
+	"provision/workload":          "provision/platform provision/report provision/spelling provision/yamltext",
+	"provision/yamltext":          "",
+	"templates":                   "",
 }
 
 // outside says which packages may import a dependency directly; it stands for all packages of the dependency. A dependency that is
@@ -76,7 +85,7 @@ var outside = map[string]string{
 	"github.com/spf13/pflag":                 "cmd/hybridctl/cli",
 	"github.com/vbauerster/mpb/v8":           "cmd/hybridctl/progress",
 	"golang.org/x/crypto":                    "provision/remote",
-	"golang.org/x/sync":                      "provision provision/conformance provision/facts provision/bundle provision/image provision/steps",
+	"golang.org/x/sync":                      "provision provision/conformance provision/facts provision/bundle provision/image provision/steps provision/ready provision/survey",
 	"golang.org/x/term":                      "cmd/hybridctl/cli cmd/hybridctl/progress",
 	"google.golang.org/grpc":                 "provision/stack",
 	"gopkg.in/yaml.v3":                       "provision/inventory provision/inventory/edit provision/inventory/foreign provision/bundle provision/workload provision/yamltext",
@@ -113,7 +122,7 @@ func (p listed) name() string { return strings.TrimPrefix(p.ImportPath, module) 
 func packages(t *testing.T) []listed {
 	t.Helper()
 	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Dir,GoFiles,Imports", "./cmd/...", "./provision/...", "./templates/...")
-	cmd.Stderr = os.Stderr
+	cmd.Dir, cmd.Stderr = top, os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatal(err)
@@ -208,8 +217,8 @@ var spelling = regexp.MustCompile(`(?i)\b(amd64|arm64|x86_64|aarch64)\b`)
 // composers are the packages that may compose commands: host and facts do, remote carries them out.
 const composers = "provision/host provision/facts provision/remote"
 
-// runners may start a program on this machine: provision starts the user's own, which prints a key.
-const runners = composers + " provision"
+// runners may start a program on this machine: secret starts the user's own, which prints a key.
+const runners = composers + " provision/secret"
 
 // TestCode_KeepsToItsPlace looks at string literals and at names of other packages; comments may name what they explain.
 func TestCode_KeepsToItsPlace(t *testing.T) {
@@ -260,7 +269,7 @@ func inspect(t *testing.T, path string, see func(where, literal, name string)) {
 }
 
 func TestTemplates_AreTheSameForAllArchitectures(t *testing.T) {
-	err := filepath.WalkDir("templates", func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(filepath.Join(top, "templates"), func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || strings.HasSuffix(path, ".go") || strings.Contains(path, "testdata") {
 			return err
 		}

@@ -1,4 +1,4 @@
-package provision
+package proof
 
 import (
 	"errors"
@@ -9,22 +9,22 @@ import (
 	"strings"
 )
 
-// unprovenFile, in the state directory, holds the names of hosts, one a line, that scale-out has begun to join and not come to the end with:
+// UnprovenFile, in the state directory, holds the names of hosts, one a line, that scale-out has begun to join and not come to the end with:
 // that their nodes are Ready, and the proof. A run that is killed between the last step and that end leaves nothing else to tell of it.
-const unprovenFile = "unproven"
+const UnprovenFile = "unproven"
 
-// unproven are the hosts that an earlier scale-out did not come to the end with.
-func (s *session) unproven() ([]string, error) {
-	b, err := os.ReadFile(filepath.Join(s.StateDir, unprovenFile))
+// Unproven are the hosts that an earlier scale-out did not come to the end with.
+func Unproven(stateDir string) ([]string, error) {
+	b, err := os.ReadFile(filepath.Join(stateDir, UnprovenFile))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
 	return strings.Fields(string(b)), err
 }
 
-// noteUnproven adds hosts to them, or takes them away.
-func (s *session) noteUnproven(hosts []string, are bool) error {
-	known, err := s.unproven()
+// NoteUnproven adds hosts to them, or takes them away.
+func NoteUnproven(stateDir string, hosts []string, are bool) error {
+	known, err := Unproven(stateDir)
 	if err != nil {
 		return err
 	}
@@ -32,7 +32,7 @@ func (s *session) noteUnproven(hosts []string, are bool) error {
 	if are {
 		left = append(left, hosts...)
 	}
-	path := filepath.Join(s.StateDir, unprovenFile)
+	path := filepath.Join(stateDir, UnprovenFile)
 	if len(left) == 0 {
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err

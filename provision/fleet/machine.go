@@ -1,4 +1,4 @@
-package provision
+package fleet
 
 import (
 	"context"
@@ -13,10 +13,10 @@ import (
 	"github.com/hybridctl/hybridctl/provision/remote"
 )
 
-// machine is a host as conformance asks it. A run is long, and a host may start anew in the middle of it: a connection that was lost is made
+// Machine is a host as a long run asks it, conformance's above all. A run is long, and a host may start anew in the middle of it: a connection that was lost is made
 // again before it is an error, for as long as a node may be away. What is asked may be asked twice.
-type machine struct {
-	s        *session
+type Machine struct {
+	fleet    *Fleet
 	host     inventory.Host
 	patience time.Duration // from the first try to connect again
 
@@ -25,17 +25,26 @@ type machine struct {
 	tried time.Time  // when that was first tried in vain; zero while there is a connection
 }
 
+// Machine returns a connected host of the run; patience is how long a lost connection is tried to be made again.
+func (f *Fleet) Machine(h inventory.Host, patience time.Duration) (*Machine, error) {
+	c, err := f.Host(h.Name)
+	if err != nil {
+		return nil, err
+	}
+	return &Machine{fleet: f, host: h, patience: patience, now: c}, nil
+}
+
 // redialPause is how long a host that starts is left alone between two tries.
 const redialPause = time.Second
 
-func (m *machine) current() *host.Host {
+func (m *Machine) current() *host.Host {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.now
 }
 
 // ask does the work, and once more on a new connection when the one in use was lost.
-func (m *machine) ask(ctx context.Context, work func(h *host.Host) error) error {
+func (m *Machine) ask(ctx context.Context, work func(h *host.Host) error) error {
 	h := m.current()
 	err := work(h)
 	if !errors.Is(err, remote.ErrClosed) || ctx.Err() != nil {
@@ -49,7 +58,7 @@ func (m *machine) ask(ctx context.Context, work func(h *host.Host) error) error 
 }
 
 // again connects anew, unless somebody else has done that since. A host that starts refuses connections, or does not answer, for a while.
-func (m *machine) again(ctx context.Context, lost *host.Host) (*host.Host, error) {
+func (m *Machine) again(ctx context.Context, lost *host.Host) (*host.Host, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.now != lost {
@@ -58,27 +67,28 @@ func (m *machine) again(ctx context.Context, lost *host.Host) (*host.Host, error
 	if m.tried.IsZero() {
 		m.tried = time.Now()
 	}
-	r, err := m.s.dialer.Dial(ctx, hostConfig(m.s.Cluster, m.host))
+	r, err := m.fleet.dialer.Dial(ctx, hostConfig(m.fleet.Cluster, m.host))
 	for err != nil && remote.Transient(err) && time.Since(m.tried) < m.patience {
 		select {
 		case <-ctx.Done():
 			return nil, err
 		case <-time.After(redialPause):
-			r, err = m.s.dialer.Dial(ctx, hostConfig(m.s.Cluster, m.host))
+			r, err = m.fleet.dialer.Dial(ctx, hostConfig(m.fleet.Cluster, m.host))
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
 	_ = lost.Runner().Close() // it is lost
-	m.s.mu.Lock()
-	m.s.runners[m.host.Name] = r
-	m.s.mu.Unlock()
+	m.fleet.mu.Lock()
+	m.fleet.conns[m.host.Name] = r
+	m.fleet.mu.Unlock()
 	m.now, m.tried = host.New(r), time.Time{}
 	return m.now, nil
 }
 
-func (m *machine) UnameM(ctx context.Context) (name string, err error) {
+// UnameM is the architecture as the kernel names it.
+func (m *Machine) UnameM(ctx context.Context) (name string, err error) {
 	err = m.ask(ctx, func(h *host.Host) (err error) {
 		name, err = h.UnameM(ctx)
 		return err
@@ -86,15 +96,18 @@ func (m *machine) UnameM(ctx context.Context) (name string, err error) {
 	return name, err
 }
 
-func (m *machine) DropUDP(ctx context.Context, from string, port int) (undo func(context.Context) error, err error) {
+// DropUDP drops packets from a sender until undo.
+func (m *Machine) DropUDP(ctx context.Context, from string, port int) (undo func(context.Context) error, err error) {
 	return m.current().DropUDP(ctx, from, port)
 }
 
-func (m *machine) MakeDir(ctx context.Context, path string) error {
+// MakeDir makes a directory.
+func (m *Machine) MakeDir(ctx context.Context, path string) error {
 	return m.ask(ctx, func(h *host.Host) error { return h.MakeDir(ctx, path) })
 }
 
-func (m *machine) Dirs(ctx context.Context, path string) (names []string, err error) {
+// Dirs lists the directories in one.
+func (m *Machine) Dirs(ctx context.Context, path string) (names []string, err error) {
 	err = m.ask(ctx, func(h *host.Host) (err error) {
 		names, err = h.Dirs(ctx, path)
 		return err
@@ -102,11 +115,13 @@ func (m *machine) Dirs(ctx context.Context, path string) (names []string, err er
 	return names, err
 }
 
-func (m *machine) WriteFile(ctx context.Context, path, text string) error {
+// WriteFile writes a file whole.
+func (m *Machine) WriteFile(ctx context.Context, path, text string) error {
 	return m.ask(ctx, func(h *host.Host) error { return h.WriteText(ctx, path, text) })
 }
 
-func (m *machine) ReadFile(ctx context.Context, path string) (text, id string, err error) {
+// ReadFile returns a file and its identity.
+func (m *Machine) ReadFile(ctx context.Context, path string) (text, id string, err error) {
 	err = m.ask(ctx, func(h *host.Host) error {
 		b, err := h.ReadFile(ctx, path)
 		if err != nil {
@@ -119,15 +134,18 @@ func (m *machine) ReadFile(ctx context.Context, path string) (text, id string, e
 	return text, id, err
 }
 
-func (m *machine) RemoveDir(ctx context.Context, path string) error {
+// RemoveDir removes a directory with all that is in it.
+func (m *Machine) RemoveDir(ctx context.Context, path string) error {
 	return m.ask(ctx, func(h *host.Host) error { return h.RemoveDir(ctx, path) })
 }
 
-func (m *machine) ImportImage(ctx context.Context, write func(io.Writer) error) error {
+// ImportImage gives an archive to the host's container runtime. It is not tried again: the archive is written once.
+func (m *Machine) ImportImage(ctx context.Context, write func(io.Writer) error) error {
 	return m.current().ImportImages(ctx, write)
 }
 
-func (m *machine) Evidence(ctx context.Context) (text []byte, err error) {
+// Evidence is what the host knows of its pods, for the report.
+func (m *Machine) Evidence(ctx context.Context) (text []byte, err error) {
 	err = m.ask(ctx, func(h *host.Host) (err error) {
 		text, err = h.Evidence(ctx)
 		return err
@@ -135,6 +153,7 @@ func (m *machine) Evidence(ctx context.Context) (text []byte, err error) {
 	return text, err
 }
 
-func (m *machine) RemoveImage(ctx context.Context, ref string) error {
+// RemoveImage removes an image.
+func (m *Machine) RemoveImage(ctx context.Context, ref string) error {
 	return m.ask(ctx, func(h *host.Host) error { return h.RemoveImages(ctx, []string{ref}) })
 }

@@ -1,4 +1,4 @@
-package provision
+package proof
 
 import (
 	"testing"
@@ -32,8 +32,7 @@ func TestStorageClasses(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := &session{Options: Options{Cluster: &inventory.Cluster{Spec: inventory.Spec{Hosts: hosts, Storage: c.storage}}}, bundle: &bundle.Bundle{}}
-			got, none := s.storageClasses()
+			got, none := storageClasses(&inventory.Cluster{Spec: inventory.Spec{Hosts: hosts, Storage: c.storage}}, &bundle.Bundle{})
 			if d := cmp.Diff(c.want, got); d != "" || none != c.none {
 				t.Errorf("%s\n%q, want %q", d, none, c.none)
 			}

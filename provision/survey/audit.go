@@ -1,4 +1,4 @@
-package provision
+package survey
 
 import (
 	"context"
@@ -15,55 +15,40 @@ import (
 	"github.com/hybridctl/hybridctl/provision/workload"
 )
 
-// AuditMode says what an image that lacks the new nodes' architecture does to a scale-out.
-type AuditMode string
-
-// The modes.
-const (
-	AuditBlock AuditMode = "block" // a DaemonSet's stops it
-	AuditWarn  AuditMode = "warn"
-	AuditOff   AuditMode = "off"
-)
-
-// AuditModes lists the modes.
-func AuditModes() []AuditMode { return []AuditMode{AuditBlock, AuditWarn, AuditOff} }
-
-// audit tells which images of the cluster's workloads the new nodes could be told to run and are not known to be made for them.
-func (s *session) audit(ctx context.Context, mode AuditMode, hosts []inventory.Host, nodes []kube.Node) ([]report.Check, error) {
-	if mode == "" || mode == AuditOff {
-		return nil, nil
-	}
-	templates, err := s.api.PodTemplates(ctx)
+// Audit finds the images of the cluster's workloads that new nodes could be told to run and that are not known to be made for them.
+// block says that one of a DaemonSet stops the run.
+func (r Reader) Audit(ctx context.Context, api API, s Seen, hosts []inventory.Host, block bool) ([]report.Check, error) {
+	templates, err := api.PodTemplates(ctx)
 	if err != nil {
 		return nil, err
 	}
-	seen, err := s.api.SeenPods(ctx)
+	seen, err := api.SeenPods(ctx)
 	if err != nil {
 		return nil, err
 	}
-	on := s.nodesToBe(hosts)
+	on := nodesToBe(s.Hosts, hosts)
 	var all []workload.Workload
 	for _, t := range slices.Concat(templates, seen.Templates) {
-		if w := workloadOf(t); slices.ContainsFunc(on, w.MayRunOn) {
+		if w := WorkloadOf(t); slices.ContainsFunc(on, w.MayRunOn) {
 			all = append(all, w)
 		}
 	}
-	made := s.madeFor(ctx, imagesOf(all), on, s.provenOn(seen.Ran, nodes))
+	made := r.madeFor(ctx, imagesOf(all), on, r.provenOn(seen.Ran, s.Nodes))
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	var out []report.Check
 	for _, f := range workload.Audit(all, on, made) {
-		out = append(out, f.Check(mode == AuditBlock, archsOfCluster(nodes, on)))
+		out = append(out, f.Check(block, archsOfCluster(s.Nodes, on)))
 	}
 	return out, nil
 }
 
 // nodesToBe are the nodes that hosts will be, with the labels that the kubelet gives them.
-func (s *session) nodesToBe(hosts []inventory.Host) []workload.Node {
+func nodesToBe(seen Hosts, hosts []inventory.Host) []workload.Node {
 	var out []workload.Node
 	for _, h := range hosts {
-		f := s.facts[h.Name]
+		f := seen.Fact(h.Name)
 		if f.Err != nil || f.Arch == "" {
 			continue
 		}
@@ -89,7 +74,8 @@ func (s *session) nodesToBe(hosts []inventory.Host) []workload.Node {
 	return out
 }
 
-func workloadOf(t kube.PodTemplate) workload.Workload {
+// WorkloadOf is a pod template as package workload takes it.
+func WorkloadOf(t kube.PodTemplate) workload.Workload {
 	w := workload.Workload{Object: t.Kind + " " + t.Namespace + "/" + t.Name, Daemon: t.Daemon, Selector: t.Selector, Images: t.Images}
 	if t.Required != nil {
 		w.Terms = []workload.Term{}
@@ -123,11 +109,11 @@ func imagesOf(all []workload.Workload) []string {
 	return slices.Concat(slices.Sorted(maps.Keys(daemons)), slices.Sorted(maps.Keys(others)))
 }
 
-// provenOn tells without a registry for which architectures images are made: the bundle has them, or containers of theirs do well on nodes of
+// provenOn says without a registry for which architectures images are made: the bundle has them, or containers of theirs do well on nodes of
 // that architecture. A node that has the image proves nothing, as containerd pulls one of another architecture, too, if there is no other.
-func (s *session) provenOn(ran map[string][]string, nodes []kube.Node) map[string][]platform.Arch {
+func (r Reader) provenOn(ran map[string][]string, nodes []kube.Node) map[string][]platform.Arch {
 	proven := map[string][]platform.Arch{}
-	for _, i := range s.bundle.Manifest.Images {
+	for _, i := range r.Bundle.Manifest.Images {
 		proven[image.FullName(i.Ref)] = slices.Clone(i.Archs)
 	}
 	for i, on := range ran {
@@ -142,33 +128,33 @@ func (s *session) provenOn(ran map[string][]string, nodes []kube.Node) map[strin
 
 // madeFor finds out for which architectures images are made. Those that the bundle brings to the new nodes are there; of the others their
 // registry's word holds, and where it has none, what is proven.
-func (s *session) madeFor(ctx context.Context, images []string, on []workload.Node, proven map[string][]platform.Arch) func(string, platform.Arch) (workload.Made, string) {
-	brought := s.broughtTo(on)
+func (r Reader) madeFor(ctx context.Context, images []string, on []workload.Node, proven map[string][]platform.Arch) func(string, platform.Arch) (workload.Made, string) {
+	brought := r.broughtTo(on)
 	ask := slices.DeleteFunc(slices.Clone(images), func(i string) bool {
 		return !slices.ContainsFunc(on, func(n workload.Node) bool { return !brought(i, n.Arch) })
 	})
-	told := s.askRegistries(ctx, ask)
+	told := r.Registries(ctx, ask)
 	return func(i string, arch platform.Arch) (workload.Made, string) {
-		registry := told[i]
+		archs, _, err := told[i].Get()
 		switch {
-		case brought(i, arch), registry.err == nil && slices.Contains(registry.archs, arch):
+		case brought(i, arch), err == nil && slices.Contains(archs, arch):
 			return workload.Yes, ""
-		case registry.err == nil:
+		case err == nil:
 			return workload.No, ""
 		case slices.Contains(proven[image.FullName(i)], arch):
 			return workload.Yes, ""
 		}
-		return workload.Unknown, report.OneLine(registry.err.Error())
+		return workload.Unknown, report.OneLine(err.Error())
 	}
 }
 
-// broughtTo tells which images the bundle brings to every new node of an architecture.
-func (s *session) broughtTo(on []workload.Node) func(image string, arch platform.Arch) bool {
+// broughtTo says which images the bundle brings to every new node of an architecture.
+func (r Reader) broughtTo(on []workload.Node) func(image string, arch platform.Arch) bool {
 	brought := map[string]map[string]bool{}
 	for _, n := range on {
-		h, _ := s.Cluster.Host(n.Name)
+		h, _ := r.Cluster.Host(n.Name)
 		brought[n.Name] = map[string]bool{}
-		for _, i := range plan.ImagesFor(s.Cluster, &s.bundle.Manifest, h, n.Arch) {
+		for _, i := range plan.ImagesFor(r.Cluster, &r.Bundle.Manifest, h, n.Arch) {
 			brought[n.Name][image.FullName(i.Ref)] = true
 		}
 	}

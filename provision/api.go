@@ -1,0 +1,31 @@
+package provision
+
+import (
+	"context"
+
+	"github.com/hybridctl/hybridctl/provision/adopt"
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/proof"
+	"github.com/hybridctl/hybridctl/provision/ready"
+	"github.com/hybridctl/hybridctl/provision/steps"
+	"github.com/hybridctl/hybridctl/provision/survey"
+)
+
+// api is an API server for every room: each asks for the few calls that it uses. *kube.Client is one.
+type api interface {
+	adopt.API
+	kube.LeaseAPI
+	proof.API
+	ready.API
+	steps.API
+	survey.API
+	leaving
+}
+
+// leaving is what a removal asks of the API server besides what steps do.
+type leaving interface {
+	DrainPods(ctx context.Context, node string) ([]kube.DrainPod, error)
+	Cordon(ctx context.Context, node string) error
+	Drain(ctx context.Context, pods []kube.DrainPod, progress func([]kube.Missing)) error
+	WaitDetached(ctx context.Context, node string, o kube.WaitOptions) error
+}

@@ -1,0 +1,159 @@
+package provision
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/hybridctl/hybridctl/provision/facts"
+	"github.com/hybridctl/hybridctl/provision/fleet"
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/preflight"
+	"github.com/hybridctl/hybridctl/provision/report"
+	"github.com/hybridctl/hybridctl/provision/survey"
+)
+
+// surveyHosts opens the bundle and asks every managed host what it is.
+func (r *run) surveyHosts() (seen survey.Seen, err error) {
+	seen.Cluster = r.Cluster
+	if err := r.openBundle(); err != nil {
+		return seen, err
+	}
+	seen.Bundle = &r.bundle.Manifest
+	seen.Hosts = r.reader().Hosts(r.reading, r.Cluster.Managed())
+	return seen, r.reading.Err()
+}
+
+// surveyAll learns everything that a plan of the whole cluster is made of, and makes it. The checks are those that did not pass.
+// Errors: ErrPreflight: one of them stops the run. Else as build's.
+func (r *run) surveyAll() (survey.Seen, plan.Plan, []report.Check, error) {
+	files, err := survey.ReadFiles(r.Cluster)
+	if err != nil {
+		return survey.Seen{}, plan.Plan{}, nil, err
+	}
+	seen, err := r.surveyHosts()
+	if err != nil {
+		return seen, plan.Plan{}, nil, err
+	}
+	seen.Files = files
+	r.reader().Ceph(r.reading, &seen)
+	checks := problems(seen)
+	if blocked(checks) {
+		return seen, plan.Plan{}, checks, ErrPreflight
+	}
+	r.observe(&seen)
+	joining, err := r.checkJoining(&seen)
+	if checks = append(checks, joining...); err != nil {
+		return seen, plan.Plan{}, checks, err
+	}
+	p, err := build(seen.Input())
+	return seen, p, checks, err
+}
+
+// askKernels asks the kernels of the hosts that the plan gives storage to, before anything is written. A run that changes nothing about
+// storage asks no one. ErrPreflight: a check failed; checks are then all that did not pass.
+func (r *run) askKernels(seen *survey.Seen, p plan.Plan, judge func() []report.Check) (checks []report.Check, asked bool, err error) {
+	hosts := survey.CephHosts(*seen, &p)
+	if len(hosts) == 0 {
+		return nil, false, nil
+	}
+	seen.Ceph.Hosts = r.reader().Kernels(r.reading, *seen, hosts)
+	if err := r.reading.Err(); err != nil {
+		return nil, false, err
+	}
+	if checks = judge(); blocked(checks) {
+		return checks, true, ErrPreflight
+	}
+	return checks, true, nil
+}
+
+// checkJoining judges what a cluster that is there makes of the hosts that are to join it.
+func (r *run) checkJoining(seen *survey.Seen) (checks []report.Check, err error) {
+	cluster, there, err := seen.API.Get()
+	if err != nil || !there || len(cluster.Nodes) == 0 {
+		return nil, nil // the plan says so
+	}
+	j := preflight.Joining{API: survey.Told(seen.API)}
+	for _, h := range r.Cluster.Managed() {
+		if !slices.ContainsFunc(cluster.Nodes, func(n facts.Node) bool { return n.Name == h.Name }) {
+			j.Hosts = append(j.Hosts, h.Name)
+		}
+	}
+	if len(j.Hosts) == 0 {
+		return nil, nil
+	}
+	if j.Version, err = r.api.Version(r.reading); err != nil {
+		return nil, err
+	}
+	j.CACertHashes = r.api.CAHashes()
+	var hosts []facts.Host
+	for _, name := range j.Hosts {
+		hosts = append(hosts, seen.Hosts.Fact(name))
+	}
+	checks = report.Problems(preflight.RunJoinChecks(r.Cluster, hosts, seen.Bundle, j))
+	if blocked(checks) {
+		return checks, ErrPreflight
+	}
+	return checks, nil
+}
+
+// problems runs every check on what is known by now, and returns those that were tried and did not pass.
+func problems(seen survey.Seen) []report.Check {
+	return slices.DeleteFunc(report.Problems(allChecks(seen)), func(c report.Check) bool { return c.Status == report.Unknown })
+}
+
+func allChecks(seen survey.Seen) []report.Check {
+	return preflight.RunCeph(seen.Cluster, seen.Hosts.Of(seen.Cluster.Managed()), seen.Bundle, seen.Ceph)
+}
+
+// blocked reports whether a check stops the run before its first change.
+func blocked(checks []report.Check) bool { return len(preflight.Blocking(checks)) > 0 }
+
+// build makes the plan. Errors: ErrRefused, ErrBundle.
+func build(in plan.Input) (plan.Plan, error) {
+	p, err := plan.Build(in)
+	switch {
+	case errors.Is(err, plan.ErrStanding), errors.Is(err, plan.ErrExternalEtcd):
+		return plan.Plan{}, fmt.Errorf("%w: %w", ErrRefused, err)
+	case err != nil:
+		return plan.Plan{}, fmt.Errorf("%w: %w", ErrBundle, err)
+	}
+	return p, nil
+}
+
+// observe asks the API server what there is; s gains that.
+func (r *run) observe(s *survey.Seen) {
+	if survey.NotBegun(r.Cluster, s.Hosts) {
+		s.API = survey.None[facts.Cluster]()
+		return
+	}
+	if err := r.access(r.reading, s.Hosts); err != nil {
+		s.API = survey.Unknown[facts.Cluster](noWay(err))
+		return
+	}
+	s.API = survey.Cluster(r.reading, r.api, s)
+}
+
+// reachRunning finds the API server of a cluster that has to be there, and settles on the control planes through which it is reached.
+// ErrRefused: there is no cluster.
+func (r *run) reachRunning() (nodes []kube.Node, err error) {
+	err = r.access(r.reading, nil)
+	if errors.Is(err, fleet.ErrNoKubeconfig) {
+		return nil, fmt.Errorf("%w: there is no cluster yet, or none of its control planes gives its kubeconfig: run \"hybridctl up -f %s\" first (%s)",
+			ErrRefused, r.Cluster.Path, report.OneLine(err.Error()))
+	}
+	if err != nil {
+		return nil, err
+	}
+	if nodes, err = r.api.Nodes(r.reading); err != nil {
+		return nil, err
+	}
+	r.goThrough(nodes, nil)
+	return nodes, nil
+}
+
+// goThrough settles on the control planes that are Ready and do not move.
+func (r *run) goThrough(nodes []kube.Node, moving []string) {
+	r.fleet.GoThrough(survey.Serving(r.Cluster, nodes, moving))
+}

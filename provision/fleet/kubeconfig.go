@@ -1,0 +1,63 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/hybridctl/hybridctl/provision/host"
+	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/kube"
+)
+
+// KubeconfigFile is the admin kubeconfig's name in the state directory.
+const KubeconfigFile = "kubeconfig"
+
+// ErrNoKubeconfig: no kubeconfig is kept, or no control plane gives one.
+var ErrNoKubeconfig = errors.New("no control-plane host that answers has an admin kubeconfig")
+
+// Kept returns the kubeconfig that the state directory holds; ErrNoKubeconfig when there is none. It is a secret.
+func (f *Fleet) Kept() ([]byte, error) {
+	b, err := os.ReadFile(filepath.Join(f.StateDir, KubeconfigFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, ErrNoKubeconfig
+	}
+	return b, err
+}
+
+// Keep puts a kubeconfig into the state directory and returns its path.
+func (f *Fleet) Keep(kubeconfig []byte) (string, error) {
+	path := filepath.Join(f.StateDir, KubeconfigFile)
+	return path, kube.WriteKubeconfig(path, kubeconfig)
+}
+
+// Given returns the admin kubeconfig of the first control plane that gives one, over the connections that Dial would use. worth says
+// which are worth asking; nil = all. ErrNoKubeconfig says why there is none. It is a secret.
+func (f *Fleet) Given(ctx context.Context, worth func(inventory.Host) bool) ([]byte, error) {
+	errs := []error{ErrNoKubeconfig}
+	for _, h := range f.gateways() {
+		if worth != nil && !worth(h) {
+			continue
+		}
+		b, err := f.readAdminConf(ctx, h)
+		if err == nil {
+			return b, nil
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", h.Name, err))
+	}
+	return nil, errors.Join(errs...)
+}
+
+func (f *Fleet) readAdminConf(ctx context.Context, h inventory.Host) ([]byte, error) {
+	r, isNew, err := f.way(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	b, err := host.New(r).ReadFile(ctx, host.AdminConf)
+	if err != nil && isNew && f.limited() {
+		f.lose(h.Name, r) // it is no way to the cluster
+	}
+	return b, err
+}

@@ -1,0 +1,116 @@
+// Package lock is the lock of a whole cluster, the Lease kube-system/hybridctl, in the hands of one run. It decides nothing about who
+// wins: it takes, tells of a loss, and gives back. The state directory has a lock of its own, which holds off runs on this machine.
+package lock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hybridctl/hybridctl/provision/kube"
+)
+
+// name is the Lease's, in kube-system.
+const name = "hybridctl"
+
+// TTL is how long the lock outlives a holder that does not renew it.
+const TTL = time.Minute
+
+// Options say how the lock is taken.
+type Options struct {
+	TTL   time.Duration // 0 = TTL
+	Break bool          // take it from whoever has it: for a holder that is gone
+	Mark  string        // of before the cluster was looked at; see Mark. "" = it was not
+}
+
+// Mark notes what the lock looks like before the cluster is looked at: who writes later wants to know that no other run has since.
+func Mark(ctx context.Context, api kube.LeaseAPI) (string, error) { return api.LeaseMark(ctx, name) }
+
+// Lock is the cluster's lock in the hands of this run. Stop is its own: a lost lock ends the run as ^C does, and changes nothing
+// of the caller's.
+type Lock struct {
+	held *kube.Held // nil = there was no API server to take it from
+	stop <-chan struct{}
+
+	over chan struct{} // is closed when the lock is given back
+	end  sync.Once
+	done chan struct{} // is closed when no goroutine of the lock is left
+}
+
+// None is the lock of a run that has no API server to take it from: it is never lost.
+func None(stop <-chan struct{}) *Lock { return &Lock{stop: stop} }
+
+// Take takes the lock. stop is the user's; Stop ends with it too.
+// Errors: kube.ErrHeld: another run has it. kube.ErrStale: another run had it since the mark. Both are for the user.
+func Take(ctx context.Context, api kube.LeaseAPI, stop <-chan struct{}, o Options) (*Lock, error) {
+	if o.TTL == 0 {
+		o.TTL = TTL
+	}
+	held, err := kube.Hold(ctx, api, kube.LeaseOptions{Name: name, Holder: kube.NewHolder(), TTL: o.TTL, Break: o.Break, Mark: o.Mark})
+	switch {
+	case errors.Is(err, kube.ErrHeld):
+		return nil, fmt.Errorf("the cluster's lock is %w; when that run is gone the lock ends within a minute or two, and --break-lock takes it at once", err)
+	case errors.Is(err, kube.ErrStale):
+		return nil, fmt.Errorf("%w, and the cluster may not be any more what this run was going to change; nothing was done: run it again", err)
+	case err != nil:
+		return nil, err
+	}
+	either := make(chan struct{})
+	l := &Lock{held: held, stop: either, over: make(chan struct{}), done: make(chan struct{})}
+	go func() { // ends with GiveBack or Leave
+		defer close(l.done)
+		select {
+		case <-stop:
+			close(either)
+		case <-held.Lost():
+			close(either)
+		case <-l.over:
+		}
+	}()
+	return l, nil
+}
+
+// Stop is closed when the user asks to end, and when the lock is lost: running steps finish, no others start.
+func (l *Lock) Stop() <-chan struct{} { return l.stop }
+
+// Lost is why the lock is not this run's any more; nil while it is.
+func (l *Lock) Lost() error {
+	if l.held == nil {
+		return nil
+	}
+	return l.held.Err()
+}
+
+// GiveBack ends it, also after an interruption. The error is of a lock that could not be given back; Lost tells of one that was lost.
+// It may be called again.
+func (l *Lock) GiveBack(ctx context.Context) (err error) {
+	if l.held == nil {
+		return nil
+	}
+	l.end.Do(func() {
+		l.detach()
+		err = l.held.Release(ctx)
+	})
+	if err != nil {
+		return fmt.Errorf("the cluster's lock could not be given back; it ends by itself in a minute: %w", err)
+	}
+	return nil
+}
+
+// Leave ends it when the cluster is gone, and the lock with it.
+func (l *Lock) Leave() {
+	if l.held == nil {
+		return
+	}
+	l.end.Do(func() {
+		l.detach()
+		l.held.Leave()
+	})
+}
+
+func (l *Lock) detach() {
+	close(l.over)
+	<-l.done
+}

@@ -1,0 +1,125 @@
+package lock
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hybridctl/hybridctl/provision/kube"
+)
+
+// leases is an API server that knows one Lease.
+type leases struct {
+	take, renew, release error
+	renewed              chan struct{}
+	released             int
+}
+
+func (l *leases) LeaseMark(context.Context, string) (string, error)  { return "a mark", nil }
+func (l *leases) TakeLease(context.Context, kube.LeaseOptions) error { return l.take }
+func (l *leases) ReleaseLease(context.Context, kube.LeaseOptions) error {
+	l.released++
+	return l.release
+}
+func (l *leases) RenewLease(ctx context.Context, _ kube.LeaseOptions) error {
+	select {
+	case l.renewed <- struct{}{}:
+	case <-ctx.Done():
+	}
+	return l.renew
+}
+
+func ended(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func TestLock_StopIsTheUsersAndTheLocks(t *testing.T) {
+	user := make(chan struct{})
+	l, err := Take(context.Background(), &leases{}, user, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ended(l.Stop()) {
+		t.Error("it stops before anyone asked")
+	}
+	close(user)
+	<-l.Stop()
+	if l.Lost() != nil {
+		t.Errorf("the user's stop is no loss: %v", l.Lost())
+	}
+	if err := l.GiveBack(context.Background()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLock_LossStopsTheRunAndLeavesTheUsersStopAlone(t *testing.T) {
+	user := make(chan struct{})
+	api := &leases{renew: kube.ErrHeld, renewed: make(chan struct{})}
+	l, err := Take(context.Background(), api, user, Options{TTL: 4 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-api.renewed
+	<-l.Stop()
+	if ended(user) || !errors.Is(l.Lost(), kube.ErrHeld) {
+		t.Errorf("the user's: %t, lost: %v", ended(user), l.Lost())
+	}
+	if err := l.GiveBack(context.Background()); err != nil || api.released != 0 {
+		t.Errorf("%v, given back %d times: it is another's", err, api.released)
+	}
+}
+
+func TestLock_IsGivenBackOnce(t *testing.T) {
+	api := &leases{release: errors.New("away")}
+	l, err := Take(context.Background(), api, nil, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.GiveBack(context.Background()); err == nil || !strings.Contains(err.Error(), "could not be given back") {
+		t.Errorf("error %v", err)
+	}
+	if err := l.GiveBack(context.Background()); err != nil || api.released != 1 {
+		t.Errorf("again: %v, %d times", err, api.released)
+	}
+}
+
+func TestLock_LeftIsNotGivenBack(t *testing.T) {
+	api := &leases{}
+	l, err := Take(context.Background(), api, nil, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Leave()
+	if err := l.GiveBack(context.Background()); err != nil || api.released != 0 {
+		t.Errorf("%v, %d times", err, api.released)
+	}
+}
+
+func TestTake_SaysWhatToDo(t *testing.T) {
+	for _, test := range []struct {
+		err  error
+		want string
+	}{{kube.ErrHeld, "--break-lock"}, {kube.ErrStale, "run it again"}} {
+		if _, err := Take(context.Background(), &leases{take: test.err}, nil, Options{}); !errors.Is(err, test.err) || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("error %v", err)
+		}
+	}
+}
+
+func TestNone_IsNeverLost(t *testing.T) {
+	user := make(chan struct{})
+	l := None(user)
+	close(user)
+	<-l.Stop()
+	l.Leave()
+	if l.Lost() != nil || l.GiveBack(context.Background()) != nil {
+		t.Error("there was no lock")
+	}
+}

@@ -1,0 +1,34 @@
+package provision
+
+import (
+	"context"
+	"errors"
+
+	"github.com/hybridctl/hybridctl/provision/report"
+	"github.com/hybridctl/hybridctl/provision/survey"
+)
+
+// Preflight runs every check on every host and returns all results, sorted by host and name. ErrPreflight when one failed.
+func Preflight(ctx context.Context, o Options) ([]report.Check, error) {
+	r, err := look(ctx, o.withDefaults())
+	if err != nil {
+		return nil, err
+	}
+	defer r.end()
+	seen, err := r.surveyHosts()
+	if errors.Is(err, ErrBundle) {
+		return nil, err
+	}
+	r.reader().Ceph(r.reading, &seen)
+	seen.Ceph.Hosts = r.reader().Kernels(r.reading, seen, survey.CephHosts(seen, nil))
+	checks := allChecks(seen)
+	if err := r.reading.Err(); err != nil {
+		return checks, err
+	}
+	for _, c := range checks {
+		if c.Status == report.Fail {
+			return checks, ErrPreflight
+		}
+	}
+	return checks, nil
+}

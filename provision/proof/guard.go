@@ -1,0 +1,51 @@
+package proof
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/render"
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+// GuardTaint keeps pods off a new node until it is proven.
+var GuardTaint = render.Taint{Key: "hybridctl.dev/not-proven", Effect: "NoSchedule"}
+
+// Untainter takes a taint from a node; *kube.Client is one.
+type Untainter interface {
+	Untaint(ctx context.Context, node, key string) error
+}
+
+// LetIn takes the guard away from nodes that were proven.
+func LetIn(ctx context.Context, api Untainter, nodes []string) error {
+	var errs []error
+	for _, n := range nodes {
+		errs = append(errs, api.Untaint(ctx, n, GuardTaint.Key))
+	}
+	return errors.Join(errs...)
+}
+
+// GuardStays says how pods get to nodes of which nothing was proven.
+func GuardStays(nodes []string) string {
+	return fmt.Sprintf("the taint %s stays on %s, as nothing was proven of them: kubectl taint nodes %s %s- lets pods in",
+		GuardTaint.Key, report.Some(nodes, 10), strings.Join(nodes, " "), GuardTaint.Key)
+}
+
+// LeftGuarded says the same of nodes that an earlier run has left so; "" = there are none.
+func LeftGuarded(nodes []kube.Node) string {
+	var names []string
+	for _, n := range nodes {
+		if slices.ContainsFunc(n.Taints, func(t string) bool { return strings.HasPrefix(t, GuardTaint.Key+":") }) {
+			names = append(names, n.Name)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("an earlier run left the taint %s on %s, and pods do not get there: hybridctl conformance --scenario scale-out --nodes %s proves them, kubectl taint nodes %s %s- lets pods in",
+		GuardTaint.Key, report.Some(names, 10), strings.Join(names, ","), strings.Join(names, " "), GuardTaint.Key)
+}

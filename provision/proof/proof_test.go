@@ -1,0 +1,78 @@
+package proof
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/kube"
+)
+
+// images is an API server that knows which images nodes have, and no more.
+type images struct {
+	API
+	of map[string][][]string
+}
+
+func (a images) NodeImages(context.Context) (map[string][][]string, error) { return a.of, nil }
+
+func TestWithoutProbe_NodesThatAreNotManagedAndLackTheImage(t *testing.T) {
+	no := false
+	c := &inventory.Cluster{Spec: inventory.Spec{Hosts: []inventory.Host{{Name: "host-1", Managed: &no}, {Name: "host-2", Managed: &no}, {Name: "host-3"}}}}
+	ref := "registry.example/probe:1"
+	has := map[string][][]string{"host-1": {{"a", ref}}, "host-2": {{"a"}}, "host-3": {}}
+	o := Options{Cluster: c, API: images{of: has}}
+	without := o.withoutProbe(context.Background(), ref)
+	if len(without) != 1 || !strings.Contains(without["host-2"], ref) {
+		t.Errorf("%v", without)
+	}
+	has["host-2"] = make([][]string, maxReportedImages)
+	if without := o.withoutProbe(context.Background(), ref); len(without) != 0 {
+		t.Errorf("a node that does not report all its images: %v", without)
+	}
+}
+
+type untainted []string
+
+func (u *untainted) Untaint(_ context.Context, node, key string) error {
+	*u = append(*u, node+" "+key)
+	return nil
+}
+
+func TestLetIn_TakesTheGuardFromEveryNode(t *testing.T) {
+	var u untainted
+	if err := LetIn(context.Background(), &u, []string{"a", "b"}); err != nil {
+		t.Error(err)
+	}
+	if !slices.Equal(u, untainted{"a hybridctl.dev/not-proven", "b hybridctl.dev/not-proven"}) {
+		t.Errorf("%q", u)
+	}
+}
+
+func TestLeftGuarded_NamesTheNodes(t *testing.T) {
+	nodes := []kube.Node{{Name: "a", Taints: []string{"x=y:NoExecute"}}, {Name: "b", Taints: []string{GuardTaint.Key + ":NoSchedule"}}}
+	if got := LeftGuarded(nodes); !strings.Contains(got, "kubectl taint nodes b hybridctl.dev/not-proven-") || strings.Contains(got, "nodes a") {
+		t.Errorf("%q", got)
+	}
+	if got := LeftGuarded(nodes[:1]); got != "" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestUnproven_IsKeptUntilItIsTakenAway(t *testing.T) {
+	dir := t.TempDir()
+	for _, step := range []struct {
+		hosts []string
+		are   bool
+		want  []string
+	}{{nil, true, nil}, {[]string{"a", "b"}, true, []string{"a", "b"}}, {[]string{"b", "c"}, true, []string{"a", "b", "c"}}, {[]string{"a", "c"}, false, []string{"b"}}, {[]string{"b"}, false, nil}} {
+		if err := NoteUnproven(dir, step.hosts, step.are); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := Unproven(dir); err != nil || !slices.Equal(got, step.want) {
+			t.Errorf("%+v: %q, %v", step, got, err)
+		}
+	}
+}

@@ -1,0 +1,104 @@
+package provision
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/conformance"
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/proof"
+	"github.com/hybridctl/hybridctl/provision/ready"
+	"github.com/hybridctl/hybridctl/provision/report"
+	"github.com/hybridctl/hybridctl/provision/survey"
+)
+
+// ConformanceMode says how much of a scenario a run proves at its end.
+type ConformanceMode string
+
+// What is proven.
+const (
+	ConformanceFull  ConformanceMode = "full"
+	ConformanceQuick ConformanceMode = "quick"
+	ConformanceOff   ConformanceMode = "off"
+)
+
+// ConformanceModes lists the modes.
+func ConformanceModes() []ConformanceMode {
+	return []ConformanceMode{ConformanceFull, ConformanceQuick, ConformanceOff}
+}
+
+// on reports whether anything is proven at all.
+func (m ConformanceMode) on() bool { return m != "" && m != ConformanceOff }
+
+// ProofOptions say how a run proves at its end what it built.
+type ProofOptions struct {
+	ReportDir string // "" = conformance in the state directory
+	Tool      string // hybridctl's version
+	// Planned is called with the matrix before anything runs.
+	Planned func(cells []conformance.Cell)
+}
+
+// open makes sure, before the work, that the report can be written. ErrReportDir: it cannot.
+func (p ProofOptions) open(o Options, wanted bool) (*report.Dir, error) {
+	if !wanted {
+		return nil, nil
+	}
+	dir, err := report.OpenDir(ReportDir(o, p.ReportDir))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrReportDir, err)
+	}
+	return dir, nil
+}
+
+// wish is the proof that ends a run.
+func (p ProofOptions) wish(mode ConformanceMode) proof.Wish {
+	return proof.Wish{Tool: p.Tool, Planned: p.Planned, Quick: mode == ConformanceQuick}
+}
+
+// proven is what a run proved at its end.
+type proven struct {
+	run *report.ConformanceRun
+	dir string // where its report is
+	not string // why nothing was proven
+}
+
+// add puts it into the result.
+func (r *Result) add(p proven) { r.Conformance, r.ReportDir, r.NotProven = p.run, p.dir, p.not }
+
+// prove ends a run with a scenario. before are the pods of before it began; nil = as they are now.
+func (r *run) prove(w proof.Wish, seen survey.Seen, before []kube.Pod, dir *report.Dir) (proven, error) {
+	if r.api == nil {
+		return proven{}, nil
+	}
+	if _, ok := r.bundle.Image(bundle.Probe); !ok {
+		return proven{not: "the bundle has no image of the probe (component \"probe\"), so that nothing was proven"}, nil
+	}
+	o := r.proofOptions(w, seen)
+	o.PodsBefore = before
+	run, err := proof.Run(r.reading, o, dir)
+	return proven{run: &run, dir: dir.Path()}, err
+}
+
+func (r *run) proofOptions(w proof.Wish, seen survey.Seen) proof.Options {
+	return proof.Options{Wish: w, API: r.api, Cluster: r.Cluster, Bundle: r.bundle, Fleet: r.fleet, Hosts: seen.Hosts, NodesBefore: seen.Nodes, Event: r.event}
+}
+
+// waitReady waits until what the run built or found is there; a wait that fails is a change of its own.
+func (r *run) waitReady(seen survey.Seen, p plan.Plan, changes []report.Change) ([]report.Change, error) {
+	watchControlPlanes(r.reading, r)
+	err := ready.Wait(r.reading, ready.Options{API: r.api, Cluster: r.Cluster, Host: r.fleet.Host, Event: r.event,
+		Nodes: members(seen.Hosts, changes), Plan: p, Changes: changes,
+		Explain: func(err error) error { return explained(r, err) }})
+	if err == nil {
+		return nil, nil
+	}
+	return []report.Change{{Step: "cluster/ready", Kind: "ready", Action: report.Failed, Error: err.Error()}}, err
+}
+
+// podsBefore are the pods of the cluster before anything joins; none is not the same as not known.
+func (r *run) podsBefore(ctx context.Context) ([]kube.Pod, error) {
+	pods, err := r.api.Pods(ctx, "", "")
+	return append([]kube.Pod{}, pods...), err
+}

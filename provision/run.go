@@ -1,0 +1,187 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/facts"
+	"github.com/hybridctl/hybridctl/provision/fleet"
+	"github.com/hybridctl/hybridctl/provision/host"
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/lock"
+	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/render"
+	"github.com/hybridctl/hybridctl/provision/report"
+	"github.com/hybridctl/hybridctl/provision/restarts"
+	"github.com/hybridctl/hybridctl/provision/stack"
+	"github.com/hybridctl/hybridctl/provision/steps"
+	"github.com/hybridctl/hybridctl/provision/survey"
+)
+
+// run is one verb at work: what it holds until it ends.
+type run struct {
+	Options
+	*server
+	fleet   *fleet.Fleet
+	store   *stack.Store   // nil in a verb that only reads
+	bundle  *bundle.Bundle // nil until openBundle
+	reading context.Context
+	cancel  context.CancelFunc
+
+	reminder *report.Reminder // in front of the caller's sink
+	restarts *restarts.Watch  // of control planes; nil = no one looks yet
+}
+
+// look starts a run that reads: nothing is connected yet. Its reading ends on the first ^C.
+func look(ctx context.Context, o Options) (*run, error) {
+	reminder := report.Remind(o.Progress)
+	o.Progress = reminder
+	r := &run{Options: o, reminder: reminder}
+	var err error
+	r.fleet, err = fleet.New(fleet.Options{Cluster: o.Cluster, StateDir: o.StateDir, Prompt: o.Prompt, Event: o.event})
+	if err != nil {
+		return nil, err
+	}
+	r.server = &server{Options: o, fleet: r.fleet, waiting: waitingFor(reminder)}
+	r.reading, r.cancel = o.stoppable(ctx)
+	return r, nil
+}
+
+// begin starts a run that writes: it has the cluster's state, which no other run on this machine has until end. ErrLocked: another has it.
+func begin(ctx context.Context, o Options) (*run, error) {
+	store, err := stack.OpenStore(o.StateDir)
+	if err != nil {
+		return nil, err
+	}
+	r, err := look(ctx, o)
+	if err != nil {
+		store.Close()
+		return nil, err
+	}
+	r.store = store
+	return r, nil
+}
+
+// end ends every connection and gives the state back.
+func (r *run) end() {
+	stopWaiting(r)
+	r.cancel()
+	r.fleet.Close()
+	if r.store != nil {
+		_ = r.store.Close() // what it holds is on the disk
+	}
+}
+
+// openBundle opens the bundle; every way it can be wrong is an ErrBundle.
+func (r *run) openBundle() error {
+	b, err := bundle.Open(r.Cluster.Spec.Bundle)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrBundle, err)
+	}
+	r.bundle = b
+	return nil
+}
+
+// reader is what the run reads with.
+func (r *run) reader() survey.Reader {
+	return survey.Reader{Cluster: r.Cluster, Bundle: r.bundle, Fleet: r.fleet, Parallel: r.Parallel, Event: r.event, Stderr: r.Stderr,
+		OtherRegistries: r.AuditRegistries, AskRegistry: r.hooks.askRegistry, Patience: r.hooks.registryPatience}
+}
+
+// confirm shows the plan and asks, when there is someone to ask.
+func (r *run) confirm(p plan.Plan) error {
+	if r.Ask == nil || r.Ask(p) {
+		return nil
+	}
+	return ErrDeclined
+}
+
+// underLock does the part of a run that writes while the cluster's lock is this run's, so that no other writes from another machine; while
+// there is no API server, there is no lock to take. work is told to stop when the user says so, or when the lock is lost.
+//
+// It decides which error wins. err ends the verb: ErrLocked when another run has the lock or took it, before anything else; then
+// context.Canceled. failed is of single steps, or of a lock that could not be given back: the verb goes on to its end.
+func (r *run) underLock(ctx context.Context, work func(*lock.Lock) error) (failed, err error) {
+	l, err := r.takeLock()
+	if err != nil {
+		return nil, err
+	}
+	failed = work(l)
+	notBack := l.GiveBack(ctx)
+	switch lost := l.Lost(); {
+	case lost != nil:
+		return nil, fmt.Errorf("%w: the cluster's lock was taken from this run: it is %w", ErrLocked, lost)
+	case errors.Is(failed, context.Canceled):
+		return nil, failed
+	}
+	return errors.Join(failed, notBack), nil
+}
+
+func (r *run) takeLock() (*lock.Lock, error) {
+	if r.api == nil {
+		return lock.None(r.Stop), nil
+	}
+	l, err := lock.Take(r.reading, r.api, r.Stop, lock.Options{TTL: r.hooks.leaseTTL, Break: r.BreakLock, Mark: r.mark})
+	switch {
+	case errors.Is(err, kube.ErrHeld):
+		return nil, fmt.Errorf("%w, or was ended in the middle: %w", ErrLocked, err)
+	case errors.Is(err, kube.ErrStale):
+		return nil, fmt.Errorf("%w: %w", ErrLocked, err)
+	}
+	return l, err
+}
+
+// carryOut runs a plan through the engine. extra is a taint that joining nodes get besides the inventory's; nil = none.
+func (r *run) carryOut(ctx context.Context, seen survey.Seen, p plan.Plan, extra *render.Taint, stop <-chan struct{}) ([]report.Change, error) {
+	watchControlPlanes(ctx, r)
+	x := r.steps(seen, extra)
+	changes, err := stack.Up(ctx, r.store, p, x, r.engine(stop))
+	return changes, errors.Join(err, closeSteps(ctx, x))
+}
+
+func (r *run) engine(stop <-chan struct{}) stack.Options {
+	return stack.Options{Parallel: r.Parallel, Progress: r.Progress, Stop: stop}
+}
+
+// closeSteps deletes the run's join token, also after an interrupt: it must not stay good.
+func closeSteps(ctx context.Context, x *steps.Steps) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+	defer cancel()
+	if err := x.Close(ctx); err != nil {
+		return fmt.Errorf("the join token could not be deleted; it ends by itself within the hour: %w", err)
+	}
+	return nil
+}
+
+// steps returns the executor of this run.
+func (r *run) steps(seen survey.Seen, extra *render.Taint) *steps.Steps {
+	return steps.New(steps.Env{
+		Host:        func(name string) (*host.Host, error) { return r.fleet.Member(name) },
+		Facts:       func(name string) facts.Host { return seen.Hosts[name] },
+		Kube:        r.kube,
+		Initialised: r.initialised,
+		JoinTaint:   extra,
+		Bootstrap:   r.member(seen.Hosts),
+		Bundle:      r.bundle,
+		Progress:    r.Progress,
+		Timeout:     r.Cluster.Spec.Timeouts.Step.Std(),
+
+		RegisterWithin: r.hooks.registerWithin,
+	})
+}
+
+// member is the control plane that gives certificates and answers for etcd: one that serves, else the one that is initialised first.
+func (r *run) member(hosts survey.Hosts) string {
+	if ways := r.fleet.Ways(); len(ways) > 0 {
+		return ways[0]
+	}
+	for _, h := range r.Cluster.ControlPlanes() {
+		if f := hosts[h.Name]; survey.Initialised(f) && f.Kubeadm.AdminConf {
+			return h.Name
+		}
+	}
+	return r.Cluster.Bootstrap().Name
+}
