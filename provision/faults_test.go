@@ -248,7 +248,6 @@ func TestScaleOut_APIServerRestartsInTheMiddle(t *testing.T) {
 	var c *kube.Client
 	started := make(chan error, 1)
 	r, err := s.scaleOut(func(o *ScaleOutOptions) {
-		o.hooks.leaseTTL = 400 * time.Millisecond
 		o.hooks.newAPI = func(_ []byte, k kube.Options) (_ api, err error) {
 			c, err = kube.New(server.Kubeconfig(), k)
 			return restarting{s.api, c}, err

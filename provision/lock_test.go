@@ -69,21 +69,27 @@ func TestLock_LostEndsTheRun(t *testing.T) {
 	}
 }
 
-// TestLock_NotRenewedIsNotLost: an API server that is away does not say that another has the lock.
-func TestLock_NotRenewedIsNotLost(t *testing.T) {
+// TestLock_NotRenewedInTimeEndsTheRun: another run may have the lock by then, and no step may be begun beside it.
+func TestLock_NotRenewedInTimeEndsTheRun(t *testing.T) {
 	s := grown(t, 3, 2)
 	gate := make(chan struct{})
 	s.hosts["host-3"].gate["apply"] = gate
-	s.api.lost, s.api.renewed = errors.New("connection refused"), make(chan struct{})
-	go func() {
-		for range 3 {
-			<-s.api.renewed
-		}
-		close(gate)
-	}()
-	_, err := s.scaleOut(func(o *ScaleOutOptions) { o.hooks.leaseTTL = 4 * time.Millisecond })
-	if err != nil || !s.hosts["host-3"].member || s.api.holder != "" {
-		t.Errorf("error %v, lock %q", err, s.api.holder)
+	_, err := s.scaleOut(func(o *ScaleOutOptions) {
+		o.hooks.leaseTTL = 400 * time.Millisecond
+		o.Progress = sinkFunc(func(e report.Event) {
+			if e.Kind == report.Started && e.Step == "os" {
+				s.api.mu.Lock()
+				s.api.lost = errors.New("connection refused")
+				s.api.mu.Unlock()
+				time.AfterFunc(1500*time.Millisecond, func() { close(gate) }) // the lease lapses while the step is under way
+			}
+		})
+	})
+	if !errors.Is(err, ErrLocked) || !errors.Is(err, kube.ErrLapsed) || errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	if m := s.hosts["host-3"].markers; !strings.HasPrefix(m["os"], "state done") || m["join"] != "" {
+		t.Errorf("markers %v: the running step is to be finished, and no other begun", m)
 	}
 }
 

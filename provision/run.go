@@ -112,6 +112,8 @@ func (r *run) underLock(ctx context.Context, work func(*lock.Lock) error) (faile
 	failed = work(l)
 	notBack := l.GiveBack(ctx)
 	switch lost := l.Lost(); {
+	case errors.Is(lost, kube.ErrLapsed):
+		return nil, fmt.Errorf("%w, perhaps: the cluster's lock: %w, and no other step was begun; run it again when the API server answers", ErrLocked, lost)
 	case lost != nil:
 		return nil, fmt.Errorf("%w: the cluster's lock was taken from this run: it is %w", ErrLocked, lost)
 	case errors.Is(failed, context.Canceled):

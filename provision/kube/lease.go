@@ -21,13 +21,17 @@ var ErrHeld = errors.New("the lease is held")
 // ErrStale: somebody has had the lease since its mark was read, so that what was found out then may not be true any more. The user begins anew.
 var ErrStale = errors.New("another run was at work meanwhile")
 
+// ErrLapsed: the holder could not renew the lease for as long as it holds, so that another may have it by now. The run starts nothing more.
+var ErrLapsed = errors.New("the lease could not be renewed in time")
+
 // LeaseOptions describe a lock of the whole cluster: a Lease in kube-system. It stays when nobody holds it.
 type LeaseOptions struct {
 	Name   string
-	Holder string        // who takes it; see NewHolder
-	TTL    time.Duration // a holder that has not renewed for so long has lost it; renewed four times as often
-	Break  bool          // take it from whoever has it, and whatever its mark
-	Mark   string        // what LeaseMark returned before the holder looked at the cluster; "" = it did not look
+	Holder string           // who takes it; see NewHolder
+	TTL    time.Duration    // a holder that has not renewed for so long has lost it; renewed four times as often
+	Break  bool             // take it from whoever has it, and whatever its mark
+	Now    func() time.Time // the clock; nil = time.Now
+	Mark   string           // what LeaseMark returned before the holder looked at the cluster; "" = it did not look
 }
 
 // NewHolder names this process, user@host first, so that no other has the name.
@@ -63,20 +67,24 @@ type Held struct {
 
 // Hold takes the lease and renews it until Release. ErrHeld: another has it.
 func Hold(ctx context.Context, api LeaseAPI, o LeaseOptions) (*Held, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	begun := o.Now()
 	if err := api.TakeLease(ctx, o); err != nil {
 		return nil, err
 	}
 	// What it protects outlives an interruption, and so does the lease.
 	renewing, stop := context.WithCancel(context.WithoutCancel(ctx))
 	h := &Held{api: api, o: o, stop: stop, lost: make(chan struct{})}
-	h.done.Go(func() { h.renew(renewing) }) // renews while others work; ends with Release
+	h.done.Go(func() { h.renew(renewing, begun) }) // renews while others work; ends with Release
 	return h, nil
 }
 
-// Lost is closed when another has taken the lease; Err then says who.
+// Lost is closed when another has taken the lease, or may have; Err then says why.
 func (h *Held) Lost() <-chan struct{} { return h.lost }
 
-// Err is why the lease was lost; nil when it was not.
+// Err is why the lease was lost, ErrHeld or ErrLapsed; nil when it was not.
 func (h *Held) Err() error {
 	select {
 	case <-h.lost:
@@ -86,16 +94,45 @@ func (h *Held) Err() error {
 	}
 }
 
-func (h *Held) renew(ctx context.Context) {
-	for sleep(ctx, h.o.TTL/4) == nil {
-		err := h.api.RenewLease(ctx, h.o)
-		if errors.Is(err, ErrHeld) {
-			h.err = err
-			close(h.lost)
+// renew renews the lease four times in its time, and looks at the clock four times as often: the machine may have slept, or the API server
+// may be away.
+func (h *Held) renew(ctx context.Context, renewed time.Time) {
+	for n := 1; sleep(ctx, h.o.TTL/16) == nil; n++ {
+		left := h.left(renewed)
+		if left <= 0 {
+			h.lose(fmt.Errorf("%w: for %s", ErrLapsed, h.o.TTL))
 			return
 		}
-		// Any other error is of an API server that is away: if it stays so for too long, another takes the lease, and that is told then.
+		if n%4 != 0 {
+			continue
+		}
+		asked := h.o.Now()
+		asking, cancel := context.WithTimeout(ctx, left)
+		err := h.api.RenewLease(asking, h.o)
+		cancel()
+		switch {
+		case err == nil:
+			renewed = asked
+		case errors.Is(err, ErrHeld):
+			h.lose(err)
+			return
+		case ctx.Err() == nil && h.left(renewed) <= 0:
+			h.lose(fmt.Errorf("%w: for %s: %w", ErrLapsed, h.o.TTL, err))
+			return
+		}
 	}
+}
+
+// left is how long the lease still holds, by the clock that has gone further: the monotonic one stands still while the machine sleeps, and
+// the wall clock may be set back.
+func (h *Held) left(renewed time.Time) time.Duration {
+	now := h.o.Now()
+	return h.o.TTL - max(now.Sub(renewed), now.Round(0).Sub(renewed.Round(0)))
+}
+
+func (h *Held) lose(err error) {
+	h.err = err
+	close(h.lost)
 }
 
 // Leave ends the renewals and does not give the lease back, as the cluster is gone.
@@ -104,10 +141,10 @@ func (h *Held) Leave() {
 	h.done.Wait()
 }
 
-// Release gives the lease back, also after an interruption. One that was lost is left to who has it.
+// Release gives the lease back, also after an interruption. One that another has is left to it.
 func (h *Held) Release(ctx context.Context) error {
 	h.Leave()
-	if h.Err() != nil {
+	if errors.Is(h.Err(), ErrHeld) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)

@@ -1,8 +1,10 @@
 package kube
 
 import (
+	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -180,5 +182,60 @@ func expire(t *testing.T, c *Client, name string) {
 	l.Spec.RenewTime = &metav1.MicroTime{Time: l.Spec.AcquireTime.Add(-time.Hour + time.Duration(time.Now().Nanosecond()))}
 	if err := c.updateLease(testContext(t), "renew", l); err != nil && !errors.Is(err, ErrHeld) {
 		t.Fatal(err)
+	}
+}
+
+// leases is an API server whose renewals fail.
+type leases struct {
+	LeaseAPI
+	renewals chan struct{}
+}
+
+func (*leases) TakeLease(context.Context, LeaseOptions) error    { return nil }
+func (*leases) ReleaseLease(context.Context, LeaseOptions) error { return nil }
+func (l *leases) RenewLease(ctx context.Context, _ LeaseOptions) error {
+	select {
+	case l.renewals <- struct{}{}:
+	case <-ctx.Done():
+	}
+	return errors.New("connection refused")
+}
+
+// A holder that cannot renew the lease is told when its time is over, and not before: another may take it from then on.
+func TestHeld_LapsesWhenItIsNotRenewedInTime(t *testing.T) {
+	var ahead atomic.Int64
+	begun := time.Now()
+	api := &leases{renewals: make(chan struct{})}
+	h, err := Hold(t.Context(), api, LeaseOptions{Name: "x", TTL: time.Second / 10, Now: func() time.Time { return begun.Add(time.Duration(ahead.Load())) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		<-api.renewals
+	}
+	if h.Err() != nil {
+		t.Errorf("its time is not over: %v", h.Err())
+	}
+	ahead.Store(int64(time.Second / 10))
+	<-h.Lost()
+	if !errors.Is(h.Err(), ErrLapsed) || errors.Is(h.Err(), ErrHeld) {
+		t.Errorf("error %v", h.Err())
+	}
+	if err := h.Release(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// The machine slept: the monotonic clock says that no time has gone by.
+func TestHeld_LapsesByTheWallClock(t *testing.T) {
+	h := &Held{o: LeaseOptions{TTL: time.Minute}}
+	renewed := time.Now()
+	h.o.Now = func() time.Time { return renewed.Round(0).Add(2 * time.Minute) }
+	if left := h.left(renewed); left > 0 {
+		t.Errorf("%v are left", left)
+	}
+	h.o.Now = func() time.Time { return renewed.Add(20 * time.Second) }
+	if left := h.left(renewed); left != 40*time.Second {
+		t.Errorf("%v are left", left)
 	}
 }
