@@ -42,12 +42,18 @@ func (r *run) surveyAll() (survey.Seen, plan.Plan, []report.Check, error) {
 	if blocked(checks) {
 		return seen, plan.Plan{}, checks, ErrPreflight
 	}
+	if err := keptAuthority(r.fleet).Agrees(r.Cluster, seen.Hosts.List()); err != nil {
+		return seen, plan.Plan{}, checks, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
 	r.observe(&seen)
 	joining, err := r.checkJoining(&seen)
 	if checks = append(checks, joining...); err != nil {
 		return seen, plan.Plan{}, checks, err
 	}
 	p, err := build(seen.Input())
+	if err == nil {
+		err = mayInit(r, seen, p)
+	}
 	return seen, p, checks, err
 }
 
@@ -98,10 +104,25 @@ func (r *run) checkJoining(seen *survey.Seen) (checks []report.Check, err error)
 	return checks, nil
 }
 
-// problems runs every check on what is known by now, and returns those that were tried and did not pass.
-func problems(seen survey.Seen) []report.Check {
-	return slices.DeleteFunc(report.Problems(allChecks(seen)), func(c report.Check) bool { return c.Status == report.Unknown })
+// mayInit refuses to begin a cluster where it is not known that there is none. ErrRefused.
+func mayInit(r *run, seen survey.Seen, p plan.Plan) error {
+	if err := r.signs(seen.Hosts).MayInit(r.Cluster, p, seen.Hosts.List()); err != nil {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return nil
 }
+
+// keptAuthority is the cluster's own authority by the word of the kubeconfig that is kept.
+func keptAuthority(f *fleet.Fleet) (own preflight.Authority) {
+	var kubeconfig []byte
+	if kubeconfig, own.Unknown = f.Kept(); own.Unknown == nil {
+		own.Hashes, own.Unknown = kube.CAHashes(kubeconfig)
+	}
+	return own
+}
+
+// problems runs every check on what is known by now, and returns those that did not pass.
+func problems(seen survey.Seen) []report.Check { return report.Problems(allChecks(seen)) }
 
 func allChecks(seen survey.Seen) []report.Check {
 	return preflight.RunCeph(seen.Cluster, seen.Hosts.Of(seen.Cluster.Managed()), seen.Bundle, seen.Ceph)
@@ -124,7 +145,7 @@ func build(in plan.Input) (plan.Plan, error) {
 
 // observe asks the API server what there is; s gains that.
 func (r *run) observe(s *survey.Seen) {
-	if survey.NotBegun(r.Cluster, s.Hosts) {
+	if r.signs(s.Hosts).None() {
 		s.API = survey.None[facts.Cluster]()
 		return
 	}
@@ -133,6 +154,21 @@ func (r *run) observe(s *survey.Seen) {
 		return
 	}
 	s.API = survey.Cluster(r.reading, r.api, s)
+}
+
+// signs are what tells of a cluster: on the control planes, and in the state directory.
+func (r *run) signs(hosts survey.Hosts) plan.Signs {
+	var told []string
+	switch _, err := r.fleet.Kept(); {
+	case err == nil:
+		told = append(told, r.StateDir+" has the kubeconfig of one")
+	case !errors.Is(err, fleet.ErrNoKubeconfig):
+		told = append(told, "its kubeconfig cannot be read: "+err.Error())
+	}
+	if r.store != nil && r.store.Has(plan.HostID(r.Cluster.Bootstrap().Name, plan.Init)) {
+		told = append(told, "the state in "+r.StateDir+" knows of one")
+	}
+	return plan.FindSigns(r.Cluster, hosts.List(), told...)
 }
 
 // reachRunning finds the API server of a cluster that has to be there, and settles on the control planes through which it is reached.

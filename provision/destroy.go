@@ -7,12 +7,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/facts"
 	"github.com/hybridctl/hybridctl/provision/fleet"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/lock"
 	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/preflight"
 	"github.com/hybridctl/hybridctl/provision/proof"
 	"github.com/hybridctl/hybridctl/provision/report"
 	"github.com/hybridctl/hybridctl/provision/stack"
@@ -23,6 +25,8 @@ import (
 type DestroyOptions struct {
 	Options
 	Force bool // also when volumes would stay in Ceph that no cluster knows of any more
+	// ForceHosts are reset although they are not known to be of this cluster.
+	ForceHosts []string
 }
 
 // Destroy takes the cluster away, in reverse order; hosts end as clean as before. A host that does not answer is reported and stays
@@ -40,9 +44,12 @@ func Destroy(ctx context.Context, o DestroyOptions) (Result, error) {
 		return result, err
 	}
 	defer r.end()
+	if err := r.refuseUnknown(o.ForceHosts); err != nil {
+		return result, err
+	}
 
 	r.markEarly(r.reading)
-	seen, err := surveyDestroy(r)
+	seen, err := surveyDestroy(r, o.ForceHosts)
 	if err != nil {
 		return result, err
 	}
@@ -58,9 +65,15 @@ func Destroy(ctx context.Context, o DestroyOptions) (Result, error) {
 		}
 	}
 	failed, err := r.underLock(ctx, func(l *lock.Lock) (err error) {
+		if _, err := r.keepKubeconfig(); err != nil { // whoever finishes this run has to know whose hosts are left
+			return err
+		}
 		result.Changes, err = stack.Destroy(ctx, r.store, result.Plan, r.steps(seen, nil), r.engine(l.Stop()))
-		if err == nil || lostControlPlane(r.Cluster, result.Changes) {
+		switch {
+		case err == nil:
 			l.Leave() // there is no API server any more that would take it back
+		case lostControlPlane(r.Cluster, result.Changes):
+			_ = l.GiveBack(ctx) // where another control plane goes on; where none does, it cannot be
 		}
 		return err
 	})
@@ -76,42 +89,66 @@ func Destroy(ctx context.Context, o DestroyOptions) (Result, error) {
 
 // verb is the command that goes on, as it was given.
 func (o DestroyOptions) verb() string {
+	verb := "destroy"
 	if o.Force {
-		return "destroy --force"
+		verb += " --force"
 	}
-	return "destroy"
+	if len(o.ForceHosts) > 0 {
+		verb += " --force=" + strings.Join(o.ForceHosts, ",")
+	}
+	return verb
 }
 
-// surveyDestroy finds out what is there to take away. No preflight check stops a destroy, and no bundle is needed. An API server that does
-// not answer must not keep a cluster from being taken away.
-func surveyDestroy(r *run) (seen survey.Seen, err error) {
+// surveyDestroy finds out what there is to take away. No preflight check stops a destroy, and no bundle is needed. An API server that does
+// not answer must not keep a cluster from being taken away; a host that is not known to be of the cluster is not reset, unless it is named.
+func surveyDestroy(r *run, force []string) (seen survey.Seen, err error) {
 	seen = survey.Seen{Cluster: r.Cluster, Hosts: r.reader().Hosts(r.reading, r.Cluster.Managed())}
 	if err := r.reading.Err(); err != nil {
 		return seen, err
 	}
-	var ours []string
-	if !survey.NotBegun(r.Cluster, seen.Hosts) {
-		asking, cancel := context.WithTimeout(r.reading, askLock)
-		defer cancel()
-		err := r.access(asking, seen.Hosts)
-		if r.api != nil {
-			ours = r.api.CAHashes()
-		}
-		if err != nil {
-			r.api = nil // it gives no lock, and tells of no volumes
-			seen.API = survey.Unknown[facts.Cluster](noWay(err))
-		} else {
-			seen.API = survey.Found(facts.Cluster{})
-		}
-	} else {
-		seen.API = survey.None[facts.Cluster]()
-	}
+	own := reachForDestroy(r, &seen)
+	var why, names []string
 	for _, h := range r.Cluster.Managed() {
-		if err := othersNode(seen.Hosts.Fact(h.Name), ours, fmt.Sprintf("\"hybridctl inventory rm %s\" leaves it alone", h.Name)); err != nil {
-			return seen, err
+		if err := own.MayReset(seen.Hosts.Fact(h.Name)); err != nil && !slices.Contains(force, h.Name) {
+			why, names = append(why, err.Error()), append(names, h.Name)
 		}
+	}
+	if len(names) > 0 {
+		return seen, fmt.Errorf("%w: %s; nothing was done; look at %s first: if it is of this cluster, or that cluster is not needed, --force=%s resets it anyway; "+
+			"else \"hybridctl inventory rm %s\" leaves it alone", ErrRefused, some(why), some(names), strings.Join(names, ","), names[0])
 	}
 	return seen, nil
+}
+
+// reachForDestroy finds the API server where there is one, and what the cluster's own authority is: by the kubeconfig that is kept, else by
+// that of a control plane.
+func reachForDestroy(r *run, seen *survey.Seen) (own preflight.Authority) {
+	if r.signs(seen.Hosts).None() {
+		seen.API = survey.None[facts.Cluster]()
+		return preflight.Authority{Unknown: errors.New("no control plane knows of a cluster, and no kubeconfig is kept")}
+	}
+	asking, cancel := context.WithTimeout(r.reading, askLock)
+	defer cancel()
+	err := r.access(asking, seen.Hosts)
+	_, none := r.fleet.Kept()
+	switch {
+	case none == nil:
+		own = keptAuthority(r.fleet)
+		if r.api != nil && !slices.ContainsFunc(r.api.CAHashes(), func(h string) bool { return slices.Contains(own.Hashes, h) }) {
+			err = errors.New("the control plane that answers is of another cluster than the kubeconfig in " + r.StateDir)
+		}
+	case r.api != nil:
+		own.Hashes = r.api.CAHashes()
+	default:
+		own.Unknown = noWay(err)
+	}
+	if err != nil {
+		r.api = nil // it gives no lock, and tells of no volumes
+		seen.API = survey.Unknown[facts.Cluster](noWay(err))
+	} else {
+		seen.API = survey.Found(facts.Cluster{})
+	}
+	return own
 }
 
 // refuseForgotten refuses to take a cluster away whose volumes in Ceph would be forgotten. A cluster that was never initialised has none; of

@@ -245,6 +245,9 @@ func (a *fakeAPI) PodTemplates(context.Context) ([]kube.PodTemplate, error) { re
 func (a *fakeAPI) SeenPods(context.Context) (kube.SeenPods, error) { return a.seen, nil }
 
 func (a *fakeAPI) LeaseMark(context.Context, string) (string, error) {
+	if err := a.failing["LeaseMark"]; err != nil {
+		return "", err
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return fmt.Sprint("mark ", a.held), nil
@@ -377,6 +380,9 @@ func (a *fakeAPI) Apply(_ context.Context, manifest []byte, _ kube.ApplyOptions)
 }
 
 func (a *fakeAPI) Nodes(context.Context) ([]kube.Node, error) {
+	if err := a.failing["Nodes"]; err != nil {
+		return nil, err
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var out []kube.Node

@@ -114,6 +114,10 @@ func TestUp_AControlPlaneThatIsNotReachedHoldsUpNoOther(t *testing.T) {
 	s := newSim(t, 3, remotetest.Options{})
 	s.c.Spec.Kubernetes.Endpoint = "api.example:6443"
 	s.c.Spec.Hosts[1].Role, s.c.Spec.Hosts[2].Role = inventory.ControlPlane, inventory.ControlPlane
+	all := s.c.Spec.Hosts
+	s.c.Spec.Hosts = all[:1] // a cluster begins only when every control plane was looked at
+	mustUp(t, s)
+	s.c.Spec.Hosts = all
 	s.fleet.Hosts[1].Refuse()
 	if _, err := s.up(); !errors.Is(err, ErrPartial) || !s.hosts["host-3"].member {
 		t.Errorf("host-2 holds up host-3: %v", err)

@@ -1,26 +1,12 @@
 package provision
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 
-	"github.com/hybridctl/hybridctl/provision/facts"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/render"
 )
-
-// othersNode refuses to reset a host that is a node of another cluster by now: it has hybridctl's marks, as that one has. instead is what else
-// the user can do.
-func othersNode(f facts.Host, ours []string, instead string) error {
-	k := f.Kubeadm
-	if len(ours) == 0 || k.CACertHash == "" || slices.Contains(ours, k.CACertHash) || len(f.Markers) == 0 {
-		return nil
-	}
-	return fmt.Errorf("%w: %s is a node of another cluster (%s): it trusts the cluster CA %s, this cluster's is %s; if that cluster is not needed: kubeadm reset on the host; else %s",
-		ErrRefused, f.Name, cmp.Or(k.Server, "API server unknown"), k.CACertHash, strings.Join(ours, ", "), instead)
-}
 
 // refuseUnknown refuses names that are not in the inventory.
 func (r *run) refuseUnknown(hosts []string) error {

@@ -13,6 +13,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/lock"
 	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/preflight"
 	"github.com/hybridctl/hybridctl/provision/report"
 	"github.com/hybridctl/hybridctl/provision/stack"
 	"github.com/hybridctl/hybridctl/provision/survey"
@@ -206,14 +207,14 @@ func (r removing) reachLeavers(nodes []kube.Node, leaving []leaver) (survey.Host
 		f, node := seen.Fact(l.host.Name), l.node
 		called := plan.CalledNow(r.Cluster, there, f.MachineID)
 		const offline = "--offline takes the node out of the cluster alone, and tells what is left on the host"
-		others := othersNode(f, r.api.CAHashes(), offline)
+		others := preflight.Authority{Hashes: r.api.CAHashes()}.MayReset(f)
 		switch {
 		case r.reading.Err() != nil:
 			return nil, r.reading.Err()
 		case f.Err != nil:
 			return nil, fmt.Errorf("%w: %s was not reached, and nothing was done: %w; %s", ErrRefused, f.Name, f.Err, offline)
 		case others != nil:
-			return nil, others
+			return nil, fmt.Errorf("%w: %w; if that cluster is not needed: kubeadm reset on the host; else %s", ErrRefused, others, offline)
 		case node.Name == "" && f.Kubeadm.KubeletConf && called != "":
 			return nil, fmt.Errorf("%w: the cluster has no node %s and knows this machine as %s: \"hybridctl inventory rename %[2]s %[3]s\" gives it its name back", ErrRefused, f.Name, called)
 		case f.Kubeadm.KubeletConf && !plan.BeganMember(f):

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/lock"
+	"github.com/hybridctl/hybridctl/provision/report"
 	"github.com/hybridctl/hybridctl/provision/steps"
 	"github.com/hybridctl/hybridctl/provision/survey"
 )
@@ -60,10 +62,14 @@ func (s *server) readMark(ctx context.Context) (err error) {
 // that of a control plane. hosts are those that were asked; none = the run asks no host first. The lock's mark is read on the way.
 // fleet.ErrNoKubeconfig: there is none anywhere.
 func (s *server) access(ctx context.Context, hosts survey.Hosts) error {
+	var refused error // its certificate has ended, or was taken back: a control plane may have another
 	kept, err := s.fleet.Kept()
 	switch {
 	case err == nil && survey.Trusts(kept, hosts.Fact(s.Cluster.Bootstrap().Name)):
-		return s.ask(ctx, kept)
+		if refused = s.ask(ctx, kept); !errors.Is(refused, kube.ErrUnauthorized) {
+			return refused
+		}
+		s.api = nil
 	case err != nil && !errors.Is(err, fleet.ErrNoKubeconfig):
 		return err
 	}
@@ -71,6 +77,9 @@ func (s *server) access(ctx context.Context, hosts survey.Hosts) error {
 		f, asked := hosts[h.Name]
 		return !asked || f.Kubeadm.AdminConf && survey.Initialised(f)
 	})
+	if err != nil && refused != nil {
+		return fmt.Errorf("%w (the kubeconfig in %s), and no control plane gives another: %v", refused, s.StateDir, report.OneLine(err.Error()))
+	}
 	if err != nil {
 		return err
 	}

@@ -136,11 +136,10 @@ type Marker struct {
 	Drift []string // one sentence for each thing that is no longer as the step left it; empty = in place
 }
 
-// Cluster is what the API server told of the cluster. Observed is false when there is none yet or it could not be asked.
+// Cluster is what the API server told of the cluster; package survey makes it, as facts know no API. Observed is false when there is none yet or it could not be asked.
 type Cluster struct {
 	Observed bool
-	Err      error // why it could not be asked, although the bootstrap host is initialised
-	Version  string
+	Err      error // why it could not be asked, although there is or may be one
 	Nodes    []Node
 	CNI      CNIState
 	CSI      CNIState // of ceph-csi's objects
@@ -195,7 +194,6 @@ type Node struct {
 	Ready          bool
 	Unschedulable  bool
 	Arch           string // status.nodeInfo.architecture
-	ArchLabel      string // kubernetes.io/arch
 	KubeletVersion string
 	MachineID      string
 	InternalIPs    []string

@@ -80,6 +80,12 @@ func (s *Store) holds(p plan.Plan) bool {
 	return true
 }
 
+// Has reports whether the state has a step as done.
+func (s *Store) Has(id plan.ID) bool {
+	_, done := s.done[id]
+	return done
+}
+
 // Unfinished tells whether earlier runs began with a host and did not come to its end: the state has some of its steps, but not the one
 // that labels its node, which is its last.
 func (s *Store) Unfinished(host string) bool {

@@ -10,16 +10,6 @@ import (
 	"github.com/hybridctl/hybridctl/provision/plan"
 )
 
-// NotBegun reports whether the hosts rule out that there is a cluster.
-func NotBegun(c *inventory.Cluster, hosts Hosts) bool {
-	first := c.Bootstrap()
-	f := hosts.Fact(first.Name)
-	if _, joined := f.Markers[string(plan.Join)]; joined || !first.IsManaged() || f.Err != nil {
-		return false // whoever joins is given a cluster by others
-	}
-	return !slices.ContainsFunc(c.ControlPlanes(), func(h inventory.Host) bool { return Initialised(hosts[h.Name]) })
-}
-
 // Initialised reports whether a host is a finished control plane of ours.
 func Initialised(f facts.Host) bool {
 	for _, k := range []plan.Kind{plan.Init, plan.Join} {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -15,21 +16,61 @@ import (
 type destroyFlags struct {
 	clusterFlags
 	yes   bool
-	force bool
+	force forceFlag
 }
+
+// forceVolumes is the value of --force without a host.
+const forceVolumes = "true"
+
+// forceFlag is --force, which speaks of volumes, and --force=HOST, which speaks of that host alone.
+type forceFlag struct {
+	volumes bool
+	hosts   []string
+}
+
+func (f *forceFlag) String() string {
+	if f.volumes {
+		return forceVolumes
+	}
+	return strings.Join(f.hosts, ",")
+}
+
+// Set implements pflag.Value.
+func (f *forceFlag) Set(value string) error {
+	switch value {
+	case forceVolumes:
+		f.volumes = true
+	case "false":
+		*f = forceFlag{}
+	case "":
+		return errors.New("name a host, or write --force alone")
+	default:
+		f.hosts = append(f.hosts, strings.Split(value, ",")...)
+	}
+	return nil
+}
+
+// Type implements pflag.Value.
+func (f *forceFlag) Type() string { return "HOST,…" }
 
 func newDestroy(a *app) *cobra.Command {
 	var f destroyFlags
 	cmd := &cobra.Command{
 		Use:   "destroy",
 		Short: "Take the cluster away; the hosts end as clean as before",
-		Args:  noArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return a.destroy(cmd.Context(), f) },
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 && cmd.Flags().Changed("force") {
+				return usagef("destroy takes the whole cluster away, and no %q: for --force of a host write --force=%s", args[0], args[0])
+			}
+			return noArgs(cmd, args)
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.destroy(cmd.Context(), f) },
 	}
 	f.register(cmd)
 	f.registerBreakLock(cmd)
 	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
-	cmd.Flags().BoolVar(&f.force, "force", false, "also when volumes of the cluster would stay in Ceph")
+	cmd.Flags().Var(&f.force, "force", "also when volumes of the cluster would stay in Ceph; --force=`HOST,…` also resets these hosts although they are not known to be of this cluster")
+	cmd.Flags().Lookup("force").NoOptDefVal = forceVolumes
 	return cmd
 }
 
@@ -48,7 +89,7 @@ func (a *app) destroy(ctx context.Context, f destroyFlags) error {
 		}
 	}
 	done := s.announceStop()
-	result, err := a.Front.Destroy(ctx, provision.DestroyOptions{Options: s.options, Force: f.force})
+	result, err := a.Front.Destroy(ctx, provision.DestroyOptions{Options: s.options, Force: f.force.volumes, ForceHosts: f.force.hosts})
 	done()
 	s.close()
 	return a.writeResult(result, err, func(w io.Writer) error { return writeDestroy(w, result, err == nil, a.color(w)) })
