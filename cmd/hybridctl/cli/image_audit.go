@@ -15,6 +15,8 @@ import (
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/registry"
 	"github.com/hybridctl/hybridctl/provision/report"
+	"github.com/hybridctl/hybridctl/provision/report/sarif"
+	"github.com/hybridctl/hybridctl/provision/workload"
 )
 
 type imageAuditFlags struct {
@@ -25,7 +27,8 @@ type imageAuditFlags struct {
 	cache     string
 	only      []string
 
-	inventory, kubeconfig string
+	files      []string
+	kubeconfig string
 }
 
 func newImageAudit(a *app) *cobra.Command {
@@ -33,8 +36,11 @@ func newImageAudit(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "audit [IMAGE...]",
 		Short: "Ask registries for which architectures images are made",
-		Long: `audit asks about the images that are named, or about all that a running cluster's workloads run: of containers of every kind, image volumes,
-bare and static pods, and of what admission or operators add (-f INVENTORY, or --kubeconfig FILE for anybody's cluster). It asks the registry of every image, once, for which architectures it is made. Verdicts:
+
+		Annotations: map[string]string{writesSARIF: "yes"},
+		Long: `audit asks about the images that are named, about those of manifests (-f FILE, DIR or -), or about all that a running cluster's workloads run: of
+containers of every kind, image volumes, bare and static pods, and of what admission or operators add (-f INVENTORY, or --kubeconfig FILE for
+anybody's cluster). It asks the registry of every image, once, for which architectures it is made. Verdicts:
   yes      there is an image for the architecture
   listed   the index names one, and the registry does not have it (clean-up jobs delete what has no tag): pulling it fails
   no       there is none: linux/arm/v7 and linux/386 are not the same as what came after them
@@ -44,11 +50,8 @@ It reads manifests alone: one request for an image, one more for each wanted chi
 before them, of a cluster, the pull secrets of pods and service accounts. Images that a pod's own constraints keep off an architecture are not asked for it.
 The exit code is 6 when a verdict is no or listed (--fail-on warning: unknown, too).`,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 && f.inventory == "" && f.kubeconfig == "" {
-				return usagef("%s needs the name of an image, or a cluster: -f INVENTORY, or --kubeconfig FILE", cmd.CommandPath())
-			}
-			if f.inventory != "" && f.kubeconfig != "" {
-				return usagef("%s takes one cluster: -f INVENTORY or --kubeconfig FILE", cmd.CommandPath())
+			if len(args) == 0 && len(f.files) == 0 && f.kubeconfig == "" {
+				return usagef("%s needs the name of an image, manifests (-f FILE, DIR or -) or a cluster (-f INVENTORY, or --kubeconfig FILE)", cmd.CommandPath())
 			}
 			return nil
 		},
@@ -59,9 +62,9 @@ The exit code is 6 when a verdict is no or listed (--fail-on warning: unknown, t
 	f.register(cmd)
 	f.failOn.register(cmd)
 	flags := cmd.Flags()
-	flags.StringVarP(&f.inventory, "inventory", "f", "", "the images of the running cluster of this inventory: `FILE`")
+	flags.StringSliceVarP(&f.files, "file", "f", nil, "the images of manifests, `FILE`, DIR or - for standard input; or of the running cluster of an inventory")
 	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "the images of the running cluster of this kubeconfig: `FILE`")
-	_ = cmd.MarkFlagFilename("inventory", "yaml", "yml") // the flags are there
+	_ = cmd.MarkFlagFilename("file", "yaml", "yml", "json") // the flags are there
 	_ = cmd.MarkFlagFilename("kubeconfig")
 	flags.StringSliceVar(&f.archs, "arch", nil, "the architectures that the images are to run on: `ARCH,ARCH…` (default: all that are supported, or those of the cluster's nodes)")
 	flags.BoolVar(&f.indexOnly, "index-only", false, "believe the index: do not ask whether the images that it names are there")
@@ -132,34 +135,38 @@ func (a *app) imageAudit(ctx context.Context, f imageAuditFlags, names []string)
 		}
 		wanted = append(wanted, w)
 	}
-	ofCluster, err := a.clusterImages(ctx, f, archs)
+	ofFiles, err := a.imagesIn(ctx, f, archs)
 	if err != nil {
 		return err
 	}
-	return a.auditWanted(ctx, f, client, append(wanted, ofCluster...))
+	return a.auditWanted(ctx, f, client, append(wanted, ofFiles...))
 }
 
-// clusterImages are the images of the cluster that the flags name, if any.
-func (a *app) clusterImages(ctx context.Context, f imageAuditFlags, archs []platform.Arch) ([]image.Wanted, error) {
-	var kubeconfig []byte
-	var err error
-	switch {
-	case f.kubeconfig != "":
-		if kubeconfig, err = os.ReadFile(f.kubeconfig); err != nil {
-			return nil, usagef("--kubeconfig: %v", err)
-		}
-	case f.inventory != "":
-		s, err := a.open(ctx, clusterFlags{inventory: f.inventory})
+// imagesIn are the images of the manifests and of the cluster that the flags name.
+func (a *app) imagesIn(ctx context.Context, f imageAuditFlags, archs []platform.Arch) ([]image.Wanted, error) {
+	files, kubeconfig, err := a.clusterOf(ctx, workloadFlags{files: f.files, kubeconfig: f.kubeconfig})
+	if err != nil {
+		return nil, err
+	}
+	sources, err := a.sources(files)
+	if err != nil {
+		return nil, err
+	}
+	set, err := workload.Read(sources, workload.ReadOptions{})
+	if err != nil {
+		return nil, asUsageError(err)
+	}
+	var out []image.Wanted
+	for _, u := range set.Uses(archs) {
+		w, err := image.WantedByUser(ctx, u.Image, u.Archs)
 		if err != nil {
-			return nil, err
+			w = image.Wanted{Image: u.Image, Archs: u.Archs} // the audit says what is wrong with the name
 		}
-		kubeconfig, err = a.Front.Kubeconfig(ctx, s.options)
-		s.close()
-		if err != nil {
-			return nil, err
-		}
-	default:
-		return nil, nil
+		w.Place = image.Place{Object: u.Object, Owner: u.Owner, Path: u.Path, File: u.File, Line: u.Line, Column: u.Column}
+		out = append(out, w)
+	}
+	if kubeconfig == nil {
+		return out, nil
 	}
 	if len(f.archs) == 0 {
 		archs = nil
@@ -168,7 +175,7 @@ func (a *app) clusterImages(ctx context.Context, f imageAuditFlags, archs []plat
 	for _, m := range missing {
 		fmt.Fprintf(a.Stderr, "warning: %s: nothing is known of those\n", report.OneLine(m))
 	}
-	return wanted, err
+	return append(out, wanted...), err
 }
 
 // auditWanted asks, and writes what came of it.
@@ -186,7 +193,12 @@ func (a *app) auditWanted(ctx context.Context, f imageAuditFlags, client *regist
 			fmt.Fprintf(a.Stderr, "warning: what digests stand for could not be kept: %v\n", err)
 		}
 	}
-	if err := a.write(rows, func(w io.Writer) error { return writeAudit(w, rows, client.Stats(), a.color(w)) }); err != nil {
+	if a.global.output == report.SARIF {
+		err = sarif.Write(a.Stdout, a.Version.Version, auditRules, auditResults(rows))
+	} else {
+		err = a.write(rows, func(w io.Writer) error { return writeAudit(w, rows, client.Stats(), a.color(w)) })
+	}
+	if err != nil {
 		return err
 	}
 	errs, warnings := 0, 0
@@ -199,6 +211,33 @@ func (a *app) auditWanted(ctx context.Context, f imageAuditFlags, client *regist
 		}
 	}
 	return f.failOn.check(errs, warnings, fmt.Sprintf("%s not there for an architecture, %s unknown", are(errs, "image"), are(warnings, "image")))
+}
+
+// auditRules are the verdicts that are findings.
+var auditRules = []sarif.Rule{
+	{ID: "image-" + string(image.VerdictNo), Title: "An image that is not made for an architecture", Level: "error", Help: "Build it for that architecture, too, or keep its pods off."},
+	{ID: "image-" + string(image.VerdictListed), Title: "An image that the index names and the registry does not have", Level: "error", Help: "Push it again: a clean-up of what has no tag may have deleted it."},
+	{ID: "image-" + string(image.VerdictUnknown), Title: "An image of which the registry tells nothing", Level: "warning", Help: "Log in, or look into the registry."},
+}
+
+func auditResults(rows []image.Row) []sarif.Result {
+	var out []sarif.Result
+	for _, r := range rows {
+		if r.Level() == "" {
+			continue
+		}
+		places := r.Where
+		if len(places) == 0 {
+			places = []image.Place{{Object: r.Image}}
+		}
+		for _, p := range places {
+			out = append(out, sarif.Result{
+				Rule: "image-" + string(r.Verdict), Level: string(r.Level()), Message: fmt.Sprintf("%s for %s: %s: %s", r.Image, r.Arch, r.Verdict, report.OneLine(r.Reason)),
+				File: p.File, Line: p.Line, Column: p.Column, Logical: p.Object, Fingerprint: strings.Join([]string{p.Object, p.Path, r.Image, r.Arch.String()}, " "),
+			})
+		}
+	}
+	return out
 }
 
 func are(n int, noun string) string {

@@ -91,6 +91,11 @@ func TestImageAudit(t *testing.T) {
 	if strings.Contains(strings.Join(s.Asked(), " "), "HEAD /v2/none") {
 		t.Error("it was asked")
 	}
+	r.file("deploy.yaml", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  template:\n    spec:\n      containers:\n        - name: app\n          image: "+s.Host()+"/build/app-linux-amd64:1.5\n")
+	r.want("image audit --plain-http -f deploy.yaml", 6)
+	contains(t, "stdout", r.stdout.String(), "it is for linux/amd64", "Deployment web deploy.yaml:9:18")
+	r.want("image audit --plain-http -f deploy.yaml -o sarif", 6)
+	contains(t, "stdout", r.stdout.String(), `"ruleId": "image-no"`, `"startLine": 9`, `"uri": "deploy.yaml"`)
 	r.want("image audit", 2)
 	r.want("image audit Wrong/Name", 2)
 }
