@@ -37,7 +37,9 @@ func (r *run) surveyAll() (survey.Seen, plan.Plan, []report.Check, error) {
 		return seen, plan.Plan{}, nil, err
 	}
 	seen.Files = files
-	r.reader().Ceph(r.reading, &seen)
+	reader := r.reader()
+	reader.NoPrograms = r.store == nil // a verb that only reads
+	reader.Ceph(r.reading, &seen)
 	checks := problems(seen)
 	if blocked(checks) {
 		return seen, plan.Plan{}, checks, ErrPreflight

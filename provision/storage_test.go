@@ -376,3 +376,27 @@ func TestUp_AsksTheRegistryForTheDriversImages(t *testing.T) {
 		t.Errorf("%+v", r.Checks)
 	}
 }
+
+// Who looks at a plan has not said yes to the programs of an inventory: one that prints a key is run by up, and not by plan.
+func TestPlan_RunsNoProgramOfTheInventory(t *testing.T) {
+	s := newSim(t, 1, remotetest.Options{}).withCeph()
+	ran := filepath.Join(t.TempDir(), "ran")
+	fs := &s.c.Spec.Storage.Ceph[0].CephFS
+	fs.KeyCommand = []string{"sh", "-c", `touch "$0" && cat "$1"`, ran, fs.KeyCommand[1]}
+	p, _, err := Plan(context.Background(), s.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(ran); err == nil {
+		t.Error("the program was run")
+	}
+	if step, ok := p.Step(plan.ClusterID(plan.CSI)); !ok || step.Action != plan.Unknown || !strings.Contains(step.Reason, "keyCommand") {
+		t.Errorf("%+v", step)
+	}
+	if _, err := s.up(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(ran); err != nil {
+		t.Error(err)
+	}
+}

@@ -23,6 +23,9 @@ import (
 func (r Reader) Ceph(ctx context.Context, s *Seen) {
 	s.Keys, s.Ceph = map[string]inventory.Secret{}, preflight.CephSeen{Keys: map[string]preflight.CephKey{}, Pulled: map[string][]platform.Arch{}}
 	for _, u := range r.Cluster.CephUsers() {
+		if r.NoPrograms && len(u.Key.Command) > 0 {
+			continue
+		}
 		text, err := r.cephSecret(ctx, u)
 		var key inventory.CephKey
 		if err == nil {

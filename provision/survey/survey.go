@@ -44,6 +44,9 @@ type Reader struct {
 	Event    func(report.Event)
 	Stderr   io.Writer // of the program that prints a key; nil = no one sees it
 
+	// NoPrograms leaves keys alone that a program of the inventory prints: whoever looks at a plan has not said yes to it.
+	NoPrograms bool
+
 	// OtherRegistries are asked besides the well-known ones and those of the inventory and the bundle.
 	OtherRegistries []string
 	// AskRegistry returns for which architectures an image is made; nil = the registries that may be asked say so. Patience bounds what
