@@ -44,9 +44,9 @@ func Conformance(ctx context.Context, o ConformanceOptions) (report.ConformanceR
 		return report.ConformanceRun{}, err
 	}
 	defer r.end()
-	watchControlPlanes(r.reading, r)
+	r.watcher.begin(r.reading)
 	run, err := proof.Run(r.reading, r.proofOptions(o.wish(), seen), dir)
-	return run, explained(r, err)
+	return run, r.watcher.explained(err)
 }
 
 // ConformanceClean removes what earlier runs left in the cluster and on the hosts, and returns their IDs.

@@ -87,10 +87,10 @@ func (r *run) proofOptions(w proof.Wish, seen survey.Seen) proof.Options {
 
 // waitReady waits until what the run built or found is there; a wait that fails is a change of its own.
 func (r *run) waitReady(seen survey.Seen, p plan.Plan, changes []report.Change) ([]report.Change, error) {
-	watchControlPlanes(r.reading, r)
+	r.watcher.begin(r.reading)
 	err := ready.Wait(r.reading, ready.Options{API: r.api, Cluster: r.Cluster, Host: r.fleet.Host, Event: r.event,
 		Nodes: members(seen.Hosts, changes), Plan: p, Changes: changes,
-		Explain: func(err error) error { return explained(r, err) }})
+		Explain: r.watcher.explained})
 	if err == nil {
 		return nil, nil
 	}

@@ -15,7 +15,6 @@ import (
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/render"
 	"github.com/hybridctl/hybridctl/provision/report"
-	"github.com/hybridctl/hybridctl/provision/restarts"
 	"github.com/hybridctl/hybridctl/provision/stack"
 	"github.com/hybridctl/hybridctl/provision/steps"
 	"github.com/hybridctl/hybridctl/provision/survey"
@@ -31,21 +30,21 @@ type run struct {
 	reading context.Context
 	cancel  context.CancelFunc
 
-	reminder *report.Reminder // in front of the caller's sink
-	restarts *restarts.Watch  // of control planes; nil = no one looks yet
+	watcher *watcher
 }
 
 // look starts a run that reads: nothing is connected yet. Its reading ends on the first ^C.
 func look(ctx context.Context, o Options) (*run, error) {
 	reminder := report.Remind(o.Progress)
 	o.Progress = reminder
-	r := &run{Options: o, reminder: reminder}
+	r := &run{Options: o}
 	var err error
 	r.fleet, err = fleet.New(fleet.Options{Cluster: o.Cluster, StateDir: o.StateDir, Prompt: o.Prompt, Event: o.event})
 	if err != nil {
 		return nil, err
 	}
-	r.server = &server{Options: o, fleet: r.fleet, waiting: waitingFor(reminder)}
+	r.watcher = &watcher{fleet: r.fleet, reminder: reminder}
+	r.server = &server{Options: o, fleet: r.fleet, waiting: r.watcher.waitingFor}
 	r.reading, r.cancel = o.stoppable(ctx)
 	return r, nil
 }
@@ -67,7 +66,7 @@ func begin(ctx context.Context, o Options) (*run, error) {
 
 // end ends every connection and gives the state back.
 func (r *run) end() {
-	stopWaiting(r)
+	r.watcher.stop()
 	r.cancel()
 	r.fleet.Close()
 	if r.store != nil {
@@ -138,7 +137,7 @@ func (r *run) takeLock() (*lock.Lock, error) {
 
 // carryOut runs a plan through the engine. extra is a taint that joining nodes get besides the inventory's; nil = none.
 func (r *run) carryOut(ctx context.Context, seen survey.Seen, p plan.Plan, extra *render.Taint, stop <-chan struct{}) ([]report.Change, error) {
-	watchControlPlanes(ctx, r)
+	r.watcher.begin(ctx)
 	x := r.steps(seen, extra)
 	changes, err := stack.Up(ctx, r.store, p, x, r.engine(stop))
 	return changes, errors.Join(err, closeSteps(ctx, x))
