@@ -51,13 +51,13 @@ func TestLock_LostEndsTheRun(t *testing.T) {
 	gate := make(chan struct{})
 	s.hosts["host-3"].gate["apply"] = gate
 	_, err := s.scaleOut(func(o *ScaleOutOptions) {
-		o.hooks.leaseTTL = 4 * time.Millisecond
+		o.hooks.leaseTTL = 2 * time.Second
 		o.Progress = sinkFunc(func(e report.Event) {
 			if e.Kind == report.Started && e.Step == "os" {
 				s.api.mu.Lock()
 				s.api.lost = fmt.Errorf("%w by eve@elsewhere", kube.ErrHeld)
 				s.api.mu.Unlock()
-				time.AfterFunc(500*time.Millisecond, func() { close(gate) }) // the lock is lost while the step is under way
+				time.AfterFunc(1500*time.Millisecond, func() { close(gate) }) // the lock is lost while the step is under way
 			}
 		})
 	})
@@ -75,13 +75,13 @@ func TestLock_NotRenewedInTimeEndsTheRun(t *testing.T) {
 	gate := make(chan struct{})
 	s.hosts["host-3"].gate["apply"] = gate
 	_, err := s.scaleOut(func(o *ScaleOutOptions) {
-		o.hooks.leaseTTL = 400 * time.Millisecond
+		o.hooks.leaseTTL = 2 * time.Second
 		o.Progress = sinkFunc(func(e report.Event) {
 			if e.Kind == report.Started && e.Step == "os" {
 				s.api.mu.Lock()
 				s.api.lost = errors.New("connection refused")
 				s.api.mu.Unlock()
-				time.AfterFunc(1500*time.Millisecond, func() { close(gate) }) // the lease lapses while the step is under way
+				time.AfterFunc(3500*time.Millisecond, func() { close(gate) }) // the lease lapses while the step is under way
 			}
 		})
 	})

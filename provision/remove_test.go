@@ -336,13 +336,13 @@ func TestRemove_NextGoesOnWithWhatIsLeft(t *testing.T) {
 func TestRemove_WhoseLockIsBrokenSaysWhoHasIt(t *testing.T) {
 	s := standing(t, 2)
 	_, err := s.remove("host-2", func(o *RemoveOptions) {
-		o.hooks.leaseTTL = 4 * time.Millisecond
+		o.hooks.leaseTTL = 2 * time.Second
 		o.Progress = sinkFunc(func(e report.Event) {
 			if e.Kind == report.Started && e.Step == "drain" {
 				s.api.mu.Lock()
 				s.api.lost = fmt.Errorf("%w by eve@elsewhere", kube.ErrHeld)
 				s.api.mu.Unlock()
-				time.Sleep(200 * time.Millisecond) // the lock is lost while the drain is under way
+				time.Sleep(time.Second) // the lock is lost while the drain is under way
 			}
 		})
 	})
