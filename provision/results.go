@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/report"
@@ -32,6 +33,7 @@ type HostResult struct {
 	Arch   string        `json:"arch,omitempty"`
 	Action report.Action `json:"action"`          // the strongest of its steps
 	Error  string        `json:"error,omitempty"` // why it failed
+	Hint   string        `json:"hint,omitempty"`  // what the user can do about it
 	Next   string        `json:"next,omitempty"`  // the command that goes on
 }
 
@@ -67,13 +69,13 @@ func (o Options) resultsOf(hosts []inventory.Host, seen survey.Hosts, changes []
 			h.Action = c.Action
 		}
 		if c.Action == report.Failed && h.Error == "" {
-			h.Error = fmt.Sprintf("%s: %s", c.Kind, c.Error)
+			h.Error, h.Hint = fmt.Sprintf("%s: %s", c.Kind, c.Error), c.Hint
 		}
 	}
 	for i := range out {
 		h := &out[i]
 		if err := seen[h.Name].Err; err != nil {
-			h.Action, h.Error = report.Failed, err.Error()
+			h.Action, h.Error, h.Hint = report.Failed, err.Error(), hint.Text(err)
 		}
 		if h.Error != "" || h.Action == report.Skipped {
 			h.Next = fmt.Sprintf("hybridctl %s -f %s", verb, o.Cluster.Path)

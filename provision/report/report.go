@@ -26,6 +26,7 @@ type Change struct {
 	Action   Action        `json:"action"`
 	Detail   string        `json:"detail,omitempty"` // one line for people
 	Error    string        `json:"error,omitempty"`
+	Hint     string        `json:"hint,omitempty"` // what the user can do about the error
 	Duration time.Duration `json:"durationNanoseconds,omitempty"`
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision"
 	"github.com/hybridctl/hybridctl/provision/bundle"
 	"github.com/hybridctl/hybridctl/provision/conformance"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
@@ -64,20 +65,27 @@ func ExitCode(err error, interrupted bool) int {
 	}
 }
 
-// printError writes the error for the user. Problems of a file stand on lines of their own, as compilers write them. What a host or a server
-// said may be part of it: no control sequence of theirs reaches the terminal.
+// printError writes the error for the user: what is wrong and why, and each hint on a line of its own. Problems of a file stand on lines of
+// their own, as compilers write them. What a host or a server said may be part of it: no control sequence of theirs reaches the terminal.
 func (a *app) printError(err error) {
 	var problems *inventory.Problems
 	switch {
 	case err == nil, errors.Is(err, errChanges), errors.Is(err, errFindings):
 	case errors.Is(err, syscall.EPIPE): // whoever read the output has seen enough
 	case a.global.logFormat == logJSON:
-		slog.New(slog.NewJSONHandler(a.Stderr, nil)).Error(err.Error())
+		var attrs []any
+		if h := hint.Text(err); h != "" {
+			attrs = append(attrs, "hint", h)
+		}
+		slog.New(slog.NewJSONHandler(a.Stderr, nil)).Error(err.Error(), attrs...)
 	case errors.As(err, &problems), errors.Is(err, bundle.ErrSource):
 		fmt.Fprintln(a.Stderr, report.Lines(err.Error()))
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(a.Stderr, "interrupted")
 	default:
 		fmt.Fprintf(a.Stderr, "error: %s\n", report.Lines(err.Error()))
+		for _, h := range hint.Of(err) {
+			fmt.Fprintf(a.Stderr, "hint: %s\n", report.Lines(h))
+		}
 	}
 }

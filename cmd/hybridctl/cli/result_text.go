@@ -67,6 +67,9 @@ func writeHosts(b *bytes.Buffer, r provision.Result, color bool) {
 		if h.Error != "" {
 			t.Note("cause: " + h.Error)
 		}
+		if h.Hint != "" {
+			t.Note("hint:  " + h.Hint)
+		}
 		if h.Next != "" {
 			t.Note("next:  " + h.Next)
 		}
@@ -77,6 +80,9 @@ func writeHosts(b *bytes.Buffer, r provision.Result, color bool) {
 	for _, c := range r.Changes {
 		if c.Host == "" && c.Error != "" {
 			t.Note(fmt.Sprintf("cause: %s: %s", strings.TrimPrefix(c.Step, "cluster/"), c.Error))
+			if c.Hint != "" {
+				t.Note("hint:  " + c.Hint)
+			}
 		}
 	}
 	_ = t.Write(b, color) // a buffer takes everything

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hybridctl/hybridctl/provision"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/plan"
 )
 
@@ -75,11 +76,22 @@ func (a *app) up(ctx context.Context, f upFlags) error {
 	return a.writeResult(result, err, func(w io.Writer) error { return writeUp(w, result, err == nil, a.color(w)) })
 }
 
+// resultDocument is what a verb writes as JSON and YAML: what it did, and how it failed.
+type resultDocument struct {
+	provision.Result
+	Error string `json:"error,omitempty"`
+	Hint  string `json:"hint,omitempty"` // what the user can do about the error
+}
+
 // writeResult writes what a verb did also when it failed, and returns the verb's error before that of writing.
 func (a *app) writeResult(r provision.Result, err error, text func(io.Writer) error) error {
 	var writing error
 	if r.Cluster != "" {
-		writing = a.write(r, text)
+		doc := resultDocument{Result: r, Hint: hint.Text(err)}
+		if err != nil {
+			doc.Error = err.Error()
+		}
+		writing = a.write(doc, text)
 	}
 	if err != nil {
 		return err

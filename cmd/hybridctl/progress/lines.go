@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
@@ -102,6 +103,7 @@ type jsonEvent struct {
 	Bytes   int64            `json:"bytes,omitempty"`
 	Total   int64            `json:"total,omitempty"`
 	Error   string           `json:"error,omitempty"`
+	Hint    string           `json:"hint,omitempty"`
 }
 
 func jsonLine(e report.Event) []byte {
@@ -110,7 +112,7 @@ func jsonLine(e report.Event) []byte {
 		Message: e.Message, Bytes: e.Bytes, Total: e.Total,
 	}
 	if e.Err != nil {
-		j.Level, j.Error = "ERROR", e.Err.Error()
+		j.Level, j.Error, j.Hint = "ERROR", e.Err.Error(), hint.Text(e.Err)
 	}
 	b, err := json.Marshal(j)
 	if err != nil {
