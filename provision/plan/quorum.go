@@ -4,11 +4,45 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
 // ErrQuorum: etcd would not outlive it. The user mends or adds members first.
 var ErrQuorum = errors.New("etcd would lose its quorum")
+
+// Member is a member of etcd; its fields are those of kube.EtcdMember.
+type Member struct {
+	ID      uint64
+	Name    string   // the node's; "" = it has not started yet
+	Peers   []string // the hosts of its peer URLs: IP addresses, with kubeadm
+	Learner bool     // it does not vote
+	Healthy bool
+}
+
+// String is the member's name, or that it has none yet, with the ID as etcdctl wants it, and where it is.
+func (m Member) String() string {
+	name := "one that has not started"
+	if m.Name != "" {
+		name = strconv.Quote(m.Name)
+	}
+	return fmt.Sprintf("%s (%x at %s)", name, m.ID, strings.Join(m.Peers, ", "))
+}
+
+// IsOf reports whether it is a node's member. One that has not started yet is known by its address.
+func (m Member) IsOf(node string, addresses ...string) bool {
+	return m.Name == node || m.Name == "" && slices.ContainsFunc(m.Peers, func(p string) bool { return slices.Contains(addresses, p) })
+}
+
+// Voters are the members that vote.
+func Voters(members []Member) (out []Voter) {
+	for _, m := range members {
+		if !m.Learner {
+			out = append(out, Voter{Name: m.Name, Healthy: m.Healthy})
+		}
+	}
+	return out
+}
 
 // Voter is a voting member of etcd.
 type Voter struct {
@@ -16,7 +50,7 @@ type Voter struct {
 	Healthy bool
 }
 
-// KeepsQuorum tells whether etcd goes on when these members are taken out, one after another: after each, more than half of those that
+// KeepsQuorum reports whether etcd goes on when these members are taken out, one after another: after each, more than half of those that
 // are left have to be well. ErrQuorum: it does not.
 func KeepsQuorum(members []Voter, out []string) error {
 	left := slices.Clone(members)

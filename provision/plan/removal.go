@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"slices"
+
 	"github.com/hybridctl/hybridctl/provision/facts"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 )
@@ -34,7 +36,24 @@ func RemovalOf(c *inventory.Cluster, h inventory.Host, f facts.Host) Plan {
 	return p
 }
 
-// BeganMember tells whether hybridctl began to make the host a node: what there is of it can be undone.
+// Reverse turns a plan round: what came first comes last, and each step depends on those that depended on it.
+func Reverse(p Plan) Plan {
+	before := map[ID][]ID{}
+	for _, s := range p.Steps {
+		for _, d := range s.DependsOn {
+			before[d] = append(before[d], s.ID)
+		}
+	}
+	out := p
+	out.Steps = slices.Clone(p.Steps)
+	slices.Reverse(out.Steps)
+	for i := range out.Steps {
+		out.Steps[i].DependsOn = before[out.Steps[i].ID]
+	}
+	return out
+}
+
+// BeganMember reports whether hybridctl began to make the host a node: what there is of it can be undone.
 func BeganMember(f facts.Host) bool { return memberOf(f, "") != "" }
 
 // memberOf is how the host became a node, as its markers tell.
@@ -60,8 +79,18 @@ func (r remover) host(p *Plan, f facts.Host, member Kind, after ID) {
 	r.step(p, f, member, HostID(f.Name, Kubernetes), HostID(f.Name, Runtime), HostID(f.Name, Images), after)
 }
 
+// undone says for each kind what is deleted with it. That it left its marker is why it is in the plan.
+var undone = map[Kind]string{
+	OS:         "the kernel modules and settings that hybridctl set are no longer loaded at boot",
+	Runtime:    "containerd is deleted with all that it holds",
+	Kubernetes: "kubelet, kubeadm and kubectl are deleted",
+	Images:     "the images are deleted with containerd's store",
+	Init:       "pods and kubelet end, and what kubeadm, etcd and the pod network left is deleted",
+	Join:       "pods and kubelet end, and what kubeadm, etcd and the pod network left is deleted",
+}
+
 func (r remover) step(p *Plan, f facts.Host, k Kind, after ...ID) {
-	s := Step{ID: HostID(f.Name, k), Kind: k, Host: f.Name, Action: Unchanged, Reason: "left its marker on the host"}
+	s := Step{ID: HostID(f.Name, k), Kind: k, Host: f.Name, Action: Delete, Reason: undone[k]}
 	if f.Err != nil {
 		s.Action, s.Reason = Unknown, "the host was not reached"
 	} else if _, marked := f.Markers[string(k)]; !marked {

@@ -25,6 +25,11 @@ const (
 	Node       Kind = "node"       // labels and taints of the Node object
 	CNI        Kind = "cni"        // the pod network
 	CSI        Kind = "csi"        // Ceph's volumes
+
+	Cordon    Kind = "cordon"    // no new pod comes to the node
+	Drain     Kind = "drain"     // the node's pods are evicted
+	Etcd      Kind = "etcd"      // the host's member of etcd
+	Inventory Kind = "inventory" // the host's place in the inventory
 )
 
 // Action says what has to be done for a step.
@@ -34,6 +39,7 @@ type Action string
 const (
 	Create    Action = "create"
 	Update    Action = "update"
+	Delete    Action = "delete"
 	Unchanged Action = "unchanged"
 	Unknown   Action = "unknown" // the host or the API could not be asked
 )

@@ -3,7 +3,6 @@ package preflight
 import (
 	"cmp"
 	"fmt"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -94,7 +93,7 @@ func checkEndpoint(c *inventory.Cluster, j Joining, on []inventory.Host) verdict
 	for _, n := range j.API.Nodes {
 		h, _ := c.Host(n.Name)
 		h.Name = n.Name // also of a node that is not in the inventory
-		if n.ControlPlane && OwnsEndpoint(endpoint, h, n.InternalIPs) {
+		if n.ControlPlane && n.OwnsEndpoint(endpoint, h) {
 			return fail("the cluster's endpoint %s is the own address of %s: when that host is away, no other control plane is found", endpoint, n.Name).
 				hinted("a cluster with several control planes needs an endpoint that moves (a name, a virtual address, a load balancer); kubeadm cannot change it later: " + anew)
 		}
@@ -109,10 +108,9 @@ func checkEndpoint(c *inventory.Cluster, j Joining, on []inventory.Host) verdict
 	return pass("%s belongs to no single host", endpoint)
 }
 
-// OwnsEndpoint tells whether a cluster's endpoint, host:port, is the own name or address of a host.
+// OwnsEndpoint reports whether a cluster's endpoint, host:port, is the own name or address of a host.
 func OwnsEndpoint(endpoint string, h inventory.Host, internalIPs []string) bool {
-	at, _, err := net.SplitHostPort(endpoint)
-	return err == nil && (slices.Contains(internalIPs, canonical(at)) || at == h.Address || at == h.NodeIP || at == h.Name)
+	return facts.Node{InternalIPs: internalIPs}.OwnsEndpoint(endpoint, h)
 }
 
 // checkQuorum tells how many members etcd will have, and how many of them may be away. None is added while another is not well.
