@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,8 +32,10 @@ type Env struct {
 	// JoinTaint is a taint that joining nodes register with besides the inventory's; nil = none. It is of the run and not of the step: it
 	// goes when the run has proven the node.
 	JoinTaint *render.Taint
-	// Bootstrap is the bootstrap host's name.
+	// Bootstrap is the control plane that gives certificates to further ones, and on which etcd is asked.
 	Bootstrap string
+	// TakeOut takes a host out of the inventory; nil = the run does not write it. A host that is not in it is no error.
+	TakeOut func(host string) error
 
 	Bundle   *bundle.Bundle
 	Progress report.Sink
@@ -55,6 +59,10 @@ type API interface {
 	RemoveEtcdMember(ctx context.Context, node string, id uint64) error
 	HasNode(ctx context.Context, name string) (bool, error)
 	DeleteNode(ctx context.Context, name string) error
+	Cordon(ctx context.Context, node string) error
+	DrainPods(ctx context.Context, node string) ([]kube.DrainPod, error)
+	Drain(ctx context.Context, pods []kube.DrainPod, progress func([]kube.Missing)) error
+	WaitDetached(ctx context.Context, node string, o kube.WaitOptions) error
 	Owned(ctx context.Context, kinds []kube.Kind, selector string) ([]kube.Object, error)
 	DeleteObjects(ctx context.Context, objects []kube.Object) ([]kube.ObjectChange, error)
 }
@@ -64,44 +72,48 @@ type Steps struct {
 	env   Env
 	token tokenSource
 
-	addedMember atomic.Bool // a control plane was joined
+	etcd           sync.Mutex  // is held by who changes etcd's members
+	changedMembers atomic.Bool // this run did
+	etcdAsked      time.Duration
 }
 
 var _ Executor = (*Steps)(nil)
 
+// How long etcd may take until it is well after its members changed, and how often it is asked.
+const (
+	etcdSettles = time.Minute
+	etcdAsked   = 3 * time.Second
+)
+
 // New returns an executor.
 func New(env Env) *Steps {
 	env.RegisterWithin = cmp.Or(env.RegisterWithin, 3*time.Minute)
-	return &Steps{env: env}
+	return &Steps{env: env, etcdAsked: etcdAsked}
+}
+
+// settles is until when etcd may be unwell: its members change its leader when they join or leave.
+func (x *Steps) settles() time.Time {
+	if x.changedMembers.Load() {
+		return time.Now().Add(etcdSettles)
+	}
+	return time.Now()
 }
 
 // Close deletes the join token that was made for this run, if one was.
 func (x *Steps) Close(ctx context.Context) error { return x.token.revoke(ctx) }
 
-// Check implements Executor: the plan was made from this run's facts, and says what is in place.
-func (x *Steps) Check(_ context.Context, s plan.Step) (report.Action, error) {
-	switch s.Action {
-	case plan.Unchanged:
-		return report.Unchanged, nil
-	case plan.Create:
-		return report.Created, nil
-	default:
-		return report.Configured, nil
-	}
-}
-
 // Apply implements Executor.
 func (x *Steps) Apply(ctx context.Context, s plan.Step) (report.Change, error) {
-	return x.carryOut(ctx, s, appliers, func(c *report.Change) {
-		if c.Action == "" {
-			c.Action, _ = x.Check(ctx, s)
-		}
-	})
+	did := report.Configured
+	if s.Action == plan.Create {
+		did = report.Created
+	}
+	return x.carryOut(ctx, s, appliers, did)
 }
 
 // Undo implements Executor.
 func (x *Steps) Undo(ctx context.Context, s plan.Step) (report.Change, error) {
-	return x.carryOut(ctx, s, undoers, func(c *report.Change) { c.Action = report.Deleted })
+	return x.carryOut(ctx, s, undoers, report.Deleted)
 }
 
 // action carries out one kind of step: it returns what it did, in a few words. h is nil for cluster steps.
@@ -119,6 +131,8 @@ var (
 		plan.Node:       (*Steps).applyNode,
 		plan.CNI:        (*Steps).applyCNI,
 		plan.CSI:        (*Steps).applyCSI,
+		plan.Cordon:     (*Steps).applyCordon,
+		plan.Drain:      (*Steps).applyDrain,
 	}
 	undoers = map[plan.Kind]action{
 		plan.OS:         (*Steps).undoFiles,
@@ -127,27 +141,32 @@ var (
 		plan.Images:     nothing, // containerd's store goes with the runtime
 		plan.Init:       (*Steps).undoMember,
 		plan.Join:       (*Steps).undoMember,
-		plan.Node:       nothing, // the cluster goes as a whole
+		plan.Etcd:       (*Steps).undoEtcd,
+		plan.Node:       (*Steps).undoNode, // of a host that leaves; a destroy has no such step
+		plan.Inventory:  (*Steps).undoInventory,
 		plan.CNI:        nothing,
 		plan.CSI:        nothing, // what is in Ceph stays; Destroy has asked about it
 	}
 )
 
+// withoutHost are the kinds that are a matter of the API, or of the inventory, alone.
+var withoutHost = []plan.Kind{plan.Node, plan.Cordon, plan.Drain, plan.Etcd, plan.Inventory}
+
 func nothing(*Steps, context.Context, plan.Step, *host.Host) (string, error) { return "", nil }
 
-func (x *Steps) carryOut(ctx context.Context, s plan.Step, table map[plan.Kind]action, finish func(*report.Change)) (report.Change, error) {
+func (x *Steps) carryOut(ctx context.Context, s plan.Step, table map[plan.Kind]action, did report.Action) (report.Change, error) {
 	c := report.Change{Host: s.Host, Step: string(s.ID), Kind: string(s.Kind)}
 	do, ok := table[s.Kind]
 	if !ok {
 		return c, fmt.Errorf("no way to carry out a step of kind %q", s.Kind) // a plan newer than this code
 	}
-	if x.env.Timeout > 0 {
+	if x.env.Timeout > 0 && s.Kind != plan.Drain { // a drain has a limit of its own
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, x.env.Timeout, fmt.Errorf("not done after %s (spec.timeouts.step)", x.env.Timeout))
 		defer cancel()
 	}
 	var h *host.Host
-	if s.Host != "" && s.Kind != plan.Node { // a node is a matter of the API alone
+	if s.Host != "" && !slices.Contains(withoutHost, s.Kind) {
 		var err error
 		if h, err = x.env.Host(s.Host); err != nil {
 			return c, err
@@ -162,7 +181,7 @@ func (x *Steps) carryOut(ctx context.Context, s plan.Step, table map[plan.Kind]a
 		}
 		return c, err
 	}
-	finish(&c)
+	c.Action = did
 	return c, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/plan"
@@ -120,7 +121,7 @@ func (x *Steps) applyJoin(ctx context.Context, s plan.Step, h *host.Host) (strin
 		return "", err
 	}
 	if in.Config.ControlPlane {
-		x.addedMember.Store(true)
+		x.changedMembers.Store(true)
 	}
 	return "joined", nil
 }
@@ -139,19 +140,10 @@ func (x *Steps) registersYet(ctx context.Context, api API, s plan.Step, h *host.
 	return registered(ctx, within, func(ctx context.Context) (bool, error) { return api.HasNode(ctx, s.Host) })
 }
 
-// How long a member of etcd that joined a moment ago may take until it is well, and how often it is asked.
-const (
-	etcdSettles = time.Minute
-	etcdAsked   = 3 * time.Second
-)
-
 // etcdIsWell returns when every member of etcd but the host's own is well: none is added beside one that is not. One that this run has added
 // may take a while.
 func (x *Steps) etcdIsWell(ctx context.Context, api API, s plan.Step, nodeIP string) error {
-	end := time.Now()
-	if x.addedMember.Load() {
-		end = end.Add(etcdSettles)
-	}
+	end := x.settles()
 	for {
 		members, err := api.EtcdMembers(ctx, x.env.Bootstrap)
 		if err != nil {
@@ -162,13 +154,12 @@ func (x *Steps) etcdIsWell(ctx context.Context, api API, s plan.Step, nodeIP str
 		case i < 0:
 			return nil
 		case !time.Now().Before(end):
-			return fmt.Errorf("etcd's member %s is not well, and none is added beside it: bring it back, or take its host out with \"hybridctl remove HOST --offline\"", members[i])
+			return hint.With(fmt.Errorf("etcd's member %s is not well, and none is added beside it", members[i]),
+				`bring it back, or take its host out with "hybridctl remove HOST --offline"`)
 		}
 		x.say(s, "waiting for etcd's member "+members[i].String())
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(etcdAsked):
+		if err := pause(ctx, x.etcdAsked); err != nil {
+			return err
 		}
 	}
 }
@@ -186,7 +177,7 @@ func (x *Steps) forget(ctx context.Context, api API, name, nodeIP string, wasCon
 				continue
 			}
 			if !m.Learner {
-				if err := plan.KeepsQuorum(Voters(members), []string{m.Name}); err != nil {
+				if err := plan.KeepsQuorum(plan.Voters(Members(members)), []string{m.Name}); err != nil {
 					return err
 				}
 			}
@@ -196,16 +187,6 @@ func (x *Steps) forget(ctx context.Context, api API, name, nodeIP string, wasCon
 		}
 	}
 	return api.DeleteNode(ctx, name)
-}
-
-// Voters are the members of etcd that vote.
-func Voters(members []kube.EtcdMember) (out []plan.Voter) {
-	for _, m := range members {
-		if !m.Learner {
-			out = append(out, plan.Voter{Name: m.Name, Healthy: m.Healthy})
-		}
-	}
-	return out
 }
 
 // clear resets a host that was a member once and is no longer: kubeadm refuses to run over what an earlier membership left. What an

@@ -1,5 +1,6 @@
-// Package steps carries out one planned step on one host or on the cluster: Check reads, Apply changes, Undo takes away. It
-// knows nothing of the engine that calls it, and composes no commands: package host has the vocabulary.
+// Package steps carries out one planned step on one host or on the cluster: Apply makes it true, Undo takes it away. What is in place
+// stands in the plan, which was made from this run's facts. It knows nothing of the engine that calls it, and composes no commands: package
+// host has the vocabulary.
 package steps
 
 import (
@@ -11,9 +12,6 @@ import (
 
 // Executor carries out steps of any kind. All methods are safe for concurrent use by steps that do not depend on each other.
 type Executor interface {
-	// Check says whether the step is in place (report.Unchanged), absent (report.Created: it would be created) or different
-	// (report.Configured). It uses the facts of this run and opens no session.
-	Check(ctx context.Context, s plan.Step) (report.Action, error)
 	// Apply makes the step true. It may be called again after any interruption.
 	Apply(ctx context.Context, s plan.Step) (report.Change, error)
 	// Undo takes away what Apply made. It may be called again after any interruption, and when nothing is there.

@@ -1,0 +1,365 @@
+package steps
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/hybridctl/hybridctl/provision/facts"
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+// errAway is a call that failed.
+var errAway = errors.New("the API server is away")
+
+const twoObjects = "{apiVersion: v1, kind: Namespace, metadata: {name: net}}\n---\n{apiVersion: v1, kind: ConfigMap, metadata: {name: net, namespace: net}}\n"
+
+// row is how one kind of step behaves. Every kind has one.
+type row struct {
+	step      func(*world) plan.Step
+	ready     func(*world)      // what is there before
+	interrupt func(*world)      // the first attempt ends half-way
+	mend      func(*world)      // what the next run finds mended
+	there     func(*world) bool // it is true now
+	did       []string          // by an apply from nothing; of an undo where there is no apply
+	again     []string          // by an apply when it is true already
+	undo      []string          // by an undo
+	undoAgain []string          // when nothing is there any more
+}
+
+func ofPlan(id plan.ID) func(*world) plan.Step {
+	return func(w *world) plan.Step { return w.step(id) }
+}
+
+// leaves is a step of a removal.
+func leaves(k plan.Kind, a plan.Action, in any) func(*world) plan.Step {
+	return func(*world) plan.Step {
+		return plan.Step{ID: plan.HostID("worker", k), Kind: k, Host: "worker", Action: a, Inputs: in, Digest: plan.Digest(in)}
+	}
+}
+
+func cuts(host, script string) func(*world) {
+	return func(w *world) { w.hosts[host].cut[script] = true }
+}
+
+// fails makes a call of the API server fail until another run begins.
+func fails(call string) func(*world) { return func(w *world) { w.api.fail[call] = errAway } }
+
+func marked(host, step string) func(*world) bool {
+	return func(w *world) bool { return strings.HasPrefix(w.hosts[host].markers[step], "state done\n") }
+}
+
+func isMember(host string) func(*world) bool {
+	return func(w *world) bool { return w.hosts[host].member }
+}
+
+// files is the row of a step that puts files on a host.
+func files(k plan.Kind) row {
+	name := string(k)
+	return row{
+		step: ofPlan(plan.HostID("worker", k)), interrupt: cuts("worker", "apply"), there: marked("worker", name),
+		did: []string{"apply " + name + " worker"}, again: []string{"apply " + name + " worker"},
+		undo: []string{"remove " + name + " worker"}, undoAgain: []string{"remove " + name + " worker"},
+	}
+}
+
+var rows = map[plan.Kind]row{
+	plan.OS:         files(plan.OS),
+	plan.Runtime:    files(plan.Runtime),
+	plan.Kubernetes: files(plan.Kubernetes),
+	plan.Images: {
+		step: ofPlan("worker/images"), interrupt: cuts("worker", "import"), there: marked("worker", "images"),
+		did: []string{"import worker"}, // and nothing again: the images are there
+	},
+	plan.Init: {
+		step: ofPlan("cp/init"), interrupt: cuts("cp", "kubeadm"), there: isMember("cp"),
+		did: []string{"kubeadm init cp"}, again: []string{"reset cp", "kubeadm init cp"}, // it is begun again only where the host is a member no longer
+		undo: []string{"reset cp"}, undoAgain: []string{"reset cp"},
+	},
+	plan.Join: {
+		step: ofPlan("worker/join"), interrupt: cuts("worker", "kubeadm"), there: isMember("worker"),
+		did: []string{"kubeadm join worker"}, again: []string{"reset worker", "kubeadm join worker"},
+		undo: []string{"reset worker"}, undoAgain: []string{"reset worker"},
+	},
+	plan.Node: {
+		step: ofPlan("worker/node"), ready: func(w *world) { w.api.register("worker") }, interrupt: fails("ApplyNode"),
+		there: func(w *world) bool { return w.api.nodes["worker"] && w.api.labelled["rack"] == "a" },
+		did:   []string{"label worker"}, again: []string{"label worker"},
+		undo: []string{"delete worker"}, undoAgain: []string{"delete worker"},
+	},
+	plan.CNI: {
+		step: ofPlan("cluster/cni"), interrupt: fails("Apply"), there: func(w *world) bool { return w.api.objects["DaemonSet/kube-flannel-ds"] },
+		did: []string{"apply objects"}, again: []string{"apply objects"},
+	},
+	plan.CSI: {
+		step: func(*world) plan.Step {
+			return plan.Step{ID: plan.ClusterID(plan.CSI), Kind: plan.CSI, Action: plan.Create, Inputs: plan.CSIInputs{Manifest: []byte(twoObjects)}}
+		},
+		interrupt: fails("Owned"), there: func(w *world) bool { return w.api.objects["ConfigMap/net"] },
+		did: []string{"apply objects"}, again: []string{"apply objects"},
+	},
+	plan.Cordon: {
+		step: leaves(plan.Cordon, plan.Update, plan.CordonInputs{Node: "worker"}), ready: func(w *world) { w.api.register("worker") },
+		interrupt: fails("Cordon"), there: func(w *world) bool { return true },
+		did: []string{"cordon worker"}, again: []string{"cordon worker"},
+	},
+	plan.Drain: {
+		step:  leaves(plan.Drain, plan.Update, plan.DrainInputs{Node: "worker", Timeout: longEnough}),
+		ready: func(w *world) { w.api.pods["worker"] = []kube.DrainPod{{Namespace: "a", Name: "b"}} }, interrupt: fails("WaitDetached"),
+		there: func(w *world) bool { return len(w.api.pods) == 0 },
+		did:   []string{"evict 0 pods"}, again: []string{"evict 0 pods"}, // the interrupted attempt had evicted it
+	},
+	plan.Etcd: {
+		step:  leaves(plan.Etcd, plan.Delete, plan.EtcdInputs{Node: "worker", Ask: []string{"cp", "cp-2"}}),
+		ready: func(w *world) { w.api.members = members("cp cp-2 worker") }, interrupt: fails("RemoveEtcdMember"),
+		there: func(w *world) bool { return len(w.api.members) == 3 },
+		undo:  []string{"member 3 removed on cp"},
+	},
+	plan.Inventory: {
+		step: leaves(plan.Inventory, plan.Delete, plan.InventoryInputs{Path: "/lab.yaml"}), interrupt: fails("TakeOut"),
+		there: func(w *world) bool { return len(w.out) == 0 },
+	},
+}
+
+func TestSteps_EveryKindHasItsRow(t *testing.T) {
+	for _, table := range []map[plan.Kind]action{appliers, undoers} {
+		for k := range table {
+			if rows[k].step == nil {
+				t.Errorf("%s is carried out, and no row of the test tells how", k)
+			}
+		}
+	}
+}
+
+// Each kind of step: undone when nothing is there, interrupted, applied, applied again, undone, undone again.
+func TestSteps_MayBeCalledAgainAfterAnything(t *testing.T) {
+	for k, r := range rows {
+		t.Run(string(k), func(t *testing.T) {
+			w := newWorld(t)
+			s := r.step(w)
+			_, applies := appliers[k]
+			_, undoes := undoers[k]
+			if !applies || !undoes {
+				if err := oneWayOnly(w, s, applies); err == nil {
+					t.Error("what nobody asks of such a step is done silently")
+				}
+			}
+			if undoes && applies {
+				r.expect(t, w, "undo of nothing", r.undoAgain, undo(t, w, s, report.Deleted))
+			}
+			if r.ready != nil {
+				r.ready(w)
+			}
+			r.interrupt(w)
+			if err := once(w, s, applies); err == nil {
+				t.Error("the interrupted attempt says that it succeeded")
+			}
+			clear(w.api.fail)
+			w.done()
+			w.looks("worker")
+			w.looks("cp")
+			w.begin()
+			if applies {
+				want := report.Created
+				if s.Action == plan.Update {
+					want = report.Configured
+				}
+				r.expect(t, w, "apply", r.did, apply(t, w, s, want))
+				if !r.there(w) {
+					t.Error("applied, and not there")
+				}
+				w.looks("worker")
+				w.looks("cp")
+				r.expect(t, w, "apply again", r.again, apply(t, w, s, want))
+				if !r.there(w) {
+					t.Error("applied again, and not there")
+				}
+			}
+			if undoes {
+				if !r.there(w) {
+					t.Error("the interrupted undo did it all")
+				}
+				r.expect(t, w, "undo", r.undo, undo(t, w, s, report.Deleted))
+				if r.there(w) && len(r.undo) > 0 {
+					t.Error("undone, and still there")
+				}
+				r.expect(t, w, "undo again", r.undoAgain, undo(t, w, s, report.Deleted))
+			}
+		})
+	}
+}
+
+func (r row) expect(t *testing.T, _ *world, what string, want, got []string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("%s did %q, want %q", what, got, want)
+	}
+}
+
+func once(w *world, s plan.Step, applies bool) error {
+	if applies {
+		_, err := w.x.Apply(w.t.Context(), s)
+		return err
+	}
+	_, err := w.x.Undo(w.t.Context(), s)
+	return err
+}
+
+func oneWayOnly(w *world, s plan.Step, applies bool) error { return once(w, s, !applies) }
+
+func apply(t *testing.T, w *world, s plan.Step, want report.Action) []string {
+	t.Helper()
+	w.done()
+	c, err := w.x.Apply(t.Context(), s)
+	if err != nil || c.Action != want || c.Host != s.Host || c.Step != string(s.ID) || c.Detail == "" {
+		t.Errorf("applied: %v, %+v", err, c)
+	}
+	return w.done()
+}
+
+func undo(t *testing.T, w *world, s plan.Step, want report.Action) []string {
+	t.Helper()
+	w.done()
+	c, err := w.x.Undo(t.Context(), s)
+	if err != nil || c.Action != want || c.Host != s.Host || c.Step != string(s.ID) {
+		t.Errorf("undone: %v, %+v", err, c)
+	}
+	return w.done()
+}
+
+func TestSteps_InputsOfAnotherKindAreRefused(t *testing.T) {
+	w := newWorld(t)
+	for k, r := range rows {
+		if k == plan.Images || k == plan.Node || k == plan.Inventory {
+			continue // their undo takes no inputs
+		}
+		s := r.step(w)
+		s.Inputs = struct{}{}
+		_, applies := appliers[k]
+		if err := once(w, s, applies); err == nil || !strings.Contains(err.Error(), "inputs of kind") {
+			t.Errorf("%s: %v", k, err)
+		}
+	}
+	if _, err := w.x.Apply(t.Context(), plan.Step{Kind: "tomorrow's"}); err == nil {
+		t.Error("a kind that nobody knows was applied")
+	}
+}
+
+// A host that is not reached fails its step before anything is done, and steps of the API alone do not ask for it.
+func TestSteps_OnlyStepsOfAHostConnectToIt(t *testing.T) {
+	w := newWorld(t)
+	for _, h := range w.hosts {
+		h.ssh.Refuse()
+	}
+	w.api.register("worker")
+	w.api.members = members("cp cp-2 worker")
+	for k, r := range rows {
+		s := r.step(w)
+		_, applies := appliers[k]
+		err := once(w, s, applies)
+		if needs := s.Host != "" && !slices.Contains(withoutHost, k); needs != (err != nil) {
+			t.Errorf("%s: %v", k, err)
+		}
+	}
+}
+
+// What is on its way to a host when the connection is lost is not sent again.
+func TestFiles_BinariesThatAreThereAreNotSentAgain(t *testing.T) {
+	w := newWorld(t)
+	s := w.step("worker/runtime")
+	first, err := w.x.Apply(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := maps.Clone(w.hosts["worker"].files)
+	again, err := w.x.Apply(t.Context(), s)
+	if err != nil || !maps.Equal(before, w.hosts["worker"].files) || len(before) == 0 {
+		t.Errorf("%v: %v, then %v; %d files", err, first, again, len(before))
+	}
+}
+
+// Images of an import that a new boot interrupted are taken away first: containerd does not sync what it unpacks.
+func TestImages_OfAnImportThatAPowerCutInterruptedAreImportedAnew(t *testing.T) {
+	w := newWorld(t)
+	s := w.step("worker/images")
+	in := s.Inputs.(plan.ImagesInputs)
+	h := w.hosts["worker"]
+	h.images[in.Images[0].Ref] = in.Images[0].Manifest
+	h.markers["images"] = "state started\ndigest boot-0\n"
+	w.looks("worker")
+	if got := apply(t, w, s, report.Created); !slices.Equal(got, []string{"remove images worker", "import worker"}) {
+		t.Errorf("did %q", got)
+	}
+	h.markers["images"] = "state started\ndigest boot-1\n" // the same boot: what is there was written
+	w.looks("worker")
+	if got := apply(t, w, s, report.Created); len(got) > 0 {
+		t.Errorf("did %q", got)
+	}
+}
+
+// What an earlier attempt of a join may have begun in the cluster is taken out of it before the host is reset.
+func TestJoin_HalfAControlPlaneLeavesEtcdBeforeItIsReset(t *testing.T) {
+	w := newWorld(t)
+	w.api.members = members("cp cp-2 x")
+	w.hosts["cp-2"].half = 77
+	got := apply(t, w, w.step("cp-2/join"), report.Created)
+	want := []string{"kubeadm join refused cp-2", "member 2 removed on cp", "delete cp-2", "reset cp-2", "kubeadm join cp-2"}
+	if !slices.Equal(got, want) || !w.hosts["cp-2"].pki {
+		t.Errorf("did %q, want %q", got, want)
+	}
+}
+
+func TestJoin_HalfAControlPlaneStaysWhereEtcdNeedsIt(t *testing.T) {
+	w := newWorld(t)
+	w.api.members = members("cp cp-2")
+	w.hosts["cp-2"].half = 77
+	w.api.onAsk = func(times int) { w.api.members[0].Healthy = times == 1 } // it falls ill after the join began
+	_, err := w.x.Apply(t.Context(), w.step("cp-2/join"))
+	if !errors.Is(err, plan.ErrQuorum) || slices.Contains(w.done(), "reset cp-2") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// A kubelet that stopped is started; kubeadm is not run again over a member.
+func TestMember_WhoseKubeletStoppedIsStarted(t *testing.T) {
+	w := newWorld(t)
+	for _, id := range []plan.ID{"cp/init", "worker/join"} {
+		s := w.step(id)
+		s.Action = plan.Update
+		if got := apply(t, w, s, report.Configured); !slices.Equal(got, []string{"start the kubelet " + s.Host}) {
+			t.Errorf("%s did %q", id, got)
+		}
+	}
+}
+
+// A run that lost the connection to kubeadm leaves it its token.
+func TestJoin_TokenOfAJoinThatWasCutOffStays(t *testing.T) {
+	w := newWorld(t)
+	w.hosts["worker"].cut["kubeadm"] = true
+	if _, err := w.x.Apply(t.Context(), w.step("worker/join")); err == nil || !strings.Contains(err.Error(), "kubeadm may be at work there still") {
+		t.Errorf("error %v", err)
+	}
+	if err := w.x.Close(t.Context()); err != nil || len(w.api.tokens) != 1 {
+		t.Errorf("%v, tokens %v", err, w.api.tokens)
+	}
+	w.looks("worker")
+	w.begin()
+	apply(t, w, w.step("worker/join"), report.Created)
+	if err := w.x.Close(t.Context()); err != nil || len(w.api.tokens) != 1 {
+		t.Errorf("%v, tokens %v: that of the run that ended well is deleted", err, w.api.tokens)
+	}
+}
+
+func TestSteps_FactsOfAnotherHostAreNotUsed(t *testing.T) {
+	w := newWorld(t)
+	w.facts["cp"] = facts.Host{Name: "cp", Markers: map[string]facts.Marker{}}
+	w.hosts["worker"].markers["join"] = "state done\ndigest x\n"
+	w.looks("worker")
+	if got := apply(t, w, w.step("cp/init"), report.Created); slices.Contains(got, "reset cp") {
+		t.Errorf("did %q", got)
+	}
+}

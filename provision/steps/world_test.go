@@ -1,0 +1,528 @@
+package steps
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/bundle/bundletest"
+	"github.com/hybridctl/hybridctl/provision/facts"
+	"github.com/hybridctl/hybridctl/provision/host"
+	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/platform"
+	"github.com/hybridctl/hybridctl/provision/remote/remotetest"
+	"github.com/hybridctl/hybridctl/provision/report"
+	"github.com/hybridctl/hybridctl/templates"
+)
+
+// world is what steps write to: hosts behind real SSH connections, which keep what hybridctl's scripts would keep, an API server, and an
+// inventory. The steps are those of a real plan: a control plane cp, a second one cp-2, and a worker.
+type world struct {
+	t     *testing.T
+	plan  plan.Plan
+	hosts map[string]*fakeHost
+	facts map[string]facts.Host
+	api   *fakeAPI
+	out   []string // hosts that were taken out of the inventory
+	said  []string // words of progress
+	env   Env
+	x     *Steps
+}
+
+// made is the bundle of all tests: to make one takes a second.
+var made = sync.OnceValue(func() func(t *testing.T) *bundle.Bundle {
+	var once sync.Once
+	var dir string
+	return func(t *testing.T) *bundle.Bundle {
+		once.Do(func() {
+			dir = filepath.Join(os.TempDir(), fmt.Sprintf("hybridctl-steps-%d", os.Getpid()))
+			if _, err := bundle.Create(context.Background(), bundletest.Write(t, t.TempDir(), platform.AMD64), dir, bundle.CreateOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		})
+		b, err := bundle.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+})()
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	_ = os.RemoveAll(filepath.Join(os.TempDir(), fmt.Sprintf("hybridctl-steps-%d", os.Getpid())))
+	os.Exit(code)
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, hosts: map[string]*fakeHost{}, facts: map[string]facts.Host{}}
+	w.api = &fakeAPI{world: w, nodes: map[string]bool{}, tokens: map[string]bool{}, objects: map[string]bool{}, pods: map[string][]kube.DrainPod{}, fail: map[string]error{}}
+	fleet := remotetest.NewFleet(t, 3, remotetest.Options{})
+	c := &inventory.Cluster{APIVersion: inventory.APIVersion, Kind: inventory.Kind, Metadata: inventory.Metadata{Name: "lab"}, Path: "/lab.yaml"}
+	b := made(t)
+	c.Spec.Kubernetes.Version = b.Manifest.KubernetesVersion
+	c.Spec.Kubernetes.Endpoint = "api.example:6443"
+	var observed []facts.Host
+	for i, name := range []string{"cp", "cp-2", "worker"} {
+		h := &fakeHost{world: w, name: name, ssh: fleet.Hosts[i], markers: map[string]string{}, images: map[string]string{}, files: map[string]bool{},
+			fail: map[string]string{}, cut: map[string]bool{}}
+		w.hosts[name] = h
+		role := inventory.ControlPlane
+		if name == "worker" {
+			role = inventory.Worker
+		}
+		c.Spec.Hosts = append(c.Spec.Hosts, inventory.Host{Name: name, Address: h.ssh.Address, NodeIP: fmt.Sprintf("192.0.2.%d", i+1), Role: role, Labels: map[string]string{"rack": "a"}})
+		w.facts[name] = facts.Host{Name: name, Arch: platform.AMD64, BootID: "boot-1", Markers: map[string]facts.Marker{}}
+		observed = append(observed, w.facts[name])
+	}
+	inventory.Default(c)
+	var err error
+	if w.plan, err = plan.Build(plan.Input{Cluster: c, Bundle: &b.Manifest, Hosts: observed}); err != nil {
+		t.Fatal(err)
+	}
+	for _, script := range []string{"apply", "probe-files", "kubeadm", "mark", "reset", "remove", "pki-pack", "pki-unpack"} {
+		fleet.On(remotetest.Is(templates.Script(script)), w.answer(script))
+	}
+	fleet.On(remotetest.Prefix("/usr/local/bin/ctr -n k8s.io images ls"), w.answer("images"))
+	fleet.On(remotetest.Prefix("/usr/local/bin/ctr -n k8s.io images import"), w.answer("import"))
+	fleet.On(remotetest.Prefix("/usr/local/bin/ctr -n k8s.io images rm"), w.answer("forget"))
+	fleet.On(remotetest.Prefix("cat -- /etc/kubernetes/admin.conf"), w.answer("admin.conf"))
+	fleet.On(remotetest.Prefix("systemctl start"), w.answer("start"))
+	dialer := fleet.Dialer()
+	w.env = Env{
+		Host: func(name string) (*host.Host, error) { // a connection that was cut is made again, as a front door does
+			r, err := dialer.Dial(t.Context(), w.hosts[name].ssh.Config())
+			if err != nil {
+				return nil, err
+			}
+			t.Cleanup(func() { r.Close() })
+			return host.New(r), nil
+		},
+		Facts:       func(name string) facts.Host { return w.facts[name] },
+		Kube:        func(context.Context) (API, error) { return w.api, w.api.fail["Kube"] },
+		Initialised: func([]byte) error { return nil },
+		Bootstrap:   "cp",
+		TakeOut: func(name string) error {
+			if err := w.api.fail["TakeOut"]; err != nil {
+				return err
+			}
+			w.out = append(w.out, name)
+			return nil
+		},
+		Bundle: b, Progress: w, Timeout: time.Minute,
+	}
+	w.begin()
+	return w
+}
+
+// begin is the start of another run.
+func (w *world) begin() {
+	w.x = New(w.env)
+	w.x.etcdAsked = time.Millisecond
+}
+
+// Event implements report.Sink.
+func (w *world) Event(e report.Event) {
+	if e.Message != "" {
+		w.api.mu.Lock()
+		defer w.api.mu.Unlock()
+		w.said = append(w.said, e.Message)
+	}
+}
+
+// step is one of the plan, to be created.
+func (w *world) step(id plan.ID) plan.Step {
+	w.t.Helper()
+	s, ok := w.plan.Step(id)
+	if !ok {
+		w.t.Fatalf("no step %s in the plan", id)
+	}
+	return s
+}
+
+// done returns what was done to hosts and API since the last call.
+func (w *world) done() []string {
+	w.api.mu.Lock()
+	defer w.api.mu.Unlock()
+	out := w.api.did
+	w.api.did = nil
+	return out
+}
+
+func (w *world) did(what string) {
+	w.api.mu.Lock()
+	defer w.api.mu.Unlock()
+	w.api.did = append(w.api.did, what)
+}
+
+// looks is what a new run learns of a host.
+func (w *world) looks(name string) {
+	f := w.facts[name]
+	f.Markers = map[string]facts.Marker{}
+	for step, text := range w.hosts[name].markers {
+		m, err := host.ParseMarker(step, []byte(text))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		f.Markers[step] = facts.Marker{Marker: m}
+	}
+	w.facts[name] = f
+}
+
+// fakeHost keeps what the scripts would keep.
+type fakeHost struct {
+	world *world
+	name  string
+	ssh   *remotetest.Host
+
+	mu      sync.Mutex
+	markers map[string]string
+	files   map[string]bool // digests of uploads
+	images  map[string]string
+	member  bool
+	half    int               // the status with which kubeadm refuses, once
+	fail    map[string]string // scripts that fail, with their words
+	cut     map[string]bool   // scripts that begin, and lose the connection; once
+	started bool              // the kubelet was started
+	pki     bool
+}
+
+func (w *world) answer(what string) remotetest.Handler {
+	return func(session *remotetest.Session) int {
+		var h *fakeHost
+		for _, x := range w.hosts {
+			if x.ssh == session.Host {
+				h = x
+			}
+		}
+		in, _ := io.ReadAll(session.Stdin)
+		_, args, _ := session.Script()
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if words := h.fail[what]; words != "" {
+			fmt.Fprintln(session.Stderr, words)
+			return 1
+		}
+		if h.cut[what] {
+			delete(h.cut, what)
+			h.begun(what, args, in)
+			session.Host.Cut()
+			return 0
+		}
+		return h.carryOut(what, args, in, session)
+	}
+}
+
+// begun is what a script leaves that did not come to its end.
+func (h *fakeHost) begun(what string, args []string, in []byte) {
+	h.world.did("cut off: " + what + " " + h.name)
+	switch what {
+	case "apply":
+		h.markers[stepOf(in)] = "state started\n"
+	case "kubeadm":
+		h.markers[args[1]] = "state started\n"
+	}
+}
+
+func stepOf(directives []byte) string {
+	for line := range strings.Lines(string(directives)) {
+		if step, ok := strings.CutPrefix(strings.TrimSpace(line), "step "); ok {
+			return step
+		}
+	}
+	return ""
+}
+
+var digestLine = regexp.MustCompile(`(?m)^digest (\S+)$`)
+
+func (h *fakeHost) carryOut(what string, args []string, in []byte, session *remotetest.Session) int {
+	say := func(format string, a ...any) { h.world.did(fmt.Sprintf(format, a...) + " " + h.name) }
+	switch what {
+	case "probe-files":
+		for line := range strings.Lines(string(in)) {
+			sha, _, _ := strings.Cut(line, " ")
+			word := "need"
+			if h.files[sha] {
+				word = "same"
+			}
+			fmt.Fprintln(session.Stdout, word, sha)
+		}
+		if err := os.MkdirAll(filepath.Join(session.Host.Dir(), args[0]), 0o755); err != nil {
+			h.world.t.Error(err)
+		}
+	case "images":
+		fmt.Fprintln(session.Stdout, "REF TYPE DIGEST SIZE PLATFORMS LABELS")
+		for ref, digest := range h.images {
+			fmt.Fprintln(session.Stdout, ref, "manifest", digest, "1B", "linux", "-")
+		}
+	case "pki-pack":
+		fmt.Fprint(session.Stdout, "certificates")
+	case "admin.conf":
+		fmt.Fprint(session.Stdout, "a kubeconfig")
+	case "apply":
+		step := stepOf(in)
+		say("apply %s", step)
+		for _, m := range regexp.MustCompile(`(?m)^binary (\S+)`).FindAllSubmatch(in, -1) {
+			h.files[string(m[1])] = true
+		}
+		h.markers[step] = "state done\ndigest " + string(digestLine.FindSubmatch(in)[1]) + "\n"
+	case "import":
+		in := h.world.step(plan.HostID(h.name, plan.Images)).Inputs.(plan.ImagesInputs)
+		for _, i := range in.Images {
+			h.images[i.Ref] = i.Manifest
+		}
+		say("import")
+	case "forget":
+		clear(h.images)
+		say("remove images")
+	case "mark":
+		h.markers[args[0]] = string(in)
+	case "kubeadm":
+		if h.half != 0 {
+			say("kubeadm %s refused", args[0])
+			return h.half
+		}
+		say("kubeadm %s", args[0])
+		h.markers[args[1]] = fmt.Sprintf("state done\ndigest %s\n", args[2])
+		h.member = true
+		h.world.api.register(h.name)
+	case "reset":
+		say("reset")
+		h.member, h.half = false, 0
+		delete(h.markers, "init")
+		delete(h.markers, "join")
+	case "remove":
+		say("remove %s", args[0])
+		delete(h.markers, args[0])
+		if args[0] == "runtime" {
+			clear(h.images)
+			delete(h.markers, "images")
+		}
+	case "pki-unpack":
+		h.pki = bytes.Equal(in, []byte("certificates"))
+	case "start":
+		h.started = true
+		say("start the kubelet")
+	}
+	return 0
+}
+
+// fakeAPI is an API server as steps see one.
+type fakeAPI struct {
+	world *world
+
+	mu       sync.Mutex
+	did      []string
+	nodes    map[string]bool
+	cordoned []string
+	tokens   map[string]bool
+	made     int
+	objects  map[string]bool
+	labelled map[string]string
+	pods     map[string][]kube.DrainPod
+	attached bool // volumes stay attached
+	guarded  bool // a budget is in the way
+	volumes  []kube.Volume
+	members  []kube.EtcdMember
+	asked    int
+	onAsk    func(times int) // may change members
+	mute     string          // a node whose etcd does not answer
+	lose     bool            // the answer to a removal of a member is lost
+	fail     map[string]error
+}
+
+func (a *fakeAPI) register(name string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.nodes[name] = true
+}
+
+// do is a call that may fail, and is noted when it changes something.
+func (a *fakeAPI) do(call, what string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.fail[call]; err != nil {
+		return err
+	}
+	if what != "" {
+		a.did = append(a.did, what)
+	}
+	return nil
+}
+
+func (a *fakeAPI) WaitAPI(context.Context) error { return a.do("WaitAPI", "") }
+func (a *fakeAPI) CAHashes() []string            { return []string{"sha256:ca"} }
+
+func (a *fakeAPI) CreateToken(_ context.Context, ttl time.Duration, _ string) (kube.Token, error) {
+	if err := a.do("CreateToken", ""); err != nil {
+		return kube.Token{}, err
+	}
+	t := kube.NewToken()
+	t.Expires = time.Now().Add(ttl)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.tokens[t.ID] = true
+	a.made++
+	return t, nil
+}
+
+func (a *fakeAPI) WaitSigned(context.Context, string, kube.WaitOptions) error {
+	return a.do("WaitSigned", "")
+}
+
+func (a *fakeAPI) DeleteToken(_ context.Context, id string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.tokens, id)
+	return a.fail["DeleteToken"]
+}
+
+func (a *fakeAPI) ApplyNode(_ context.Context, name string, labels map[string]string, _ []string) (report.Action, error) {
+	if err := a.do("ApplyNode", fmt.Sprintf("label %s", name)); err != nil {
+		return "", err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.labelled = maps.Clone(labels)
+	return report.Configured, nil
+}
+
+func (a *fakeAPI) Apply(_ context.Context, manifest []byte, _ kube.ApplyOptions) ([]kube.ObjectChange, error) {
+	if err := a.do("Apply", "apply objects"); err != nil {
+		return nil, err
+	}
+	objects, err := kube.Objects(manifest)
+	if err != nil {
+		return nil, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var out []kube.ObjectChange
+	for _, o := range objects {
+		c := kube.ObjectChange{Kind: o.Kind, Name: o.Name, Action: report.Created}
+		if a.objects[o.Kind+"/"+o.Name] {
+			c.Action = report.Unchanged
+		}
+		a.objects[o.Kind+"/"+o.Name] = true
+		out = append(out, c)
+	}
+	return out, nil
+}
+
+func (a *fakeAPI) StoredBy(context.Context, []string) ([]kube.Volume, error) {
+	return a.volumes, a.do("StoredBy", "")
+}
+
+func (a *fakeAPI) EtcdMembers(_ context.Context, node string) ([]kube.EtcdMember, error) {
+	if node == a.mute {
+		return nil, errors.New("etcd does not answer")
+	}
+	if err := a.do("EtcdMembers", ""); err != nil {
+		return nil, err
+	}
+	if a.asked++; a.onAsk != nil {
+		a.onAsk(a.asked)
+	}
+	return slices.Clone(a.members), nil
+}
+
+func (a *fakeAPI) RemoveEtcdMember(_ context.Context, node string, id uint64) error {
+	if err := a.do("RemoveEtcdMember", fmt.Sprintf("member %d removed on %s", id, node)); err != nil {
+		return err
+	}
+	a.members = slices.DeleteFunc(a.members, func(m kube.EtcdMember) bool { return m.ID == id })
+	if a.lose {
+		return errors.New("the connection was lost")
+	}
+	return nil
+}
+
+func (a *fakeAPI) HasNode(_ context.Context, name string) (bool, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.nodes[name], a.fail["HasNode"]
+}
+
+func (a *fakeAPI) DeleteNode(_ context.Context, name string) error {
+	if err := a.do("DeleteNode", "delete "+name); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.nodes, name)
+	return nil
+}
+
+func (a *fakeAPI) Cordon(_ context.Context, name string) error {
+	a.mu.Lock()
+	there := a.nodes[name]
+	a.mu.Unlock()
+	if !there {
+		return fmt.Errorf("%w: node %s", kube.ErrNotFound, name)
+	}
+	return a.do("Cordon", "cordon "+name)
+}
+
+func (a *fakeAPI) DrainPods(_ context.Context, node string) ([]kube.DrainPod, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.pods[node]), a.fail["DrainPods"]
+}
+
+func (a *fakeAPI) Drain(ctx context.Context, pods []kube.DrainPod, progress func([]kube.Missing)) error {
+	var missing []kube.Missing
+	for _, p := range pods {
+		missing = append(missing, kube.Missing{Object: "pod " + p.String(), Reason: "is guarded by a budget"})
+	}
+	if a.guarded && len(pods) > 0 {
+		progress(missing)
+		<-ctx.Done()
+		return &kube.NotReadyError{What: "drain", Missing: missing, Cause: ctx.Err()}
+	}
+	abandoned := ""
+	for _, p := range pods {
+		if p.Abandoned {
+			abandoned = ", not waited for"
+		}
+	}
+	if err := a.do("Drain", fmt.Sprintf("evict %d pods%s", len(pods), abandoned)); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	clear(a.pods)
+	return nil
+}
+
+func (a *fakeAPI) WaitDetached(ctx context.Context, node string, o kube.WaitOptions) error {
+	if !a.attached {
+		return a.do("WaitDetached", "")
+	}
+	missing := []kube.Missing{{Object: "persistentvolume v", Reason: "is still attached to " + node}}
+	o.Progress(missing)
+	<-ctx.Done()
+	return &kube.NotReadyError{What: "volumes", Missing: missing, Cause: ctx.Err()}
+}
+
+func (a *fakeAPI) Owned(context.Context, []kube.Kind, string) ([]kube.Object, error) {
+	return nil, a.do("Owned", "")
+}
+
+func (a *fakeAPI) DeleteObjects(context.Context, []kube.Object) ([]kube.ObjectChange, error) {
+	return nil, a.do("DeleteObjects", "")
+}
