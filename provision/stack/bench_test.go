@@ -12,7 +12,6 @@ import (
 // idle is an executor that has nothing to do: what is measured is the engine and the store.
 type idle struct{}
 
-func (idle) Check(context.Context, plan.Step) (report.Action, error) { return report.Created, nil }
 func (idle) Apply(context.Context, plan.Step) (report.Change, error) { return report.Change{}, nil }
 func (idle) Undo(context.Context, plan.Step) (report.Change, error)  { return report.Change{}, nil }
 

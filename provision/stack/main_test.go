@@ -87,13 +87,6 @@ func (w diskWorld) look(p plan.Plan) plan.Plan {
 	return p
 }
 
-func (w diskWorld) Check(_ context.Context, s plan.Step) (report.Action, error) {
-	if _, err := os.Stat(w.path(s.ID)); err == nil {
-		return report.Unchanged, nil
-	}
-	return report.Created, nil
-}
-
 // Apply fails when the step has been done already, or one it needs has not.
 func (w diskWorld) Apply(_ context.Context, s plan.Step) (report.Change, error) {
 	w.tell("begin", s.ID)

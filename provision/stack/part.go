@@ -15,7 +15,6 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/urn"
 
 	"github.com/hybridctl/hybridctl/provision/plan"
-	"github.com/hybridctl/hybridctl/provision/report"
 )
 
 // part is what a plan names that is not all of the cluster. The engine works on that alone, so that its time does not grow with the
@@ -103,14 +102,15 @@ func (s *Store) Forget(ctx context.Context, cluster, host string) error {
 		return nil
 	}
 	slices.SortFunc(p.Steps, func(a, b plan.Step) int { return strings.Compare(string(a.ID), string(b.ID)) })
-	_, err := Destroy(ctx, s, p, forget{}, Options{})
-	return err
+	r, err := newRun(ctx, p, nil, Options{})
+	if err != nil {
+		return err
+	}
+	r.work, r.needs, r.undoing = r.adopt, dependents(p), true
+	err = s.delete(ctx, r, 0)
+	r.results(p.Steps)
+	return r.outcome(ctx, err)
 }
-
-// forget is the executor that undoes nothing.
-type forget struct{ adopt }
-
-func (forget) Undo(context.Context, plan.Step) (report.Change, error) { return report.Change{}, nil }
 
 // nameOf is a resource's name; an empty URN has none, and urn's own Name panics.
 func nameOf(u urn.URN) string {

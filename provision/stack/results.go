@@ -43,7 +43,7 @@ func (r *run) settle(inOrder []plan.Step) []report.Change {
 // cause finds the failed step that kept this one from being tried: directly, or through steps that were not tried either.
 func (r *run) cause(id plan.ID, causes map[plan.ID]plan.ID) plan.ID {
 	for _, need := range r.needs[id] {
-		if r.changes[need].Action == report.Failed {
+		if r.changes[need].Action == report.Failed || r.missing[need] {
 			return need
 		}
 		if causes[need] != "" {
@@ -89,7 +89,7 @@ func (r *run) outcome(ctx context.Context, err error) error {
 		return fmt.Errorf("abandoned: %w", context.Cause(ctx))
 	case r.refused:
 		return fmt.Errorf("interrupted, %d steps are left: %w", failed+skipped, context.Canceled)
-	case failed > 0:
+	case failed > 0, r.blocked:
 		return fmt.Errorf("%w: %d of %d, and %d that need them were skipped", ErrFailed, failed, len(r.changes), skipped)
 	}
 	return nil
@@ -107,5 +107,5 @@ func (r *run) explains(err error) bool {
 			return true
 		}
 	}
-	return r.refused
+	return r.refused || r.blocked
 }

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/report"
 	"github.com/hybridctl/hybridctl/provision/steps"
@@ -26,11 +28,13 @@ type run struct {
 	needs map[plan.ID][]plan.ID                  // the steps that must succeed before each step
 
 	undoing bool
+	missing map[plan.ID]bool // steps of an earlier part of the plan that were not done
 
 	mu      sync.Mutex
 	over    bool // results were taken: whoever still runs is not listened to
 	halted  bool // no new steps: the journal cannot be written
 	refused bool // a step was not started although nothing it needs had failed
+	blocked bool // a step was not started as an earlier part of the plan had not done what it needs
 	running map[plan.ID]bool
 	changes map[plan.ID]report.Change
 }
@@ -58,7 +62,7 @@ func (r *run) step(id plan.ID) error {
 	if !known {
 		return fmt.Errorf("step %s is not in the plan", id) // base keeps such steps from the engine
 	}
-	if !r.begin(id) {
+	if r.lacks(s) || !r.begin(id) {
 		return errNotStarted
 	}
 	start := time.Now()
@@ -71,10 +75,21 @@ func (r *run) step(id plan.ID) error {
 		err = errors.New(c.Error)
 	}
 	if err != nil {
-		c.Action, c.Error = report.Failed, err.Error()
+		c.Action, c.Error, c.Hint = report.Failed, err.Error(), hint.Text(err)
 	}
 	r.end(s, c, err)
 	return err
+}
+
+// lacks reports whether the step needs one that an earlier part of the plan has not done.
+func (r *run) lacks(s plan.Step) bool {
+	if !slices.ContainsFunc(s.DependsOn, func(d plan.ID) bool { return r.missing[d] }) {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.blocked = true
+	return true
 }
 
 // begin says whether the step may start. Refusing here, rather than cancelling the engine, lets the engine come to its regular
@@ -120,21 +135,34 @@ func (r *run) guarded(s plan.Step) (c report.Change, err error) {
 	return r.work(s)
 }
 
-// apply makes the step true, unless it is already: the state may have been lost.
+// apply makes the step true, unless the plan says that it is already: the state may have been lost, and the hosts are what counts.
 func (r *run) apply(s plan.Step) (report.Change, error) {
-	action, err := r.ex.Check(r.ctx, s)
-	if err == nil && action == report.Unchanged {
-		return report.Change{Action: action, Detail: s.Reason}, nil
+	if s.Action == plan.Unchanged {
+		return report.Change{Action: report.Unchanged, Detail: s.Reason}, nil
 	}
 	r.event(s, report.Event{Kind: report.Started})
-	if err != nil {
-		return report.Change{}, err
-	}
 	c, err := r.ex.Apply(r.ctx, s)
-	if c.Action == "" {
-		c.Action = action
+	switch {
+	case c.Action != "":
+	case s.Action == plan.Create:
+		c.Action = report.Created
+	default:
+		c.Action = report.Configured
 	}
 	return c, err
+}
+
+// leave does a step of a removal: what is to be deleted is undone, the rest applied.
+func (r *run) leave(s plan.Step) (report.Change, error) {
+	if s.Action == plan.Delete {
+		return r.undo(s)
+	}
+	return r.apply(s)
+}
+
+// adopt believes that the step is in place.
+func (r *run) adopt(plan.Step) (report.Change, error) {
+	return report.Change{Action: report.Unchanged}, nil
 }
 
 func (r *run) undo(s plan.Step) (report.Change, error) {

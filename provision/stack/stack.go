@@ -3,8 +3,8 @@
 // through crashes. It decides nothing: what is to be done stands in the plan, how it is done is the executor's matter.
 //
 // The truth is on the hosts and the state is a cache of it. So the engine never asks the state whether something must be done:
-// the provider's Diff answers from the plan, and every step is checked before it is applied. No refresh is needed, a lost state
-// costs nothing, and a state that claims too much is corrected.
+// the provider's Diff answers from the plan, which was made from what the hosts are. No refresh is needed, a lost state costs nothing,
+// and a state that claims too much is corrected.
 //
 // Only this package imports Pulumi.
 package stack
@@ -56,12 +56,7 @@ func Destroy(ctx context.Context, s *Store, p plan.Plan, ex steps.Executor, o Op
 		return nil, err
 	}
 	r.work, r.needs, r.undoing = r.undo, dependents(p), true
-	if !s.holds(p) { // the engine deletes only what its state holds, in the order that it holds it
-		_, err = Up(ctx, s, p, adopt{}, Options{Parallel: o.Parallel})
-	}
-	if err == nil {
-		err = s.carryOut(ctx, engine.Destroy, r, o.Parallel)
-	}
+	err = s.delete(ctx, r, o.Parallel)
 	backwards := slices.Clone(p.Steps)
 	slices.Reverse(backwards)
 	changes := r.results(backwards)
@@ -69,10 +64,23 @@ func Destroy(ctx context.Context, s *Store, p plan.Plan, ex steps.Executor, o Op
 	return changes, r.outcome(ctx, err)
 }
 
-// adopt is the executor that believes everything is in place.
-type adopt struct{ steps.Executor }
-
-func (adopt) Check(context.Context, plan.Step) (report.Action, error) { return report.Unchanged, nil }
+// delete has the engine delete every step of the run's plan. It deletes only what its state holds, in the order that it holds it, so the
+// steps are put into the state first.
+func (s *Store) delete(ctx context.Context, r *run, parallel int) error {
+	if !s.holds(r.plan) {
+		a, err := newRun(ctx, r.plan, nil, Options{})
+		if err != nil {
+			return err
+		}
+		a.work, a.needs = a.adopt, dependencies(r.plan)
+		err = s.carryOut(ctx, engine.Update, a, parallel)
+		a.results(r.plan.Steps)
+		if err = a.outcome(ctx, err); err != nil {
+			return err
+		}
+	}
+	return s.carryOut(ctx, engine.Destroy, r, parallel)
+}
 
 // dependencies tells for each step those that must succeed before it is applied.
 func dependencies(p plan.Plan) map[plan.ID][]plan.ID {

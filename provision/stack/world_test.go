@@ -28,18 +28,6 @@ func newWorld() *world {
 	return &world{there: map[plan.ID]string{}, errs: map[plan.ID]error{}}
 }
 
-func (w *world) Check(_ context.Context, s plan.Step) (report.Action, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	switch w.there[s.ID] {
-	case s.Digest:
-		return report.Unchanged, nil
-	case "":
-		return report.Created, nil
-	}
-	return report.Configured, nil
-}
-
 func (w *world) Apply(ctx context.Context, s plan.Step) (report.Change, error) {
 	if w.onApply != nil {
 		w.onApply(ctx, s)
