@@ -32,7 +32,7 @@ func (o ConformanceOptions) wish() proof.Wish {
 }
 
 // Conformance proves a scenario on the running cluster, and leaves a report. The run is complete also when there is an error.
-// Errors: ErrConformance when a cell failed, conformance.ErrUsage, ErrLeftovers, ErrSetup, or as for other verbs.
+// Errors: ErrConformance when a cell failed, conformance.ErrFlaky, ErrUnproven, ErrUsage, ErrLeftovers, ErrSetup, or as for other verbs.
 func Conformance(ctx context.Context, o ConformanceOptions) (report.ConformanceRun, error) {
 	o.Options = o.withDefaults()
 	dir, err := o.open(o.Options, true) // before anything is connected

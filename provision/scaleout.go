@@ -109,7 +109,7 @@ func ScaleOut(ctx context.Context, o ScaleOutOptions) (Result, error) {
 		notes, err := r.letIn(o.Guard, joined, p, unproven)
 		result.Notes, failed = append(result.Notes, notes...), errors.Join(failed, err)
 	}
-	if notReady == nil && (unproven == nil || errors.Is(unproven, ErrConformance)) {
+	if notReady == nil && (unproven == nil || errors.Is(unproven, ErrConformance) || errors.Is(unproven, conformance.ErrFlaky)) {
 		failed = errors.Join(failed, proof.NoteUnproven(r.StateDir, joined, false))
 	}
 	if err := partial(failed, result.Hosts); err != nil {

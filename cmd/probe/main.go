@@ -38,9 +38,9 @@ func run(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
-		return probe.Serve(ctx, probe.Self(), tcp, udp)
+		return probe.Serve(ctx, probe.Self(), probe.SecretOfRun(), tcp, udp)
 	case "agent":
-		return probe.Agent{Who: probe.Self()}.Run(ctx, os.Stdin, os.Stdout)
+		return probe.Agent{Who: probe.Self(), Secret: probe.SecretOfRun()}.Run(ctx, os.Stdin, os.Stdout)
 	case "sleep": // a container that only agents are started in
 		<-ctx.Done()
 		return nil

@@ -1,6 +1,8 @@
 package conformance
 
 import (
+	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -82,10 +84,10 @@ func startAgent(ctx context.Context, api API, namespace, pod, container string, 
 // listen hands answers to those who wait for them.
 func (a *agent) listen(out *io.PipeReader) {
 	defer close(a.done)
-	d := json.NewDecoder(out)
+	lines := bufio.NewScanner(out)
+	lines.Buffer(make([]byte, 0, 4<<10), maxAnswer)
 	for {
-		var answer probe.Answer
-		err := d.Decode(&answer)
+		answer, err := nextAnswer(lines)
 		a.mu.Lock()
 		if err != nil {
 			a.ended = err
@@ -103,6 +105,25 @@ func (a *agent) listen(out *io.PipeReader) {
 		}
 		a.mu.Unlock()
 	}
+}
+
+// maxAnswer bounds a line that a probe says, in bytes: it says what a container says that anybody may have changed. The longest answer is a
+// file's text, of which JSON makes at most six times as much.
+const maxAnswer = 1 << 20
+
+// nextAnswer reads an answer.
+func nextAnswer(lines *bufio.Scanner) (answer probe.Answer, err error) {
+	switch {
+	case lines.Scan():
+		if err = json.Unmarshal(lines.Bytes(), &answer); err != nil {
+			err = fmt.Errorf("what the probe says is no answer: %w", err)
+		}
+	case errors.Is(lines.Err(), bufio.ErrTooLong):
+		err = fmt.Errorf("the probe says more than %d bytes at once: that is no answer", maxAnswer)
+	default:
+		err = cmp.Or(lines.Err(), io.EOF)
+	}
+	return answer, err
 }
 
 // speak writes orders. One that cannot be written waits here, and nobody waits for it without end.

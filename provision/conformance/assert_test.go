@@ -80,19 +80,43 @@ func TestRun_AddressesAreTranslated(t *testing.T) {
 	})
 }
 
-// A Service with the policy Local has to show who asks.
-func TestRun_OutsideIsHidden(t *testing.T) {
-	c := newFake(t, amd64, arm64)
-	o := c.options()
-	o.Checks = []string{"S7"}
-	o.Vantages[0].Address = func(string) string { return "203.0.113.7" }
-	d, err := fullRun(t, o)
-	if err != nil {
-		t.Error(err)
+// A Service with the policy Local has to show who asks. A node that shows one of the cluster's own addresses does not; where something before
+// the node translates addresses, nothing can be told.
+func TestRun_WhoAsksFromOutside(t *testing.T) {
+	for name, k := range map[string]struct {
+		with   func(c *fake, v *Vantage)
+		want   report.Verdict
+		reason string
+	}{
+		"the node hides who asks": {func(c *fake, _ *Vantage) { c.hides = true }, report.Failing, "the policy Local does not keep who asks"},
+		"the operator is behind a NAT": {func(_ *fake, v *Vantage) {
+			v.Addresses = func(string) []string { return []string{"203.0.113.7"} }
+		}, report.Blocked, "while operator is 203.0.113.7: something between operator and the node translates addresses"},
+		"its addresses are not known": {func(_ *fake, v *Vantage) { v.Addresses = nil }, report.Blocked, "which address operator has there is not known"},
+		"both": {func(c *fake, v *Vantage) {
+			c.hides, v.Addresses = true, func(string) []string { return []string{"203.0.113.7"} }
+		}, report.Failing, "the policy Local does not keep who asks"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newFake(t, amd64, arm64)
+			o := c.options()
+			o.Checks = []string{"S7"}
+			k.with(c, &o.Vantages[0])
+			d, err := fullRun(t, o)
+			if err != nil {
+				t.Error(err)
+			}
+			wantOnly(t, d, func(c report.CellResult) report.Verdict {
+				if c.Name != "tcp/nodePort/policy-Local" {
+					return report.Passed
+				}
+				if !strings.Contains(c.Reason, k.reason) {
+					t.Errorf("%s: %s", c.ID(), c.Reason)
+				}
+				return k.want
+			})
+		})
 	}
-	wantOnly(t, d, func(c report.CellResult) report.Verdict {
-		return map[bool]report.Verdict{true: report.Failing, false: report.Passed}[c.Name == "tcp/nodePort/policy-Local"]
-	})
 }
 
 func TestRun_TheFirstAttemptIsLost(t *testing.T) {
@@ -192,7 +216,7 @@ func TestRun_Hosts(t *testing.T) {
 		{"an emulator", func(_ *testing.T, c *fake) { c.node("arm-1").emulates = true },
 			func(c report.CellResult) bool { return c.Name == "foreign-image-fails" && c.Dst.Node == "arm-1" }},
 		{"a directory that is not missing", func(t *testing.T, c *fake) {
-			if err := os.MkdirAll(c.node("arm-1").path(hostDirs+"run1-missing"), 0o755); err != nil {
+			if err := os.MkdirAll(c.node("arm-1").path(hostDirs+testRun+"/missing"), 0o755); err != nil {
 				t.Fatal(err)
 			}
 		}, func(c report.CellResult) bool { return c.Name == "missing-directory-fails" && c.Dst.Node == "arm-1" }},
@@ -323,7 +347,7 @@ func (v *otherPorts) DialContext(ctx context.Context, network, addr string) (net
 	}
 	var to *fakePod
 	switch {
-	case own || port >= firstNodePort+nodePorts:
+	case own || port < 30000: // of SSH and kubelets
 	case v.answering > 0:
 		v.answering--
 		to = v.c.pods["a-0"]

@@ -2,44 +2,111 @@ package conformance
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/report"
 )
 
 // namespacePrefix is what the runs' namespaces are called, before the run's ID.
 const namespacePrefix = "hybridctl-conformance-"
 
-// Runs lists the IDs of runs that have left something in the cluster or on hosts, sorted. The IDs are complete but for what the
-// error is about.
-func Runs(ctx context.Context, api API, machines map[string]Machine) ([]string, error) {
+// runIDs are the IDs of runs: eight hexadecimal digits, and in a self-test the number of the fault. What looks otherwise is none of ours, whoever
+// says it: an ID is part of a path that is removed.
+var runIDs = regexp.MustCompile(`^[0-9a-f]{8}(?:-[0-9]{1,2})?$`)
+
+// NewRunID makes the ID of a run: short, and fit for names, labels and paths.
+func NewRunID() string {
+	b := make([]byte, 4)
+	_, _ = rand.Read(b) // it never fails
+	return hex.EncodeToString(b)
+}
+
+// Leftovers are the IDs of runs that have left something: in the cluster, and on single hosts, by name.
+type Leftovers struct {
+	Cluster []string
+	Hosts   map[string][]string
+}
+
+// IDs are all of them, sorted.
+func (l Leftovers) IDs() []string {
+	all := slices.Clone(l.Cluster)
+	for _, ids := range l.Hosts {
+		all = append(all, ids...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// on are the machines on which something of a run has to be looked for: all, when the API server names it; else those that name it themselves. What
+// one host says is done to no other.
+func (l Leftovers) on(id string, machines map[string]Machine) map[string]Machine {
+	out := map[string]Machine{}
+	for name, m := range machines {
+		if slices.Contains(l.Cluster, id) || slices.Contains(l.Hosts[name], id) {
+			out[name] = m
+		}
+	}
+	return out
+}
+
+// FindLeftovers looks for what runs have left in the cluster and on hosts. It is complete but for what the error is about.
+func FindLeftovers(ctx context.Context, api API, machines map[string]Machine) (Leftovers, error) {
+	left := Leftovers{Hosts: map[string][]string{}}
 	names, err := api.Namespaces(ctx, RunLabel)
 	if err != nil {
-		return nil, err
+		return left, err
 	}
-	found := map[string]bool{}
-	for _, n := range names {
-		if id, ok := strings.CutPrefix(n, namespacePrefix); ok {
-			found[id] = true
-		}
-	}
+	var mu sync.Mutex
 	var errs []error
-	for name, m := range machines {
-		ids, err := m.Dirs(ctx, hostDirs)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", name, err))
-		}
-		for _, id := range ids {
-			found[id] = true
+	for _, n := range names {
+		if id, ok := strings.CutPrefix(n, namespacePrefix); ok && runIDs.MatchString(id) {
+			left.Cluster = append(left.Cluster, id)
+		} else {
+			errs = append(errs, fmt.Errorf("namespace %s has the label %s and is of no run: it is left alone", report.OneLine(n), RunLabel))
 		}
 	}
-	return slices.Sorted(maps.Keys(found)), errors.Join(errs...)
+	var open sync.WaitGroup
+	for name, m := range machines {
+		open.Go(func() {
+			dirs, derr := m.Dirs(ctx, hostDirs)
+			faults, ferr := m.Faults(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			for _, err := range []error{derr, ferr} {
+				if err != nil {
+					errs = append(errs, fmt.Errorf("%s: %w", name, err))
+				}
+			}
+			for _, id := range slices.Concat(dirs, faults) {
+				if runIDs.MatchString(id) {
+					left.Hosts[name] = append(left.Hosts[name], id)
+				} else {
+					errs = append(errs, fmt.Errorf("%s: %.40q is not the ID of a run: it is left alone", name, id))
+				}
+			}
+		})
+	}
+	open.Wait()
+	return left, errors.Join(errs...)
+}
+
+// CleanAll removes what all runs have left, and returns their IDs. It goes on after errors and returns all of them.
+func CleanAll(ctx context.Context, api API, machines map[string]Machine) ([]string, error) {
+	left, err := FindLeftovers(ctx, api, machines)
+	errs := []error{err}
+	for _, id := range left.IDs() {
+		errs = append(errs, Clean(ctx, api, left.on(id, machines), id))
+	}
+	return left.IDs(), errors.Join(errs...)
 }
 
 // How long cleaning up may take after a run has ended, however it ended: a namespace goes when the kubelets have ended its pods, and
@@ -49,9 +116,12 @@ const (
 	cleanHostsFor = time.Minute
 )
 
-// Clean removes what a run made: its namespace, and its directory and images on the hosts that can be reached. It goes on after
+// Clean removes what a run made: its namespace, and its faults, its directory and its images on the hosts. It goes on after
 // errors and returns all of them.
 func Clean(ctx context.Context, api API, machines map[string]Machine, runID string) error {
+	if !runIDs.MatchString(runID) {
+		return fmt.Errorf("%w: %.40q is not the ID of a run", ErrUsage, runID)
+	}
 	var mu sync.Mutex
 	var errs []error
 	note := func(err error) {
@@ -67,6 +137,9 @@ func Clean(ctx context.Context, api API, machines map[string]Machine, runID stri
 	var open sync.WaitGroup
 	for name, m := range machines {
 		open.Go(func() {
+			if err := m.RemoveFaults(ctx, runID); err != nil {
+				note(fmt.Errorf("%s: remove the faults of run %s: %w", name, runID, err))
+			}
 			if err := m.RemoveDir(ctx, hostDirs+runID); err != nil {
 				note(fmt.Errorf("%s: remove %s: %w", name, hostDirs+runID, err))
 			}

@@ -24,7 +24,28 @@ var (
 	ErrLeftovers = errors.New("leftovers of an earlier run")
 	// ErrSetup: the run could not begin: a namespace that may not be made, probes that do not start. The report says so too.
 	ErrSetup = errors.New("the conformance run could not begin")
+	// ErrFailed: a cell failed. The report tells which, and why.
+	ErrFailed = errors.New("conformance checks failed")
+	// ErrFlaky: no cell failed, and some were right only at a later attempt. The user looks at the report, and runs them again.
+	ErrFlaky = errors.New("conformance checks were flaky: right, but not at the first attempt")
+	// ErrUnproven: no cell could be tried, so that nothing is proven. The report says what is missing.
+	ErrUnproven = errors.New("nothing was proven: no conformance check could be tried")
 )
+
+// Verdict is a run's verdict as an error: nil, ErrFailed, ErrFlaky or ErrUnproven. Only a run that proved something, and found nothing wrong, has
+// none.
+func Verdict(run report.ConformanceRun) error {
+	switch run.Verdict() {
+	case report.Passed:
+		return nil
+	case report.Flaky:
+		return ErrFlaky
+	case report.Blocked:
+		return ErrUnproven
+	default:
+		return ErrFailed
+	}
+}
 
 // API is what a run wants of the API server; *kube.Client is it.
 type API interface {
@@ -44,14 +65,18 @@ type API interface {
 	Volumes(ctx context.Context, drivers []string) ([]kube.Volume, error)
 	WaitNoVolumes(ctx context.Context, namespace, claim string, o kube.WaitOptions) error
 	WaitDaemonSets(ctx context.Context, nodes []string, o kube.WaitOptions) error
+	NodeLeases(ctx context.Context) (map[string]time.Time, error)
 }
 
 // Machine is a host beneath a node, reached without the cluster.
 type Machine interface {
 	// UnameM is what uname -m prints there.
 	UnameM(ctx context.Context) (string, error)
-	// DropUDP throws away the datagrams that come from an address to a port, until undo: for self-tests.
-	DropUDP(ctx context.Context, from string, port int) (undo func(context.Context) error, err error)
+	// DropUDP throws away the datagrams that come from an address to a port, until RemoveFaults: for self-tests. The rule bears the run's ID, so
+	// that it is found when the run was killed. Faults are the IDs of the runs of which such rules are there.
+	DropUDP(ctx context.Context, runID, from string, port int) error
+	Faults(ctx context.Context) ([]string, error)
+	RemoveFaults(ctx context.Context, runID string) error
 	MakeDir(ctx context.Context, path string) error
 	// Dirs are the names of the directories in one; none when it is not there.
 	Dirs(ctx context.Context, path string) ([]string, error)
@@ -82,13 +107,13 @@ type MadeImage struct {
 type Vantage struct {
 	Name string // "operator", or a host's name
 	Dial probe.Dialer
-	// Problem is why it cannot serve; its cells are then blocked with it. Unreached is the same for single nodes, by name.
+	// Problem is why it cannot serve; its cells are then blocked with it. Unreached is the same for single nodes, by name: a run finds it out.
 	Problem   string
 	Unreached map[string]string
 	// TCPOnly is a vantage behind an SSH connection, which carries no datagrams.
 	TCPOnly bool
-	// Address is what a server sees of it; nil = not known, and then it is not compared.
-	Address func(target string) string
+	// Addresses are its own, as it reaches a target; nil = they are not known.
+	Addresses func(target string) []string
 }
 
 // Options are what a run needs.
@@ -120,6 +145,8 @@ type Options struct {
 	NodesBefore []kube.Node
 
 	DNSDomain string // "cluster.local"
+	// DaemonSets are those, as namespace/name, that have to want every node; nil = they are not known, and one whichever has to.
+	DaemonSets []string
 	// NodeRanges: the pod network gives pods addresses of their nodes' podCIDR. Others (Calico's and Cilium's own) ignore it, and it is set all the same.
 	NodeRanges bool
 	Window     time.Duration
@@ -144,6 +171,9 @@ type Options struct {
 type NodeFacts struct {
 	PageKiB int
 	CPU     string // class of processor, for people
+	// Address is where SSH goes to, and SSHPort its port; 0 = 22.
+	Address string
+	SSHPort int
 }
 
 // Registry is a private registry that check R pulls from.

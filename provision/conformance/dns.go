@@ -16,6 +16,9 @@ func (r *run) tryDNS(ctx context.Context, c Cell) outcome {
 		return lost(c, err)
 	}
 	name := r.slot(svcTo, c.Dst)
+	if _, err := r.addressOfService(name); err != nil {
+		return wrong(err)
+	}
 	want, servers := r.svc[name].ClusterIP, []string{""}
 	if c.kind == kindEachDNS {
 		pods, err := r.API.Pods(ctx, "kube-system", "k8s-app=kube-dns")

@@ -29,12 +29,14 @@ type fake struct {
 	pods    map[string]*fakePod // by name, of the run's namespace
 	svcs    map[string]*fakeService
 	secrets map[string]string // what their credentials are
+	slices  map[string]string // endpoints by hand: Service, address
 	events  []kube.Event
-	others  []kube.Pod // of other namespaces
-	number  int        // the last that was given away
-	lists   int        // how often the pods of all namespaces were listed
-	used    []string   // every address a pod ever had
-	drops   map[[2]string]bool
+	others  []kube.Pod           // of other namespaces
+	number  int                  // the last that was given away
+	lists   int                  // how often the pods of all namespaces were listed
+	beats   int                  // how often leases were
+	used    []string             // every address a pod ever had
+	drops   map[[2]string]string // from, to: the run
 	disks   fakeDisks
 
 	// What can be wrong with it.
@@ -47,11 +49,19 @@ type fake struct {
 	deadDNS   string                                                      // address of a DNS server that does not answer
 	onExec    func(pod, container string) error
 	onApply   func(kind, name string)
-	lingers   string // Service that answers on although it has no endpoint or is gone, through that pod
-	wordless  bool   // a foreign program's end is only in its log
-	flashes   bool   // a foreign program's pod is Ready until somebody wants something of it
-	leaky     bool   // the registry gives the image to everybody
-	anywhere  bool   // every node answers for a Service with the policy Local
+	lingers   string                 // Service that answers on although it has no endpoint or is gone, through that pod
+	wordless  bool                   // a foreign program's end is only in its log
+	flashes   bool                   // a foreign program's pod is Ready until somebody wants something of it
+	leaky     bool                   // the registry gives the image to everybody
+	closes    bool                   // the registry lets nobody in
+	refusal   string                 // what is said of an image that may not be pulled; empty = as a registry does
+	mountSays string                 // why a directory is not mounted; empty = it is not there
+	nowhere   string                 // why a pod finds no node; empty = none matches
+	ownDirs   bool                   // pods get directories of their own instead of their host's
+	hides     bool                   // the policy Local does not keep who asks
+	denies    func(m manifest) error // admission, of objects that are made
+	unwanted  map[string]bool        // nodes that no DaemonSet wants
+	anywhere  bool                   // every node answers for a Service with the policy Local
 }
 
 type fakeNode struct {
@@ -64,8 +74,10 @@ type fakeNode struct {
 	dir      string
 	ready    bool
 	gone     bool
-	stuck    bool  // its kubelet starts nothing
-	refuses  error // what its disk says to new files and images
+	stuck    bool   // its kubelet starts nothing
+	dead     bool   // its kubelet does not run, which the API server has not noticed yet
+	internal string // its address in the cluster, when it is another one
+	refuses  error  // what its disk says to new files and images
 	emulates bool
 	copies   bool // what pods mount is another directory with the same files
 	uname    string
@@ -99,13 +111,14 @@ const (
 	privateImage = "private.test/team/app:1"
 	password     = "s3cr3t-password"
 	outsideHost  = "250.1"
+	testRun      = "0123abcd"
 )
 
 func newFake(t *testing.T, archs ...platform.Arch) *fake {
 	t.Helper()
 	c := &fake{
 		t: t, dir: t.TempDir(), changed: make(chan struct{}), spaces: map[string]bool{}, pods: map[string]*fakePod{}, svcs: map[string]*fakeService{},
-		secrets: map[string]string{}, drops: map[[2]string]bool{}, disks: fakeDisks{claims: map[string]*fakeClaim{}}, forbidden: map[string]error{}, ports: map[int]bool{},
+		secrets: map[string]string{}, slices: map[string]string{}, drops: map[[2]string]string{}, disks: fakeDisks{claims: map[string]*fakeClaim{}}, forbidden: map[string]error{}, ports: map[int]bool{},
 	}
 	// Nobody else on this machine uses the same part of 127.0.0.0/8 at the same time.
 	for c.part = 10; ; c.part++ {
@@ -213,6 +226,7 @@ type manifest struct {
 		Containers       []struct {
 			Name, Image, ImagePullPolicy string
 			Command, Args                []string
+			SecurityContext              struct{ RunAsUser int }
 		}
 		Volumes []struct {
 			Name     string
@@ -229,6 +243,7 @@ type manifest struct {
 		Resources                    struct{ Requests struct{ Storage string } }
 	}
 	StringData map[string]string
+	Endpoints  []struct{ Addresses []string }
 }
 
 // The network. Errors are those of sockets; what would never be answered is told at once.
@@ -240,8 +255,8 @@ func (c *fake) options() Options {
 	o := Options{
 		API: c, Cluster: "fake", Tool: "test", Scenario: NewDeployment, Image: fakeImage, Images: fakeImages{},
 		Machines: map[string]Machine{}, Facts: map[string]NodeFacts{}, Registry: &Registry{Image: privateImage, Username: "u", Password: func() (string, error) { return password, nil }},
-		Vantages:  []Vantage{{Name: "operator", Dial: outside{c}, Address: func(string) string { return c.ip(outsideHost) }}},
-		DNSDomain: "cluster.local", NodeRanges: true, Window: time.Millisecond, Patience: 20 * time.Second, RunID: "run1", Seed: 1,
+		Vantages:  []Vantage{{Name: "operator", Dial: outside{c}, Addresses: func(string) []string { return []string{c.ip(outsideHost)} }}},
+		DNSDomain: "cluster.local", NodeRanges: true, Window: time.Millisecond, Patience: 20 * time.Second, RunID: testRun, Seed: 1,
 		Event: func(report.Event) {}, Now: time.Now,
 	}
 	for _, n := range c.nodes {
@@ -249,6 +264,7 @@ func (c *fake) options() Options {
 	}
 	o.pace = usual
 	o.pace.rulesLag, o.pace.rulesPause, o.pace.guardPause, o.pace.volume = time.Second, 5*time.Millisecond, 5*time.Millisecond, 1<<20
+	o.pace.lease = time.Second
 	o.pace.launch = 100 * time.Millisecond
 	return o
 }

@@ -27,7 +27,7 @@ func (c *fake) Nodes(context.Context) ([]kube.Node, error) {
 	var out []kube.Node
 	for _, n := range c.nodes {
 		out = append(out, kube.Node{
-			Name: n.name, Ready: n.ready, Arch: string(n.arch), ArchLabel: string(n.arch), InternalIPs: []string{n.address}, KernelVersion: "6.12",
+			Name: n.name, Ready: n.ready, Arch: string(n.arch), ArchLabel: string(n.arch), InternalIPs: []string{cmp.Or(n.internal, n.address)}, KernelVersion: "6.12",
 			PodCIDR: cmp.Or(n.podCIDR, c.ip(fmt.Sprintf("%d.0/24", n.place))), ControlPlane: n.place == 0,
 		})
 	}
@@ -63,6 +63,13 @@ func (c *fake) parse(b []byte) []manifest {
 }
 
 func (c *fake) Create(ctx context.Context, manifests []byte) error {
+	for _, m := range c.parse(manifests) {
+		if c.denies != nil {
+			if err := c.denies(m); err != nil {
+				return err
+			}
+		}
+	}
 	_, err := c.Apply(ctx, manifests, kube.ApplyOptions{})
 	return err
 }
@@ -85,11 +92,13 @@ func (c *fake) Apply(ctx context.Context, b []byte, _ kube.ApplyOptions) ([]kube
 			case "Namespace":
 				c.spaces[m.Metadata.Name] = true
 			case "Secret":
-				c.secrets[m.Metadata.Name] = m.StringData[".dockerconfigjson"]
+				c.secrets[m.Metadata.Name] = cmp.Or(m.StringData[".dockerconfigjson"], m.StringData[secretKey])
 			case "Service":
 				err = c.applyService(m)
 			case "Pod":
 				c.applyPod(m)
+			case "EndpointSlice":
+				c.slices[m.Metadata.Labels["kubernetes.io/service-name"]] = m.Endpoints[0].Addresses[0]
 			case "PersistentVolumeClaim":
 				c.applyClaim(m)
 			case "PersistentVolume":
@@ -124,7 +133,7 @@ func (c *fake) applyService(m manifest) error {
 		case wanted != 0:
 			s.port = wanted
 		case s.port == 0:
-			s.port = firstNodePort + nodePorts + c.next() // beyond those that are chosen
+			s.port = 30000 + c.next()
 		}
 	}
 	c.svcs[m.Metadata.Name] = s
@@ -153,7 +162,7 @@ func (c *fake) applyPod(m manifest) {
 		}
 	}
 	if p.node == nil {
-		p.Unschedulable = "0 nodes are available: none matches the selector"
+		p.Unschedulable = cmp.Or(c.nowhere, "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector.")
 		p.Problem = "not scheduled: " + p.Unschedulable
 		return
 	}
@@ -200,8 +209,11 @@ func (c *fake) start(p *fakePod, m manifest) {
 		}
 		path := n.path(v.HostPath.Path)
 		if _, err := os.Stat(path); err != nil && v.HostPath.Type == "Directory" {
-			c.event(p, "Warning", "FailedMount", "MountVolume.SetUp failed: hostPath type check failed: "+v.HostPath.Path+" is not a directory")
+			c.event(p, "Warning", "FailedMount", cmp.Or(c.mountSays, "MountVolume.SetUp failed for volume \"host\" : hostPath type check failed: "+v.HostPath.Path+" is not a directory"))
 			return
+		}
+		if c.ownDirs {
+			path = filepath.Join(p.root, "own")
 		}
 		if err := errors.Join(os.MkdirAll(path, 0o755), os.Symlink(path, filepath.Join(p.root, "host"))); err != nil {
 			c.t.Error(err)
@@ -215,10 +227,10 @@ func (c *fake) start(p *fakePod, m manifest) {
 	case main.Image == privateImage && main.ImagePullPolicy == "Always":
 		allowed := c.leaky
 		for _, s := range m.Spec.ImagePullSecrets {
-			allowed = allowed || strings.Contains(c.secrets[s.Name], `"`+password+`"`) && strings.Contains(c.secrets[s.Name], `"private.test"`)
+			allowed = allowed || !c.closes && strings.Contains(c.secrets[s.Name], `"`+password+`"`) && strings.Contains(c.secrets[s.Name], `"private.test"`)
 		}
 		if !allowed {
-			c.event(p, "Warning", "Failed", "failed to pull image: 401 Unauthorized")
+			c.event(p, "Warning", "Failed", cmp.Or(c.refusal, "failed to pull image: failed to authorize: failed to fetch anonymous token: unexpected status from GET request to https://private.test/token: 401 Unauthorized"))
 			p.Problem, p.Words = "container probe: ErrImagePull", "container probe: ErrImagePull"
 			return
 		}
@@ -255,8 +267,9 @@ func (c *fake) start(p *fakePod, m manifest) {
 		c.lie(&who)
 	}
 	p.Ready, p.Problem = true, ""
+	secret := probe.Secret(c.secrets[secretName])
 	c.done.Go(func() {
-		if err := probe.Serve(p.ctx, who, tcp, udp); err != nil {
+		if err := probe.Serve(p.ctx, who, secret, tcp, udp); err != nil {
 			c.t.Errorf("%s: %v", p.Name, err)
 		}
 	})
@@ -333,6 +346,7 @@ func (c *fake) DeleteNamespace(ctx context.Context, name string) error {
 	clear(c.pods)
 	clear(c.svcs)
 	clear(c.secrets)
+	clear(c.slices)
 	c.events = nil
 	c.notify()
 	return nil
@@ -410,14 +424,31 @@ func (c *fake) WaitNodesReady(_ context.Context, names []string, _ kube.WaitOpti
 	return nil
 }
 
+// NodeLeases are later at each look, but for kubelets that do not run.
+func (c *fake) NodeLeases(context.Context) (map[string]time.Time, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.beats++
+	out := map[string]time.Time{}
+	for _, n := range c.nodes {
+		if out[n.name] = time.Unix(1000, 0); !n.dead && !n.gone {
+			out[n.name] = time.Unix(1000+int64(c.beats), 0)
+		}
+	}
+	return out, nil
+}
+
 func (c *fake) WaitDaemonSets(ctx context.Context, nodes []string, o kube.WaitOptions) error {
+	if c.unwanted[nodes[0]] && len(o.DaemonSets) > 0 || slices.Contains(o.DaemonSets, "kube-system/hybridctl-self-test") {
+		return &kube.NotReadyError{What: "DaemonSet pods", Missing: []kube.Missing{{Object: "daemonset " + o.DaemonSets[0] + " on " + nodes[0], Node: nodes[0], Reason: "it wants no pod there"}}, Cause: context.DeadlineExceeded}
+	}
 	return c.WaitNodesReady(ctx, nodes, o)
 }
 
 // Exec runs an agent in this process. On a node that is gone nothing is heard any more, until the context ends.
 func (c *fake) Exec(ctx context.Context, o kube.ExecOptions) error {
 	c.mu.Lock()
-	p, hook := c.pods[o.Pod], c.onExec
+	p, hook, secret := c.pods[o.Pod], c.onExec, probe.Secret(c.secrets[secretName])
 	c.mu.Unlock()
 	switch {
 	case p != nil && p.dies != "":
@@ -437,7 +468,7 @@ func (c *fake) Exec(ctx context.Context, o kube.ExecOptions) error {
 	}
 	who := p.who
 	who.Container = o.Container
-	agent := probe.Agent{Who: who, Dialer: podDialer{p, c}, Lookup: c.lookup, Root: p.root, Space: func(string) (int64, int, error) { return c.space(p) }}
+	agent := probe.Agent{Who: who, Secret: secret, Dialer: podDialer{p, c}, Lookup: c.lookup, Root: p.root, Space: func(string) (int64, int, error) { return c.space(p) }}
 	ended := make(chan error, 1)
 	go func() { ended <- agent.Run(ctx, o.Stdin, podWriter{p, c, o.Stdout}) }()
 	select {

@@ -103,7 +103,11 @@ func (c *fake) backend(s *fakeService) *fakePod {
 		for key, value := range s.selector {
 			fits = fits && p.Labels[key] == value
 		}
-		if fits || c.lingers != "" && c.svcs[c.lingers] == s && name == "a-0" {
+		byHand := false
+		for service, ip := range c.slices {
+			byHand = byHand || c.svcs[service] == s && ip == p.IP
+		}
+		if fits || byHand || c.lingers != "" && c.svcs[c.lingers] == s && name == "a-0" {
 			return p
 		}
 	}
@@ -114,7 +118,7 @@ func (c *fake) backend(s *fakeService) *fakePod {
 func (c *fake) connect(ctx context.Context, from, to *fakePod, via *fakeNode, local, network string) (net.Conn, error) {
 	c.mu.Lock()
 	there, back := [2]string{via.name, to.node.name}, [2]string{to.node.name, via.name}
-	closed := c.drops[there] || c.drops[back] || via.gone || to.node.gone
+	closed := c.drops[there] != "" || c.drops[back] != "" || via.gone || to.node.gone
 	intercept, tamper := c.intercept, c.tamper
 	c.mu.Unlock()
 	if closed {
@@ -165,7 +169,9 @@ func (o outside) DialContext(ctx context.Context, network, addr string) (net.Con
 		}
 		to = o.c.backend(s)
 		if s.policy == "Local" {
-			local = o.c.ip(outsideHost)
+			if !o.c.hides {
+				local = o.c.ip(outsideHost)
+			}
 			silent = silent || to == nil || to.node != node && !o.c.anywhere
 		}
 	}

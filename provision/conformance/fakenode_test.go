@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,24 +26,39 @@ func (n *fakeNode) reach(ctx context.Context) error {
 
 func (n *fakeNode) UnameM(ctx context.Context) (string, error) { return n.uname, n.reach(ctx) }
 
-func (n *fakeNode) DropUDP(ctx context.Context, from string, port int) (func(context.Context) error, error) {
+func (n *fakeNode) DropUDP(ctx context.Context, runID, from string, port int) error {
 	if err := n.reach(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	i := slices.IndexFunc(n.c.nodes, func(o *fakeNode) bool { return o.address == from })
 	if i < 0 || port != vxlanPort {
-		return nil, fmt.Errorf("cannot drop %s %d", from, port)
+		return fmt.Errorf("cannot drop %s %d", from, port)
 	}
-	key := [2]string{n.c.nodes[i].name, n.name}
 	n.c.mu.Lock()
 	defer n.c.mu.Unlock()
-	n.c.drops[key] = true
-	return func(context.Context) error {
-		n.c.mu.Lock()
-		defer n.c.mu.Unlock()
-		delete(n.c.drops, key)
-		return nil
-	}, nil
+	n.c.drops[[2]string{n.c.nodes[i].name, n.name}] = runID
+	return nil
+}
+
+func (n *fakeNode) Faults(ctx context.Context) (ids []string, err error) {
+	n.c.mu.Lock()
+	for ends, id := range n.c.drops {
+		if ends[1] == n.name {
+			ids = append(ids, id)
+		}
+	}
+	n.c.mu.Unlock()
+	return ids, n.reach(ctx)
+}
+
+func (n *fakeNode) RemoveFaults(ctx context.Context, runID string) error {
+	if err := n.reach(ctx); err != nil {
+		return err
+	}
+	n.c.mu.Lock()
+	defer n.c.mu.Unlock()
+	maps.DeleteFunc(n.c.drops, func(ends [2]string, id string) bool { return ends[1] == n.name && id == runID })
+	return nil
 }
 
 func (n *fakeNode) MakeDir(ctx context.Context, path string) error {

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -34,6 +35,7 @@ type fakeDisks struct {
 	stays     bool // the driver does not delete what it made
 	keeps     bool // the class retains volumes
 	refuses   string
+	says      string // of a device that another node has; empty = that it has it
 }
 
 var sizes = map[string]int64{claimSize: 512 << 20, grownSize: 1 << 30}
@@ -66,7 +68,7 @@ func (c *fake) attach(p *fakePod, m manifest) bool {
 		}
 		for _, o := range c.pods {
 			if o != p && o.claim == v.Claim.ClaimName && o.node != p.node && claim.mode == "ReadWriteOnce" && !c.disks.shared {
-				c.event(p, "Warning", "FailedAttachVolume", "Multi-Attach error for volume: already used by pod "+o.Name)
+				c.event(p, "Warning", "FailedAttachVolume", cmp.Or(c.disks.says, "Multi-Attach error for volume \"pvc-1\": Volume is already used by pod(s) "+o.Name))
 				p.waits = true
 				return false
 			}

@@ -23,6 +23,11 @@ const (
 	faultByte       FaultName = "volume-byte"        // one byte of a volume changes
 	faultWrongPod   FaultName = "wrong-pod-answers"  // a Service leads to another node's pod
 	faultMovedPort  FaultName = "wrong-pod-outside"  // the same, seen from outside the cluster
+	faultNotLocal   FaultName = "local-everywhere"   // a Service with the policy Local loses it
+	faultStays      FaultName = "endpoint-stays"     // an endpoint is left when its Service has lost it
+	faultDirectory  FaultName = "directory-there"    // a directory exists that must be missing
+	faultDaemonSet  FaultName = "daemonset-missing"  // a DaemonSet that has to want every node is not there
+	faultPull       FaultName = "secret-for-all"     // a pod that must not get the registry's credentials has them
 	faultNone       FaultName = "no-fault-all-green" // nothing: the same checks must pass
 )
 
@@ -47,7 +52,7 @@ func (f Fault) red(c Cell) bool {
 
 // Faults lists the faults that can be made in a cluster, each with the checks that have to see it. Two nodes are concerned: of two
 // architectures where there are such.
-func Faults(scenario Scenario, nodes []Node) ([]Fault, error) {
+func Faults(scenario Scenario, nodes []Node, registry bool) ([]Fault, error) {
 	usable := slices.DeleteFunc(slices.Clone(nodes), func(n Node) bool { return noPods(n) != "" || n.NoMachine != "" })
 	if len(usable) < 2 {
 		return nil, fmt.Errorf("%w: a self-test needs two Ready nodes whose hosts can be reached, there are %d", ErrUsage, len(usable))
@@ -67,19 +72,27 @@ func Faults(scenario Scenario, nodes []Node) ([]Fault, error) {
 	if i := slices.IndexFunc(usable, func(n Node) bool { return n.Arch != a.Arch }); i > 0 {
 		b = usable[i]
 	}
-	images := "N2"
+	added, images := "N1", "N2"
 	if scenario == ScaleOut {
-		images = "S2"
+		added, images = "S1", "S2"
 	}
-	return []Fault{
-		{Name: faultNone, Node: a.Name, Checks: []string{images, "S4", "S5", "S6", "S7", "S8"}},
+	faults := []Fault{
+		{Name: faultNone, Node: a.Name, Checks: []string{added, images, "S4", "S5", "S6", "S7", "S8"}},
 		{Name: faultOverlay, Node: a.Name, Other: b.Name, Checks: []string{"S4", "S5"}},
 		{Name: faultEndpoint, Node: a.Name, Checks: []string{"S4", "S6"}},
 		{Name: faultWrongPod, Node: a.Name, Other: b.Name, Checks: []string{"S4", "S6"}},
 		{Name: faultMovedPort, Node: a.Name, Other: b.Name, Checks: []string{"S7"}},
 		{Name: faultWrongImage, Node: a.Name, Checks: []string{images}},
 		{Name: faultByte, Node: a.Name, Checks: []string{"S8"}},
-	}, nil
+		{Name: faultNotLocal, Node: a.Name, Checks: []string{"S7"}},
+		{Name: faultStays, Node: a.Name, Checks: []string{"S4", "S6"}},
+		{Name: faultDirectory, Node: a.Name, Checks: []string{"S8"}},
+		{Name: faultDaemonSet, Node: a.Name, Checks: []string{added}},
+	}
+	if registry {
+		faults = append(faults, Fault{Name: faultPull, Node: a.Name, Checks: []string{"R"}})
+	}
+	return faults, nil
 }
 
 // sabotage makes the faults that are in the cluster or on its network, once everything is set up.
@@ -97,19 +110,32 @@ func (r *run) sabotage(ctx context.Context, service string) error {
 		selector = r.slot(podA, f.Other)
 	case faultOverlay:
 		for _, pair := range [][2]string{{f.Node, f.Other}, {f.Other, f.Node}} {
-			undo, err := r.Machines[pair[0]].DropUDP(ctx, r.node(pair[1]).Address, vxlanPort)
-			if undo != nil {
-				r.undo = append(r.undo, undo)
-			}
-			if err != nil {
+			r.undo = append(r.undo, func(ctx context.Context) error { return r.Machines[pair[0]].RemoveFaults(ctx, r.RunID) })
+			if err := r.Machines[pair[0]].DropUDP(ctx, r.RunID, r.node(pair[1]).Address, vxlanPort); err != nil {
 				return fmt.Errorf("%s: %w", pair[0], err)
 			}
 		}
 		return nil
+	case faultNotLocal:
+		target, selector = r.slot(svcLocal, f.Node), r.slot(podA, f.Node)
+	case faultStays:
+		return r.leaveEndpoint(ctx, f.Node)
 	default:
 		return nil
 	}
 	_, err := r.API.Apply(ctx, manifests(r.objects.service(target, map[string]string{slotLabel: selector}, "Cluster", 0)), kube.ApplyOptions{Force: true})
+	return err
+}
+
+// leaveEndpoint gives the Service that is to lose its endpoint another one, which no selector takes away.
+func (r *run) leaveEndpoint(ctx context.Context, node string) error {
+	waiting, cancel := context.WithTimeout(ctx, r.Patience)
+	defer cancel()
+	pod, err := r.view.ready(waiting, r.slot(podA, node))
+	if err != nil {
+		return err
+	}
+	_, err = r.API.Apply(ctx, manifests(r.objects.endpoint(r.slot(svcStay, node), pod.IP)), kube.ApplyOptions{})
 	return err
 }
 
@@ -140,7 +166,7 @@ func TestSelf(ctx context.Context, o Options, done func(SelfTest, report.Conform
 	if err := look.look(nodes); err != nil {
 		return err
 	}
-	faults, err := Faults(o.Scenario, look.nodes)
+	faults, err := Faults(o.Scenario, look.nodes, o.Registry != nil)
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ func TestFaults_EachHasCellsToTurnRed(t *testing.T) {
 		{"scale-out, the new node last", ScaleOut, []Node{planNode("arm-1", "arm64"), planNode("arm-2", "arm64"), planNode("x86-1", "amd64", isNew)}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			faults, err := Faults(c.scenario, c.nodes)
+			faults, err := Faults(c.scenario, c.nodes, true)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -53,7 +53,7 @@ func TestFaults_EachHasCellsToTurnRed(t *testing.T) {
 }
 
 func TestFaults_Places(t *testing.T) {
-	faults, err := Faults(NewDeployment, []Node{planNode("arm-1", "arm64", notReadyYet), planNode("arm-2", "arm64"), planNode("arm-3", "arm64"), planNode("x86-1", "amd64")})
+	faults, err := Faults(NewDeployment, []Node{planNode("arm-1", "arm64", notReadyYet), planNode("arm-2", "arm64"), planNode("arm-3", "arm64"), planNode("x86-1", "amd64")}, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func TestFaults_Places(t *testing.T) {
 		}
 	}
 	for _, nodes := range [][]Node{nil, {planNode("arm-1", "arm64")}, {planNode("arm-1", "arm64"), planNode("x86-1", "amd64", noMachine)}, {planNode("arm-1", "arm64", notReadyYet), planNode("x86-1", "amd64")}} {
-		if _, err := Faults(NewDeployment, nodes); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "needs two Ready nodes whose hosts can be reached") {
+		if _, err := Faults(NewDeployment, nodes, true); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "needs two Ready nodes whose hosts can be reached") {
 			t.Errorf("%d nodes: %v", len(nodes), err)
 		}
 	}

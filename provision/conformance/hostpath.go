@@ -7,6 +7,7 @@ import (
 
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/probe"
+	"github.com/hybridctl/hybridctl/provision/report"
 )
 
 func (r *run) tryPodWrites(ctx context.Context, c Cell) outcome {
@@ -63,6 +64,9 @@ func (r *run) tryElsewhere(ctx context.Context, c Cell) outcome {
 	if err != nil {
 		return lost(c, err)
 	}
+	if o := r.seesItsOwn(ctx, c, a); o.verdict != report.Passed {
+		return o
+	}
 	_, err = a.ask(ctx, probe.Order{Op: probe.OpRead, Path: "/host/" + name})
 	var refused *orderError
 	switch {
@@ -74,16 +78,35 @@ func (r *run) tryElsewhere(ctx context.Context, c Cell) outcome {
 	return failed("a pod on %s cannot look: %v", c.Src, err)
 }
 
+// seesItsOwn shows that a pod sees what its own host writes: that it does not see the other's would prove nothing otherwise.
+func (r *run) seesItsOwn(ctx context.Context, c Cell, a *agent) outcome {
+	name := fmt.Sprintf("own-of-%d-for-%d", r.index(c.Src), r.index(c.Dst))
+	if err := r.Machines[c.Src].WriteFile(ctx, hostDirs+r.RunID+"/"+name, name); err != nil {
+		return blocked("host %s cannot write: %v", c.Src, err)
+	}
+	got, err := a.ask(ctx, probe.Order{Op: probe.OpRead, Path: "/host/" + name})
+	switch {
+	case err != nil:
+		return blocked("a pod on %s does not see what its own host wrote, so that nothing follows from what else it does not see: %v", c.Src, err)
+	case got.Text != name:
+		return blocked("a pod on %s reads %q where its own host wrote %q", c.Src, got.Text, name)
+	}
+	return passed()
+}
+
+// noSuchDirectory is what the kubelet says of a directory that is not there (pkg/volume/hostpath: checkType). Mounts fail for other reasons too.
+const noSuchDirectory = "hostPath type check failed"
+
 func (r *run) tryNoDirectory(ctx context.Context, c Cell) outcome {
 	name := r.slot(podNoDir, c.Dst)
 	return r.shows(ctx, func(pods map[string]kube.Pod, events []kube.Event) (string, bool) {
 		switch {
 		case pods[name].Ready:
 			return "a pod runs although the directory it wants does not exist", true
-		case said(events, "Pod/"+name, "FailedMount"):
+		case saidOf(events, "Pod/"+name, "FailedMount", noSuchDirectory):
 			return "", false
 		}
-		return "the kubelet does not say that the directory is missing", false
+		return "the kubelet does not say that the directory is missing; " + lastWarning(events, "Pod/"+name), false
 	})
 }
 
@@ -105,7 +128,10 @@ func (p *planner) hostPath() {
 	}
 }
 
+// missingDir is a directory that is not there.
+func (r *run) missingDir() string { return hostDirs + r.RunID + "/missing" }
+
 // noDirectoryPod wants a directory that nothing makes.
 func (r *run) noDirectoryPod(c Cell) []object {
-	return []object{r.objects.pod(podSpec{name: r.slot(podNoDir, c.Dst), node: c.Dst, hostDir: hostDirs + r.RunID + "-missing", hostType: "Directory"})}
+	return []object{r.objects.pod(podSpec{name: r.slot(podNoDir, c.Dst), node: c.Dst, hostDir: r.missingDir(), hostType: "Directory"})}
 }

@@ -104,7 +104,7 @@ func (p *planner) images() {
 // never pulled.
 func (r *run) makeImagePods(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	for i, n := range r.nodes {
+	for _, n := range r.nodes {
 		var pods []object
 		var images []MadeImage
 		arch, err := platform.Parse(n.Arch)
@@ -117,11 +117,11 @@ func (r *run) makeImagePods(ctx context.Context) error {
 				holds = other(arch)
 			}
 			images = append(images, MadeImage{Ref: ownRef(r.RunID), Holds: holds, Claims: arch})
-			pods = append(pods, r.objects.pod(podSpec{name: slot(podOwn, i), node: n.Name, image: ownRef(r.RunID), pull: "Never"}))
+			pods = append(pods, r.ownPod(Cell{Dst: n.Name})...)
 		}
 		if r.has(n.Name, kindForeign) {
 			images = append(images, MadeImage{Ref: foreignRef(r.RunID), Holds: other(arch), Claims: arch})
-			pods = append(pods, r.objects.pod(podSpec{name: slot(podWrong, i), node: n.Name, image: foreignRef(r.RunID), pull: "Never", restart: "Never"}))
+			pods = append(pods, r.foreignPod(Cell{Dst: n.Name})...)
 		}
 		if len(images) == 0 {
 			continue
@@ -147,4 +147,14 @@ func other(arch platform.Arch) platform.Arch {
 		}
 	}
 	return arch
+}
+
+// ownPod runs the image that never was before.
+func (r *run) ownPod(c Cell) []object {
+	return []object{r.objects.pod(podSpec{name: r.slot(podOwn, c.Dst), node: c.Dst, image: ownRef(r.RunID), pull: "Never"})}
+}
+
+// foreignPod runs an image with a program of another architecture.
+func (r *run) foreignPod(c Cell) []object {
+	return []object{r.objects.pod(podSpec{name: r.slot(podWrong, c.Dst), node: c.Dst, image: foreignRef(r.RunID), pull: "Never", restart: "Never"})}
 }

@@ -3,6 +3,7 @@ package conformance
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/probe"
@@ -131,6 +132,7 @@ type outcome struct {
 	who         *report.Responder
 	wantIP      string
 	seen        string
+	lag         time.Duration // how long the rules of a Service needed
 }
 
 func (o *outcome) fail(format string, args ...any) {

@@ -57,7 +57,7 @@ type traits struct {
 	probes func(*run, Cell) []string
 	// load is what the cell puts a load on while it is tried: so many others wait.
 	load load
-	// makes are the cell's own objects, beside the probes; those of one name are made once.
+	// makes are the cell's own objects, beside the probes; those of one name are made once. Pods of a kind with images come after these.
 	makes func(*run, Cell) []object
 	// host is what the hosts of the cell's nodes are prepared with. A host that could not be prepared fails the cell.
 	host preparation
@@ -116,6 +116,8 @@ type where func(Fault, Cell) bool
 
 func atServer(f Fault, c Cell) bool { return c.Dst == f.Node }
 
+func everywhere(Fault, Cell) bool { return true }
+
 func betweenBoth(f Fault, c Cell) bool {
 	return c.Src == f.Node && c.Dst == f.Other || c.Src == f.Other && c.Dst == f.Node
 }
@@ -125,15 +127,15 @@ var kinds = map[kind]traits{
 	// The nodes.
 	kindReady:   {try: (*run).tryReady, needs: nodesAsTheyAre, load: loadsNothing, whileAway: true},
 	kindArch:    {try: (*run).tryArch, needs: nodesAreReady},
-	kindDaemons: {try: (*run).tryDaemons, needs: nodesAreReady, load: loadsNothing, whileAway: true},
+	kindDaemons: {try: (*run).tryDaemons, needs: nodesAreReady, load: loadsNothing, whileAway: true, red: map[FaultName]where{faultDaemonSet: everywhere}},
 	kindAddress: {try: (*run).tryAddress, load: loadsNothing, probes: server},
 	kindGuard:   {try: (*run).tryGuard, needs: nodesAsTheyAre, load: loadsNothing, whileAway: true, last: true},
 
 	// Images, and where pods come to be.
-	kindOwn:      {try: (*run).tryOwn, load: loadsNothing, host: withImages, red: map[FaultName]where{faultWrongImage: atServer}},
-	kindForeign:  {try: (*run).tryForeign, load: loadsNothing, host: withImages},
+	kindOwn:      {try: (*run).tryOwn, load: loadsNothing, host: withImages, makes: (*run).ownPod, red: map[FaultName]where{faultWrongImage: atServer}},
+	kindForeign:  {try: (*run).tryForeign, load: loadsNothing, host: withImages, makes: (*run).foreignPod},
 	kindPull:     {try: (*run).tryPull, load: loadsNothing, makes: (*run).pullPod},
-	kindNoPull:   {try: (*run).tryNoPull, load: loadsNothing, makes: (*run).noPullPod},
+	kindNoPull:   {try: (*run).tryNoPull, load: loadsNothing, makes: (*run).pullPods, red: map[FaultName]where{faultPull: atServer}},
 	kindSelector: {try: (*run).tryDirected, load: loadsNothing, makes: (*run).directedPod},
 	kindAffinity: {try: (*run).tryDirected, load: loadsNothing, makes: (*run).directedPod},
 	kindNowhere:  {try: (*run).tryNowhere, load: loadsNothing, makes: (*run).nowherePod},
@@ -150,19 +152,19 @@ var kinds = map[kind]traits{
 	kindHairpin:     {try: (*run).tryHairpin, probes: server, red: map[FaultName]where{faultEndpoint: atServer, faultWrongPod: atServer}},
 	kindDNS:         {try: (*run).tryDNS, probes: server},
 	kindEachDNS:     {try: (*run).tryDNS, probes: server},
-	kindRemoved:     {try: (*run).tryRemoved, probes: server, makes: (*run).stayService},
+	kindRemoved:     {try: (*run).tryRemoved, probes: bothOfServersNode, makes: (*run).stayService, red: map[FaultName]where{faultStays: atServer}},
 
 	// From outside the cluster.
 	kindNodePort: {try: (*run).tryNodePort, probes: server, red: map[FaultName]where{faultMovedPort: atServer}},
-	kindLocal:    {try: (*run).tryNodePort, probes: server, makes: (*run).localService},
-	kindNotLocal: {try: (*run).tryNotLocal, probes: server, makes: (*run).localService},
+	kindLocal:    {try: (*run).tryNodePort, probes: server, makes: (*run).localService, red: map[FaultName]where{faultNotLocal: atServer}},
+	kindNotLocal: {try: (*run).tryNotLocal, probes: clientAndServer, makes: (*run).localService, red: map[FaultName]where{faultNotLocal: atServer}},
 	kindClosed:   {try: (*run).tryClosed, probes: server},
 
 	// Directories of the host.
 	kindPodWrites:   {try: (*run).tryPodWrites, probes: server, host: withDirectory, red: map[FaultName]where{faultByte: atServer}},
 	kindHostWrites:  {try: (*run).tryHostWrites, probes: bothOfServersNode, host: withDirectory},
 	kindElsewhere:   {try: (*run).tryElsewhere, probes: clientAndServer, host: withDirectory},
-	kindNoDirectory: {try: (*run).tryNoDirectory, load: loadsNothing, makes: (*run).noDirectoryPod},
+	kindNoDirectory: {try: (*run).tryNoDirectory, load: loadsNothing, makes: (*run).noDirectoryPod, red: map[FaultName]where{faultDirectory: atServer}},
 
 	// Volumes.
 	kindVolumeMoves:   {try: (*run).tryMoves, load: loadsStorage},

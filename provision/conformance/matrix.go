@@ -12,7 +12,10 @@ import (
 type Node struct {
 	report.RunNode
 	PodCIDR string
-	Ready   bool
+	// Addresses are where it may be reached, the one that Kubernetes knows first; SSHPort is where SSH is asked for.
+	Addresses []string
+	SSHPort   int
+	Ready     bool
 	// NoMachine is why nothing can be asked on its host; empty = it can.
 	NoMachine string
 	// NoProbe is why it cannot run a probe; empty = it can.

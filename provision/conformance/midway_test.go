@@ -67,7 +67,7 @@ func onDone(check string, act func()) func(report.Event) {
 func TestRun_ANodeGoesAway(t *testing.T) {
 	c := newFake(t, amd64, arm64, arm64)
 	o := c.options()
-	o.pace.rulesLag, o.pace.start, o.pace.answer = 100*time.Millisecond, 300*time.Millisecond, 300*time.Millisecond
+	o.pace.rulesLag, o.pace.start, o.pace.answer = 100*time.Millisecond, time.Second, time.Second
 	o.pace.attempt, o.pace.stream = time.Second, 2*time.Second
 	o.Patience = time.Second
 	c.onExec = func(pod, _ string) error {
@@ -212,7 +212,7 @@ func TestRun_Keep(t *testing.T) {
 			}) {
 				t.Errorf("it is not said: %v", said)
 			}
-			if err := Clean(t.Context(), c, o.Machines, "run1"); err != nil {
+			if err := Clean(t.Context(), c, o.Machines, testRun); err != nil {
 				t.Error(err)
 			}
 			c.wantNothingLeft(t)
@@ -324,7 +324,7 @@ func TestStartPods_AFewAtATime(t *testing.T) {
 	c := newFake(t, amd64)
 	life, end := context.WithCancel(t.Context())
 	defer end()
-	r := &run{Options: c.options(), objects: objects{namespace: "n", runID: "run1"}, view: newView(), life: life,
+	r := &run{Options: c.options(), objects: objects{namespace: "n", runID: testRun}, view: newView(time.Now), life: life,
 		starting: map[string]chan struct{}{"x86-1": make(chan struct{}, startsAtOnce)}}
 	r.pace.launch = 300 * time.Millisecond
 	c.spaces["n"] = true

@@ -5,28 +5,102 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/platform"
+	"github.com/hybridctl/hybridctl/provision/report"
 )
 
+// tryReady looks whether a node is Ready without a break, and whether its kubelet is alive: the API server believes a dead one for longer than
+// that.
 func (r *run) tryReady(ctx context.Context, c Cell) outcome {
-	return r.steady(ctx, c, r.API.WaitNodesReady, fmt.Sprintf("not Ready without a break for %s: ", r.Window))
+	before, err := r.leases.of(ctx, c.Dst)
+	o := r.steady(ctx, c, r.API.WaitNodesReady, kube.WaitOptions{}, fmt.Sprintf("not Ready without a break for %s: ", r.Window))
+	switch {
+	case o.verdict != report.Passed:
+		return o
+	case err != nil:
+		return failed("whether its kubelet is alive cannot be seen: %v", err)
+	}
+	if err := r.renews(ctx, c.Dst, before); err != nil {
+		return failed("%v", err)
+	}
+	return o
 }
 
+// renews waits for a kubelet to renew its lease. Clocks differ, so that what tells is that the time in it changes.
+func (r *run) renews(ctx context.Context, node string, before time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, r.pace.lease)
+	defer cancel()
+	for {
+		switch now, err := r.leases.of(ctx, node); {
+		case ctx.Err() != nil:
+			return fmt.Errorf("the API server calls the node Ready, but its kubelet has not renewed its lease for %s (last at %s, by its clock)", r.Window+r.pace.lease, inWords(before))
+		case err != nil:
+			return fmt.Errorf("whether its kubelet is alive cannot be seen: %w", err)
+		case !now.Equal(before):
+			return nil
+		}
+		r.pause(ctx)
+	}
+}
+
+func inWords(t time.Time) string {
+	if t.IsZero() {
+		return "no time"
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+// leases are the nodes' leases as the API server has them, asked for once for all who want to know at the same time.
+type leases struct {
+	api  API
+	now  func() time.Time
+	good time.Duration // for how long they are: many nodes ask at the same time
+	mu   sync.Mutex
+	read time.Time
+	all  map[string]time.Time
+	err  error
+}
+
+// of is when a node's kubelet renewed its lease; the zero time when it has none.
+func (l *leases) of(ctx context.Context, node string) (time.Time, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.read.IsZero() || l.err != nil || l.now().Sub(l.read) >= l.good {
+		l.all, l.err = l.api.NodeLeases(ctx)
+		l.read = l.now()
+	}
+	return l.all[node], l.err
+}
+
+// anyDaemonSet stands for one whichever: see kube.WaitOptions.
+const anyDaemonSet = "*/*"
+
+// tryDaemons looks at the DaemonSets that have to want the node by name, and at all others that do. Where none is known by name, as in a
+// cluster that hybridctl did not make, one of them has to want the node: none to look at is no pass.
 func (r *run) tryDaemons(ctx context.Context, c Cell) outcome {
-	return r.steady(ctx, c, r.API.WaitDaemonSets, "")
+	o := kube.WaitOptions{DaemonSets: r.DaemonSets}
+	if len(o.DaemonSets) == 0 {
+		o.DaemonSets = []string{anyDaemonSet}
+	}
+	if r.Fault != nil && r.Fault.Name == faultDaemonSet {
+		o.DaemonSets = append(slices.Clone(o.DaemonSets), "kube-system/hybridctl-self-test")
+	}
+	return r.steady(ctx, c, r.API.WaitDaemonSets, o, "")
 }
 
 // windowLag is what a wait may need beyond its window: the first answer, and one break.
 const windowLag = 30 * time.Second
 
 // steady waits for something to hold on a node without a break for the window.
-func (r *run) steady(ctx context.Context, c Cell, wait func(context.Context, []string, kube.WaitOptions) error, otherwise string) outcome {
+func (r *run) steady(ctx context.Context, c Cell, wait func(context.Context, []string, kube.WaitOptions) error, o kube.WaitOptions, otherwise string) outcome {
+	o.Window = r.Window
 	ctx, cancel := context.WithTimeout(ctx, r.Window+windowLag)
 	defer cancel()
-	if err := wait(ctx, []string{c.Dst}, kube.WaitOptions{Window: r.Window}); err != nil {
+	if err := wait(ctx, []string{c.Dst}, o); err != nil {
 		return failed("%s%v", otherwise, err)
 	}
 	return passed()
@@ -67,8 +141,13 @@ func (r *run) tryAddress(ctx context.Context, c Cell) outcome {
 	if pod.Node != n.Name {
 		return failed("the pod is on %s", pod.Node)
 	}
-	if n.PodCIDR == "" || !r.NodeRanges {
-		return passed() // the pod network does not use the nodes' ranges, or nobody knows
+	switch {
+	case net.ParseIP(pod.IP) == nil:
+		return failed("the pod has no address (%q)", pod.IP)
+	case !r.NodeRanges:
+		return passed() // the pod network has ranges of its own
+	case n.PodCIDR == "":
+		return failed("the node has no podCIDR, which the pod network gives addresses of")
 	}
 	_, network, err := net.ParseCIDR(n.PodCIDR)
 	if err != nil {

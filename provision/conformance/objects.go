@@ -24,6 +24,13 @@ const (
 	peerContainer = "peer"
 )
 
+// hostVolume is what a pod calls the directory of its host, and secretName the Secret that the probes of a run share, with its key.
+const (
+	hostVolume = "host"
+	secretName = "probe"
+	secretKey  = "secret"
+)
+
 type object = map[string]any
 
 // objects are the manifests of a run.
@@ -95,8 +102,8 @@ func (o objects) pod(p podSpec) object {
 	volumes := []object{}
 	mounts := []object{}
 	if p.hostDir != "" {
-		volumes = append(volumes, object{"name": "host", "hostPath": object{"path": p.hostDir, "type": p.hostType}})
-		mounts = append(mounts, object{"name": "host", "mountPath": "/host"})
+		volumes = append(volumes, object{"name": hostVolume, "hostPath": object{"path": p.hostDir, "type": p.hostType}})
+		mounts = append(mounts, object{"name": hostVolume, "mountPath": "/host"})
 	}
 	if p.peer {
 		volumes = append(volumes, object{"name": "shared", "emptyDir": object{}})
@@ -147,6 +154,7 @@ func (o objects) container(name, image, command string, p podSpec) object {
 			{"name": probe.EnvPod, "valueFrom": field("metadata.name")},
 			{"name": probe.EnvNode, "valueFrom": field("spec.nodeName")},
 			{"name": probe.EnvContainer, "value": name},
+			{"name": probe.EnvSecret, "valueFrom": object{"secretKeyRef": object{"name": secretName, "key": secretKey}}},
 		},
 		"resources": object{"limits": object{"memory": "64Mi"}, "requests": object{"memory": "16Mi"}},
 		// It reads and writes its own directories, and nothing else.
@@ -184,6 +192,18 @@ func (o objects) service(name string, selector map[string]string, policy string,
 	return object{"apiVersion": "v1", "kind": "Service", "metadata": o.meta(name, nil), "spec": spec}
 }
 
+// endpoint is an address behind a Service that no controller looks after.
+func (o objects) endpoint(service, ip string) object {
+	meta := o.meta(service+"-by-hand", map[string]string{"kubernetes.io/service-name": service})
+	port := func(protocol string) object {
+		return object{"name": strings.ToLower(protocol), "protocol": protocol, "port": probe.Port}
+	}
+	return object{
+		"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": meta, "addressType": "IPv4",
+		"endpoints": []object{{"addresses": []string{ip}, "conditions": object{"ready": true}}}, "ports": []object{port("TCP"), port("UDP")},
+	}
+}
+
 // claim asks for a volume.
 func (o objects) claim(name, class, accessMode, size string, block bool) object {
 	mode := "Filesystem"
@@ -194,6 +214,14 @@ func (o objects) claim(name, class, accessMode, size string, block bool) object 
 		"storageClassName": class, "accessModes": []string{accessMode}, "volumeMode": mode,
 		"resources": object{"requests": object{"storage": size}},
 	}}
+}
+
+// probeSecret is what the probes answer to.
+func (o objects) probeSecret(s probe.Secret) object {
+	return object{
+		"apiVersion": "v1", "kind": "Secret", "metadata": o.meta(secretName, nil), "type": "Opaque", "immutable": true,
+		"stringData": object{secretKey: string(s)},
+	}
 }
 
 // pullSecret is a registry's credentials, as the kubelet reads them.

@@ -1,21 +1,16 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/probe"
 	"github.com/hybridctl/hybridctl/provision/report"
-)
-
-// firstNodePort and nodePorts are kube-apiserver's default --service-node-port-range.
-const (
-	firstNodePort = 30000
-	nodePorts     = 2768
 )
 
 func (r *run) vantage(name string) Vantage {
@@ -28,73 +23,100 @@ func (r *run) from(c Cell, addr string) attempt {
 	return func(ctx context.Context, nonce string) (probe.Attempt, error) {
 		ctx, cancel := context.WithTimeout(ctx, r.pace.attempt)
 		defer cancel()
-		return probe.Dial(ctx, d, c.network, addr, nonce, c.size), nil
+		return made(probe.Dial(ctx, d, r.secret, probe.Call{Network: c.network, Addr: addr, Nonce: nonce, Size: c.size}))
+	}
+}
+
+// unseen is the outcome of a cell whose vantage point could not try: nothing is known then, neither good nor bad.
+func unseen(c Cell) func(format string, args ...any) outcome {
+	return func(format string, args ...any) outcome {
+		return blocked("from "+c.Vantage+": "+format, args...)
 	}
 }
 
 // nodePortOf is where a Service's port is on a node.
 func (r *run) nodePortOf(c Cell, service, node string) (string, error) {
+	r.mu.Lock()
+	denied := cmp.Or(r.denied[service], r.denied[nodePortsOf(service)])
+	r.mu.Unlock()
+	if denied != nil {
+		return "", denied
+	}
 	port := r.svc[service].NodePorts[strings.ToUpper(c.network)]
-	address := r.node(node).Address
+	address := r.addressOf(c.Vantage, node)
 	if port == 0 || address == "" {
 		return "", fmt.Errorf("service %s has no node port, or %s no address", service, node)
 	}
 	return at(address, port), nil
 }
 
+// besides is a Service of the dialled node's own probe, at the same address and from the same vantage point: it has to answer.
+func (r *run) besides(c Cell) (control attempt, what string, err error) {
+	own := r.slot(svcTo, c.Src)
+	addr, err := r.nodePortOf(c, own, c.Src)
+	return r.from(c, addr), "the node port of service " + own + " there", err
+}
+
 // tryNodePort dials a node from outside: the right backend has to answer, and with the policy Local it has to see who asks.
 func (r *run) tryNodePort(ctx context.Context, c Cell) outcome {
-	_, w, err := r.wantedOf(r.slot(podA, c.Dst))
+	pod := r.slot(podA, c.Dst)
+	_, w, err := r.wantedOf(pod)
 	if err != nil {
 		return lost(c, err)
 	}
-	service := svcTo
+	service := r.slot(svcTo, c.Dst)
 	if c.kind == kindLocal {
-		service = svcLocal
-		if v := r.vantage(c.Vantage); v.Address != nil {
-			w.clientIP = v.Address(r.node(c.Src).Address)
-		}
+		service = r.slot(svcLocal, c.Dst)
 	}
-	addr, err := r.nodePortOf(c, r.slot(service, c.Dst), c.Src)
+	addr, err := r.nodePortOf(c, service, c.Src)
 	if err != nil {
-		return failed("%v", err)
+		return wrong(err)
 	}
 	try := r.from(c, addr)
-	r.settle(ctx, try)
+	s := r.settle(ctx, r.endpointSince(service, pod), try)
 	nonces := r.nonces(c)
 	var attempts []probe.Attempt
+	untried := 0
 	for _, nonce := range nonces {
 		a, err := try(ctx, nonce)
 		if err != nil {
-			return failed("%v", err)
+			untried++
+			a.Error = err.Error()
 		}
 		attempts = append(attempts, a)
 	}
-	return judge(attempts, nonces, w)
+	if untried == len(nonces) && untried > 0 {
+		return unseen(c)("%s could not be dialled: %s", addr, attempts[0].Error)
+	}
+	o := s.with(judge(attempts, nonces, w), r.pace.rulesLag)
+	if c.kind == kindLocal {
+		return r.sawWhoAsked(c, attempts, o)
+	}
+	return o
 }
 
-// tryNotLocal dials a node that has no backend of a Service with the policy Local: it must not answer, while the backend's node does.
+// tryNotLocal dials a node that has no backend of a Service with the policy Local: it must not answer, while the backend's node does, and
+// while the node itself answers for its own.
 func (r *run) tryNotLocal(ctx context.Context, c Cell) outcome {
 	service := r.slot(svcLocal, c.Dst)
 	there, err := r.nodePortOf(c, service, c.Dst)
 	if err != nil {
-		return failed("%v", err)
+		return wrong(err)
 	}
 	here, err := r.nodePortOf(c, service, c.Src)
 	if err != nil {
-		return failed("%v", err)
+		return wrong(err)
 	}
-	if !r.settle(ctx, r.from(c, there)) {
-		return failed("the backend's own node does not answer either, so that silence proves nothing")
+	control, beside, err := r.besides(c)
+	if err != nil {
+		return wrong(err)
 	}
-	a, err := r.from(c, here)(ctx, r.nonces(c)[0])
-	switch {
-	case err != nil:
-		return failed("%v", err)
-	case a.Reply != nil:
-		return failed("%s on %s answers although it has no backend there", a.Reply.Pod, a.Reply.Node)
+	if err := r.answersAt(ctx, r.endpointSince(service, r.slot(podA, c.Dst)), r.from(c, there)); err != nil {
+		return unseen(c)("the backend's own node does not answer either, so that silence proves nothing: %v", err)
 	}
-	return passed()
+	return r.stays(ctx, shut{
+		try: r.from(c, here), otherwise: "the node answers although it has no backend", control: control, beside: beside, unseen: unseen(c),
+	})
 }
 
 // tryClosed shows that a NodePort is closed before its Service is made, open while it is there, and closed afterwards: so that no
@@ -105,55 +127,76 @@ func (r *run) tryClosed(ctx context.Context, c Cell) outcome {
 		return lost(c, err)
 	}
 	name := r.slot(svcGone, c.Dst) + "-" + fmt.Sprint(slices.IndexFunc(r.Vantages, func(v Vantage) bool { return v.Name == c.Vantage }))
-	var service object
-	var try attempt
-	for range 5 { // a port may be taken, or answer for somebody else
-		port := r.choosePort()
-		try = r.from(c, at(r.node(c.Src).Address, port))
-		var before probe.Attempt
-		if before, err = try(ctx, "before"); err != nil {
-			return failed("%v", err)
-		}
-		if before.Reply != nil || before.Error == "" {
-			err = fmt.Errorf("port %d answers before the service is made", port)
-			continue
-		}
-		service = r.objects.service(name, map[string]string{slotLabel: r.slot(podA, c.Dst)}, "Cluster", port)
-		if _, err = r.API.Apply(ctx, manifests(service), kube.ApplyOptions{}); err == nil {
-			break
-		}
-	}
+	control, beside, err := r.besides(c)
 	if err != nil {
-		return failed("%v", err)
+		return wrong(err)
 	}
-	r.settle(ctx, try)
+	s := shut{control: control, beside: beside, unseen: unseen(c)}
+	service, o := r.atClosedPort(ctx, c, name, &s)
+	if o.verdict != report.Passed {
+		return o
+	}
+	lag := r.settle(ctx, r.Now(), s.try)
 	nonces := r.nonces(c)[:1]
-	open, err := try(ctx, nonces[0])
+	open, err := s.try(ctx, nonces[0])
 	if err != nil {
-		return failed("%v", err)
+		return unseen(c)("%v", err)
 	}
-	during := judge([]probe.Attempt{open}, nonces, w)
-	if during.verdict != report.Passed {
+	if during := lag.with(judge([]probe.Attempt{open}, nonces, w), r.pace.rulesLag); during.verdict != report.Passed {
 		during.reason = "while the service is there: " + during.reason
 		return during
 	}
 	if _, err := r.API.Delete(ctx, manifests(service)); err != nil {
 		return failed("%v", err)
 	}
-	return r.untilClosed(ctx, try, "the port still answers although the service is gone")
+	s.otherwise = "the port still answers although the service is gone"
+	return r.closes(ctx, s)
 }
 
-// choosePort draws a NodePort that this run has not used.
-func (r *run) choosePort() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for {
-		port := firstNodePort + rand.IntN(nodePorts)
-		if !r.ports[port] {
-			r.ports[port] = true
-			return port
+// portsTried is how many node ports are tried until one is closed: one may answer for somebody else.
+const portsTried = 5
+
+// atClosedPort makes a Service at a node port that was closed before.
+func (r *run) atClosedPort(ctx context.Context, c Cell, name string, s *shut) (service object, o outcome) {
+	for range portsTried {
+		port, err := r.freePort(ctx, c, name)
+		if err != nil {
+			return nil, wrong(err)
+		}
+		s.try, s.otherwise = r.from(c, at(r.addressOf(c.Vantage, c.Src), port)), fmt.Sprintf("port %d answers before the service is made", port)
+		switch o = r.stays(ctx, *s); o.verdict {
+		case report.Passed:
+		case report.Failing:
+			continue
+		default:
+			return nil, o
+		}
+		service = r.objects.service(name, map[string]string{slotLabel: r.slot(podA, c.Dst)}, "Cluster", port)
+		if _, err = r.API.Apply(ctx, manifests(service), kube.ApplyOptions{}); err == nil {
+			return service, o
+		}
+		o = failed("%v", err) // somebody else may have taken it
+	}
+	return nil, o
+}
+
+// freePort is a node port that no Service has. The API server chooses it, who knows its range and what is taken: a Service without an
+// endpoint gets one and is deleted again.
+func (r *run) freePort(ctx context.Context, c Cell, name string) (port int, err error) {
+	service := manifests(r.objects.service(name, map[string]string{slotLabel: "none"}, "Cluster", 0))
+	if _, err := r.API.Apply(ctx, service, kube.ApplyOptions{}); err != nil {
+		return 0, err
+	}
+	all, err := r.API.Services(ctx, r.objects.namespace)
+	if _, derr := r.API.Delete(ctx, service); err != nil || derr != nil {
+		return 0, errors.Join(err, derr)
+	}
+	for _, one := range all {
+		if one.Name == name && one.NodePorts[strings.ToUpper(c.network)] > 0 {
+			return one.NodePorts[strings.ToUpper(c.network)], nil
 		}
 	}
+	return 0, fmt.Errorf("the API server gave service %s no node port", name)
 }
 
 func (p *planner) outside() {

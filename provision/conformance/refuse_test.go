@@ -15,30 +15,25 @@ import (
 
 func TestRun_Leftovers(t *testing.T) {
 	c := newFake(t, amd64, arm64)
-	c.spaces["hybridctl-conformance-old"] = true
+	c.spaces["hybridctl-conformance-00000001"] = true
 	o := c.options()
 	c.onApply = func(kind, name string) { t.Errorf("%s %s is made", kind, name) }
 	d, err := Run(t.Context(), o)
-	if !errors.Is(err, ErrLeftovers) || !strings.Contains(err.Error(), "hybridctl-conformance-old") || !strings.Contains(err.Error(), "hybridctl conformance clean") {
+	if !errors.Is(err, ErrLeftovers) || !strings.Contains(err.Error(), "hybridctl-conformance-00000001") || !strings.Contains(err.Error(), "hybridctl conformance clean") {
 		t.Errorf("got %v", err)
 	}
-	if d.Error == "" || len(d.Cells) > 0 || d.ID != "run1" || d.Verdict() != report.Failing {
+	if d.Error == "" || len(d.Cells) > 0 || d.ID != testRun || d.Verdict() != report.Failing {
 		t.Errorf("%+v", d)
 	}
 	if len(c.spaces) != 1 {
 		t.Errorf("%v", c.spaces)
 	}
-	if err := c.node("arm-1").MakeDir(t.Context(), hostDirs+"older"); err != nil { // of a run whose namespace is gone
+	if err := c.node("arm-1").MakeDir(t.Context(), hostDirs+"00000002-3"); err != nil { // of a run whose namespace is gone
 		t.Fatal(err)
 	}
-	ids, err := Runs(t.Context(), c, o.Machines)
-	if err != nil || !slices.Equal(ids, []string{"old", "older"}) {
+	ids, err := CleanAll(t.Context(), c, o.Machines)
+	if err != nil || !slices.Equal(ids, []string{"00000001", "00000002-3"}) {
 		t.Errorf("%v, %v", ids, err)
-	}
-	for _, id := range ids {
-		if err := Clean(t.Context(), c, o.Machines, id); err != nil {
-			t.Error(err)
-		}
 	}
 	c.wantNothingLeft(t)
 }
@@ -197,9 +192,9 @@ func TestRun_AProbeThatStartsLate(t *testing.T) {
 func TestClean_ASlowNamespaceLeavesTheHostsTheirTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &slowMachine{}
-		err := Clean(t.Context(), stuckNamespace{}, map[string]Machine{"arm-1": m}, "run1")
-		if !errors.Is(err, context.DeadlineExceeded) || m.removed != 3 {
-			t.Errorf("%d of 3 things were removed from the host; %v", m.removed, err)
+		err := Clean(t.Context(), stuckNamespace{}, map[string]Machine{"arm-1": m}, testRun)
+		if !errors.Is(err, context.DeadlineExceeded) || m.removed != 4 {
+			t.Errorf("%d of 4 things were removed from the host; %v", m.removed, err)
 		}
 	})
 }
@@ -218,8 +213,9 @@ type slowMachine struct {
 	removed int
 }
 
-func (m *slowMachine) RemoveDir(ctx context.Context, _ string) error   { return m.remove(ctx) }
-func (m *slowMachine) RemoveImage(ctx context.Context, _ string) error { return m.remove(ctx) }
+func (m *slowMachine) RemoveFaults(ctx context.Context, _ string) error { return m.remove(ctx) }
+func (m *slowMachine) RemoveDir(ctx context.Context, _ string) error    { return m.remove(ctx) }
+func (m *slowMachine) RemoveImage(ctx context.Context, _ string) error  { return m.remove(ctx) }
 
 func (m *slowMachine) remove(ctx context.Context) error {
 	if ctx.Err() == nil {

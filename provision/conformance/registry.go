@@ -2,10 +2,12 @@ package conformance
 
 import (
 	"context"
+	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/report"
 )
 
 func (p *planner) registry() {
@@ -21,6 +23,9 @@ func (p *planner) registry() {
 	}
 }
 
+// registrySecret is the name of the registry's credentials.
+const registrySecret = "registry"
+
 // makeSecret gives the run's namespace the registry's credentials, where the inventory names a registry.
 func (r *run) makeSecret(ctx context.Context) error {
 	if r.Registry == nil || !slices.ContainsFunc(r.matrix.Cells, func(c Cell) bool { return c.kind == kindPull && c.Blocked == "" }) {
@@ -31,16 +36,21 @@ func (r *run) makeSecret(ctx context.Context) error {
 		return err
 	}
 	registry, _, _ := strings.Cut(r.Registry.Image, "/")
-	_, err = r.API.Apply(ctx, manifests(r.objects.pullSecret("registry", registry, r.Registry.Username, password)), kube.ApplyOptions{})
+	_, err = r.API.Apply(ctx, manifests(r.objects.pullSecret(registrySecret, registry, r.Registry.Username, password)), kube.ApplyOptions{})
 	return err
 }
 
 func (r *run) pullPod(c Cell) []object {
-	return []object{r.objects.pod(podSpec{name: r.slot(podPull, c.Dst), node: c.Dst, image: r.Registry.Image, pull: "Always", secret: "registry", restart: "Never"})}
+	return []object{r.objects.pod(podSpec{name: r.slot(podPull, c.Dst), node: c.Dst, image: r.Registry.Image, pull: "Always", secret: registrySecret, restart: "Never"})}
 }
 
-func (r *run) noPullPod(c Cell) []object {
-	return []object{r.objects.pod(podSpec{name: r.slot(podNoPull, c.Dst), node: c.Dst, image: r.Registry.Image, pull: "Always", restart: "Never"})}
+// pullPods are one without the secret, and the one with it.
+func (r *run) pullPods(c Cell) []object {
+	without := podSpec{name: r.slot(podNoPull, c.Dst), node: c.Dst, image: r.Registry.Image, pull: "Always", restart: "Never"}
+	if r.Fault.is(faultPull, c.Dst) {
+		without.secret = registrySecret
+	}
+	return []object{r.pullPod(c)[0], r.objects.pod(without)}
 }
 
 func (r *run) tryPull(ctx context.Context, c Cell) outcome {
@@ -53,16 +63,36 @@ func (r *run) tryPull(ctx context.Context, c Cell) outcome {
 	})
 }
 
+// refusals are the words of a registry that does not let somebody in: a status, an error code of the distribution's specification, or
+// containerd's and CRI-O's own words for them. A port, a path or a host's name may hold such words too: they count where they say a status.
+var refusals = regexp.MustCompile(`(?i)` +
+	`: 401 unauthorized\b|: 403 forbidden\b` +
+	`|unexpected status(?: code)?(?: from [^\n]*?| \[[^\]\n]*\]| [^\s\n]+)?: (?:401|403)\b` +
+	`|(?:^|: )(?:unauthorized|denied): ` +
+	`|pull access denied, |insufficient_scope: |authorization failed\b|no basic auth credentials\b|authentication required\b|invalid username/password\b`)
+
+// tryNoPull shows that an image is not pulled without the secret: that the registry says so, while the same node gets it with the secret.
 func (r *run) tryNoPull(ctx context.Context, c Cell) outcome {
-	name := r.slot(podNoPull, c.Dst)
-	return r.shows(ctx, func(_ map[string]kube.Pod, events []kube.Event) (string, bool) {
-		text := strings.ToLower(warnings(events, "Pod/"+name))
+	with, without := "Pod/"+r.slot(podPull, c.Dst), "Pod/"+r.slot(podNoPull, c.Dst)
+	o := r.shows(ctx, func(_ map[string]kube.Pod, events []kube.Event) (string, bool) {
 		switch {
-		case said(events, "Pod/"+name, "Pulled"):
+		case said(events, without, "Pulled"):
 			return "the image was pulled without the secret: the registry is not private, or the node knows it", true
-		case strings.Contains(text, "401"), strings.Contains(text, "403"), strings.Contains(text, "unauthorized"), strings.Contains(text, "denied"), strings.Contains(text, "authorization failed"):
+		case refusals.MatchString(warnings(events, without)):
 			return "", false
 		}
-		return "the registry does not refuse; " + lastWarning(events, "Pod/"+name), false
+		return "the registry does not refuse; " + lastWarning(events, without), false
 	})
+	if o.verdict != report.Passed {
+		return o
+	}
+	if control := r.shows(ctx, func(_ map[string]kube.Pod, events []kube.Event) (string, bool) {
+		if said(events, with, "Pulled") {
+			return "", false
+		}
+		return "with the secret it is not pulled either, so that the refusal proves nothing; " + lastWarning(events, with), false
+	}); control.verdict != report.Passed {
+		return blocked("%s", control.reason)
+	}
+	return o
 }

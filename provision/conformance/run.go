@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/probe"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
@@ -17,13 +19,16 @@ import (
 type run struct {
 	Options
 	objects objects
-	nodes   []Node // sorted by name; their index names their probes
+	secret  probe.Secret         // of its probes
+	reached map[[2]string]string // by vantage point and node: the address
+	nodes   []Node               // sorted by name; their index names their probes
 	matrix  Matrix
 	before  snapshot
 	guard   func() (guard, error) // what check G compares, asked when its first cell is tried
 	started time.Time
 	view    *view
 	here    *attendance
+	leases  *leases
 	follow  func() // has view and here look at the cluster from now on
 	// starting are, by node, the places of pods that start; those without a node have places too.
 	starting map[string]chan struct{}
@@ -35,16 +40,17 @@ type run struct {
 	agents     map[string]*lazyAgent
 	claims     int // how many volumes were asked for
 	svc        map[string]kube.Service
-	ports      map[int]bool                  // NodePorts this run has chosen
+	made       map[string]time.Time          // when Services were
 	undo       []func(context.Context) error // takes faults away again
 	unprepared map[hostOf]error
+	denied     map[string]error // by object: what a policy of the cluster does not let in
 }
 
 // Run plans the matrix, tries every cell and cleans up. The report is complete whatever happens: cells that could not be tried are
 // blocked. ErrUsage, ErrLeftovers: nothing was begun. ErrSetup: the report says why. A context that ends is an interruption: what was
 // made is taken away all the same.
 func Run(ctx context.Context, o Options) (report.ConformanceRun, error) {
-	r := &run{Options: o, agents: map[string]*lazyAgent{}, unprepared: map[hostOf]error{}, ports: map[int]bool{}, started: o.Now()}
+	r := &run{Options: o, agents: map[string]*lazyAgent{}, unprepared: map[hostOf]error{}, denied: map[string]error{}, secret: newSecret(), made: map[string]time.Time{}, started: o.Now()}
 	if r.pace == (pace{}) {
 		r.pace = usual
 	}
@@ -83,6 +89,9 @@ func (r *run) checks() []report.RunCheck {
 // prepare looks at the cluster and plans; it changes nothing.
 func (r *run) prepare(ctx context.Context) error {
 	defer r.phase("plan", r.Now())
+	if !runIDs.MatchString(r.RunID) {
+		return fmt.Errorf("%w: %.40q is not the ID of a run", ErrUsage, r.RunID)
+	}
 	left, err := r.API.Namespaces(ctx, RunLabel)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrSetup, err)
@@ -96,6 +105,9 @@ func (r *run) prepare(ctx context.Context) error {
 	}
 	if err := r.look(nodes); err != nil {
 		return err
+	}
+	if !r.Quick && (len(r.Checks) == 0 || slices.Contains(r.Checks, "S7")) {
+		r.lookFrom(ctx)
 	}
 	r.matrix, err = Plan(Input{
 		Scenario: r.Scenario, Nodes: r.nodes, Checks: r.Checks, Quick: r.Quick, MaxPairs: r.MaxPairs, Seed: r.Seed,
@@ -130,7 +142,7 @@ func (r *run) look(nodes []kube.Node) error {
 	}
 	for _, n := range nodes {
 		known, _ := slices.BinarySearchFunc(r.nodes, n.Name, func(a Node, name string) int { return strings.Compare(a.Name, name) })
-		node := Node{PodCIDR: n.PodCIDR, Ready: n.Ready}
+		node := Node{PodCIDR: n.PodCIDR, Addresses: slices.Clone(n.InternalIPs), SSHPort: 22, Ready: n.Ready}
 		node.RunNode = report.RunNode{Name: n.Name, Arch: n.Arch, Role: "worker", Kernel: n.KernelVersion, New: slices.Contains(r.NewNodes, n.Name)}
 		if n.ControlPlane {
 			node.Role = "control-plane"
@@ -142,7 +154,10 @@ func (r *run) look(nodes []kube.Node) error {
 			node.OutOf = "not Ready"
 		}
 		if f, ok := r.Facts[n.Name]; ok {
-			node.PageKiB, node.CPU = f.PageKiB, f.CPU
+			node.PageKiB, node.CPU, node.SSHPort = f.PageKiB, f.CPU, cmp.Or(f.SSHPort, 22)
+			if f.Address != "" && !slices.Contains(node.Addresses, f.Address) {
+				node.Addresses = append(node.Addresses, f.Address)
+			}
 		}
 		if _, ok := r.Machines[n.Name]; !ok {
 			node.NoMachine = orDefault(r.NoMachine[n.Name], "it is not in the inventory")
@@ -197,7 +212,8 @@ func (r *run) all(ctx context.Context) (err error) {
 	watching, stop := context.WithCancel(ctx)
 	r.life = watching
 	r.guard = sync.OnceValues(func() (guard, error) { return r.lookAgain(watching) })
-	r.view, r.here = newView(), newAttendance(r.nodes)
+	r.leases = &leases{api: r.API, now: r.Now, good: r.pace.lease / 20}
+	r.view, r.here = newView(r.Now), newAttendance(r.nodes)
 	r.starting = map[string]chan struct{}{"": make(chan struct{}, startsAtOnce)}
 	for _, n := range r.nodes {
 		r.starting[n.Name] = make(chan struct{}, startsAtOnce)
@@ -256,6 +272,10 @@ func (r *run) tryAll(ctx context.Context) {
 func (r *run) tryOne(run context.Context, i int, c Cell, places places) {
 	ctx, done := r.here.while(run, needs(c)...)
 	defer done()
+	if err := r.deniedTo(c); err != nil {
+		r.finish(i, c, r.Now(), wrong(err))
+		return
+	}
 	// Cells that wait for a pod to start do not take the place of one that could go on.
 	if err := r.startable(ctx, c); err != nil && ctx.Err() == nil {
 		r.finish(i, c, r.Now(), lost(c, err))
@@ -274,10 +294,10 @@ func (r *run) tryOne(run context.Context, i int, c Cell, places places) {
 	start := r.Now()
 	o := r.try(ctx, c)
 	switch {
-	case o.verdict == report.Passed:
+	case run.Err() != nil && o.verdict == report.Passed:
 	case run.Err() != nil: // what it says is of the interruption
 		o = blocked("the run was interrupted")
-	case ctx.Err() != nil:
+	case ctx.Err() != nil: // what was seen of it meanwhile, or not seen, is no proof
 		o = failed("%v", context.Cause(ctx))
 	}
 	r.finish(i, c, start, o)
@@ -289,7 +309,7 @@ func (r *run) finish(i int, c Cell, start time.Time, o outcome) {
 	cell.Verdict, cell.Reason = o.verdict, o.reason
 	cell.Planned, cell.OK, cell.FirstAttemptOK = o.planned, o.ok, o.first
 	cell.P50Millis, cell.P99Millis, cell.Nonce, cell.Responder = o.p50, o.p99, o.nonce, o.who
-	cell.ExpectClientIP, cell.ObservedClientIP = o.wantIP, o.seen
+	cell.ExpectClientIP, cell.ObservedClientIP, cell.RulesLagMillis = o.wantIP, o.seen, float64(o.lag.Milliseconds())
 	cell.Started, cell.Duration = start, r.Now().Sub(start)
 	r.mu.Lock()
 	r.cells[i] = cell

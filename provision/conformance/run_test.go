@@ -169,7 +169,7 @@ func TestTestSelf(t *testing.T) {
 				}
 				c.wantNothingLeft(t)
 			})
-			if err != nil || len(seen) != 7 {
+			if err != nil || len(seen) != 12 {
 				t.Errorf("%v, %v", seen, err)
 			}
 		})

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"regexp"
 	"slices"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
@@ -23,16 +24,19 @@ func (r *run) tryDirected(ctx context.Context, c Cell) outcome {
 	return passed()
 }
 
+// noNodeMatches is what the scheduler says of a selector (plugins/nodeaffinity: ErrReasonPod). A pod finds no place for other reasons too.
+var noNodeMatches = regexp.MustCompile(`didn't match (?:Pod's )?(?:node affinity|node selector)`)
+
 func (r *run) tryNowhere(ctx context.Context, _ Cell) outcome {
 	return r.shows(ctx, func(pods map[string]kube.Pod, _ []kube.Event) (string, bool) {
 		p := pods[podNowhere]
 		switch {
 		case p.Node != "":
 			return "a pod that no node can satisfy was put on " + p.Node, true
-		case p.Unschedulable != "":
+		case noNodeMatches.MatchString(p.Unschedulable):
 			return "", false
 		}
-		return "the scheduler does not say that the pod cannot be placed", false
+		return "the scheduler does not say that no node matches the pod's selector: " + orDefault(p.Unschedulable, "it says nothing"), false
 	})
 }
 

@@ -2,9 +2,8 @@ package conformance
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"time"
+	"net"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/probe"
@@ -24,11 +23,27 @@ func (r *run) tryService(ctx context.Context, c Cell) outcome {
 		return lost(c, err)
 	}
 	name := r.slot(svcTo, c.Dst)
-	addr := at(r.svc[name].ClusterIP, probe.Port)
+	addr, err := r.addressOfService(name)
+	if err != nil {
+		return wrong(err)
+	}
 	if c.kind == kindServiceName {
 		addr = at(r.fullName(name), probe.Port)
 	}
 	return r.dialSettled(ctx, c, r.client(c), addr, w)
+}
+
+// addressOfService is where a Service listens. Without an address there is nothing to dial: an empty one would be the client itself.
+func (r *run) addressOfService(name string) (string, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.denied[name]; err != nil {
+		return "", err
+	}
+	if ip := r.svc[name].ClusterIP; net.ParseIP(ip) != nil {
+		return at(ip, probe.Port), nil
+	}
+	return "", fmt.Errorf("service %s has no address in the cluster (%q)", name, r.svc[name].ClusterIP)
 }
 
 func (r *run) fullName(service string) string {
@@ -41,103 +56,50 @@ func (r *run) tryHairpin(ctx context.Context, c Cell) outcome {
 	if err != nil {
 		return lost(c, err)
 	}
-	return r.dialSettled(ctx, c, name, at(r.svc[r.slot(svcTo, c.Dst)].ClusterIP, probe.Port), w)
+	addr, err := r.addressOfService(r.slot(svcTo, c.Dst))
+	if err != nil {
+		return wrong(err)
+	}
+	return r.dialSettled(ctx, c, name, addr, w)
 }
 
-// dialSettled dials a Service. Its rules follow its pods with a delay: until there is any answer, attempts do not count.
+// dialSettled dials a Service, whose rules follow its pod with a delay.
 func (r *run) dialSettled(ctx context.Context, c Cell, pod, addr string, w wanted) outcome {
 	a, err := r.agent(pod, mainContainer)
 	if err != nil {
 		return lost(c, err)
 	}
-	r.settle(ctx, r.asks(a, c, addr))
-	return r.dial(ctx, c, pod, mainContainer, addr, w)
+	s := r.settle(ctx, r.endpointSince(r.slot(svcTo, c.Dst), r.slot(podA, c.Dst)), r.asks(a, c, addr))
+	return s.with(r.dial(ctx, c, pod, mainContainer, addr, w), r.pace.rulesLag)
 }
 
-// attempt is one attempt; an error is one that nobody could make, from which nothing follows.
-type attempt func(ctx context.Context, nonce string) (probe.Attempt, error)
-
-// asks is an attempt of an agent.
-func (r *run) asks(a *agent, c Cell, addr string) attempt {
-	c.size, c.times = sizeOne, 1
-	return func(ctx context.Context, nonce string) (probe.Attempt, error) {
-		answer, err := a.ask(ctx, r.order(c, addr, []string{nonce}))
-		if err == nil && len(answer.Attempts) != 1 {
-			err = errors.New("the probe made no attempt")
-		}
-		if err != nil {
-			return probe.Attempt{}, err
-		}
-		return answer.Attempts[0], nil
-	}
-}
-
-// settle attempts until anything answers, or the rules' lag is over.
-func (r *run) settle(ctx context.Context, try attempt) bool {
-	ctx, cancel := context.WithTimeout(ctx, r.pace.rulesLag)
-	defer cancel()
-	for i := 0; ; i++ {
-		switch a, err := try(ctx, fmt.Sprint("settle/", i)); {
-		case err != nil:
-			return false
-		case a.Reply != nil:
-			return true
-		}
-		select {
-		case <-ctx.Done():
-			return false
-		case <-time.After(r.pace.rulesPause):
-		}
-	}
-}
-
+// tryRemoved takes away a Service's endpoint: nothing may answer any more, while its client still reaches the pod beside it.
 func (r *run) tryRemoved(ctx context.Context, c Cell) outcome {
-	i := r.index(c.Dst)
-	name, pod := slot(svcStay, i), slot(podA, i)
+	name, pod := r.slot(svcStay, c.Dst), r.slot(podA, c.Dst)
 	client, err := r.agent(pod, mainContainer)
 	if err != nil {
 		return lost(c, err)
 	}
-	addr := at(r.svc[name].ClusterIP, probe.Port)
-	if !r.settle(ctx, r.asks(client, c, addr)) {
-		return failed("the service never answered, so that nothing can be said of its end")
+	beside, err := r.view.now(r.slot(podB, c.Dst))
+	if err != nil {
+		return lost(c, err)
+	}
+	addr, err := r.addressOfService(name)
+	if err != nil {
+		return wrong(err)
+	}
+	try := r.asks(client, c, addr)
+	if err := r.answersAt(ctx, r.endpointSince(name, pod), try); err != nil {
+		return failed("the service never answered, so that nothing can be said of its end: %v", err)
 	}
 	gone := r.objects.service(name, map[string]string{slotLabel: "none"}, "", 0)
 	if _, err := r.API.Apply(ctx, manifests(gone), kube.ApplyOptions{Force: true}); err != nil {
 		return failed("%v", err)
 	}
-	return r.untilClosed(ctx, r.asks(client, c, addr), "the service still answers although it has no endpoint any more")
-}
-
-// silences is how many attempts in a row have to stay without an answer: one packet may be lost.
-const silences = 3
-
-// untilClosed attempts until nothing answers any more. A refusal says so at once.
-func (r *run) untilClosed(ctx context.Context, try attempt, otherwise string) outcome {
-	ctx, cancel := context.WithTimeout(ctx, r.pace.rulesLag)
-	defer cancel()
-	silent := 0
-	for i := 0; ; i++ {
-		a, err := try(ctx, fmt.Sprint("closed/", i))
-		switch {
-		case ctx.Err() != nil:
-			return failed("%s, %s later", otherwise, r.pace.rulesLag)
-		case err != nil:
-			return failed("whether it is closed cannot be seen: %v", err)
-		case a.Closed:
-			return passed()
-		case a.Reply != nil:
-			silent = 0
-		default:
-			if silent++; silent == silences {
-				return passed()
-			}
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(r.pace.rulesPause):
-		}
-	}
+	return r.closes(ctx, shut{
+		try: try, otherwise: "the service still answers although it has no endpoint any more",
+		control: r.asks(client, c, at(beside.IP, probe.Port)), beside: "the pod beside it", unseen: failed,
+	})
 }
 
 func (p *planner) services() {

@@ -2,6 +2,8 @@ package conformance
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"sync"
@@ -9,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/probe"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
@@ -32,11 +35,16 @@ const (
 // wait for what they use.
 func (r *run) setUp(ctx context.Context) error {
 	r.Event(report.Event{Kind: report.Started, Step: "set up"})
-	if _, err := r.API.Apply(ctx, manifests(r.objects.space()), kube.ApplyOptions{}); err != nil {
+	if err := r.makeSpace(ctx); err != nil {
 		return err
 	}
 	r.follow()
 	r.makeDirs(ctx)
+	if r.Fault != nil && r.Fault.Name == faultDirectory {
+		if err := r.Machines[r.Fault.Node].MakeDir(ctx, r.missingDir()); err != nil {
+			return fmt.Errorf("%s: %w", r.Fault.Node, err)
+		}
+	}
 	if err := r.makeSecret(ctx); err != nil {
 		return err
 	}
@@ -57,6 +65,28 @@ func (r *run) setUp(ctx context.Context) error {
 	return r.sabotage(ctx, svcTo)
 }
 
+// makeSpace makes the namespace, with what the probes want of Pod Security where that may be said, and the probes' secret in it.
+func (r *run) makeSpace(ctx context.Context) error {
+	space := r.objects.space()
+	_, err := r.API.Apply(ctx, manifests(space), kube.ApplyOptions{})
+	if kube.Denied(err) {
+		space["metadata"] = r.objects.meta(r.objects.namespace, nil)
+		_, err = r.API.Apply(ctx, manifests(space), kube.ApplyOptions{})
+	}
+	if err != nil {
+		return err
+	}
+	_, err = r.API.Apply(ctx, manifests(r.objects.probeSecret(r.secret)), kube.ApplyOptions{})
+	return err
+}
+
+// newSecret makes the secret of a run's probes.
+func newSecret() probe.Secret {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // it never fails
+	return probe.Secret(hex.EncodeToString(b))
+}
+
 // objectsAtOnce bounds how many objects are made at the same time, and startsAtOnce how many pods start on a node: that costs a small machine
 // far more than to run them, and on a control plane the API server pays.
 const (
@@ -70,14 +100,13 @@ func (r *run) makeObjects(ctx context.Context, all []object) error {
 	places := make(chan struct{}, objectsAtOnce)
 	for _, o := range all {
 		if o["kind"] == "Pod" {
-			node, _ := o["spec"].(object)["nodeName"].(string)
-			pods[node] = append(pods[node], o)
+			pods[nodeOf(o)] = append(pods[nodeOf(o)], o)
 			continue
 		}
 		g.Go(func() error {
 			places <- struct{}{}
 			defer func() { <-places }()
-			return r.API.Create(ctx, manifests(o))
+			return r.createService(ctx, o)
 		})
 	}
 	for node, all := range pods {
@@ -95,11 +124,15 @@ func (r *run) startPods(ctx context.Context, node string, pods []object) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if err := r.API.Create(ctx, manifests(o)); err != nil {
+		if err := r.createPod(ctx, o); err != nil {
 			<-places
 			return err
 		}
-		name, _ := o["metadata"].(object)["name"].(string)
+		name := nameOf(o)
+		if r.isDenied(name) {
+			<-places
+			continue
+		}
 		go func() { // ends with the run, or its time
 			defer func() { <-places }()
 			ctx, cancel := context.WithTimeout(r.life, r.pace.launch)
@@ -184,7 +217,7 @@ func (r *run) wantedObjects() []object {
 	made := map[any]bool{}
 	for _, c := range r.matrix.Cells {
 		makes := kinds[c.kind].makes
-		if c.Blocked != "" || makes == nil {
+		if c.Blocked != "" || makes == nil || kinds[c.kind].host == withImages { // those come after their images
 			continue
 		}
 		for _, o := range makes(r, c) {

@@ -19,24 +19,34 @@ type pace struct {
 	stream     time.Duration // for payloads of many packets
 	start      time.Duration // for an agent to be there: the kubelet starts a program in a container
 	answer     time.Duration // how long after the time of its order an agent may answer
-	rulesLag   time.Duration
+	rulesLag   time.Duration // how long kube-proxy may take to notice a Service or its endpoint
 	rulesPause time.Duration
 	guardPause time.Duration // from one look at the old nodes to the next, while something is not Ready
 	volume     int           // bytes that are written to a volume
 	launch     time.Duration // how long a pod that starts counts as one
 	nodes      time.Duration // from one look at the nodes to the next
 	away       time.Duration // see Away
+	lease      time.Duration // within which a kubelet renews its lease
 }
+
+// nodeLease is the kubelet's nodeLeaseDurationSeconds; it renews four times as often.
+const nodeLease = 40 * time.Second
 
 // Away is how long a node may be not Ready before nothing on it is waited for.
 const Away = 2 * time.Minute
 
+// kubeProxyLag is what Kubernetes' own tests let kube-proxy have: KubeProxyLagTimeout in kubernetes/test/e2e/framework/service/const.go.
+const kubeProxyLag = 45 * time.Second
+
 // usual is the pace outside tests.
-var usual = pace{attempt: 5 * time.Second, stream: 40 * time.Second, start: 2 * time.Minute, answer: 30 * time.Second, rulesLag: 60 * time.Second, rulesPause: 500 * time.Millisecond, guardPause: 10 * time.Second,
-	volume: 64 << 20, launch: 20 * time.Second, nodes: 15 * time.Second, away: Away}
+var usual = pace{attempt: 5 * time.Second, stream: 40 * time.Second, start: 2 * time.Minute, answer: 30 * time.Second, rulesLag: kubeProxyLag, rulesPause: 500 * time.Millisecond, guardPause: 10 * time.Second,
+	volume: 64 << 20, launch: 20 * time.Second, nodes: 15 * time.Second, away: Away, lease: nodeLease}
 
 func (r *run) try(ctx context.Context, c Cell) outcome {
 	if err := r.hostError(c); err != nil {
+		if forbids(err) {
+			return blocked("%v", err)
+		}
 		return failed("the host: %v", err)
 	}
 	return kinds[c.kind].try(r, ctx, c)

@@ -4,21 +4,27 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
 )
 
 // view is the run's namespace as it is at the moment: one watch, which every cell that waits for a pod shares.
 type view struct {
+	clock   func() time.Time
 	mu      sync.Mutex
 	pods    map[string]kube.Pod
+	since   map[string]time.Time // by UID: when a pod was first seen Ready
 	events  []kube.Event
 	ended   error         // why there is nothing new any more
 	changed chan struct{} // closed at the next change
 }
 
-func newView() *view { return &view{pods: map[string]kube.Pod{}, changed: make(chan struct{})} }
+func newView(clock func() time.Time) *view {
+	return &view{clock: clock, pods: map[string]kube.Pod{}, since: map[string]time.Time{}, changed: make(chan struct{})}
+}
 
 // follow watches until the context ends.
 func (v *view) follow(ctx context.Context, api API, namespace string) {
@@ -28,6 +34,9 @@ func (v *view) follow(ctx context.Context, api API, namespace string) {
 		clear(v.pods)
 		for _, p := range pods {
 			v.pods[p.Name] = p
+			if _, seen := v.since[p.UID]; p.Ready && !seen {
+				v.since[p.UID] = v.clock()
+			}
 		}
 		v.events = events
 		close(v.changed)
@@ -65,6 +74,13 @@ func (v *view) until(ctx context.Context, claim claim) error {
 			return fmt.Errorf("%s", reason)
 		}
 	}
+}
+
+// readySince is when a pod was first seen Ready.
+func (v *view) readySince(name string) time.Time {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.since[v.pods[name].UID]
 }
 
 // warning is the newest warning about an object, as one sentence; empty when there is none.
@@ -125,6 +141,13 @@ func warnings(events []kube.Event, object string) string {
 		}
 	}
 	return text
+}
+
+// saidOf tells whether a reason was given for an object, with words that it is about.
+func saidOf(events []kube.Event, object, reason, words string) bool {
+	return slices.ContainsFunc(events, func(e kube.Event) bool {
+		return e.Object == object && e.Reason == reason && strings.Contains(e.Message, words)
+	})
 }
 
 // said tells whether a reason was given for an object.

@@ -75,7 +75,7 @@ func (r *run) withVolume(ctx context.Context, c Cell, block bool, do func(v *vol
 	v := &volume{r: r, class: r.class(c.storage), claim: "volume-" + strconv.Itoa(r.claims), block: block}
 	r.mu.Unlock()
 	if err := v.create(ctx, v.claimOf(claimSize)); err != nil {
-		return failed("%v", err)
+		return wrong(err)
 	}
 	o := do(v)
 	if err := v.remove(context.WithoutCancel(ctx)); err != nil && o.reason == "" {
@@ -95,7 +95,13 @@ func (r *run) class(name string) StorageClass {
 
 func (v *volume) create(ctx context.Context, o object) error {
 	v.made = append(v.made, o)
-	return v.r.API.Create(ctx, manifests(o))
+	if o["kind"] != "Pod" {
+		return v.r.API.Create(ctx, manifests(o))
+	}
+	if err := v.r.createPod(ctx, o); err != nil {
+		return err
+	}
+	return v.r.deniedPod(nameOf(o))
 }
 
 // claimOf is the claim with a size. Block devices are for one node, directories for all.
@@ -252,7 +258,7 @@ func (r *run) tryMoves(ctx context.Context, c Cell) outcome {
 	return r.withVolume(ctx, c, c.kind == kindVolumeBlock, func(v *volume) outcome {
 		writer, err := v.start(ctx, c.Src, "writer")
 		if err != nil {
-			return failed("%v", err)
+			return wrong(err)
 		}
 		nonce := r.nonces(Cell{Check: c.Check, Name: c.Name, Src: c.Src, Dst: c.Dst, times: 1})
 		wrote, err := writer.ask(ctx, probe.Order{Op: probe.OpFill, Path: v.file(), Nonces: nonce, Size: r.pace.volume, TimeoutMillis: int(fillTime.Milliseconds())})
@@ -264,7 +270,7 @@ func (r *run) tryMoves(ctx context.Context, c Cell) outcome {
 		}
 		reader, err := v.start(ctx, c.Dst, "reader")
 		if err != nil {
-			return failed("%v", err)
+			return wrong(err)
 		}
 		read, err := reader.ask(ctx, probe.Order{Op: probe.OpSum, Path: v.file(), Size: r.pace.volume, TimeoutMillis: int(fillTime.Milliseconds())})
 		if err != nil {
@@ -274,24 +280,28 @@ func (r *run) tryMoves(ctx context.Context, c Cell) outcome {
 	})
 }
 
+// multiAttach is what the attach controller says of a volume that another node has (attachdetach/reconciler: "Multi-Attach error for volume").
+// Other reasons why a volume is not attached say nothing of that.
+const multiAttach = "Multi-Attach error"
+
 // tryAlone has a pod on another node want a block device that is in use: it has to stay out.
 func (r *run) tryAlone(ctx context.Context, c Cell) outcome {
 	return r.withVolume(ctx, c, false, func(v *volume) outcome {
 		if _, err := v.start(ctx, c.Src, "first"); err != nil {
-			return failed("%v", err)
+			return wrong(err)
 		}
 		second := v.claim + "-second"
 		if err := v.create(ctx, r.objects.pod(podSpec{name: second, node: c.Dst, claim: v.claim})); err != nil {
-			return failed("%v", err)
+			return wrong(err)
 		}
 		return r.shows(ctx, func(pods map[string]kube.Pod, events []kube.Event) (string, bool) {
 			switch {
 			case pods[second].Ready:
 				return "a second pod on another node has the device too", true
-			case said(events, "Pod/"+second, "FailedAttachVolume"):
+			case saidOf(events, "Pod/"+second, "FailedAttachVolume", multiAttach):
 				return "", false
 			}
-			return "nobody says that the device is in use", false
+			return "no one says that the device is in use; " + lastWarning(events, "Pod/"+second), false
 		})
 	})
 }
@@ -304,7 +314,7 @@ func (r *run) tryShared(ctx context.Context, c Cell) outcome {
 		for i, node := range nodes {
 			u, err := v.start(ctx, node, fmt.Sprintf("writer-%d", i))
 			if err != nil {
-				return failed("%v", err)
+				return wrong(err)
 			}
 			users = append(users, u)
 		}
@@ -360,7 +370,7 @@ func (r *run) tryGrows(ctx context.Context, c Cell) outcome {
 	return r.withVolume(ctx, c, false, func(v *volume) outcome {
 		u, err := v.start(ctx, c.Dst, "user")
 		if err != nil {
-			return failed("%v", err)
+			return wrong(err)
 		}
 		space := func() (int64, error) {
 			got, err := u.ask(ctx, probe.Order{Op: probe.OpSpace, Path: volumeDir, TimeoutMillis: int(fillTime.Milliseconds())})
@@ -397,7 +407,7 @@ func (r *run) tryDeleted(ctx context.Context, c Cell) outcome {
 	return r.withVolume(ctx, c, false, func(v *volume) outcome {
 		u, err := v.start(ctx, c.Dst, "user")
 		if err != nil {
-			return failed("%v", err)
+			return wrong(err)
 		}
 		if err := v.stop(ctx, u); err != nil {
 			return failed("%v", err)

@@ -96,9 +96,23 @@ func (m *Machine) UnameM(ctx context.Context) (name string, err error) {
 	return name, err
 }
 
-// DropUDP drops packets from a sender until undo.
-func (m *Machine) DropUDP(ctx context.Context, from string, port int) (undo func(context.Context) error, err error) {
-	return m.current().DropUDP(ctx, from, port)
+// DropUDP drops packets from a sender until RemoveFaults.
+func (m *Machine) DropUDP(ctx context.Context, runID, from string, port int) error {
+	return m.current().DropUDP(ctx, runID, from, port)
+}
+
+// Faults lists the IDs of the runs whose dropped packets are left.
+func (m *Machine) Faults(ctx context.Context) (ids []string, err error) {
+	err = m.ask(ctx, func(h *host.Host) (err error) {
+		ids, err = h.Faults(ctx)
+		return err
+	})
+	return ids, err
+}
+
+// RemoveFaults lets through again what a run has dropped.
+func (m *Machine) RemoveFaults(ctx context.Context, runID string) error {
+	return m.ask(ctx, func(h *host.Host) error { return h.RemoveFaults(ctx, runID) })
 }
 
 // MakeDir makes a directory.
@@ -156,4 +170,9 @@ func (m *Machine) Evidence(ctx context.Context) (text []byte, err error) {
 // RemoveImage removes an image.
 func (m *Machine) RemoveImage(ctx context.Context, ref string) error {
 	return m.ask(ctx, func(h *host.Host) error { return h.RemoveImages(ctx, []string{ref}) })
+}
+
+// AddressesOf are a host's own, but for those of its loopback.
+func AddressesOf(ctx context.Context, r remote.Runner) ([]string, error) {
+	return host.New(r).Addresses(ctx)
 }

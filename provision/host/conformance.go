@@ -3,8 +3,8 @@ package host
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/remote"
@@ -14,6 +14,21 @@ import (
 func (h *Host) UnameM(ctx context.Context) (string, error) {
 	out, err := h.runner.Run(ctx, remote.Command{Argv: []string{"uname", "-m"}})
 	return strings.TrimSpace(string(out.Stdout)), err
+}
+
+// Addresses are the host's own, but for those of its loopback.
+func (h *Host) Addresses(ctx context.Context) ([]string, error) {
+	out, err := h.runner.Run(ctx, remote.Command{Argv: []string{"hostname", "-I"}})
+	if err != nil {
+		return nil, fmt.Errorf("ask for the addresses: %w", err)
+	}
+	var addresses []string
+	for _, text := range strings.Fields(string(out.Stdout)) {
+		if ip, err := netip.ParseAddr(text); err == nil {
+			addresses = append(addresses, ip.String())
+		}
+	}
+	return addresses, nil
 }
 
 // MakeDir makes a directory and those above it.
@@ -62,24 +77,6 @@ func (h *Host) FileID(ctx context.Context, path string) (string, error) {
 		return "", fmt.Errorf("look at %s: %w", path, err)
 	}
 	return strings.TrimSpace(string(out.Stdout)), nil
-}
-
-// DropUDP throws away the datagrams that come from an address to a port, until undo.
-func (h *Host) DropUDP(ctx context.Context, from string, port int) (undo func(context.Context) error, err error) {
-	rule := func(ctx context.Context, verb string) error {
-		_, err := h.runner.Run(ctx, remote.Command{Argv: []string{
-			"iptables", "-w", "30", verb, "INPUT", "-p", "udp", "-s", from, "--dport", strconv.Itoa(port),
-			"-m", "comment", "--comment", "hybridctl self-test", "-j", "DROP",
-		}, Sudo: true})
-		if err != nil {
-			return fmt.Errorf("iptables %s INPUT: %w", verb, err)
-		}
-		return nil
-	}
-	if err := rule(ctx, "-I"); err != nil {
-		return nil, err
-	}
-	return func(ctx context.Context) error { return rule(ctx, "-D") }, nil
 }
 
 // Evidence returns what the host says of its runtime, network and kernel, for a report of what went wrong.

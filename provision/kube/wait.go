@@ -12,6 +12,9 @@ import (
 type WaitOptions struct {
 	Window   time.Duration   // how long everything must stay as it is wanted
 	Progress func([]Missing) // called whenever what is missing has changed; must not block
+	// DaemonSets are those that have to want every node, as patterns of "namespace/name" (path.Match); "*/*" is any. It is for WaitDaemonSets
+	// alone, to which a DaemonSet that is not there, or that a taint keeps away, is otherwise none to wait for.
+	DaemonSets []string
 }
 
 // Missing is one thing that a wait still waits for.

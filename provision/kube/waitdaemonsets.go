@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"path"
 	"slices"
 	"time"
 
@@ -16,7 +17,8 @@ import (
 const templateLabel = "pod-template-generation"
 
 // WaitDaemonSets returns when every DaemonSet that wants a pod on one of the nodes has a Ready one there, of its present
-// template, which has not restarted within the window. NotReadyError tells DaemonSet, node, pod and what it waits for.
+// template, which has not restarted within the window, and those that the options name want one on each of them. NotReadyError tells DaemonSet,
+// node, pod and what it waits for.
 func (c *Client) WaitDaemonSets(ctx context.Context, nodes []string, o WaitOptions) error {
 	settled := newSettling(o.Window)
 	return c.await(ctx, "DaemonSet pods", o, func(stores []*viewStore) check {
@@ -25,6 +27,7 @@ func (c *Client) WaitDaemonSets(ctx context.Context, nodes []string, o WaitOptio
 				sets:  listOf[appsv1.DaemonSet](stores[0]),
 				pods:  podsByPlace(listOf[corev1.Pod](stores[1])),
 				nodes: map[string]*corev1.Node{},
+				named: o.DaemonSets,
 			}
 			for _, node := range listOf[corev1.Node](stores[2]) {
 				picture.nodes[node.Name] = node
@@ -48,6 +51,7 @@ type daemons struct {
 	sets  []*appsv1.DaemonSet
 	pods  map[place][]*corev1.Pod
 	nodes map[string]*corev1.Node
+	named []string // WaitOptions.DaemonSets
 }
 
 func (d daemons) missing(names []string, settled *settling, now time.Time) (missing []Missing, settle time.Duration) {
@@ -56,6 +60,11 @@ func (d daemons) missing(names []string, settled *settling, now time.Time) (miss
 		if node == nil {
 			missing = append(missing, Missing{Object: "node " + name, Node: name, Reason: nodeProblem(nil)})
 			continue
+		}
+		for _, pattern := range d.named {
+			if reason := d.unwanted(pattern, node); reason != "" {
+				missing = append(missing, Missing{Object: "daemonset " + pattern + " on " + name, Node: name, Reason: reason})
+			}
 		}
 		for _, set := range d.sets {
 			key := set.Namespace + "/" + set.Name + " on " + name
@@ -71,6 +80,21 @@ func (d daemons) missing(names []string, settled *settling, now time.Time) (miss
 		}
 	}
 	return missing, settle
+}
+
+// unwanted is why no DaemonSet of a pattern wants a pod on a node; empty when one does.
+func (d daemons) unwanted(pattern string, node *corev1.Node) string {
+	reason := "there is no such DaemonSet"
+	for _, set := range d.sets {
+		if ok, err := path.Match(pattern, set.Namespace+"/"+set.Name); err != nil || !ok {
+			continue
+		}
+		if runsOn(set, node) {
+			return ""
+		}
+		reason = "it wants no pod there: its node selector or affinity, or a taint that it does not tolerate, keeps it away"
+	}
+	return reason
 }
 
 // daemonProblem tells what is wrong with a DaemonSet at one place; left is how long only time is missing.

@@ -40,7 +40,7 @@ const (
 )
 
 // checks are all checks, in the order of their subjects.
-var checks = slices.Concat(accessChecks, archChecks, bundleChecks, kernelChecks, resourceChecks, speedChecks, identityChecks, softwareChecks, surroundingChecks, memberChecks, cephChecks)
+var checks = slices.Concat(accessChecks, archChecks, bundleChecks, kernelChecks, resourceChecks, speedChecks, identityChecks, softwareChecks, surroundingChecks, memberChecks, admissionChecks, cephChecks)
 
 // view is what a check looks at.
 type view struct {

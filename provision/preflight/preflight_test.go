@@ -57,6 +57,9 @@ var cases = []one{
 		f.host("x86-1").Binfmt = []facts.Binfmt{{Name: "qemu-aarch64", ELFMachine: 183}, {Name: "own", Enabled: true, ELFMachine: 62}, {Name: "python", Enabled: true}}
 	}, host: "x86-1", check: "foreign-binfmt", status: report.Pass, message: "no handler"},
 
+	{name: "images that were sent are pulled all the same", change: func(f *fixture) {
+		f.cluster.Spec.Kubernetes.APIServer.ExtraArgs = []inventory.NameValue{{Name: "enable-admission-plugins", Value: "NodeRestriction,AlwaysPullImages"}}
+	}, check: "admission", status: report.Warn, message: "enables AlwaysPullImages", hint: "leave AlwaysPullImages out"},
 	{name: "another version in the bundle", change: func(f *fixture) { f.bundle.KubernetesVersion = "v1.35.0" },
 		check: "bundle-version", status: report.Fail, message: "asks for Kubernetes v1.36.3, the bundle has v1.35.0", hint: "bundle create"},
 	{name: "x86 only in the bundle", change: func(f *fixture) { f.bundle = fitBundle(platform.AMD64) },

@@ -16,8 +16,6 @@ import (
 	"time"
 )
 
-var errRefused = syscall.ECONNREFUSED
-
 // The operations of an Order.
 const (
 	OpWho    = "who"    // → Who
@@ -70,6 +68,7 @@ const maxText = 64 << 10
 // Agent carries out orders.
 type Agent struct {
 	Who    Who
+	Secret Secret                                                           // of the run
 	Dialer Dialer                                                           // nil = a net.Dialer
 	Lookup func(ctx context.Context, server, name string) ([]string, error) // nil = DNS
 	Space  func(path string) (size int64, major int, err error)             // nil = the file system's or device's
@@ -135,7 +134,7 @@ func (agent Agent) carryOut(ctx context.Context, o Order) Answer {
 			}
 			for _, nonce := range o.Nonces {
 				one, cancel := context.WithTimeout(ctx, timeout)
-				a.Attempts = append(a.Attempts, Dial(one, agent.Dialer, o.Network, o.Addr, nonce, o.Size))
+				a.Attempts = append(a.Attempts, Dial(one, agent.Dialer, agent.Secret, Call{o.Network, o.Addr, nonce, o.Size}))
 				cancel()
 			}
 			return nil

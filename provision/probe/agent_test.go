@@ -69,7 +69,7 @@ func TestAgent_Who(t *testing.T) {
 
 func TestAgent_Dial(t *testing.T) {
 	addr := serve(t)
-	give, next := talk(t, Agent{Who: who})
+	give, next := talk(t, Agent{Who: who, Secret: secret})
 	give(orderLine(t, Order{ID: 1, Op: OpDial, Network: "tcp", Addr: addr, Nonces: []string{"a", "b", "c"}, Size: 1400}))
 	a := next()
 	if a.Error != "" || len(a.Attempts) != 3 {
@@ -95,7 +95,7 @@ func TestAgent_Dial(t *testing.T) {
 func TestAgent_DialGoesOnAfterAnAttemptThatFailed(t *testing.T) {
 	addr := serve(t)
 	calls := 0
-	give, next := talk(t, Agent{Dialer: dialContext(func(ctx context.Context, network, addr string) (net.Conn, error) {
+	give, next := talk(t, Agent{Secret: secret, Dialer: dialContext(func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if calls++; calls == 1 {
 			<-ctx.Done()
 			return nil, ctx.Err()

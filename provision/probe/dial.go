@@ -9,16 +9,39 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
+	"syscall"
 	"time"
+)
+
+// Ending is how an attempt ended. No two of them may be taken for one another: that nothing answers is not known from an attempt that nobody
+// could make.
+type Ending string
+
+// The endings.
+const (
+	Answered Ending = "answered" // a probe of the run answered, rightly or not
+	Strange  Ending = "strange"  // something took the connection, or answered, and is no probe of the run
+	Refused  Ending = "refused"  // the far end said that nothing listens there
+	Silent   Ending = "silent"   // it was asked, and nothing came in time
+	Untried  Ending = "untried"  // nothing was asked: the fault is on this side
 )
 
 // Attempt is one conversation with a server, or why there was none.
 type Attempt struct {
 	Nonce  string  `json:"nonce"`
-	Reply  *Reply  `json:"reply,omitempty"`
+	Ending Ending  `json:"ending"`
+	Reply  *Reply  `json:"reply,omitempty"` // of a probe of the run
 	Error  string  `json:"error,omitempty"` // one sentence; empty when the payload came back as it was sent
-	Closed bool    `json:"closed,omitempty"`
 	Millis float64 `json:"ms"`
+}
+
+// Call is what an attempt asks.
+type Call struct {
+	Network string // "tcp", "udp", or one with a 4 or 6
+	Addr    string
+	Nonce   string
+	Size    int // bytes of payload
 }
 
 // Dialer opens the connection of an attempt: net.Dialer, or one that goes through an SSH connection.
@@ -27,21 +50,52 @@ type Dialer interface {
 }
 
 // Dial has one conversation: it sends size bytes that follow from the nonce and wants them back. Whether the right one answered is
-// for the caller to say. Closed tells that nothing listens there, as opposed to anything else that can go wrong.
-func Dial(ctx context.Context, d Dialer, network, addr, nonce string, size int) Attempt {
-	a := Attempt{Nonce: nonce}
+// for the caller to say.
+func Dial(ctx context.Context, d Dialer, secret Secret, c Call) Attempt {
+	a := Attempt{Nonce: c.Nonce}
 	start := time.Now()
-	reply, err := dial(ctx, d, network, addr, nonce, size)
+	reply, err := dial(ctx, d, secret, c)
 	a.Millis = float64(time.Since(start).Microseconds()) / 1000
-	a.Reply = reply
+	a.Reply, a.Ending = reply, Answered
 	if err != nil {
-		a.Error, a.Closed = plain(err), closed(err)
+		a.Error, a.Ending = plain(err), endingOf(ctx, reply, err)
 	}
 	return a
 }
 
-func dial(ctx context.Context, d Dialer, network, addr, nonce string, size int) (*Reply, error) {
-	conn, err := d.DialContext(ctx, network, addr)
+// strangeError is of a connection that was taken.
+type strangeError struct{ text string }
+
+func (e *strangeError) Error() string { return e.text }
+
+// endingOf tells how an attempt ended that was not answered as it should be.
+func endingOf(ctx context.Context, reply *Reply, err error) Ending {
+	var strange *strangeError
+	var timeout interface{ Timeout() bool }
+	switch {
+	case reply != nil:
+		return Answered
+	case errors.As(err, &strange):
+		return Strange
+	case IsRefused(err):
+		return Refused
+	case errors.Is(ctx.Err(), context.Canceled):
+		return Untried // whoever asked does not want to know any more
+	case errors.Is(ctx.Err(), context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, syscall.EHOSTUNREACH):
+		return Silent
+	}
+	return Untried
+}
+
+// IsRefused reports whether an error says that the far end was reached and that nothing listens there: a reset of the handshake, an ICMP port
+// unreachable, or sshd's word for the same.
+func IsRefused(err error) bool {
+	var refused interface{ Refused() bool }
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.As(err, &refused) && refused.Refused()
+}
+
+func dial(ctx context.Context, d Dialer, secret Secret, c Call) (*Reply, error) {
+	conn, err := d.DialContext(ctx, c.Network, c.Addr)
 	if err != nil {
 		return nil, err
 	}
@@ -49,45 +103,51 @@ func dial(ctx context.Context, d Dialer, network, addr, nonce string, size int) 
 	// A deadline would do for sockets; a channel of an SSH connection has none.
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
-	body := payload(nonce, size)
-	line, err := encodeLine(hello{Nonce: nonce, Size: size})
-	if err != nil {
-		return nil, err
-	}
+	body := payload(c.Nonce, c.Size)
 	talk := stream
-	if network == "udp" || network == "udp4" || network == "udp6" {
+	if strings.HasPrefix(c.Network, "udp") {
 		talk = datagram
 	}
-	reply, back, err := talk(conn, line, body)
+	reply, back, err := talk(conn, secret.helloFor(c.Nonce, c.Size), body)
+	if reply != nil && !secret.trusts(*reply) {
+		return nil, &strangeError{"what answers is not a probe of this run"}
+	}
 	if err != nil {
 		switch {
 		case ctx.Err() == nil:
-		case reply == nil:
+		case reply == nil && strings.HasPrefix(c.Network, "udp"):
 			err = fmt.Errorf("no answer in time: %w", ctx.Err())
+		case reply == nil:
+			err = &strangeError{fmt.Sprintf("no answer in time: the connection was taken, and nothing came: %v", ctx.Err())}
 		default: // small packets get through and large ones do not: how far it got is what tells
-			err = fmt.Errorf("no answer in time: %d of %d bytes came back", len(back), size)
+			err = fmt.Errorf("no answer in time: %d of %d bytes came back", len(back), c.Size)
 		}
 		return reply, err
 	}
 	switch sum := digest(body); {
-	case reply.Nonce != nonce:
-		return reply, fmt.Errorf("the answer is to another question: nonce %q, sent %q", reply.Nonce, nonce)
-	case reply.Size != size || reply.SHA256 != sum:
-		return reply, fmt.Errorf("%d bytes arrived with sha256 %.12s…; %d with %.12s… were sent", reply.Size, reply.SHA256, size, sum)
+	case reply.Nonce != c.Nonce:
+		return reply, fmt.Errorf("the answer is to another question: nonce %q, sent %q", reply.Nonce, c.Nonce)
+	case reply.Size != c.Size || reply.SHA256 != sum:
+		return reply, fmt.Errorf("%d bytes arrived with sha256 %.12s…; %d with %.12s… were sent", reply.Size, reply.SHA256, c.Size, sum)
 	case !bytes.Equal(back, body):
-		return reply, fmt.Errorf("the payload came back changed: %d bytes with sha256 %.12s…, sent %d with %.12s…", len(back), digest(back), size, sum)
+		return reply, fmt.Errorf("the payload came back changed: %d bytes with sha256 %.12s…, sent %d with %.12s…", len(back), digest(back), c.Size, sum)
 	}
 	return reply, nil
 }
 
-func stream(conn net.Conn, line, body []byte) (*Reply, []byte, error) {
-	if _, err := conn.Write(append(line, body...)); err != nil {
+// stream talks over a connection. Whatever goes wrong, somebody took it.
+func stream(conn net.Conn, h hello, body []byte) (*Reply, []byte, error) {
+	line, err := encodeLine(h)
+	if err != nil {
 		return nil, nil, err
+	}
+	if _, err := conn.Write(append(line, body...)); err != nil {
+		return nil, nil, &strangeError{"connected, but " + plain(err)}
 	}
 	r := bufio.NewReaderSize(conn, maxLine)
 	reply := new(Reply)
 	if err := readLine(r, reply); err != nil {
-		return nil, nil, fmt.Errorf("connected, but %s", plain(err))
+		return nil, nil, &strangeError{"connected, but " + plain(err)}
 	}
 	back := make([]byte, len(body))
 	n, err := io.ReadFull(r, back)
@@ -97,7 +157,12 @@ func stream(conn net.Conn, line, body []byte) (*Reply, []byte, error) {
 	return reply, back, nil
 }
 
-func datagram(conn net.Conn, line, body []byte) (*Reply, []byte, error) {
+// datagram sends one and waits for one. A socket that was opened has asked nobody yet.
+func datagram(conn net.Conn, h hello, body []byte) (*Reply, []byte, error) {
+	line, err := padded(h)
+	if err != nil {
+		return nil, nil, err
+	}
 	if _, err := conn.Write(append(line, body...)); err != nil {
 		return nil, nil, err
 	}
@@ -106,19 +171,17 @@ func datagram(conn net.Conn, line, body []byte) (*Reply, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	head, back, _ := bytes.Cut(buf[:n], []byte{'\n'})
-	reply := new(Reply)
-	if err := json.Unmarshal(head, reply); err != nil {
-		return nil, nil, fmt.Errorf("what came is not a probe's: %w", err)
-	}
-	return reply, back, nil
+	return readDatagram(buf[:n])
 }
 
-// closed tells whether the far end said that nothing listens: a reset of the handshake, an ICMP port unreachable, or sshd's word for
-// the same.
-func closed(err error) bool {
-	var refused interface{ Refused() bool }
-	return errors.Is(err, errRefused) || errors.As(err, &refused) && refused.Refused()
+// readDatagram takes an answer apart.
+func readDatagram(b []byte) (*Reply, []byte, error) {
+	head, back, _ := bytes.Cut(b, []byte{'\n'})
+	reply := new(Reply)
+	if err := json.Unmarshal(head, reply); err != nil {
+		return nil, nil, &strangeError{fmt.Sprintf("what came is not a probe's: %v", err)}
+	}
+	return reply, back, nil
 }
 
 // plain leaves out what net.OpError says of addresses: the caller knows them.

@@ -7,12 +7,11 @@ package probe
 import (
 	"debug/elf"
 	"os"
-	"runtime"
 	"syscall"
 )
 
 // Version is that of the protocol and the orders. A probe of another version is refused: it came from an older bundle.
-const Version = 2
+const Version = 3
 
 // Port is where a probe serves TCP and UDP.
 const Port = 8470
@@ -20,7 +19,7 @@ const Port = 8470
 // MaxSize is the largest payload in bytes over TCP.
 const MaxSize = 4 << 20
 
-// MaxDatagram is the largest payload in bytes over UDP: with the header it stays below what one IPv4 datagram holds.
+// MaxDatagram is the largest payload in bytes over UDP: with the line before it, it stays below what one IPv4 datagram holds.
 const MaxDatagram = 60000
 
 // Who says which process of which pod this is.
@@ -42,7 +41,11 @@ const (
 	EnvPod       = "PROBE_POD"
 	EnvNode      = "PROBE_NODE"
 	EnvContainer = "PROBE_CONTAINER"
+	EnvSecret    = "PROBE_SECRET" // from a Secret of the run; not Self's, which is told
 )
+
+// SecretOfRun is the secret that the pod was given.
+func SecretOfRun() Secret { return Secret(os.Getenv(EnvSecret)) }
 
 // Self is this process. What it says of its machine is read from its own executable's header and from the kernel, not from how it was
 // built: under emulation the two differ.
@@ -73,6 +76,3 @@ func text[T int8 | uint8](c []T) string {
 	}
 	return string(b)
 }
-
-// Built is what this program was compiled for, in Go's spelling.
-const Built = runtime.GOARCH

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"bufio"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -9,25 +10,87 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"strings"
+)
+
+// Secret is what the probes of a run share with those who ask them. Who does not know it gets no answer.
+type Secret string
+
+// The types of lines. One is never taken for the other: an answer that is sent to another server is not answered.
+const (
+	typeHello = "hello"
+	typeReply = "reply"
 )
 
 // hello is what a client sends before its payload: one line of JSON.
 type hello struct {
+	Type  string `json:"type"` // typeHello
 	Nonce string `json:"nonce"`
-	Size  int    `json:"size"` // bytes of payload that follow
+	Size  int    `json:"size"`          // bytes of payload that follow
+	MAC   string `json:"mac"`           // see sign
+	Pad   string `json:"pad,omitempty"` // in a datagram, makes the question as long as the answer
 }
 
 // Reply is what a server answers before it sends the payload back: one line of JSON.
 type Reply struct {
+	Type string `json:"type"` // typeReply
 	Who
 	Nonce  string `json:"nonce"`
 	Client string `json:"client"` // the address the server saw, without the port
 	Size   int    `json:"size"`   // bytes of payload that arrived
 	SHA256 string `json:"sha256"` // of the payload that arrived
+	MAC    string `json:"mac"`    // see sign
 }
 
 // maxLine bounds a line of the protocol.
 const maxLine = 4 << 10
+
+// sign makes a line's MAC: that of the line itself without MAC and padding.
+func (s Secret) sign(line any) string {
+	b, err := json.Marshal(line)
+	if err != nil {
+		return "" // strings and numbers: it never fails
+	}
+	mac := hmac.New(sha256.New, []byte(s))
+	mac.Write(b)
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+func (s Secret) helloFor(nonce string, size int) hello {
+	h := hello{Type: typeHello, Nonce: nonce, Size: size}
+	h.MAC = s.sign(h)
+	return h
+}
+
+// knows tells whether a hello is of somebody who knows the secret. Without a secret nobody does.
+func (s Secret) knows(h hello) bool {
+	mac := h.MAC
+	h.MAC, h.Pad = "", ""
+	return s != "" && h.Type == typeHello && hmac.Equal([]byte(mac), []byte(s.sign(h)))
+}
+
+func (s Secret) signed(r Reply) Reply {
+	r.Type, r.MAC = typeReply, ""
+	r.MAC = s.sign(r)
+	return r
+}
+
+// trusts tells whether a reply is of a probe of the run.
+func (s Secret) trusts(r Reply) bool {
+	mac := r.MAC
+	r.MAC = ""
+	return r.Type == typeReply && hmac.Equal([]byte(mac), []byte(s.sign(r)))
+}
+
+// padding is by how much a question is longer in a datagram than it need be: as much as an answer holds more, with names as long as Kubernetes
+// lets them be. So a forged sender's address gets no more bytes than were spent on it.
+const padding = 768
+
+// padded is a hello's line for a datagram.
+func padded(h hello) ([]byte, error) {
+	h.Pad = strings.Repeat("-", padding)
+	return encodeLine(h)
+}
 
 // payload is size bytes that follow from the nonce: no two attempts send the same.
 func payload(nonce string, size int) []byte {

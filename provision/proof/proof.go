@@ -4,8 +4,6 @@ package proof
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -61,7 +59,7 @@ type Options struct {
 }
 
 // ErrFailed: a cell failed. The report says which, and why.
-var ErrFailed = errors.New("conformance checks failed")
+var ErrFailed = conformance.ErrFailed
 
 // Run proves the scenario and writes the report, also of a run that could not begin. The run is complete also when there is an error:
 // ErrFailed, or conformance's own.
@@ -74,8 +72,8 @@ func Run(ctx context.Context, o Options, dir *report.Dir) (report.ConformanceRun
 			err = errors.Join(err, werr)
 		}
 	}
-	if err == nil && run.Verdict() == report.Failing {
-		err = ErrFailed
+	if err == nil {
+		err = conformance.Verdict(run)
 	}
 	return run, err
 }
@@ -95,12 +93,7 @@ func TestSelf(ctx context.Context, o Options, done func(conformance.SelfTest)) (
 // Clean removes what earlier runs left in the cluster and on the hosts, and returns their IDs.
 func Clean(ctx context.Context, o Options) ([]string, error) {
 	machines, _ := o.machines()
-	ids, err := conformance.Runs(ctx, o.API, machines)
-	errs := []error{err}
-	for _, id := range ids {
-		errs = append(errs, conformance.Clean(ctx, o.API, machines, id))
-	}
-	return ids, errors.Join(errs...)
+	return conformance.CleanAll(ctx, o.API, machines)
 }
 
 // Conformance is what the run is told.
@@ -110,7 +103,7 @@ func (o Options) Conformance(ctx context.Context) (c conformance.Options) {
 		Checks: o.Checks, Quick: o.Quick, NewNodes: o.Nodes, Before: o.PodsBefore, NodesBefore: o.NodesBefore, MaxPairs: o.MaxPairs, Seed: o.Seed,
 		Facts:     map[string]conformance.NodeFacts{},
 		DNSDomain: o.Cluster.Spec.Kubernetes.DNSDomain, NodeRanges: o.Cluster.Spec.CNI.Provider == inventory.CNIFlannel, Window: ready.StableFor, Patience: o.Cluster.Spec.Timeouts.Ready.Std(),
-		RunID: newRunID(), Keep: o.Keep, KeepOnFailure: o.KeepOnFailure, Planned: o.Planned, Event: o.Event, Now: time.Now,
+		RunID: conformance.NewRunID(), DaemonSets: daemonSets(o.Cluster), Keep: o.Keep, KeepOnFailure: o.KeepOnFailure, Planned: o.Planned, Event: o.Event, Now: time.Now,
 	}
 	if c.Scenario == "" {
 		c.Scenario = conformance.NewDeployment
@@ -124,11 +117,15 @@ func (o Options) Conformance(ctx context.Context) (c conformance.Options) {
 	c.Storage, c.NoStorage = storageClasses(o.Cluster, o.Bundle)
 	c.Machines, c.NoMachine = o.machines()
 	c.NoProbe = o.withoutProbe(ctx, c.Image)
-	for name := range c.Machines {
-		f := o.Hosts[name]
-		c.Facts[name] = conformance.NodeFacts{PageKiB: f.PageSize >> 10, CPU: f.CPUModel}
+	for _, h := range o.Cluster.Spec.Hosts {
+		known := conformance.NodeFacts{Address: h.Address, SSHPort: o.Cluster.SSHFor(h).Port}
+		if _, ok := c.Machines[h.Name]; ok {
+			f := o.Hosts[h.Name]
+			known.PageKiB, known.CPU = f.PageSize>>10, f.CPUModel
+		}
+		c.Facts[h.Name] = known
 	}
-	c.Vantages = o.vantages(ctx, c)
+	c.Vantages = o.vantages(ctx)
 	if r := o.Cluster.Spec.Conformance.Registry; r.Image != "" {
 		c.Registry = &conformance.Registry{Image: r.Image, Username: r.Username, Password: secret.From("registry's password", r.PasswordFile, r.PasswordEnv)}
 	}
@@ -170,11 +167,16 @@ func (o Options) machines() (connected map[string]conformance.Machine, not map[s
 	return connected, not
 }
 
-// newRunID is short, and fit for names and labels.
-func newRunID() string {
-	b := make([]byte, 4)
-	_, _ = rand.Read(b) // it never fails
-	return hex.EncodeToString(b)
+// daemonSets are those that every node has to have, as far as hybridctl made the cluster: kubeadm's, and that of its own pod network.
+func daemonSets(c *inventory.Cluster) []string {
+	if c.Adopted() {
+		return nil
+	}
+	out := []string{"kube-system/kube-proxy"}
+	if c.Spec.CNI.Provider == inventory.CNIFlannel {
+		out = append(out, "kube-flannel/kube-flannel-ds")
+	}
+	return out
 }
 
 // imageMaker makes images out of the bundle's.

@@ -194,7 +194,7 @@ func (c *Conn) DialContext(ctx context.Context, network, addr string) (net.Conn,
 	case errors.As(err, &open) && open.Reason == ssh.Prohibited:
 		return nil, fmt.Errorf("host %s: %w", c.name, forbidden(addr, open))
 	case errors.As(err, &open):
-		return nil, connectFailure(addr+" seen from "+c.name, open.Message, open)
+		return nil, &tunnelError{connectFailure(addr+" seen from "+c.name, open.Message, open), open.Message}
 	case ctx.Err() != nil:
 		return nil, ended(ctx, what)
 	case c.link.isDone():

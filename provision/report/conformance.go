@@ -103,6 +103,7 @@ type CellResult struct {
 
 	P50Millis        float64    `json:"p50ms,omitempty"`
 	P99Millis        float64    `json:"p99ms,omitempty"`
+	RulesLagMillis   float64    `json:"rulesLagMs,omitempty"` // how long a Service's rules needed, from its endpoint or its end
 	Nonce            string     `json:"nonce,omitempty"`
 	Responder        *Responder `json:"responder,omitempty"`
 	ExpectClientIP   string     `json:"expectClientIP,omitempty"`

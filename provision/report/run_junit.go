@@ -57,11 +57,15 @@ type (
 )
 
 // WriteJUnit writes a run for systems that read JUnit's XML: a suite per check, a case per cell. A flaky cell is a failure of the type
-// "flaky", so that it cannot pass unseen; a blocked one is skipped; a run that ended early has a case "setup" with an error.
+// "flaky", so that it cannot pass unseen; a blocked one is skipped; a run that ended early has a case "setup" with an error, and one of which no cell
+// could be tried a case "verdict".
 func WriteJUnit(w io.Writer, r ConformanceRun) error {
 	var doc junitSuites
-	if r.Error != "" {
-		doc.Suites = append(doc.Suites, r.junitSetup())
+	switch {
+	case r.Error != "":
+		doc.Suites = append(doc.Suites, junitWhole("setup", r.Error))
+	case r.Verdict() == Blocked: // skipped cases alone would look like a success
+		doc.Suites = append(doc.Suites, junitWhole("verdict", "nothing was proven: no cell could be tried"))
 	}
 	for _, check := range r.AllChecks() {
 		doc.Suites = append(doc.Suites, r.junitCheck(check))
@@ -90,10 +94,11 @@ func (r ConformanceRun) junitProperties() []junitProperty {
 	}
 }
 
-func (r ConformanceRun) junitSetup() junitSuite {
-	return junitSuite{Name: "setup", Package: "setup", Time: seconds(0), Cases: []junitCase{{
-		Name: "setup", Classname: "setup", Time: seconds(0),
-		Error: &junitOutcome{Type: "setup", Message: OneLine(r.Error), Text: Lines(r.Error)},
+// junitWhole is a suite with one case, an error of the whole run.
+func junitWhole(name, text string) junitSuite {
+	return junitSuite{Name: name, Package: name, Time: seconds(0), Cases: []junitCase{{
+		Name: name, Classname: name, Time: seconds(0),
+		Error: &junitOutcome{Type: name, Message: OneLine(text), Text: Lines(text)},
 	}}}
 }
 

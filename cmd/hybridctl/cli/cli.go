@@ -89,7 +89,7 @@ func newRoot(a *app) *cobra.Command {
 		Short: "Build and tear down Kubernetes clusters of mixed x86 and Arm hosts",
 		Long: `hybridctl turns one inventory file into a running Kubernetes cluster of mixed x86 and Arm hosts, over SSH.
 
-Exit codes: 0 done; 1 other; 2 usage or inventory, or refused; 3 preflight; 4 stopped part-way; 5 conformance failed; 6 findings; 10 changes; 130 interrupted.`,
+Exit codes: 0 done; 1 other; 2 usage or inventory, or refused; 3 preflight; 4 stopped part-way; 5 conformance failed; 6 findings; 7 conformance was flaky; 8 nothing was proven; 10 changes; 130 interrupted.`,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},

@@ -39,7 +39,8 @@ namespace of its own, and is taken away at the end, also after ^C.
 
 Scenarios: new-deployment (all nodes) and scale-out (--nodes: those that were added). Checks:
 ` + checkList() + `
-The exit code is 5 when a cell failed, and 0 when none did, also when some were flaky or blocked. It is not the CNCF's conformance suite.`,
+The exit code is 5 when a cell failed, 7 when none failed and some were flaky, 8 when none could be tried, so that nothing is proven, and else
+0, also when some were blocked. It is not the CNCF's conformance suite.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.selfTest {

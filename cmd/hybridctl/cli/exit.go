@@ -24,6 +24,8 @@ const (
 	exitPartial     = 4
 	exitConformance = 5
 	exitFindings    = 6  // image and workload: something was found that --fail-on names
+	exitFlaky       = 7  // conformance: no cell failed, and some were right only at a later attempt
+	exitUnproven    = 8  // conformance: no cell could be tried
 	exitChanges     = 10 // plan --exit-code: there is something to do
 	exitInterrupted = 130
 )

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hybridctl/hybridctl/provision"
 	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/conformance"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 )
 
@@ -34,6 +35,9 @@ func TestExitCode(t *testing.T) {
 		{"bundle source", wrap(bundle.ErrSource), false, 2},
 		{"preflight", wrap(provision.ErrPreflight), false, 3},
 		{"part-way", wrap(provision.ErrPartial), false, 4},
+		{"conformance failed", wrap(provision.ErrConformance), false, 5},
+		{"conformance was flaky", wrap(conformance.ErrFlaky), false, 7},
+		{"nothing was proven", wrap(conformance.ErrUnproven), false, 8},
 		{"changes", errChanges, false, 10},
 		{"findings", wrap(&findingsError{"x"}), false, 6},
 		{"part-way after ^C", wrap(provision.ErrPartial), true, 130},

@@ -1,0 +1,150 @@
+package conformance
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hybridctl/hybridctl/provision/probe"
+	"github.com/hybridctl/hybridctl/provision/report"
+)
+
+// reachPatience bounds the question whether a node can be reached at an address.
+const reachPatience = 4 * time.Second
+
+// kubeletPort is where every kubelet listens.
+const kubeletPort = 10250
+
+// lookFrom finds out at which of its addresses each vantage point reaches each node that it is to dial: at the one that Kubernetes knows, or
+// else at the one that SSH goes to. A vantage point that reaches a node at no address has its cells blocked.
+func (r *run) lookFrom(ctx context.Context) {
+	r.reached = map[[2]string]string{}
+	var open sync.WaitGroup
+	var mu sync.Mutex
+	r.Vantages = slices.Clone(r.Vantages)
+	for i := range r.Vantages {
+		v := &r.Vantages[i]
+		if v.Problem != "" || v.Dial == nil {
+			continue
+		}
+		v.Unreached = map[string]string{}
+		for _, n := range r.nodes {
+			if r.Scenario == ScaleOut && !n.New {
+				continue // the others are left alone
+			}
+			open.Go(func() {
+				address, err := v.reaches(ctx, n)
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil {
+					v.Unreached[n.Name] = report.OneLine(err.Error())
+					return
+				}
+				r.reached[[2]string{v.Name, n.Name}] = address
+			})
+		}
+	}
+	open.Wait()
+}
+
+// reaches is the first of a node's addresses at which something answers, if only that nothing listens.
+func (v *Vantage) reaches(ctx context.Context, n Node) (string, error) {
+	var tried []string
+	for _, address := range n.Addresses {
+		for _, port := range []int{n.SSHPort, kubeletPort} {
+			err := v.knock(ctx, at(address, port))
+			if err == nil {
+				return address, nil
+			}
+			tried = append(tried, at(address, port)+": "+err.Error())
+		}
+	}
+	if len(tried) == 0 {
+		return "", fmt.Errorf("%s does not reach %s: its address is not known", v.Name, n.Name)
+	}
+	return "", fmt.Errorf("%s does not reach %s directly (%s)", v.Name, n.Name, strings.Join(tried, "; "))
+}
+
+func (v *Vantage) knock(ctx context.Context, addr string) error {
+	ctx, cancel := context.WithTimeout(ctx, reachPatience)
+	defer cancel()
+	conn, err := v.Dial.DialContext(ctx, "tcp", addr)
+	if err == nil {
+		_ = conn.Close() // nothing was said
+		return nil
+	}
+	if probe.IsRefused(err) {
+		return nil
+	}
+	return err
+}
+
+// addressOf is where a vantage point dials a node.
+func (r *run) addressOf(vantage, node string) string {
+	return orDefault(r.reached[[2]string{vantage, node}], r.node(node).Address)
+}
+
+// sawWhoAsked is a good outcome of a Service with the policy Local when its server saw who asked. An address that is neither the vantage
+// point's nor the cluster's was translated on the way there: what the node does to it cannot be told then.
+func (r *run) sawWhoAsked(c Cell, attempts []probe.Attempt, o outcome) outcome {
+	v := r.vantage(c.Vantage)
+	var own []string
+	if v.Addresses != nil {
+		own = v.Addresses(r.addressOf(c.Vantage, c.Src))
+	}
+	if len(own) > 0 {
+		o.wantIP = own[0]
+	}
+	if o.verdict != report.Passed {
+		return o
+	}
+	for _, a := range attempts {
+		seen := a.Reply.Client
+		switch whose := r.whose(seen); {
+		case slices.Contains(own, seen):
+			o.wantIP = seen
+			continue
+		case whose != "":
+			o.fail("the server saw the client as %s, which is %s's address: the policy Local does not keep who asks", seen, whose)
+		case len(own) == 0:
+			o.verdict, o.reason = report.Blocked, fmt.Sprintf("the server saw the client as %s, and which address %s has there is not known", seen, c.Vantage)
+		default:
+			o.verdict, o.reason = report.Blocked, fmt.Sprintf("the server saw the client as %s, while %s is %s: something between %s and the node translates addresses, so that what the node does cannot be told",
+				seen, c.Vantage, strings.Join(own, ", "), c.Vantage)
+		}
+		return o
+	}
+	return o
+}
+
+// whose is the node that an address is of, itself or in its range of pods; empty when of none.
+func (r *run) whose(address string) string {
+	ip, err := netip.ParseAddr(address)
+	for _, n := range r.nodes {
+		if slices.Contains(n.Addresses, address) {
+			return "node " + n.Name
+		}
+		if pods, perr := netip.ParsePrefix(n.PodCIDR); err == nil && perr == nil && pods.Contains(ip) {
+			return "the pod network of node " + n.Name
+		}
+	}
+	return ""
+}
+
+// LocalAddress is the address from which this machine reaches a target; none when it does not.
+func LocalAddress(target string) []string {
+	c, err := net.Dial("udp", net.JoinHostPort(target, "9")) // nothing is sent
+	if err != nil {
+		return nil
+	}
+	defer c.Close()
+	if a, ok := c.LocalAddr().(*net.UDPAddr); ok {
+		return []string{a.IP.String()}
+	}
+	return nil
+}

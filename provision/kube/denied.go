@@ -1,0 +1,28 @@
+package kube
+
+import (
+	"errors"
+	"regexp"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// denials are what the API server says when admission refuses an object. Its status says nothing: each policy chooses its own.
+//
+//   - webhooks: apiserver/pkg/admission/plugin/webhook/errors/statuserror.go
+//   - ValidatingAdmissionPolicy: apiserver/pkg/admission/plugin/policy/validating/dispatcher.go
+//   - Pod Security: pod-security-admission/policy
+//   - quotas and limits: apiserver/pkg/admission/plugin/resourcequota/controller.go, kubernetes/plugin/pkg/admission/limitranger
+var denials = regexp.MustCompile(`admission webhook ".*" denied the request` +
+	`|ValidatingAdmissionPolicy '.*' with binding '.*' denied request` +
+	`|is forbidden: violates PodSecurity` +
+	`|is forbidden: exceeded quota: |is forbidden: failed quota: ` +
+	`|is forbidden: (?:\[?)(?:minimum|maximum) `)
+
+// Denied reports whether an admission policy, or a quota, refuses an object: what is asked for is not wanted there. That the kubeconfig's user
+// lacks the right is another thing.
+func Denied(err error) bool {
+	var status apierrors.APIStatus
+	known := errors.As(err, &status) || errors.Is(err, ErrForbidden) || errors.Is(err, ErrInvalid)
+	return known && denials.MatchString(err.Error())
+}
