@@ -15,17 +15,18 @@ func TestNodeOfAnotherClusterIsLeftAlone(t *testing.T) {
 	for name, c := range map[string]struct {
 		run  func(*sim) (Result, error)
 		want error
+		says string
 	}{
-		"up": {func(s *sim) (Result, error) { return s.up() }, ErrPreflight},
+		"up": {func(s *sim) (Result, error) { return s.up() }, ErrPreflight, named},
 		"up while the first control plane is not reached": {func(s *sim) (Result, error) {
 			s.fleet.Hosts[0].Refuse()
 			return s.up()
-		}, ErrPreflight},
-		"scale-out": {func(s *sim) (Result, error) { return s.scaleOut(nil) }, ErrPreflight},
-		"remove":    {func(s *sim) (Result, error) { return s.remove("host-3", nil) }, ErrRefused},
+		}, ErrRefused, "host-3: of another cluster than the kubeconfig that is kept"},
+		"scale-out": {func(s *sim) (Result, error) { return s.scaleOut(nil) }, ErrPreflight, named},
+		"remove":    {func(s *sim) (Result, error) { return s.remove("host-3", nil) }, ErrRefused, named},
 		"destroy": {func(s *sim) (Result, error) {
 			return Destroy(context.Background(), DestroyOptions{Options: s.options()})
-		}, ErrRefused},
+		}, ErrRefused, named},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := standing(t, 3)
@@ -41,8 +42,8 @@ func TestNodeOfAnotherClusterIsLeftAlone(t *testing.T) {
 					said += ch.Message
 				}
 			}
-			if !errors.Is(err, c.want) || !strings.Contains(said, named) {
-				t.Errorf("error %v, said %q; want %v and %q", err, said, c.want, named)
+			if !errors.Is(err, c.want) || !strings.Contains(said, c.says) {
+				t.Errorf("error %v, said %q; want %v and %q", err, said, c.want, c.says)
 			}
 			if s.changed() != 0 {
 				t.Errorf("written on a host: %q", s.hosts["host-3"].writes)
