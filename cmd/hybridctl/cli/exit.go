@@ -42,8 +42,6 @@ func ExitCode(err error, interrupted bool) int {
 		return exitDone
 	case errors.Is(err, errChanges):
 		return exitChanges
-	case errors.Is(err, errFindings):
-		return exitFindings
 	case interrupted, errors.Is(err, context.Canceled):
 		return exitInterrupted
 	case isFindings(err):
@@ -62,6 +60,10 @@ func ExitCode(err error, interrupted bool) int {
 		return exitUsage
 	case errors.Is(err, provision.ErrConformance):
 		return exitConformance
+	case errors.Is(err, conformance.ErrFlaky):
+		return exitFlaky
+	case errors.Is(err, conformance.ErrUnproven):
+		return exitUnproven
 	default:
 		return exitOther
 	}
@@ -72,7 +74,7 @@ func ExitCode(err error, interrupted bool) int {
 func (a *app) printError(err error) {
 	var problems *inventory.Problems
 	switch {
-	case err == nil, errors.Is(err, errChanges), errors.Is(err, errFindings):
+	case err == nil, errors.Is(err, errChanges):
 	case errors.Is(err, syscall.EPIPE): // whoever read the output has seen enough
 	case a.global.logFormat == logJSON:
 		var attrs []any

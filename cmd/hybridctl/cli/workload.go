@@ -3,7 +3,6 @@ package cli
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,9 +15,6 @@ import (
 	"github.com/hybridctl/hybridctl/provision/report/sarif"
 	"github.com/hybridctl/hybridctl/provision/workload"
 )
-
-// errFindings reports that something was found that fails the command; it is an exit code, not a failure.
-var errFindings = errors.New("there are findings")
 
 func newWorkload(a *app) *cobra.Command {
 	cmd := &cobra.Command{
@@ -125,7 +121,7 @@ func (a *app) knownImages(ctx context.Context, f workloadFlags, in input) (workl
 type lintFlags struct {
 	workloadFlags
 	rules, ignore []string
-	failOn        string
+	failOn        failOn
 	list          bool
 }
 
@@ -156,9 +152,8 @@ A comment "# hybridctl:ignore L5" in the line of a finding, in the line above it
 	flags := cmd.Flags()
 	flags.StringSliceVar(&f.rules, "rule", nil, "try these rules alone, also those that are tried only when asked for: `L1,…`")
 	flags.StringSliceVar(&f.ignore, "ignore", nil, "leave these rules out: `L5,…`")
-	flags.StringVar(&f.failOn, "fail-on", "error", "which findings end with exit code 6: error, warning (also errors) or never")
 	flags.BoolVar(&f.list, "list", false, "show all rules")
-	complete(cmd, "fail-on", "error", "warning", "never")
+	f.failOn.register(cmd)
 	return cmd
 }
 
@@ -215,33 +210,29 @@ func (a *app) lint(ctx context.Context, f lintFlags) error {
 	} else {
 		err = a.write(doc, doc.text)
 	}
-	if err == nil && fails(problems, f.failOn) {
-		err = errFindings
+	if err == nil {
+		count := levels(problems)
+		err = f.failOn.check(count[workload.LevelError], count[workload.LevelWarning], "there are findings; each says what to do")
 	}
 	return err
 }
 
-func (f lintFlags) check() error {
-	switch f.failOn {
-	case "error", "warning", "never":
-	default:
-		return usagef("--fail-on must be error, warning or never")
+// levels counts findings by level.
+func levels(problems []workload.Problem) map[workload.Level]int {
+	count := map[workload.Level]int{}
+	for _, p := range problems {
+		count[p.Level]++
 	}
+	return count
+}
+
+func (f lintFlags) check() error {
 	for _, id := range append(append([]string{}, f.rules...), f.ignore...) {
 		if !workload.IsRule(id) {
 			return usagef("there is no rule %s (--list shows them)", id)
 		}
 	}
 	return nil
-}
-
-func fails(problems []workload.Problem, failOn string) bool {
-	for _, p := range problems {
-		if failOn != "never" && p.Level == workload.LevelError || failOn == "warning" && p.Level == workload.LevelWarning {
-			return true
-		}
-	}
-	return false
 }
 
 func (d lintDocument) notKnown() []string {
@@ -257,9 +248,8 @@ func (d lintDocument) notKnown() []string {
 
 func (d lintDocument) text(w io.Writer) error {
 	var b bytes.Buffer
-	count := map[workload.Level]int{}
+	count := levels(d.Findings)
 	for _, p := range d.Findings {
-		count[p.Level]++
 		for line := range strings.SplitSeq(p.String(), "\n") {
 			bare := strings.TrimLeft(line, " ")
 			b.WriteString(line[:len(line)-len(bare)] + report.OneLine(bare) + "\n")
