@@ -204,11 +204,11 @@ func TestRun_Keep(t *testing.T) {
 				c.wantNothingLeft(t)
 				return
 			}
-			if !c.spaces["hybridctl-conformance-run1"] || len(c.pods) == 0 {
+			if !c.spaces["hybridctl-conformance-"+testRun] || len(c.pods) == 0 {
 				t.Error("nothing is kept")
 			}
 			if !slices.ContainsFunc(said, func(s string) bool {
-				return strings.Contains(s, "hybridctl-conformance-run1 is kept") && strings.Contains(s, "hybridctl conformance clean")
+				return strings.Contains(s, "hybridctl-conformance-"+testRun+" is kept") && strings.Contains(s, "hybridctl conformance clean")
 			}) {
 				t.Errorf("it is not said: %v", said)
 			}
