@@ -43,6 +43,9 @@ lacks() {
   esac
 }
 
+# What a kernel does for the safety of others costs an emulated one most.
+QUICK_KERNEL='mitigations=off audit=0 psi=0 init_on_alloc=0 hardened_usercopy=off randomize_kstack_offset=off'
+
 # qemu_command ARCH WAY PROCESSORS MEMORY APPEND [ARGUMENT…]: sets COMMAND. APPEND is what else its kernel is told.
 qemu_command() {
   local arch=$1 way=$2 cpus=$3 memory=$4 append=$5 accel=kvm cpu=host machine
@@ -52,7 +55,7 @@ qemu_command() {
     machine=q35,hpet=off
     # no_timer_check, tsc=reliable: an emulated clock must not be judged by how late a busy host is.
     append="console=ttyS0 nokaslr pti=off no_timer_check tsc=reliable $append"
-    [ "$way" = kvm ] || cpu=Nehalem,+aes,+pclmulqdq,+x2apic,+rdrand # the second level of x86-64, and what a node's cryptography uses
+    [ "$way" = kvm ] || cpu=Nehalem,+aes,+pclmulqdq,+sha-ni,+x2apic,+rdrand # x86-64-v2, and what checksums and cryptography use
     ;;
   arm64)
     machine=virt,gic-version=host
@@ -63,7 +66,7 @@ qemu_command() {
   esac
   [ "$way" = kvm ] || accel=tcg,thread=multi,tb-size=1024
   COMMAND=("$(path qemu)/qemu" "$arch" -M "$machine" -cpu "$cpu" -smp "$cpus" -m "$memory" -accel "$accel" -nodefaults -nographic
-    -kernel "$(path "kernel-$arch")/vmlinuz" -append "quiet loglevel=4 mitigations=off audit=0 psi=0 $append" "$@")
+    -kernel "$(path "kernel-$arch")/vmlinuz" -append "quiet loglevel=4 $QUICK_KERNEL $append" "$@")
 }
 
 # uml_command MEMORY [ARGUMENT…]: sets COMMAND. TMPDIR is where the machine's memory is: a tmpfs.
