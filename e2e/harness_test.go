@@ -9,10 +9,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -89,10 +93,22 @@ type output struct {
 	peak           int64 // memory of the command, or of the largest of its children, in bytes
 }
 
-// try runs a command from the repository's top; the error is of starting it, or of the time it had.
+// patience is how many times longer than on an ordinary host machines may take here, as the lab's trial says.
+var patience = sync.OnceValue(func() time.Duration {
+	cmd := exec.Command("e2e/lab/lab", "patience")
+	cmd.Dir = root
+	out, err := cmd.Output()
+	n, bad := strconv.Atoi(strings.TrimSpace(string(out)))
+	if err != nil || bad != nil || n < 1 {
+		panic(fmt.Sprintf("e2e/lab/lab patience: %q, %v: is the lab built? (make lab)", out, err))
+	}
+	return time.Duration(n)
+})
+
+// try runs a command from the repository's top; the error is of starting it, or of the time it had: limit on an ordinary host.
 func try(t *testing.T, limit time.Duration, name string, args ...string) (output, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	ctx, cancel := context.WithTimeout(context.Background(), limit*patience())
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir, cmd.WaitDelay = root, 10*time.Second
@@ -192,6 +208,12 @@ func (c *cluster) kubeconfig() string {
 // kubectl runs kubectl on the cluster; it must succeed.
 func (c *cluster) kubectl(args ...string) string {
 	c.t.Helper()
+	args = slices.Clone(args)
+	for i, a := range args { // how long kubectl waits itself
+		if limit, err := time.ParseDuration(strings.TrimPrefix(a, "--timeout=")); err == nil && strings.HasPrefix(a, "--timeout=") {
+			args[i] = "--timeout=" + (limit * patience()).String()
+		}
+	}
 	out, err := try(c.t, 5*time.Minute, "e2e/lab/lab", append([]string{"exec", "bin/kubectl", "--kubeconfig", c.kubeconfig(), "--request-timeout=60s"}, args...)...)
 	if err != nil || out.exit != 0 {
 		c.t.Fatalf("kubectl %s: exit %d, %v\n%s%s", strings.Join(args, " "), out.exit, err, out.stdout, out.stderr)

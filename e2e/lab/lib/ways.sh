@@ -160,6 +160,16 @@ slowness() {
   awk -v way="$way" '$1 == way { n = int($2 / 3 + 0.5); print (n < 1 ? 1 : n > 6 ? 6 : n) }' "$(measured "$1")"
 }
 
+# patience: the same for whatever machines take part.
+patience() {
+  local arch n most=1
+  for arch in "${ARCHES[@]}"; do
+    n=$(slowness "$arch")
+    [ "$n" -le "$most" ] || most=$n
+  done
+  echo "$most"
+}
+
 # processors ARCH, memory ARCH: of a machine, as the way and this host carry them. kubeadm wants two processors. User Mode Linux has one.
 processors() {
   local arch=$1 n way given=LAB_X86_CPUS
@@ -188,13 +198,11 @@ memory() {
 # kernels on an ordinary host. Where x86 machines run under User Mode Linux, what its kernel lacks is let pass; where machines are slow,
 # time limits are longer: then another one beside it is written. Both have the same cluster name, and so the same state.
 inventory() {
-  local name=$1 dir=$REPO/inventories from to way slow=1 arch
+  local name=$1 dir=$REPO/inventories from to way slow
   from=$dir/$name.yaml
   [ -e "$from" ] || misuse "there is no inventory \"$name\" for the lab (there are: $(find "$dir" -name 'lab-*.yaml' ! -name '*.lab.yaml' -printf '%f\n' | sort | sed 's/\.yaml$//' | paste -sd ' '))"
   way=$(way amd64) || exit
-  for arch in "${ARCHES[@]}"; do
-    if [ "$(slowness "$arch")" -gt "$slow" ]; then slow=$(slowness "$arch"); fi
-  done
+  slow=$(patience)
   if [ "$way" != uml ] && [ "$slow" = 1 ]; then
     echo "inventories/$name.yaml"
     return
