@@ -9,6 +9,7 @@ if [ "$(id -u)" != 0 ]; then
 fi
 scripts/build.sh
 e2e/lab/lab bundle
+e2e/lab/lab ways
 # The whole of it has the tests that "make test" skips, too: those that want other programs of this machine.
 if [ $# = 0 ]; then
   missing=()
