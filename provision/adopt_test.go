@@ -237,7 +237,7 @@ func TestAdopted_WhatIsNotManagedIsLeftAlone(t *testing.T) {
 	if _, err := Destroy(context.Background(), DestroyOptions{Options: s.options()}); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "hybridctl remove") {
 		t.Errorf("destroy: %v", err)
 	}
-	if _, err := s.remove("host-2", nil); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "--offline") {
+	if _, err := s.remove("host-2", nil); !errors.Is(err, ErrRefused) || !strings.Contains(printed(err), "--offline") {
 		t.Errorf("remove: %v", err)
 	}
 	if _, err := s.remove("host-2", func(o *RemoveOptions) { o.Offline = true }); err != nil || len(s.api.nodes) != 1 {

@@ -19,7 +19,6 @@ type api interface {
 	ready.API
 	steps.API
 	survey.API
-	leaving
 }
 
 // leaving is what a removal asks of the API server besides what steps do.

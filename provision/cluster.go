@@ -7,6 +7,7 @@ import (
 
 	"github.com/hybridctl/hybridctl/provision/facts"
 	"github.com/hybridctl/hybridctl/provision/fleet"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/preflight"
@@ -178,8 +179,8 @@ func (r *run) signs(hosts survey.Hosts) plan.Signs {
 func (r *run) reachRunning() (nodes []kube.Node, err error) {
 	err = r.access(r.reading, nil)
 	if errors.Is(err, fleet.ErrNoKubeconfig) {
-		return nil, fmt.Errorf("%w: there is no cluster yet, or none of its control planes gives its kubeconfig: run \"hybridctl up -f %s\" first (%s)",
-			ErrRefused, r.Cluster.Path, report.OneLine(err.Error()))
+		return nil, hint.With(fmt.Errorf("%w: there is no cluster yet, or none of its control planes gives its kubeconfig: %s", ErrRefused, report.OneLine(err.Error())),
+			`"hybridctl up -f %s" makes the cluster`, r.Cluster.Path)
 	}
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 
 	"github.com/hybridctl/hybridctl/provision/conformance"
 	"github.com/hybridctl/hybridctl/provision/fleet"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/proof"
 	"github.com/hybridctl/hybridctl/provision/report"
 	"github.com/hybridctl/hybridctl/provision/survey"
@@ -97,5 +98,5 @@ func notRunning(r *run, seen survey.Seen) error {
 			return fmt.Errorf("there is no way to the API server: %s was not reached (%w), and %s holds no kubeconfig", h.Name, err, r.StateDir)
 		}
 	}
-	return fmt.Errorf("there is no cluster yet: run \"hybridctl up -f %s\" first", r.Cluster.Path)
+	return hint.With(errors.New("there is no cluster yet"), `"hybridctl up -f %s" makes it`, r.Cluster.Path)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/hybridctl/hybridctl/provision/facts"
 	"github.com/hybridctl/hybridctl/provision/fleet"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/lock"
 	"github.com/hybridctl/hybridctl/provision/plan"
@@ -36,8 +37,8 @@ func Destroy(ctx context.Context, o DestroyOptions) (Result, error) {
 	o.Options = o.withDefaults()
 	result := Result{Cluster: o.Cluster.Metadata.Name}
 	if o.Cluster.Adopted() {
-		return result, fmt.Errorf("%w: hybridctl did not make cluster %s, and does not take it away: its control plane has managed: false; \"hybridctl remove HOST\" takes out what joined it since",
-			ErrRefused, result.Cluster)
+		return result, hint.With(fmt.Errorf("%w: hybridctl did not make cluster %s, and does not take it away: its control plane has managed: false", ErrRefused, result.Cluster),
+			`"hybridctl remove HOST" takes out what joined it since`)
 	}
 	r, err := begin(ctx, o.Options)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/plan"
@@ -85,7 +86,7 @@ func TestRemove_RefusedBeforeAnythingIsDone(t *testing.T) {
 			s.api.controlPlane("host-2")
 			s.c.Spec.Kubernetes.Endpoint = s.c.Spec.Hosts[0].Name + ":6443"
 		}, "is the own address of host-1"},
-		"set up by somebody else":  {"host-2", func(s *sim) { clear(s.hosts["host-2"].markers) }, "it would not be reset; run \"kubeadm reset\" there"},
+		"set up by somebody else":  {"host-2", func(s *sim) { clear(s.hosts["host-2"].markers) }, "it would not be reset\nhint: run \"kubeadm reset\" there"},
 		"renamed in the inventory": {"host-2", func(s *sim) { s.api.rename("host-2", "host-old") }, "knows this machine as host-old"},
 		"etcd without quorum, the node deleted": {"host-2", func(s *sim) {
 			s.c.Spec.Hosts[1].Role = inventory.ControlPlane
@@ -96,7 +97,7 @@ func TestRemove_RefusedBeforeAnythingIsDone(t *testing.T) {
 		"a member of another name": {"host-2", func(s *sim) {
 			s.api.controlPlane("host-2")
 			s.api.members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}, {ID: 42, Name: "restored", Peers: []string{"192.0.2.9"}, Healthy: true}}
-		}, `etcd has no member host-2, and "restored" (2a at 192.0.2.9), which no node is called`},
+		}, `etcd has no member named host-2; members that match no node: "restored" (2a at 192.0.2.9)`},
 		"etcd without quorum": {"host-1", func(s *sim) {
 			s.api.controlPlane("host-2")
 			s.c.Spec.Kubernetes.Endpoint = "api.example:6443"
@@ -108,14 +109,23 @@ func TestRemove_RefusedBeforeAnythingIsDone(t *testing.T) {
 			s.api.evictable = map[string][]kube.DrainPod{}
 			c.change(s)
 			_, err := s.remove(c.host, nil)
-			if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("error %v, want %q", err, c.want)
+			if !errors.Is(err, ErrRefused) || !strings.Contains(printed(err), c.want) {
+				t.Errorf("error %v, want %q", printed(err), c.want)
 			}
 			if len(s.api.done) > 0 || s.changed() != 0 || s.api.held > 0 {
 				t.Errorf("done all the same: %q", s.api.done)
 			}
 		})
 	}
+}
+
+// printed is an error as the terminal shows it.
+func printed(err error) string {
+	text := fmt.Sprint(err)
+	for _, h := range hint.Of(err) {
+		text += "\nhint: " + h
+	}
+	return text
 }
 
 // A control plane whose node somebody deleted is still a member of etcd.
@@ -298,7 +308,7 @@ func TestRemove_WaitsForVolumesToLeaveTheNode(t *testing.T) {
 	}
 	s.api.silent = true
 	r, err = s.remove("host-2", func(o *RemoveOptions) { o.Timeout = 10 * time.Millisecond })
-	if !errors.Is(err, ErrPartial) || !strings.Contains(r.Hosts[0].Error, "(--timeout)") || !strings.Contains(r.Hosts[0].Error, "--force") {
+	if !errors.Is(err, ErrPartial) || !strings.Contains(r.Hosts[0].Error, "(--timeout)") || !strings.Contains(r.Hosts[0].Hint, "--force") {
 		t.Errorf("the time is over while it is asked: error %v, %+v", err, r.Hosts)
 	}
 	s.api.silent, s.api.stuck = false, false

@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/report"
+	"github.com/hybridctl/hybridctl/provision/stack"
 	"github.com/hybridctl/hybridctl/provision/survey"
 )
 
@@ -20,48 +23,38 @@ func refuseUnmanaged(c *inventory.Cluster, names []string) error {
 	return nil
 }
 
-// surveyReplaced finds out what goes of nodes whose hosts were installed anew. A host that is still the machine that its node knows is not
-// taken for another one, and no node goes whose host does not join again.
-func surveyReplaced(r *run, seen survey.Seen, names, joining []string) ([]leaver, error) {
+// surveyReplaced finds out what is deleted of nodes whose hosts were installed anew. A host that is still the machine that its node knows is
+// not taken for another one, and no node is deleted whose host does not join again.
+func surveyReplaced(r *run, seen survey.Seen, names, joining []string) ([]plan.Leaver, error) {
 	if len(names) == 0 {
 		return nil, nil
 	}
-	nodes := seen.Nodes
 	for _, name := range names {
 		if h, _ := r.Cluster.Host(name); !slices.Contains(joining, name) {
-			return nil, fmt.Errorf("%w: --arch leaves out %s, which is to be replaced: it would lose its node and not join again", ErrRefused, archsOf(seen.Hosts, []inventory.Host{h}))
+			return nil, hint.With(fmt.Errorf("%w: --arch leaves out %s, which is to be replaced: it would lose its node and not join again", ErrRefused, archsOf(seen.Hosts, []inventory.Host{h})),
+				"leave --arch out, or name hosts of that architecture alone")
 		}
 	}
-	leaving := leavers(r.Cluster, nodes, names)
-	if err := controlPlaneStays(nodes, leaving); err != nil {
-		return nil, err
+	nodes := survey.NodeFacts(seen.Nodes)
+	leaving := plan.Leavers(r.Cluster, nodes, names)
+	if err := plan.KeepsControlPlane(nodes, leaving); err != nil {
+		return nil, refused(err)
 	}
-	for _, l := range leaving {
-		f := seen.Hosts.Fact(l.host.Name)
-		switch {
-		case f.Err != nil:
-			return nil, fmt.Errorf("%w: %s was not reached, and nothing was done: %w", ErrRefused, l.host.Name, f.Err)
-		case l.node.Name == "":
-			return nil, fmt.Errorf("%w: the cluster has no node %s: nothing is to be replaced; without --replace it joins", ErrRefused, l.host.Name)
-		case f.MachineID == l.node.MachineID && f.Kubeadm.KubeletConf:
-			return nil, fmt.Errorf("%w: %s is the machine that its node knows (machine-id %s), and was not installed anew; \"hybridctl remove %s\" takes it out", ErrRefused, l.host.Name, f.MachineID, l.host.Name)
-		case l.node.Ready:
-			return nil, fmt.Errorf("%w: the node %s is Ready, so that its machine (machine-id %s) is alive, or was until a moment ago: wait a minute and try again if it was only now installed anew; "+
-				"else see to the host's address in the inventory (%s), and take the old machine out first", ErrRefused, l.host.Name, l.node.MachineID, l.host.Address)
+	for i := range leaving {
+		leaving[i].Facts = seen.Hosts.Fact(leaving[i].Host.Name)
+		if err := plan.MayReplace(leaving[i]); err != nil {
+			return nil, refused(err)
 		}
 	}
-	if err := findMembers(r, nodes, leaving); err != nil {
-		return nil, err
-	}
-	return leaving, nil
+	return leaving, findMembers(r, seen, leaving)
 }
 
-// replacedNotes say before the user is asked what goes.
-func replacedNotes(leaving []leaver) []string {
+// replacedNotes say before the user is asked what is deleted.
+func replacedNotes(leaving []plan.Leaver) []string {
 	var out []string
 	for _, l := range leaving {
-		note := fmt.Sprintf("%s: its old node is deleted (machine-id %s)", l.host.Name, l.node.MachineID)
-		if l.member.ID != 0 {
+		note := fmt.Sprintf("%s: its old node is deleted (machine-id %s)", l.Host.Name, l.Node.MachineID)
+		if l.Member.ID != 0 {
 			note += ", and its old etcd member removed"
 		}
 		out = append(out, note)
@@ -69,21 +62,23 @@ func replacedNotes(leaving []leaver) []string {
 	return out
 }
 
-// forgetReplaced deletes the nodes and etcd members of machines that are no more. Their pods are gone with them; the API server learns it so.
-func forgetReplaced(ctx context.Context, r *run, leaving []leaver) (notes []string, err error) {
+// forgetReplaced deletes the nodes and etcd members of machines that are gone.
+func forgetReplaced(ctx context.Context, r *run, seen survey.Seen, leaving []plan.Leaver, stop <-chan struct{}) (notes []string, err error) {
+	p := plan.ReplacingPlan(r.Cluster, leaving, plan.Staying(survey.NodeFacts(seen.Nodes), leaving))
+	changes, err := stack.Remove(ctx, r.store, p, r.steps(seen, nil), r.engine(stop))
 	for _, l := range leaving {
-		if l.member.ID != 0 {
-			if err := r.api.RemoveEtcdMember(ctx, l.ask, l.member.ID); err != nil {
-				return notes, err
-			}
+		if slices.ContainsFunc(changes, func(c report.Change) bool {
+			return c.Step == string(plan.HostID(l.Host.Name, plan.Node)) && c.Action == report.Deleted
+		}) {
+			notes = append(notes, fmt.Sprintf("the old node %s was deleted (machine-id %s): its host was installed anew", l.Host.Name, l.Node.MachineID))
 		}
-		if err := r.api.DeleteNode(ctx, l.host.Name); err != nil {
-			return notes, err
-		}
-		r.event(report.Event{Kind: report.Done, Host: l.host.Name, Step: "replace", Action: report.Deleted})
-		notes = append(notes, fmt.Sprintf("the old node %s was deleted (machine-id %s): its host was installed anew", l.host.Name, l.node.MachineID))
 	}
-	return notes, nil
+	for _, c := range changes {
+		if c.Error != "" {
+			return notes, fmt.Errorf("%s: %s", c.Step, c.Error)
+		}
+	}
+	return notes, err
 }
 
 // forgetWiped takes out of the state what it remembers of hosts that have nothing of it: steps that are no more must not be undone later.

@@ -159,7 +159,12 @@ func closeSteps(ctx context.Context, x *steps.Steps) error {
 
 // steps returns the executor of this run.
 func (r *run) steps(seen survey.Seen, extra *render.Taint) *steps.Steps {
-	return steps.New(steps.Env{
+	return steps.New(r.env(seen, extra))
+}
+
+// env is what the run's steps work with.
+func (r *run) env(seen survey.Seen, extra *render.Taint) steps.Env {
+	return steps.Env{
 		Host:        func(name string) (*host.Host, error) { return r.fleet.Member(name) },
 		Facts:       func(name string) facts.Host { return seen.Hosts[name] },
 		Kube:        r.kube,
@@ -171,7 +176,7 @@ func (r *run) steps(seen survey.Seen, extra *render.Taint) *steps.Steps {
 		Timeout:     r.Cluster.Spec.Timeouts.Step.Std(),
 
 		RegisterWithin: r.hooks.registerWithin,
-	})
+	}
 }
 
 // member is the control plane that gives certificates and answers for etcd: one that serves, else the one that is initialised first.

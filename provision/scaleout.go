@@ -157,7 +157,7 @@ func (o ScaleOutOptions) verb() string {
 type growth struct {
 	seen     survey.Seen
 	hosts    []inventory.Host // that join
-	replaced []leaver         // nodes whose hosts were installed anew
+	replaced []plan.Leaver    // nodes whose hosts were installed anew
 	plan     plan.Plan
 	checks   []report.Check // that did not pass
 	nothing  string         // why no host joins
@@ -177,7 +177,7 @@ func (r scaleOut) grow(ctx context.Context, g growth, guard *render.Taint) (done
 		if before = proof.NoteUnproven(r.StateDir, names(g.hosts), true); before != nil {
 			return before
 		}
-		if done.notes, before = forgetReplaced(r.reading, r.run, g.replaced); before != nil {
+		if done.notes, before = forgetReplaced(ctx, r.run, g.seen, g.replaced, l.Stop()); before != nil {
 			return before
 		}
 		if before = forgetWiped(r.reading, r.run, g.hosts, g.seen.Hosts); before != nil {

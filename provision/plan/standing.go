@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/hybridctl/hybridctl/provision/facts"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 )
@@ -24,8 +25,8 @@ func (b *builder) external() error {
 	var errs []error
 	for _, h := range b.in.Cluster.Spec.Hosts {
 		if _, listed := b.nodes[h.Name]; !listed && h.Role == inventory.ControlPlane && b.planned(h) {
-			errs = append(errs, fmt.Errorf("%s: %w, and a further control plane needs the certificates that etcd gives its clients, which hybridctl does not hand on: "+
-				"join it with kubeadm by hand, or give it the role worker", h.Name, ErrExternalEtcd))
+			errs = append(errs, hint.With(fmt.Errorf("%s: %w, and a further control plane needs the certificates that etcd gives its clients, which hybridctl does not hand on",
+				h.Name, ErrExternalEtcd), "join %s with kubeadm by hand, or give it the role worker", h.Name))
 		}
 	}
 	return errors.Join(errs...)
@@ -50,17 +51,19 @@ func (b *builder) stands(h inventory.Host, f facts.Host) error {
 	controlPlane := h.Role == inventory.ControlPlane || node.ControlPlane
 	switch {
 	case unlisted && isMember(f) && called != "":
-		return fmt.Errorf("%s: %w: the cluster has no node of that name, and knows this machine as %s (machine-id %s): \"hybridctl inventory rename %[1]s %[3]s\" gives it its name back; "+
-			"for another name, remove it under the old one, and join it again", h.Name, ErrStanding, called, f.MachineID)
+		return hint.With(fmt.Errorf("%s: %w: the cluster has no node of that name, and knows this machine as %s (machine-id %s)", h.Name, ErrStanding, called, f.MachineID),
+			`"hybridctl inventory rename %s %s" gives it its name back; for another name, remove it under the old one, and join it again`, h.Name, called)
 	case unlisted && isMember(f) && controlPlane:
-		return fmt.Errorf("%s: %w: the cluster has no node of that name, and the host runs a control plane all the same, with etcd's data: it is not reset for that; to have its node back, run on it: "+
-			"systemctl restart kubelet; kubeadm init phase mark-control-plane --node-name %[1]s; to give it up where other control planes go on: hybridctl remove %[1]s", h.Name, ErrStanding)
+		return hint.With(fmt.Errorf("%s: %w: the cluster has no node of that name, although the host runs a control plane, with etcd's data: it is not reset for that", h.Name, ErrStanding),
+			`to have its node back, run on it "systemctl restart kubelet; kubeadm init phase mark-control-plane --node-name %[1]s"; to give it up where other control planes go on, `+
+				`run "hybridctl remove %[1]s"`, h.Name)
 	case controlPlane && !f.Kubeadm.KubeletConf && f.Kubeadm.Etcd && wasFinished(f):
-		return fmt.Errorf("%s: %w: it is a control plane whose /etc/kubernetes/kubelet.conf is gone, while etcd's data is there: it is not reset for that; put the file back "+
-			"(kubeadm init phase kubeconfig kubelet writes it anew); to give the data up, run on it: kubeadm reset", h.Name, ErrStanding)
+		return hint.With(fmt.Errorf("%s: %w: it is a control plane whose /etc/kubernetes/kubelet.conf is gone, while etcd's data is there: it is not reset for that", h.Name, ErrStanding),
+			`put the file back ("kubeadm init phase kubeconfig kubelet" on %[1]s writes it); to give the data up, run "kubeadm reset" there`, h.Name)
 	case controlPlane && listed && !f.Kubeadm.KubeletConf && !begun(f):
-		return fmt.Errorf("%s: %w: the cluster has a control plane of that name, and the host is set up as none (its machine-id is %s, the node's %s): it was installed anew or reset, "+
-			"and etcd may count on it: \"hybridctl scale-out --replace %[1]s\" takes the old node and its member out, and joins it again", h.Name, ErrStanding, f.MachineID, node.MachineID)
+		return hint.With(fmt.Errorf("%s: %w: the cluster has a control plane of that name, and the host is set up as none (its machine-id is %s, the node's %s): "+
+			"it was installed anew or reset, and etcd may count on it", h.Name, ErrStanding, f.MachineID, node.MachineID),
+			`"hybridctl scale-out --replace %s" takes the old node and its member out, and joins it again`, h.Name)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hybridctl/hybridctl/provision"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
@@ -76,7 +77,7 @@ func newDestroy(a *app) *cobra.Command {
 
 func (a *app) destroy(ctx context.Context, f destroyFlags) error {
 	if !f.yes && !a.Terminal.Interactive() {
-		return usagef("there is no terminal to confirm on that the cluster is to go: give --yes")
+		return hint.With(usagef("there is no terminal to confirm on that the cluster is deleted"), "--yes agrees beforehand")
 	}
 	s, err := a.open(ctx, f.clusterFlags)
 	if err != nil {

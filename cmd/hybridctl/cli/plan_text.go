@@ -68,7 +68,7 @@ func planStyle(a plan.Action) report.Style {
 		return report.Good
 	case plan.Update:
 		return report.Notice
-	case plan.Unknown:
+	case plan.Unknown, plan.Delete:
 		return report.Bad
 	default:
 		return report.Normal
@@ -90,7 +90,7 @@ func planTotals(p plan.Plan) string {
 	words := []struct {
 		action plan.Action
 		text   string
-	}{{plan.Create, "to create"}, {plan.Update, "to update"}, {plan.Unknown, "unknown"}, {plan.Unchanged, "unchanged"}}
+	}{{plan.Create, "to create"}, {plan.Update, "to update"}, {plan.Delete, "to delete"}, {plan.Unknown, "unknown"}, {plan.Unchanged, "unchanged"}}
 	var parts []string
 	for _, word := range words {
 		if n := count[word.action]; n > 0 {

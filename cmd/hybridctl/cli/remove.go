@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hybridctl/hybridctl/provision"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/inventory/edit"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/report"
@@ -19,8 +20,8 @@ import (
 
 type removeFlags struct {
 	clusterFlags
-	yes, force, offline bool
-	timeout             time.Duration
+	yes, force, offline, dryRun bool
+	timeout                     time.Duration
 }
 
 func newRemove(a *app) *cobra.Command {
@@ -28,8 +29,9 @@ func newRemove(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "remove HOST…",
 		Short: "Take hosts out of the running cluster; they end as clean as before",
-		Long: `remove takes hosts out of the cluster, one after another: each node is cordoned and drained, as PodDisruptionBudgets allow, its volumes
-are waited for until they have left it, an etcd member is removed where etcd can do without it, the host is reset, and the node is deleted.
+		Long: `remove takes hosts out of the cluster, one after another. It cordons and drains each node, as PodDisruptionBudgets allow, waits for its
+volumes to detach, removes its etcd member where etcd can do without it, resets the host, deletes the node, and takes the host out of the
+inventory. --dry-run shows these steps. A removal that was interrupted goes on when it is run again.
 What stands against it is found out for all hosts before anything is done: the last control plane stays, a host that does not answer is not
 taken for a dead one, and pods that would be lost for good are named.`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -44,6 +46,7 @@ taken for a dead one, and pods that would be lost for good are named.`,
 	f.registerBreakLock(cmd)
 	flags := cmd.Flags()
 	flags.BoolVar(&f.yes, "yes", false, "do not ask")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "show the steps, and do none of them")
 	flags.BoolVar(&f.force, "force", false, "evict pods that no controller makes anew, and pods with local data (emptyDir); when --timeout is over, go on although volumes are still attached")
 	flags.DurationVar(&f.timeout, "timeout", 5*time.Minute, "how long the drain of one node may take, with its volumes")
 	flags.BoolVar(&f.offline, "offline", false, "do not connect to the hosts: take their nodes out of the cluster, and tell what is left on them")
@@ -51,8 +54,8 @@ taken for a dead one, and pods that would be lost for good are named.`,
 }
 
 func (a *app) remove(ctx context.Context, f removeFlags, hosts []string) error {
-	if !f.yes && !a.Terminal.Interactive() {
-		return usagef("there is no terminal to confirm on that hosts are to leave: give --yes")
+	if !f.yes && !f.dryRun && !a.Terminal.Interactive() {
+		return hint.With(usagef("there is no terminal to confirm on that hosts are to leave"), "--yes agrees beforehand; --dry-run shows what would be done")
 	}
 	if f.timeout <= 0 {
 		return usagef("--timeout must be longer than nothing")
@@ -62,7 +65,7 @@ func (a *app) remove(ctx context.Context, f removeFlags, hosts []string) error {
 		return err
 	}
 	defer s.close()
-	o := provision.RemoveOptions{Options: s.options, Hosts: hosts, Force: f.force, Timeout: f.timeout, Offline: f.offline}
+	o := provision.RemoveOptions{Options: s.options, Hosts: hosts, DryRun: f.dryRun, Force: f.force, Timeout: f.timeout, Offline: f.offline}
 	o.MayTakeOut = func(hosts []string) error { return mayTakeOut(f.inventory, hosts) }
 	o.TakeOut = func(host string) error { return takeOut(f.inventory, host) }
 	o.Ask = func(p plan.Plan) bool { return s.confirmRemoval(ctx, p, f.yes) }
@@ -70,7 +73,24 @@ func (a *app) remove(ctx context.Context, f removeFlags, hosts []string) error {
 	result, err := a.Front.Remove(ctx, o)
 	done()
 	s.close()
-	return a.writeResult(result, err, func(w io.Writer) error { return writeRemove(w, result, err == nil, a.color(w)) })
+	return a.writeResult(result, err, func(w io.Writer) error {
+		if f.dryRun {
+			return writeRemovalPlan(w, result.Plan, err == nil, a.color(w))
+		}
+		return writeRemove(w, result, err == nil, a.color(w))
+	})
+}
+
+// writeRemovalPlan writes what a removal would do; found says that this is known.
+func writeRemovalPlan(w io.Writer, p plan.Plan, found, color bool) error {
+	switch {
+	case !found:
+		return nil
+	case len(p.Steps) == 0:
+		_, err := fmt.Fprintf(w, "cluster %s: nothing is left to do\n", p.Cluster)
+		return err
+	}
+	return writePlan(w, p, color)
 }
 
 // mayTakeOut finds out whether the inventory can be had without the hosts, and without each of them in turn.
@@ -87,11 +107,14 @@ func mayTakeOut(inventory string, hosts []string) error {
 	return file.Writable()
 }
 
-// takeOut takes a host that has left the cluster out of the inventory.
+// takeOut takes a host that has left the cluster out of the inventory. One that an interrupted run took out is no error.
 func takeOut(inventory, host string) error {
 	file, err := openInventory(inventory)
 	if err != nil {
 		return err
+	}
+	if c, err := loadInventory(inventory); err == nil && !slices.Contains(hostNames(c), host) {
+		return nil
 	}
 	if _, err := file.Apply(edit.RemoveHost(host)); err != nil {
 		return fmt.Errorf("the host has left the cluster, but stands in %s still: %w", inventory, asEditError(err))

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hybridctl/hybridctl/provision"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/inventory/edit"
 	"github.com/hybridctl/hybridctl/provision/plan"
@@ -76,7 +77,7 @@ func archNames() []string {
 
 func (a *app) scaleOut(ctx context.Context, f scaleOutFlags) error {
 	if !f.yes && !a.Terminal.Interactive() {
-		return usagef("there is no terminal to confirm the plan on: give --yes")
+		return hint.With(usagef("there is no terminal to confirm the plan on"), "--yes agrees beforehand")
 	}
 	if !slices.Contains(provision.ConformanceModes(), provision.ConformanceMode(f.conformance)) {
 		return usagef("--conformance must be full, quick or off, not %q", f.conformance)
@@ -140,8 +141,8 @@ func (a *app) addFirst(path string, args []string) (added bool, err error) {
 	for _, h := range hosts {
 		if known, ok := c.Host(h.Name); ok && known.Address == h.Address {
 			if words := otherWords(h, known); len(words) > 0 {
-				return false, usagef("%s stands in %s already, with another %s: change it with hybridctl inventory set -f %s 'spec.hosts[%s].…=…', or leave --add out",
-					h.Name, path, strings.Join(words, ", "), path, h.Name)
+				return false, hint.With(usagef("%s stands in %s already, with another %s", h.Name, path, strings.Join(words, ", ")),
+					`"hybridctl inventory set -f %s 'spec.hosts[%s].…=…'" changes it; without --add it joins as it stands there`, path, h.Name)
 			}
 			continue
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/hybridctl/hybridctl/cmd/hybridctl/progress"
 	"github.com/hybridctl/hybridctl/provision"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/preflight"
 )
@@ -66,8 +67,7 @@ func (s *session) close() {
 func loadInventory(path string) (*inventory.Cluster, error) {
 	c, err := inventory.Load(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, usagef("%s: no such inventory; name one with -f FILE (%s describes what stands in it)",
-			path, "hybridctl inventory schema")
+		return nil, hint.With(usagef("%s: no such inventory", path), `name one with -f FILE; "hybridctl inventory schema" describes what stands in it`)
 	}
 	if err == nil {
 		err = c.ValidatePreflightNames(preflight.Names())

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hybridctl/hybridctl/provision"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/inventory/edit"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/report"
@@ -47,7 +48,7 @@ refuses while there are volumes of these drivers: without them nobody can mount 
 
 func (a *app) storageRemove(ctx context.Context, f storageRemoveFlags) error {
 	if !f.yes && !a.Terminal.Interactive() {
-		return usagef("there is no terminal to confirm on that storage is to go: give --yes")
+		return hint.With(usagef("there is no terminal to confirm on that storage is deleted"), "--yes agrees beforehand")
 	}
 	s, err := a.open(ctx, f.clusterFlags)
 	if err != nil {

@@ -51,7 +51,7 @@ place stays as it is, and what an earlier run left undone is finished. A run tha
 
 func (a *app) up(ctx context.Context, f upFlags) error {
 	if !f.yes && !a.Terminal.Interactive() {
-		return usagef(`there is no terminal to confirm the plan on: give --yes, after a look at what "hybridctl plan" prints`)
+		return hint.With(usagef("there is no terminal to confirm the plan on"), `"hybridctl plan" shows it; --yes agrees beforehand`)
 	}
 	if !slices.Contains(provision.ConformanceModes(), provision.ConformanceMode(f.conformance)) {
 		return usagef("--conformance must be full, quick or off, not %q", f.conformance)
