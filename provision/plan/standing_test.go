@@ -25,15 +25,15 @@ func TestBuild_StandingHosts(t *testing.T) {
 		want   map[ID]Action // of some steps
 	}{
 		"the only control plane's node was deleted": {change: func(in *Input) { without(in, "arm-1") },
-			refuse: "arm-1: host and cluster disagree: the cluster has no node of that name, and the host runs a control plane all the same, with etcd's data"},
+			refuse: "arm-1: host and cluster disagree: the cluster has no node of that name, although the host runs a control plane, with etcd's data"},
 		"a further control plane's node was deleted": {change: func(in *Input) {
 			in.Cluster.Spec.Hosts[0].Role = inventory.ControlPlane
 			without(in, "x86-1")
-		}, refuse: "x86-1: host and cluster disagree: the cluster has no node of that name, and the host runs a control plane"},
+		}, refuse: "x86-1: host and cluster disagree: the cluster has no node of that name, although the host runs a control plane"},
 		"the first control plane's node was deleted, others go on": {change: func(in *Input) {
 			in.API.Nodes[0].ControlPlane = true
 			without(in, "arm-1")
-		}, refuse: "arm-1: host and cluster disagree: the cluster has no node of that name, and the host runs a control plane"},
+		}, refuse: "arm-1: host and cluster disagree: the cluster has no node of that name, although the host runs a control plane"},
 		"a worker's node was deleted": {change: func(in *Input) { without(in, "x86-1") },
 			want: map[ID]Action{"x86-1/join": Create, "arm-1/init": Unchanged}},
 		"renamed in the inventory": {change: func(in *Input) { in.API.Nodes[0].Name = "x86-old" },

@@ -30,7 +30,10 @@ func scripted() {
 		return provision.Result{Cluster: o.Cluster.Metadata.Name}, ending(os.Getenv("ENDS"))
 	}
 	front.Remove = func(_ context.Context, o provision.RemoveOptions) (provision.Result, error) {
-		return removedFrom(o), ending(os.Getenv("ENDS"))
+		if err := ending(os.Getenv("ENDS")); err != nil {
+			return provision.Result{Cluster: o.Cluster.Metadata.Name}, err
+		}
+		return removedFrom(o), nil
 	}
 	err := Run(context.Background(), Deps{
 		Stdout: os.Stdout, Stderr: os.Stderr, Terminal: SystemTerminal(os.Stdin), Stop: make(chan struct{}), Getenv: os.Getenv,
