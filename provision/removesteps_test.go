@@ -23,6 +23,9 @@ func threeControlPlanes(t *testing.T) *sim {
 		s.api.controlPlane(name)
 		s.api.members = append(s.api.members, kube.EtcdMember{ID: uint64(i + 1), Name: name, Healthy: true})
 	}
+	mustUp(t, s) // they get the images of control planes
+	s.changed()
+	s.api.held, s.api.done = 0, nil
 	return s
 }
 
@@ -98,7 +101,7 @@ func killedAndGoneOnWith(t *testing.T, abandoned bool, moment report.EventKind, 
 	s.changed()
 	s.api.expired = true
 	if r := mustUp(t, s); r.Plan.Changes() != 0 || s.changed() != 0 {
-		t.Errorf("up planned %d changes", r.Plan.Changes())
+		t.Errorf("up planned %d changes: %+v", r.Plan.Changes(), r.Plan.Steps)
 	}
 }
 

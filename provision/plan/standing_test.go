@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/hybridctl/hybridctl/provision/facts"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 )
@@ -37,7 +38,7 @@ func TestBuild_StandingHosts(t *testing.T) {
 		"a worker's node was deleted": {change: func(in *Input) { without(in, "x86-1") },
 			want: map[ID]Action{"x86-1/join": Create, "arm-1/init": Unchanged}},
 		"renamed in the inventory": {change: func(in *Input) { in.API.Nodes[0].Name = "x86-old" },
-			refuse: `x86-1: host and cluster disagree: the cluster has no node of that name, and knows this machine as x86-old (machine-id m1): "hybridctl inventory rename x86-1 x86-old"`},
+			refuse: `x86-1: host and cluster disagree: the cluster has no node of that name, and knows this machine as x86-old (machine-id m1) "hybridctl inventory rename x86-1 x86-old"`},
 		"a node of the inventory with the same machine-id": {change: func(in *Input) {
 			without(in, "x86-1")
 			in.API.Nodes[0].MachineID = "m1"
@@ -75,7 +76,7 @@ func TestBuild_StandingHosts(t *testing.T) {
 			c.change(&in)
 			p, err := Build(in)
 			if c.refuse != "" {
-				if !errors.Is(err, ErrStanding) || !strings.Contains(err.Error(), c.refuse) {
+				if !errors.Is(err, ErrStanding) || !strings.Contains(err.Error()+" "+hint.Text(err), c.refuse) {
 					t.Errorf("got %v, want %q", err, c.refuse)
 				}
 				return
