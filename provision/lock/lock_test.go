@@ -62,7 +62,7 @@ func TestLock_StopIsTheUsersAndTheLocks(t *testing.T) {
 func TestLock_LossStopsTheRunAndLeavesTheUsersStopAlone(t *testing.T) {
 	user := make(chan struct{})
 	api := &leases{renew: kube.ErrHeld, renewed: make(chan struct{})}
-	l, err := Take(context.Background(), api, user, Options{TTL: 4 * time.Millisecond})
+	l, err := Take(context.Background(), api, user, Options{TTL: 2 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
