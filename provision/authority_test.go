@@ -151,3 +151,27 @@ func TestPlan_KubeconfigThatIsRefusedIsReadAgainFromAControlPlane(t *testing.T) 
 		t.Errorf("%v, API %q", err, status.API)
 	}
 }
+
+// A host that lets us in and whose facts do not come is not known: nothing is done on it, whatever the connection could do.
+func TestDestroy_HostWithoutFactsIsLeftAlone(t *testing.T) {
+	s := newSim(t, 3, remotetest.Options{})
+	mustUp(t, s)
+	s.hosts["host-3"].fail["facts"] = "systemctl did not answer"
+	s.hosts["host-3"].others = true
+	s.changed()
+	r, err := s.destroy()
+	if !errors.Is(err, ErrPartial) || r.Hosts[2].Error == "" {
+		t.Errorf("error %v, %+v", err, r.Hosts)
+	}
+	if h := s.hosts["host-3"]; !h.member || len(h.markers) == 0 {
+		t.Error("the host was reset")
+	}
+}
+
+func TestUp_BootstrapHostWithoutFactsIsNotBegun(t *testing.T) {
+	s := newSim(t, 2, remotetest.Options{})
+	s.hosts["host-1"].fail["facts"] = "systemctl did not answer"
+	if _, err := s.up(); err == nil || s.hosts["host-1"].member || len(s.hosts["host-1"].markers) > 0 {
+		t.Errorf("error %v, markers %v", err, s.hosts["host-1"].markers)
+	}
+}

@@ -69,6 +69,7 @@ func Destroy(ctx context.Context, o DestroyOptions) (Result, error) {
 		if _, err := r.keepKubeconfig(); err != nil { // whoever finishes this run has to know whose hosts are left
 			return err
 		}
+		l.Outlive()
 		result.Changes, err = stack.Destroy(ctx, r.store, result.Plan, r.steps(seen, nil), r.engine(l.Stop()))
 		switch {
 		case err == nil:

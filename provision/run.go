@@ -112,9 +112,9 @@ func (r *run) underLock(ctx context.Context, work func(*lock.Lock) error) (faile
 	notBack := l.GiveBack(ctx)
 	switch lost := l.Lost(); {
 	case errors.Is(lost, kube.ErrLapsed):
-		return nil, fmt.Errorf("%w, perhaps: the cluster's lock: %w, and no other step was begun; run it again when the API server answers", ErrLocked, lost)
+		return failed, fmt.Errorf("%w, perhaps: the cluster's lock: %w, and no other step was begun; run it again when the API server answers", ErrLocked, lost)
 	case lost != nil:
-		return nil, fmt.Errorf("%w: the cluster's lock was taken from this run: it is %w", ErrLocked, lost)
+		return failed, fmt.Errorf("%w: the cluster's lock was taken from this run: it is %w", ErrLocked, lost)
 	case errors.Is(failed, context.Canceled):
 		return nil, failed
 	}
@@ -157,6 +157,15 @@ func closeSteps(ctx context.Context, x *steps.Steps) error {
 	return nil
 }
 
+// knownHost is a host that steps may write to. One whose facts were asked for and did not come is none, although it may be connected:
+// every judgement about it was made without knowing it.
+func (r *run) knownHost(seen survey.Seen, name string) (*host.Host, error) {
+	if f, asked := seen.Hosts[name]; asked && f.Err != nil {
+		return nil, fmt.Errorf("nothing is done on it, as nothing is known of it: %w", f.Err)
+	}
+	return r.fleet.Member(name)
+}
+
 // steps returns the executor of this run.
 func (r *run) steps(seen survey.Seen, extra *render.Taint) *steps.Steps {
 	return steps.New(r.env(seen, extra))
@@ -165,7 +174,7 @@ func (r *run) steps(seen survey.Seen, extra *render.Taint) *steps.Steps {
 // env is what the run's steps work with.
 func (r *run) env(seen survey.Seen, extra *render.Taint) steps.Env {
 	return steps.Env{
-		Host:        func(name string) (*host.Host, error) { return r.fleet.Member(name) },
+		Host:        func(name string) (*host.Host, error) { return r.knownHost(seen, name) },
 		Facts:       func(name string) facts.Host { return seen.Hosts[name] },
 		Kube:        r.kube,
 		Initialised: r.initialised,

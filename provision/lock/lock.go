@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
@@ -34,9 +35,10 @@ type Lock struct {
 	held *kube.Held // nil = there was no API server to take it from
 	stop <-chan struct{}
 
-	over chan struct{} // is closed when the lock is given back
-	end  sync.Once
-	done chan struct{} // is closed when no goroutine of the lock is left
+	outlived atomic.Bool   // the API server is taken away by this run: that the lease lapses is no loss
+	over     chan struct{} // is closed when the lock is given back
+	end      sync.Once
+	done     chan struct{} // is closed when no goroutine of the lock is left
 }
 
 // None is the lock of a run that has no API server to take it from: it is never lost.
@@ -61,16 +63,28 @@ func Take(ctx context.Context, api kube.LeaseAPI, stop <-chan struct{}, o Option
 	l := &Lock{held: held, stop: either, over: make(chan struct{}), done: make(chan struct{})}
 	go func() { // ends with GiveBack or Leave
 		defer close(l.done)
-		select {
-		case <-stop:
-			close(either)
-		case <-held.Lost():
-			close(either)
-		case <-l.over:
+		for lost := held.Lost(); ; {
+			select {
+			case <-stop:
+				close(either)
+				return
+			case <-lost:
+				if l.Lost() != nil {
+					close(either)
+					return
+				}
+				lost = nil // outlived: only the user ends it now
+			case <-l.over:
+				return
+			}
 		}
 	}()
 	return l, nil
 }
+
+// Outlive says that this run takes the API server away, and nobody can have the lock then: from here on, that it was not renewed in time is no
+// loss. That another took it still is.
+func (l *Lock) Outlive() { l.outlived.Store(true) }
 
 // Stop is closed when the user asks to end, and when the lock is lost: running steps finish, no others start.
 func (l *Lock) Stop() <-chan struct{} { return l.stop }
@@ -80,7 +94,11 @@ func (l *Lock) Lost() error {
 	if l.held == nil {
 		return nil
 	}
-	return l.held.Err()
+	err := l.held.Err()
+	if l.outlived.Load() && errors.Is(err, kube.ErrLapsed) {
+		return nil
+	}
+	return err
 }
 
 // GiveBack ends it, also after an interruption. The error is of a lock that could not be given back; Lost tells of one that was lost.

@@ -123,3 +123,29 @@ func TestNone_IsNeverLost(t *testing.T) {
 		t.Error("there was no lock")
 	}
 }
+
+// Whoever takes the API server away cannot renew what it keeps; that another took the lock is a loss all the same.
+func TestLock_OutlivedLapseIsNoLoss(t *testing.T) {
+	for _, test := range []struct {
+		renew error
+		lost  bool
+	}{{errors.New("connection refused"), false}, {kube.ErrHeld, true}} {
+		user := make(chan struct{})
+		api := &leases{renew: test.renew, renewed: make(chan struct{}, 1000)}
+		l, err := Take(context.Background(), api, user, Options{TTL: 160 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Outlive()
+		<-l.held.Lost()
+		if (l.Lost() != nil) != test.lost {
+			t.Errorf("%v: lost: %v", test.renew, l.Lost())
+		}
+		if !test.lost && ended(l.Stop()) {
+			t.Error("the run was stopped")
+		}
+		close(user)
+		<-l.Stop()
+		l.Leave()
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/facts"
+	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
@@ -67,8 +68,10 @@ func (s Signs) MayInit(c *inventory.Cluster, p Plan, hosts []facts.Host) error {
 		return nil
 	}
 	for _, f := range hosts {
-		if _, marked := f.Markers[string(Init)]; f.Name == first.Name && (marked || f.Err != nil) {
-			return nil // or the step fails, as the host is not reached
+		m, marked := f.Markers[string(Init)]
+		begun := marked && (m.State != host.MarkerDone || len(c.ControlPlanes()) == 1)
+		if f.Name == first.Name && (begun || f.Err != nil) {
+			return nil // or the step fails, as nothing is done on a host that is not known
 		}
 	}
 	var why []string

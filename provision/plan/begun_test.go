@@ -24,21 +24,25 @@ func TestMayInit_OnlyWhereItIsKnownThatThereIsNoCluster(t *testing.T) {
 	marked := func(f *facts.Host) {
 		f.Markers = map[string]facts.Marker{"init": {Marker: host.Marker{Step: "init", State: "started"}}}
 	}
+	done := func(f *facts.Host) {
+		f.Markers = map[string]facts.Marker{"init": {Marker: host.Marker{Step: "init", State: host.MarkerDone}}}
+	}
 	for name, x := range map[string]struct {
 		hosts []facts.Host
 		told  []string
 		want  string // "" = it may
 	}{
-		"nothing anywhere":              {hosts: clean},
-		"a control plane not reached":   {hosts: with(1, func(f *facts.Host) { f.Err = away }), want: "to be looked at: cp-2"},
-		"a control plane not asked":     {hosts: clean[:1], want: "to be looked at: cp-2"},
-		"etcd's data on another":        {hosts: with(1, func(f *facts.Host) { f.Kubeadm.Etcd = true }), want: "cp-2 has etcd's data"},
-		"etcd's data on the first":      {hosts: with(0, func(f *facts.Host) { f.Kubeadm.Etcd = true }), want: "cp-1 has etcd's data"},
-		"another has an admin.conf":     {hosts: with(1, func(f *facts.Host) { f.Kubeadm.AdminConf = true }), want: "an admin.conf"},
-		"a kubeconfig is kept":          {hosts: clean, told: []string{"a kubeconfig is kept"}, want: "a kubeconfig is kept"},
-		"an init that was begun":        {hosts: with(0, marked)},
-		"begun, and another is away":    {hosts: []facts.Host{with(0, marked)[0], {Name: "cp-2", Err: away}}},
-		"the first is away: it is told": {hosts: with(0, func(f *facts.Host) { f.Err = away })},
+		"nothing anywhere":            {hosts: clean},
+		"a control plane not reached": {hosts: with(1, func(f *facts.Host) { f.Err = away }), want: "to be looked at: cp-2"},
+		"a control plane not asked":   {hosts: clean[:1], want: "to be looked at: cp-2"},
+		"etcd's data on another":      {hosts: with(1, func(f *facts.Host) { f.Kubeadm.Etcd = true }), want: "cp-2 has etcd's data"},
+		"etcd's data on the first":    {hosts: with(0, func(f *facts.Host) { f.Kubeadm.Etcd = true }), want: "cp-1 has etcd's data"},
+		"another has an admin.conf":   {hosts: with(1, func(f *facts.Host) { f.Kubeadm.AdminConf = true }), want: "an admin.conf"},
+		"a kubeconfig is kept":        {hosts: clean, told: []string{"a kubeconfig is kept"}, want: "a kubeconfig is kept"},
+		"an init that was begun":      {hosts: with(0, marked)},
+		"begun, and another is away":  {hosts: []facts.Host{with(0, marked)[0], {Name: "cp-2", Err: away}}},
+		"one that was finished and reset by hand, and another is away": {hosts: []facts.Host{with(0, done)[0], {Name: "cp-2", Err: away}}, want: "to be looked at: cp-2"},
+		"the first is away: it is told":                                {hosts: with(0, func(f *facts.Host) { f.Err = away })},
 	} {
 		p := Plan{Steps: []Step{{ID: HostID("cp-1", Init), Kind: Init, Host: "cp-1", Action: Create}}}
 		err := FindSigns(c, x.hosts, x.told...).MayInit(c, p, x.hosts)

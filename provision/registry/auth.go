@@ -145,6 +145,9 @@ func (r *Repo) token(ctx context.Context, c *challenge, key Credential) (string,
 	if err != nil || realm.Host == "" {
 		return "", fmt.Errorf("%s names no place for its tokens", r.host.name)
 	}
+	if registry := r.name.RegistryStr(); realm.Scheme == "http" && realm.Hostname() != hostname(registry) && !slices.Contains(r.c.PlainHTTP, realm.Host) {
+		return "", fmt.Errorf("%s sends to %s by HTTP for its tokens, which is refused: credentials would go there in clear text", registry, realm.Host)
+	}
 	if err := r.c.mayAsk(ctx, r.name.RegistryStr(), realm, "its tokens"); err != nil {
 		return "", err
 	}

@@ -65,7 +65,7 @@ func (r *Repo) do(ctx context.Context, q call) (*http.Response, error) {
 		where = &copied
 	}
 	defer r.host.alone()()
-	for renewed := false; ; {
+	for renewed, learned := false, 0; ; {
 		r.mu.Lock()
 		n := r.key
 		r.mu.Unlock()
@@ -76,7 +76,8 @@ func (r *Repo) do(ctx context.Context, q call) (*http.Response, error) {
 		if errors.As(err, &e) && e.Status == http.StatusUnauthorized {
 			known := r.learn(e.challenge)
 			switch {
-			case !known:
+			case !known && learned < 3: // a challenge that is another each time has an end
+				learned++
 				continue // now it is known how to log in
 			case !renewed && r.forget(key):
 				renewed = true // the token may have been too old

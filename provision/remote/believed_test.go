@@ -159,6 +159,10 @@ func TestKnownHosts_WithoutThePort(t *testing.T) {
 	if s, err := k.check(ep, nil, b); s != newKey || err != nil {
 		t.Errorf("another server at another port is new: %v %v", s, err)
 	}
+	k = hostsOf(t, knownFile(t, knownLine("10.0.0.5", a), knownLine("[10.0.0.5]:2222", b)))
+	if _, err := k.check(ep, nil, a); !errors.Is(err, ErrHostKeyChanged) {
+		t.Errorf("the gateway itself answers in the place of a host behind it: %v", err)
+	}
 }
 
 func TestKnownHosts_FilesOfOneHost(t *testing.T) {

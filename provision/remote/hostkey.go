@@ -122,7 +122,7 @@ func (k *knownHosts) check(ep *endpoint, remote net.Addr, key ssh.PublicKey) (st
 			return movedKey, nil
 		}
 		return knownKeys, nil
-	case slices.ContainsFunc(found.others, shown):
+	case len(found.own) == 0 && slices.ContainsFunc(found.others, shown): // as OpenSSH: only where no key is known by the very name
 		return knownKeys, nil
 	case len(found.own) > 0:
 		return 0, changed(ep, found.own, key)

@@ -69,12 +69,12 @@ delete() { # DIRECTORY: deletes it; where it is a mount point (a disk of its own
 		return 0
 	fi
 	if [ -z "$mounted" ] && [ ! -L "$1" ]; then
-		rm -rf --one-file-system -- "$1" 2>/dev/null
+		rm -rf --one-file-system -- "$1" 2>/dev/null || true
 		[ ! -e "$1" ] || say "$1 could not be deleted"
 		return 0
 	fi
 	for e in "$1"/* "$1"/.[!.]* "$1"/..?*; do
-		rm -rf --one-file-system -- "$e" 2>/dev/null
+		rm -rf --one-file-system -- "$e" 2>/dev/null || true
 		if [ -e "$e" ] || [ -L "$e" ]; then say "$e could not be deleted"; fi
 	done
 }
