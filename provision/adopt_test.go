@@ -234,7 +234,7 @@ func TestAdopted_WhatIsNotManagedIsLeftAlone(t *testing.T) {
 	s := foreign(t, 3, 2)
 	s.keep()
 	before := s.connections()
-	if _, err := Destroy(context.Background(), DestroyOptions{Options: s.options()}); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "hybridctl remove") {
+	if _, err := Destroy(context.Background(), DestroyOptions{Options: s.options()}); !errors.Is(err, ErrRefused) || !strings.Contains(printed(err), "hybridctl remove") {
 		t.Errorf("destroy: %v", err)
 	}
 	if _, err := s.remove("host-2", nil); !errors.Is(err, ErrRefused) || !strings.Contains(printed(err), "--offline") {

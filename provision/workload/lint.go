@@ -178,6 +178,9 @@ func (l *lint) findIn(o *Object, at *yaml.Node, path, message, fix string) *Prob
 
 // comments are those that may silence a finding: in its line, in the one above, and above the object.
 func comments(s *source, root *yaml.Node, line int) string {
+	if line > s.text.Lines() {
+		return ""
+	}
 	out := string(s.text.Line(line - 1))
 	if line > 1 {
 		if above := strings.TrimSpace(string(s.text.Line(line - 2))); strings.HasPrefix(above, "#") {

@@ -97,6 +97,12 @@ func (s *Set) add(in Source, o ReadOptions) error {
 		return manifestError(in.Name, at.Line, at.Column, "this is a Helm template", renderFirst)
 	}
 	src := &source{name: in.Name, text: yamltext.New(in.Text), docs: docs}
+	if in.Name != "" { // lines are counted otherwise by YAML then: neither a finding's place nor a patch would be right
+		var place *yamltext.PlaceError
+		if err := src.text.CheckLineBreaks(); asPlace(err, &place) {
+			return manifestError(in.Name, place.Node.Line, place.Node.Column, place.Message, place.Hint)
+		}
+	}
 	s.sources = append(s.sources, src)
 	for _, doc := range docs {
 		if err := s.collect(src, doc, "", o, 0); err != nil {

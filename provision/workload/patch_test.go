@@ -114,7 +114,6 @@ func TestPatch_Refuses(t *testing.T) {
 		"an anchor that another object uses": "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: &s\n  containers: [{name: a, image: r/x86:1}]\n---\napiVersion: v1\nkind: List\nitems:\n" +
 			"- &p {apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: a, image: r/x86:1}]}}\n- *p\n",
 		"a selector by a merge key": "apiVersion: v1\nkind: Pod\nmetadata: {name: a, annotations: &x {beta.kubernetes.io/arch: amd64}}\nspec: {nodeSelector: {<<: *x}, containers: [{name: a, image: r/x86:1}]}\n",
-		"lines by carriage returns": "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: a, image: r/x86:1}]}\rx: y\n",
 	} {
 		out, _, err := Patch(set(t, "f.yaml", []byte(text)), PatchOptions{Archs: platform.All(), Known: images})
 		if !errors.Is(err, ErrManifest) || !strings.HasPrefix(err.Error(), "f.yaml:") || out != nil {
