@@ -157,15 +157,6 @@ func closeSteps(ctx context.Context, x *steps.Steps) error {
 	return nil
 }
 
-// knownHost is a host that steps may write to. One whose facts were asked for and did not come is none, although it may be connected:
-// every judgement about it was made without knowing it.
-func (r *run) knownHost(seen survey.Seen, name string) (*host.Host, error) {
-	if f, asked := seen.Hosts[name]; asked && f.Err != nil {
-		return nil, fmt.Errorf("nothing is done on it, as nothing is known of it: %w", f.Err)
-	}
-	return r.fleet.Member(name)
-}
-
 // steps returns the executor of this run.
 func (r *run) steps(seen survey.Seen, extra *render.Taint) *steps.Steps {
 	return steps.New(r.env(seen, extra))
@@ -174,7 +165,7 @@ func (r *run) steps(seen survey.Seen, extra *render.Taint) *steps.Steps {
 // env is what the run's steps work with.
 func (r *run) env(seen survey.Seen, extra *render.Taint) steps.Env {
 	return steps.Env{
-		Host:        func(name string) (*host.Host, error) { return r.knownHost(seen, name) },
+		Host:        func(name string) (*host.Host, error) { return knownHost(r.fleet, seen, name) },
 		Facts:       func(name string) facts.Host { return seen.Hosts[name] },
 		Kube:        r.kube,
 		Initialised: r.initialised,
@@ -199,4 +190,13 @@ func (r *run) member(hosts survey.Hosts) string {
 		}
 	}
 	return r.Cluster.Bootstrap().Name
+}
+
+// knownHost is a host that steps may write to. One whose facts were asked for and did not come is none, although it may be connected:
+// every judgement about it was made without knowing it.
+func knownHost(f *fleet.Fleet, seen survey.Seen, name string) (*host.Host, error) {
+	if known, asked := seen.Hosts[name]; asked && known.Err != nil {
+		return nil, fmt.Errorf("nothing is done on it, as nothing is known of it: %w", known.Err)
+	}
+	return f.Member(name)
 }

@@ -63,6 +63,7 @@ own() { # own SHA PATH: for the marker
 "
 }
 
+# shellcheck disable=SC2094 # it is only read
 while read -r word a b c d; do
 	case $word in
 	step)
@@ -84,6 +85,7 @@ while read -r word a b c d; do
 				exit 71
 			}
 			# the space is wanted, unless another path takes the same bytes
+			# shellcheck disable=SC2094 # it is only read
 			[ "$(grep -c "^binary $a " "$in")" != 1 ] || rm -f "$staging/$a"
 		fi
 		own "$a" "$c"

@@ -55,6 +55,7 @@ from_dir() { # KEY DIRECTORY: one key for each file
 identity() {
 	say machine && uname -m
 	say bits && { getconf LONG_BIT || od -An -tu1 -j4 -N1 bin/sh; } # the second prints the ELF class
+	# shellcheck disable=SC2015 # the one or the other
 	say page && getconf PAGESIZE || from page-of-maps proc/self/smaps
 	from model proc/device-tree/model
 	from cmdline proc/cmdline

@@ -107,7 +107,7 @@ if busy; then
 fi
 cat >$run/kubeadm.yaml
 # Keys that all control planes share may wait here for a join that never came; no other role gets them.
-[ "$verb" = join ] && grep -q '^controlPlane:' $run/kubeadm.yaml || rm -rf $run/pki
+if [ "$verb" != join ] || ! grep -q '^controlPlane:' $run/kubeadm.yaml; then rm -rf $run/pki; fi
 # Who sent this saw a host that was no member yet; meanwhile another run made it one. A node is left alone.
 if finished; then
 	rm -rf $run/kubeadm.yaml $run/pki

@@ -210,7 +210,7 @@ rules() {
 sep=$(printf '\001')
 for s in iptables-nft iptables-legacy ip6tables-nft ip6tables-legacy iptables ip6tables; do
 	if ! command -v "$s" >/dev/null || ! command -v "$s-save" >/dev/null; then continue; fi
-	for try in 1 2; do # one rule at a time, so that what others write meanwhile stays; a second look, as others write
+	for _ in 1 2; do # one rule at a time, so that what others write meanwhile stays; a second look, as others write
 		commands=$("$s-save" 2>/dev/null | rules)
 		[ -n "$commands" ] || break
 		while IFS= read -r command; do
