@@ -14,7 +14,7 @@ import (
 // answers, and end with a node that is Ready.
 func TestCompare_PlainKubeadm(t *testing.T) {
 	const machine, goal = "x86-1", 0.8
-	c := pristine(t, "lab-x86", machine)
+	pristine(t, "lab-x86", machine)
 	start := time.Now()
 	out, err := try(t, 60*time.Minute, "e2e/plain.sh", machine)
 	plain := time.Since(start)
@@ -22,7 +22,7 @@ func TestCompare_PlainKubeadm(t *testing.T) {
 		t.Fatalf("plain.sh: exit %d, %v\n%s", out.exit, err, tail(out.stderr, 40))
 	}
 
-	c = pristine(t, "lab-x86", machine)
+	c := pristine(t, "lab-x86", machine)
 	c.onlyHost(machine)
 	start = time.Now()
 	r, _ := c.hybridctl(0, "up", "--yes")

@@ -1,8 +1,6 @@
 package provision
 
 import (
-	"context"
-
 	"github.com/hybridctl/hybridctl/provision/adopt"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/proof"
@@ -19,12 +17,4 @@ type api interface {
 	ready.API
 	steps.API
 	survey.API
-}
-
-// leaving is what a removal asks of the API server besides what steps do.
-type leaving interface {
-	DrainPods(ctx context.Context, node string) ([]kube.DrainPod, error)
-	Cordon(ctx context.Context, node string) error
-	Drain(ctx context.Context, pods []kube.DrainPod, progress func([]kube.Missing)) error
-	WaitDetached(ctx context.Context, node string, o kube.WaitOptions) error
 }

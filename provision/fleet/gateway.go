@@ -99,7 +99,7 @@ func (f *Fleet) dialFrom(ctx context.Context, h inventory.Host, network, addr st
 			return conn, true, err
 		}
 		if !f.limited() { // the host is of the run, and its connection too
-			if r, err = f.redial(ctx, h, r); err != nil {
+			if _, err = f.redial(ctx, h, r); err != nil {
 				return nil, false, err
 			}
 			continue

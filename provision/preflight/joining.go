@@ -108,11 +108,6 @@ func checkEndpoint(c *inventory.Cluster, j Joining, on []inventory.Host) verdict
 	return pass("%s belongs to no single host", endpoint)
 }
 
-// OwnsEndpoint reports whether a cluster's endpoint, host:port, is the own name or address of a host.
-func OwnsEndpoint(endpoint string, h inventory.Host, internalIPs []string) bool {
-	return facts.Node{InternalIPs: internalIPs}.OwnsEndpoint(endpoint, h)
-}
-
 // checkQuorum tells how many members etcd will have, and how many of them may be away. None is added while another is not well.
 func checkQuorum(_ *inventory.Cluster, j Joining, on []inventory.Host) verdict {
 	added := len(newControlPlanes(on))

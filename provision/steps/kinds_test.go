@@ -23,7 +23,6 @@ type row struct {
 	step      func(*world) plan.Step
 	ready     func(*world)      // what is there before
 	interrupt func(*world)      // the first attempt ends half-way
-	mend      func(*world)      // what the next run finds mended
 	there     func(*world) bool // it is true now
 	did       []string          // by an apply from nothing; of an undo where there is no apply
 	again     []string          // by an apply when it is true already

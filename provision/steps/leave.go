@@ -199,9 +199,6 @@ func Members(members []kube.EtcdMember) []plan.Member {
 	return out
 }
 
-// Voters are the members of etcd that vote.
-func Voters(members []kube.EtcdMember) []plan.Voter { return plan.Voters(Members(members)) }
-
 // undoNode deletes the Node. One that is not there is no error.
 func (x *Steps) undoNode(ctx context.Context, s plan.Step, _ *host.Host) (string, error) {
 	api, err := x.env.Kube(ctx)

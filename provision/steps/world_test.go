@@ -329,7 +329,6 @@ type fakeAPI struct {
 	mu       sync.Mutex
 	did      []string
 	nodes    map[string]bool
-	cordoned []string
 	tokens   map[string]bool
 	made     int
 	objects  map[string]bool

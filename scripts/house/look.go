@@ -31,8 +31,6 @@ type pkg struct {
 // name is the package's path inside the module.
 func (p pkg) name() string { return strings.TrimPrefix(p.ImportPath, moduleName+"/") }
 
-func (p pkg) own() bool { return strings.HasPrefix(p.ImportPath, moduleName+"/") }
-
 // look takes the picture of a checkout.
 func look(dir string) (h house, err error) {
 	all, err := list(dir, "./cmd/...", "./provision/...", "./templates/...")
