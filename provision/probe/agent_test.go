@@ -28,6 +28,7 @@ func talk(t *testing.T, agent Agent) (give func(line string), next func() Answer
 	}()
 	t.Cleanup(func() {
 		in.Close()
+		go io.Copy(io.Discard, out) // the end of an answer's line may be what the decoder did not need, and its writer waits for a reader
 		if err := <-ended; err != nil {
 			t.Errorf("Run: %v", err)
 		}
