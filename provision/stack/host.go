@@ -2,7 +2,6 @@ package stack
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/pulumi/pulumi/pkg/v3/engine"
@@ -12,7 +11,8 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/common/diag"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/util/env"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/workspace"
-	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"github.com/hybridctl/hybridctl/provision/plan"
 )
 
 // pluginHost answers the engine's requests for plugins from this process: nothing is looked up on the disk, started or downloaded.
@@ -40,7 +40,7 @@ func (h pluginHost) Provider(_ *plugin.Context, d workspace.PluginDescriptor, _ 
 }
 
 func (h pluginHost) LanguageRuntime(*plugin.Context, string) (plugin.LanguageRuntime, error) {
-	return language{program: program(h.run.plan), engineAddr: h.ServerAddr()}, nil
+	return language{plan: h.run.plan}, nil
 }
 
 func (h pluginHost) ResolvePlugin(_ *plugin.Context, d workspace.PluginDescriptor) (*workspace.PluginInfo, error) {
@@ -49,24 +49,16 @@ func (h pluginHost) ResolvePlugin(_ *plugin.Context, d workspace.PluginDescripto
 
 func (h pluginHost) SignalCancellation() error { return nil }
 
-// language runs a program that is a Go function. The embedded interface is nil: its other methods serve the pulumi command
+// language runs the plan as a program. The embedded interface is nil: its other methods serve the pulumi command
 // (new projects, packages, plugins) and the engine never calls them.
 type language struct {
 	plugin.LanguageRuntime
-	program    pulumi.RunFunc
-	engineAddr string
+	plan plan.Plan
 }
 
-// Run does without pulumi.RunErr, which lets the environment have its say.
+// Run answers with the program's own failure, which the engine tells among its diagnostics.
 func (l language) Run(ctx context.Context, info plugin.RunInfo) (string, bool, error) {
-	p, err := pulumi.NewContext(ctx, pulumi.RunInfo{
-		Project: info.Project, Stack: info.Stack, Organization: info.Organization,
-		MonitorAddr: info.MonitorAddress, EngineAddr: l.engineAddr, Parallel: info.Parallel, DryRun: info.DryRun,
-	})
-	if err != nil {
-		return "", false, err
-	}
-	if err := errors.Join(pulumi.RunWithContext(p, l.program), p.Close()); err != nil {
+	if err := register(ctx, info, l.plan); err != nil {
 		return err.Error(), false, nil
 	}
 	return "", false, nil

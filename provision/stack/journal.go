@@ -15,7 +15,6 @@ import (
 	"sync"
 
 	"github.com/pulumi/pulumi/pkg/v3/engine"
-	pkgresource "github.com/pulumi/pulumi/pkg/v3/resource"
 	"github.com/pulumi/pulumi/pkg/v3/resource/deploy"
 	"github.com/pulumi/pulumi/pkg/v3/resource/stack"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
@@ -70,7 +69,6 @@ func (j *journal) AddJournalEntry(e engine.JournalEntry) error {
 	if e.Kind == engine.JournalEntryBegin || e.Kind == engine.JournalEntryFailure {
 		return nil // replayed, they would only make pending operations, which we have no use for
 	}
-	strip(e)
 	line, err := j.encode(e)
 	if err == nil {
 		err = j.append(line, !e.ElideWrite)
@@ -173,19 +171,6 @@ func (j *journal) close() error {
 		return fmt.Errorf("the state could not be written, some of what was done is not in it: %w", err)
 	}
 	return nil
-}
-
-// strip removes the stack traces that the SDK puts into every resource: half of the state's size, and paths of the build.
-func strip(e engine.JournalEntry) {
-	states := []*pkgresource.State{e.State}
-	if e.NewSnapshot != nil {
-		states = append(states, e.NewSnapshot.Resources...)
-	}
-	for _, s := range states {
-		if s != nil {
-			s.SourcePosition, s.StackTrace = "", nil
-		}
-	}
 }
 
 // replay builds the state from a journal, and tells which part of the cluster that is; nil = all. It returns nil when there is no

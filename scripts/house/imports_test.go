@@ -89,6 +89,7 @@ var outside = map[string]string{
 	"golang.org/x/sync":                      "provision provision/conformance provision/facts provision/bundle provision/image provision/steps provision/ready provision/survey",
 	"golang.org/x/term":                      "cmd/hybridctl/cli cmd/hybridctl/progress",
 	"google.golang.org/grpc":                 "provision/stack",
+	"google.golang.org/protobuf":             "provision/stack",
 	"gopkg.in/yaml.v3":                       "provision/inventory provision/inventory/edit provision/inventory/foreign provision/bundle provision/workload provision/yamltext",
 	"k8s.io/api":                             "provision/kube provision/workload",
 	"k8s.io/apimachinery":                    "provision/kube",
