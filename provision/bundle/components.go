@@ -32,11 +32,11 @@ const (
 // StorageComponents are those that only clusters with storage need.
 var StorageComponents = []string{CephCSI, CSIProvisioner, CSIAttacher, CSIResizer, CSINodeDriverRegistrar, CSISnapshotter}
 
-// need is something every bundle must hold.
-type need struct{ component, name string }
+// Need is a binary that every bundle must hold for each of its architectures.
+type Need struct{ Component, Name string }
 
 // neededBinaries is what a node cannot do without. The CNI plugins are those that the usual pod networks call.
-var neededBinaries = []need{
+var neededBinaries = []Need{
 	{Containerd, "containerd"}, {Containerd, "containerd-shim-runc-v2"}, {Containerd, "ctr"},
 	{Runc, "runc"},
 	{CNIPlugins, "bridge"}, {CNIPlugins, "host-local"}, {CNIPlugins, "loopback"}, {CNIPlugins, "portmap"},
@@ -50,9 +50,21 @@ var kubeImages = []string{KubeAPIServer, KubeControllerManager, KubeScheduler, K
 var neededImages = append(slices.Clone(kubeImages), Etcd, CoreDNS, Pause)
 
 var (
-	binaryComponents = []string{Containerd, Runc, CNIPlugins, Kubernetes}
+	binaryComponents = []string{Containerd, Runc, CNIPlugins, Crictl, Kubernetes}
 	imageComponents  = slices.Concat(neededImages, []string{Flannel, FlannelCNIPlugin, Probe}, StorageComponents)
 )
+
+// NeededBinaries lists what every bundle must hold.
+func NeededBinaries() []Need { return slices.Clone(neededBinaries) }
+
+// NeededImages lists the components whose images every bundle must hold.
+func NeededImages() []string { return slices.Clone(neededImages) }
+
+// BinaryComponents lists the components that a binary can belong to.
+func BinaryComponents() []string { return slices.Clone(binaryComponents) }
+
+// ImageComponents lists the components that an image can belong to.
+func ImageComponents() []string { return slices.Clone(imageComponents) }
 
 // Missing tells, a line each, what the bundle lacks for a cluster of that Kubernetes version with hosts of those architectures:
 // the binaries and images that every cluster needs, and the images of the further components. Nil means that it has everything.
@@ -64,7 +76,7 @@ func (b *Bundle) Missing(version string, archs []platform.Arch, components ...st
 	for _, n := range neededBinaries {
 		for _, a := range archs {
 			if !b.Manifest.hasBinary(n, a) {
-				lacks = append(lacks, fmt.Sprintf("the binary %s (%s) for %s", n.name, n.component, a))
+				lacks = append(lacks, fmt.Sprintf("the binary %s (%s) for %s", n.Name, n.Component, a))
 			}
 		}
 	}
@@ -89,8 +101,8 @@ func (m Manifest) Find(component, ref string) (Image, bool) {
 	return Image{}, false
 }
 
-func (m Manifest) hasBinary(n need, a platform.Arch) bool {
+func (m Manifest) hasBinary(n Need, a platform.Arch) bool {
 	return slices.ContainsFunc(m.Binaries, func(b Binary) bool {
-		return b.Component == n.component && b.Name == n.name && b.Arch == a
+		return b.Component == n.Component && b.Name == n.Name && b.Arch == a
 	})
 }

@@ -21,7 +21,7 @@ func TestDoc_ExampleIsUnderstood(t *testing.T) {
 		example.WriteString(text + "\n")
 	}
 	var s source
-	p := &problems{file: "doc.go", at: nodes{}}
+	p := newProblems("doc.go")
 	decode([]byte(example.String()), &s, p)
 	for i, b := range s.Binaries {
 		b.check(p, "binary", s.KubernetesVersion, s.archs(p))

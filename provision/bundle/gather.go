@@ -55,8 +55,8 @@ func (g *gatherer) gather(ctx context.Context, s source) {
 		g.binary(b, fmt.Sprintf("binaries[%d]", i))
 	}
 	for _, n := range neededBinaries {
-		if !slices.ContainsFunc(g.binaries, func(b foundBinary) bool { return b.Component == n.component && b.Name == n.name }) {
-			g.problems.add("binaries", "the binary %s of the component %s is missing", n.name, n.component)
+		if !slices.ContainsFunc(g.binaries, func(b foundBinary) bool { return b.Component == n.Component && b.Name == n.Name }) {
+			g.problems.add("binaries", "the binary %s of the component %s is missing", n.Name, n.Component)
 		}
 	}
 	for i, img := range s.Images {

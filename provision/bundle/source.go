@@ -50,7 +50,7 @@ func loadSource(file string) (source, *problems, error) {
 		return source{}, nil, sentencef(ErrSource, "bundle source %v", strings.TrimPrefix(err.Error(), "open "))
 	}
 	var s source
-	p := &problems{file: file, at: nodes{}}
+	p := newProblems(file)
 	decode(raw, &s, p)
 	s.check(p)
 	return s, p, nil

@@ -13,6 +13,7 @@ const (
 	Containerd = "containerd"  // containerd, containerd-shim-runc-v2, ctr
 	Runc       = "runc"        // runc
 	CNIPlugins = "cni-plugins" // bridge, host-local, loopback, portmap, …
+	Crictl     = "crictl"      // crictl, for people who look into a node; no bundle needs it
 	Kubernetes = "kubernetes"  // kubelet, kubeadm, kubectl
 )
 

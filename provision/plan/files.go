@@ -81,6 +81,7 @@ func (b *builder) runtimeFiles(arch platform.Arch) FilesInputs {
 	in.Binaries = append(in.Binaries, b.binaries(arch, bundle.Containerd, binDir)...)
 	in.Binaries = append(in.Binaries, b.binaries(arch, bundle.Runc, sbinDir)...)
 	in.Binaries = append(in.Binaries, b.binaries(arch, bundle.CNIPlugins, cniDir)...)
+	in.Binaries = append(in.Binaries, b.binaries(arch, bundle.Crictl, binDir)...)
 	in.Version = b.version(arch, bundle.Containerd)
 	return in
 }
