@@ -151,7 +151,7 @@ func (v *verifier) images() bool {
 		}
 		delete(refs, i.Ref)
 		v.listBlob(i.Digest)
-		images, err := layout.Index(i.Digest)
+		images, err := layout.Index(i.Digest, i.Manifests)
 		if err != nil {
 			v.found(i.Ref, "%v", err)
 			whole = false

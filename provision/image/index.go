@@ -6,10 +6,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/hybridctl/hybridctl/provision/platform"
 )
 
 // OpenLayout reads the layout's table of contents.
@@ -34,8 +38,9 @@ func (l *Layout) Refs() (map[string]string, error) {
 	return refs, nil
 }
 
-// Index opens every image of an index, which must be whole. The error joins all that is wrong; the images are those that are good.
-func (l *Layout) Index(digest string) ([]Image, error) {
+// Index opens the images of an index. Those of claimed, the manifests by architecture, have to be there; of the others the layout may have
+// none, as an index that is kept as it was lists more than was fetched. The error joins all that is wrong; the images are those that are good.
+func (l *Layout) Index(digest string, claimed map[platform.Arch]string) ([]Image, error) {
 	hash, err := sha256Hash(digest)
 	if err != nil {
 		return nil, err
@@ -46,7 +51,11 @@ func (l *Layout) Index(digest string) ([]Image, error) {
 	}
 	var images []Image
 	var problems []error
+	must := slices.Collect(maps.Values(claimed))
 	for _, d := range index.Manifests {
+		if is := d.Digest.String(); !slices.Contains(must, is) && errors.Is(l.Check(Blob{Digest: is}), fs.ErrNotExist) {
+			continue
+		}
 		i, err := l.Image(d.Digest.String())
 		if err == nil {
 			err = claimHolds(d, i)

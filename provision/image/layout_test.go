@@ -47,7 +47,7 @@ func TestLayout_AddSaveOpen(t *testing.T) {
 	if err != nil || len(refs) != 2 || refs[ref] != added.Digest {
 		t.Errorf("refs: %v, %v", refs, err)
 	}
-	images, err := l.Index(added.Digest)
+	images, err := l.Index(added.Digest, added.Manifests)
 	if err != nil || len(images) != 2 || images[0].Arch != amd64 || images[1].Digest != arm.Digest || added.Manifests[arm64] != arm.Digest {
 		t.Errorf("images: %+v, %v", images, err)
 	}

@@ -29,6 +29,7 @@ type Server struct {
 	DockerOnly         bool   // it takes Docker's manifests alone, as Huawei's SWR
 	NoMounts           bool
 	NoDigestHeader     bool
+	Sparse             bool // it takes indexes whose images it does not have
 	// Before may answer in the registry's place; true = it did.
 	Before func(w http.ResponseWriter, r *http.Request) bool
 
@@ -164,6 +165,18 @@ func (s *Server) Blob(repository string, raw []byte) string {
 	d := sum(raw)
 	s.repo(repository).blobs[d] = raw
 	return d
+}
+
+// Content is a blob of any repository; nil = it has none.
+func (s *Server) Content(digest string) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.repos {
+		if raw, ok := r.blobs[digest]; ok {
+			return raw
+		}
+	}
+	return nil
 }
 
 // Delete takes a manifest away.
@@ -303,7 +316,7 @@ func (s *Server) manifests(w http.ResponseWriter, r *http.Request, repository, i
 			fail(w, http.StatusBadRequest, "MANIFEST_INVALID", "Invalid image, fail to parse 'manifest.json'")
 			return
 		}
-		if missing := in.missing(raw); missing != "" {
+		if missing := in.missing(raw, s.Sparse); missing != "" {
 			fail(w, http.StatusBadRequest, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry: "+missing)
 			return
 		}
@@ -323,7 +336,7 @@ func (s *Server) manifests(w http.ResponseWriter, r *http.Request, repository, i
 }
 
 // missing is a blob or manifest that a document names and the repository does not have.
-func (r *repo) missing(raw []byte) string {
+func (r *repo) missing(raw []byte, sparse bool) string {
 	var d struct {
 		Manifests []struct{ Digest string }
 		Config    struct{ Digest string }
@@ -333,7 +346,7 @@ func (r *repo) missing(raw []byte) string {
 		return err.Error()
 	}
 	for _, m := range d.Manifests {
-		if _, ok := r.manifests[m.Digest]; !ok {
+		if _, ok := r.manifests[m.Digest]; !ok && !sparse {
 			return m.Digest
 		}
 	}
