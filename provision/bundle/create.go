@@ -17,6 +17,7 @@ import (
 // CreateOptions are what a caller of Create may wish. The zero value works.
 type CreateOptions struct {
 	Progress func(Progress) // comes often, from the calling goroutine
+	Remote   Remote         // fetches what the source names by its address; nil = nothing is fetched
 }
 
 // Progress tells how far Create is.
@@ -35,11 +36,18 @@ func Create(ctx context.Context, sourceFile, dir string, o CreateOptions) (b *Bu
 	if err != nil {
 		return nil, err
 	}
+	archs := s.archs(&problems{})
+	if err := p.err(); err != nil && s.hasRemote() { // nothing is fetched for a source that is wrong
+		return nil, err
+	}
+	if err := s.localize(ctx, o.Remote, archs); err != nil {
+		return nil, err
+	}
 	base, err := filepath.Abs(filepath.Dir(sourceFile))
 	if err != nil {
 		return nil, err
 	}
-	g := &gatherer{dir: base, archs: s.archs(&problems{}), problems: p, sources: map[string]*image.Source{}, broken: map[string]bool{}}
+	g := &gatherer{dir: base, archs: archs, problems: p, sources: map[string]*image.Source{}, broken: map[string]bool{}}
 	defer func() { err = errors.Join(err, g.close()) }()
 	g.gather(ctx, s)
 	if ctx.Err() != nil {
@@ -104,11 +112,7 @@ func (m *maker) make(g *gatherer, version string) error {
 	if err := layout.Save(); err != nil {
 		return err
 	}
-	raw, err := manifest.encode()
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(m.dir, ManifestFile), raw, 0o644)
+	return m.save(manifest)
 }
 
 // copyBinary copies rather than links: a later build that writes into the same inode must not change the bundle.

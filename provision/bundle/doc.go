@@ -17,15 +17,23 @@
 //	binaries:
 //	  - {component: kubernetes, name: kubelet, version: v1.36.3, files: {amd64: amd64/kubelet, arm64: arm64/kubelet}}
 //	  - {component: cni-plugins, version: v1.9.1, directories: {amd64: amd64/cni, arm64: arm64/cni}}
+//	  - {component: runc, name: runc, version: v1.4.3, files: {amd64: "https://files.example/runc.amd64", arm64: runc.arm64}, sha256: {amd64: a8b6d8e7d0b7b4c1a8b6d8e7d0b7b4c1a8b6d8e7d0b7b4c1a8b6d8e7d0b7b4c1}}
 //	images:
 //	  - {component: etcd, ref: registry.k8s.io/etcd:3.6.8-0, path: images/oci}
 //	  - {component: coredns, ref: registry.k8s.io/coredns/coredns:v1.14.2, paths: {amd64: coredns-amd64.tar, arm64: coredns-arm64.tar}}
 //	  - {ref: registry.example/tools:1, name: localhost/tools:latest, path: tools.tar}
+//	  - {component: pause, ref: registry.k8s.io/pause:3.10.2, path: "registry://registry.k8s.io/pause:3.10.2"}
 //
 // Paths start at the folder of bundle.yaml. A binary is one ELF executable per architecture (files) or every executable of a
 // directory per architecture (directories). An image lies in one OCI layout or OCI archive with all architectures (path), or in one
 // layout, OCI archive or docker archive per architecture (paths); where several images lie together it is the one called name, or
-// else ref. What an image is for is read from its config. Image manifests are kept byte for byte, so their digests stay.
+// else ref.
+//
+// What is not here may be named by its address: https://… with the sha256 of what is there, behind # the program of an archive; a directory
+// may be an archive, whose executables are all taken. An image may be registry://HOST/NAME:TAG, with or without @sha256:…. Create asks
+// CreateOptions.Remote for them.
+//
+// What an image is for is read from its config. Image manifests are kept byte for byte, so their digests stay.
 //
 // Everything that is wrong is reported at once, with line and column. The components and what every bundle needs of them stand in
 // components.go; an image without a component is any further image.

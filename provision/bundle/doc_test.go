@@ -32,7 +32,7 @@ func TestDoc_ExampleIsUnderstood(t *testing.T) {
 	for _, img := range s.Images {
 		img.check(p, "image", s.archs(p))
 	}
-	if err := p.err(); err != nil || len(s.Binaries) != 2 || len(s.Images) != 3 {
+	if err := p.err(); err != nil || len(s.Binaries) != 3 || len(s.Images) != 4 {
 		t.Errorf("%v\n%+v", err, s)
 	}
 }

@@ -30,6 +30,7 @@ type sourceBinary struct {
 	Version     string            `yaml:"version"`
 	Files       map[string]string `yaml:"files"`
 	Directories map[string]string `yaml:"directories"`
+	SHA256      map[string]string `yaml:"sha256"` // of what comes from an address, by architecture
 }
 
 // sourceImage is an image in one layout or archive of all architectures, in one per architecture, or made of one static executable
@@ -120,6 +121,7 @@ func (s source) archs(p *problems) []platform.Arch {
 }
 
 func (b sourceBinary) check(p *problems, field, kubernetes string, archs []platform.Arch) {
+	b.checkSums(p, field)
 	if !slices.Contains(binaryComponents, b.Component) {
 		p.add(field+".component", "unknown component %q (known: %s)", b.Component, strings.Join(binaryComponents, ", "))
 	}
@@ -146,6 +148,7 @@ func (b sourceBinary) check(p *problems, field, kubernetes string, archs []platf
 }
 
 func (i sourceImage) check(p *problems, field string, archs []platform.Arch) {
+	i.checkRemote(p, field)
 	if i.Component != "" && !slices.Contains(imageComponents, i.Component) {
 		p.add(field+".component", "unknown component %q (known: %s; leave it out for any other image)", i.Component,
 			strings.Join(imageComponents, ", "))
