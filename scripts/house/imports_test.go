@@ -27,7 +27,7 @@ const top = "../.."
 // Changing it is fine when the design changes, in the same commit.
 var mayImport = map[string]string{
 	"cmd/hybridctl":               "cmd/hybridctl/cli cmd/hybridctl/quiet",
-	"cmd/hybridctl/cli":           "cmd/hybridctl/progress provision provision/hint provision/conformance provision/inventory provision/inventory/edit provision/inventory/foreign provision/bundle provision/catalogue provision/image provision/registry provision/plan provision/platform provision/preflight provision/report provision/report/sarif provision/workload",
+	"cmd/hybridctl/cli":           "cmd/hybridctl/progress provision provision/hint provision/conformance provision/inventory provision/inventory/edit provision/inventory/foreign provision/bundle provision/catalogue provision/fetch provision/publish provision/image provision/registry provision/plan provision/platform provision/preflight provision/report provision/report/sarif provision/workload",
 	"cmd/hybridctl/progress":      "provision/hint provision/report",
 	"cmd/hybridctl/quiet":         "",
 	"cmd/probe":                   "provision/probe",
@@ -37,6 +37,7 @@ var mayImport = map[string]string{
 	"provision/catalogue":         "provision/bundle provision/hint provision/image provision/platform provision/strict",
 	"provision/conformance":       "provision/kube provision/platform provision/probe provision/report",
 	"provision/facts":             "provision/host provision/inventory provision/platform provision/remote templates",
+	"provision/fetch":             "provision/bundle provision/catalogue provision/hint provision/image provision/platform provision/registry provision/report",
 	"provision/fleet":             "provision/host provision/inventory provision/kube provision/remote provision/report provision/secret",
 	"provision/golden":            "",
 	"provision/hint":              "",
@@ -52,6 +53,7 @@ var mayImport = map[string]string{
 	"provision/preflight":         "provision/inventory provision/facts provision/platform provision/report provision/bundle",
 	"provision/probe":             "",
 	"provision/proof":             "provision/bundle provision/conformance provision/fleet provision/inventory provision/kube provision/ready provision/render provision/report provision/secret provision/survey",
+	"provision/publish":           "provision/bundle provision/hint provision/image provision/platform provision/registry",
 	"provision/ready":             "provision/host provision/inventory provision/kube provision/plan provision/remote provision/render provision/report",
 	"provision/registry":          "provision/report",
 	"provision/remote":            "",
@@ -88,7 +90,7 @@ var outside = map[string]string{
 	"github.com/spf13/pflag":                 "cmd/hybridctl/cli",
 	"github.com/vbauerster/mpb/v8":           "cmd/hybridctl/progress",
 	"golang.org/x/crypto":                    "provision/remote",
-	"golang.org/x/sync":                      "provision provision/conformance provision/facts provision/bundle provision/image provision/steps provision/ready provision/survey",
+	"golang.org/x/sync":                      "provision provision/conformance provision/facts provision/bundle provision/fetch provision/image provision/publish provision/steps provision/ready provision/survey",
 	"golang.org/x/term":                      "cmd/hybridctl/cli cmd/hybridctl/progress",
 	"google.golang.org/grpc":                 "provision/stack",
 	"google.golang.org/protobuf":             "provision/stack",

@@ -1,0 +1,166 @@
+package fetch
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/catalogue"
+	"github.com/hybridctl/hybridctl/provision/platform"
+)
+
+// BenchmarkCut fetches a file whose answers are cut fifty times at random: "overhead" is what came in all, over its size.
+func BenchmarkCut(b *testing.B) {
+	w, body := alone(b, 20_000_000)
+	random := rand.New(rand.NewPCG(1, 2))
+	for b.Loop() {
+		var sent atomic.Int64
+		w.on(kubelet, func(rw http.ResponseWriter, r *http.Request, body []byte, n int) bool {
+			begins, _ := strconv.Atoi(strings.Trim(r.Header.Get("Range"), "bytes=-"))
+			end := len(body)
+			if n <= 50 {
+				end = min(end, begins+1+random.IntN(2*(len(body)-begins)/(52-n)+1))
+			}
+			if begins > 0 {
+				rw.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", begins, len(body)-1, len(body)))
+			}
+			rw.Header().Set("Content-Length", strconv.Itoa(len(body)-begins))
+			rw.WriteHeader(map[bool]int{true: http.StatusPartialContent, false: http.StatusOK}[begins > 0])
+			m, _ := rw.Write(body[begins:end])
+			sent.Add(int64(m))
+			if end < len(body) {
+				rw.(http.Flusher).Flush()
+				panic(http.ErrAbortHandler)
+			}
+			return true
+		})
+		mustBundle(b, w.set, w.options(b.TempDir()))
+		b.ReportMetric(float64(sent.Load())/float64(len(body)), "overhead")
+	}
+}
+
+// BenchmarkComplete asks for a bundle that is whole in the cache: "requests" are to be none.
+func BenchmarkComplete(b *testing.B) {
+	w := newWorld(b, 5_000_000)
+	cache := b.TempDir()
+	mustBundle(b, w.set, w.options(cache))
+	w.requests()
+	for b.Loop() {
+		if _, err := Bundle(b.Context(), w.set, w.options(cache)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	files, images := w.requests()
+	b.ReportMetric(float64(len(files)+images), "requests")
+}
+
+// BenchmarkGiB fetches 1 GiB in eight files, and the same by plain clients at once: "of-plain" is the speed over theirs, "MiB" what the
+// process held besides the server's content.
+func BenchmarkGiB(b *testing.B) {
+	const files, size = 8, 128 << 20
+	w := newWorld(b, 10)
+	w.set.Files, w.set.Images = nil, nil
+	for n := range files {
+		name := fmt.Sprintf("file%d", n)
+		w.file(name, bundle.Kubernetes, "v1.36.4", platform.ARM64, "/"+name, program(platform.ARM64, name, size), catalogue.Program{Name: name})
+	}
+	o := w.options(b.TempDir())
+	debug.FreeOSMemory()
+	var before, now runtime.MemStats
+	for b.Loop() {
+		begin := time.Now()
+		plain(b, w, o)
+		byPlain := time.Since(begin)
+		o.Cache = b.TempDir()
+		f, err := newFetcher(o)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := f.cache.make(); err != nil {
+			b.Fatal(err)
+		}
+		runtime.ReadMemStats(&before)
+		begin = time.Now()
+		if err := f.fetchAll(b.Context(), w.set, nil); err != nil {
+			b.Fatal(err)
+		}
+		byUs := time.Since(begin)
+		runtime.ReadMemStats(&now)
+		b.ReportMetric(byPlain.Seconds()/byUs.Seconds(), "of-plain")
+		b.ReportMetric(float64(now.HeapSys-min(before.HeapSys, now.HeapSys))/(1<<20), "MiB")
+		b.ReportMetric(files*size/byUs.Seconds()/1e6, "MB/s")
+	}
+}
+
+// plain fetches every file as curl would, six at once.
+func plain(b *testing.B, w *world, o Options) {
+	b.Helper()
+	c, err := newClient(Options{CAFile: o.CAFile, Parallel: 6})
+	if err != nil {
+		b.Fatal(err)
+	}
+	dir := b.TempDir()
+	turns := make(chan struct{}, 6)
+	errs := make(chan error, len(w.set.Files))
+	for _, f := range w.set.Files {
+		go func() {
+			turns <- struct{}{}
+			defer func() { <-turns }()
+			resp, err := c.Get(o.Sources.of(f.URL))
+			if err != nil {
+				errs <- err
+				return
+			}
+			defer resp.Body.Close()
+			to, err := os.Create(filepath.Join(dir, f.Name))
+			if err != nil {
+				errs <- err
+				return
+			}
+			defer to.Close()
+			_, err = io.Copy(to, resp.Body)
+			errs <- err
+		}()
+	}
+	for range w.set.Files {
+		if err := <-errs; err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkBytes fetches images for one architecture and for both: "over" is what came in all over their own blobs and documents.
+func BenchmarkBytes(b *testing.B) {
+	for _, archs := range [][]platform.Arch{{platform.ARM64}, platform.All()} {
+		b.Run(fmt.Sprint(len(archs)), func(b *testing.B) {
+			w := newWorld(b, 10)
+			w.set.Files, w.set.Archs = nil, archs
+			for b.Loop() {
+				cache := b.TempDir()
+				f, err := newFetcher(w.options(cache))
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := f.bundle(b.Context(), w.set); err != nil {
+					b.Fatal(err)
+				}
+				var own int64
+				for _, e := range entries(b, cache, "sha256") {
+					own += int64(len(read(b, cache, "sha256", e)))
+				}
+				b.ReportMetric(float64(f.images.Stats().Down)/float64(own)-1, "over")
+			}
+		})
+	}
+}

@@ -1,0 +1,248 @@
+package fetch
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// cache is the directory of everything that was fetched: files by their digest, and bundles made of them.
+//
+//	sha256/HEX             a file; its time is the epoch's from when its content was held against its name
+//	sha256/HEX.part        the beginning of one; who writes it holds its lock
+//	sha256/HEX.wrong       what came in a file's place
+//	bundles/KEY            a bundle
+//	records/KEY.json       what a bundle was made of
+//	lock.json              what was decided at the first fetch
+//	use, deciding, making  locks between runs
+type cache struct{ dir string }
+
+// verified is the time of files whose content was read and is right. Whoever writes into one, even through another name of it, gives it
+// another time: then it is read again.
+var verified = time.Unix(0, 0)
+
+// cacheDir is the cache's directory: the one given, or hybridctl's in the user's.
+func cacheDir(given string) (string, error) {
+	if given != "" {
+		return filepath.Abs(given)
+	}
+	dir := os.Getenv("XDG_CACHE_HOME")
+	if !filepath.IsAbs(dir) { // as the XDG specification has it
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", failf(ErrInput, "there is no directory for the cache: neither XDG_CACHE_HOME nor HOME is set")
+		}
+		dir = filepath.Join(home, ".cache")
+	}
+	return filepath.Join(dir, "hybridctl"), nil
+}
+
+func (c cache) make() error {
+	for _, dir := range []string{"sha256", "bundles", "records"} {
+		if err := os.MkdirAll(filepath.Join(c.dir, dir), 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c cache) path(name ...string) string { return filepath.Join(append([]string{c.dir}, name...)...) }
+
+// file is where a digest's file lies; "sha256:" before it may be left out.
+func (c cache) file(digest string) string {
+	return filepath.Join(c.dir, "sha256", strings.TrimPrefix(digest, "sha256:"))
+}
+
+// look reports whether the cache has a file, by its time and size alone; size < 0 = not known. touched: it is there, and was written to.
+func (c cache) look(digest string, size int64) (has, touched bool) {
+	info, err := os.Lstat(c.file(digest))
+	if err != nil || !info.Mode().IsRegular() {
+		return false, false
+	}
+	if size >= 0 && info.Size() != size {
+		return false, true
+	}
+	return info.ModTime().Equal(verified), !info.ModTime().Equal(verified)
+}
+
+// has reports whether the cache has a file. One that was written to since it was fetched is read, and deleted when it is another by now;
+// damaged says that one was.
+func (c cache) has(ctx context.Context, digest string, size int64) (has, damaged bool, err error) {
+	has, touched := c.look(digest, size)
+	if has || !touched {
+		return has, false, nil
+	}
+	sum, _, err := digestOf(ctx, c.file(digest))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, false, err
+	}
+	if sum == strings.TrimPrefix(digest, "sha256:") {
+		return true, false, os.Chtimes(c.file(digest), time.Time{}, verified)
+	}
+	return false, true, remove(c.file(digest))
+}
+
+// put writes a small file whose digest is known to be right.
+func (c cache) put(digest string, raw []byte) error {
+	return writeWhole(c.file(digest), raw, &verified)
+}
+
+// part is how many bytes of a file there are.
+func (c cache) part(digest string) int64 {
+	info, err := os.Stat(c.file(digest) + ".part")
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// links is how many names a file has.
+func links(info fs.FileInfo) uint64 {
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		return uint64(s.Nlink)
+	}
+	return 1
+}
+
+func (c cache) read(digest string) ([]byte, error) { return os.ReadFile(c.file(digest)) }
+
+// writeWhole writes a file under another name and renames it.
+func writeWhole(path string, raw []byte, at *time.Time) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, remove(f.Name()))
+		}
+	}()
+	_, err = f.Write(raw)
+	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if at != nil {
+		if err := os.Chtimes(f.Name(), *at, *at); err != nil {
+			return err
+		}
+	}
+	return os.Rename(f.Name(), path)
+}
+
+func remove(path string) error {
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// digestOf reads a file.
+func digestOf(ctx context.Context, path string) (sum string, size int64, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", 0, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	size, err = copyTo(ctx, h, f)
+	return hexOf(h), size, err
+}
+
+// copyTo copies until the end or the context's.
+func copyTo(ctx context.Context, to io.Writer, from io.Reader) (int64, error) {
+	return io.CopyBuffer(struct{ io.Writer }{to}, contextReader{ctx, from}, make([]byte, bufferSize))
+}
+
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c contextReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
+
+func hexOf(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)) }
+
+// locked opens the part of a file, and locks it; nil = the file is there by now. While another process has the lock, it asks again from time
+// to time, and waiting is called once.
+func (c cache) locked(ctx context.Context, digest string, pause func(context.Context, time.Duration) error, waiting func()) (*os.File, error) {
+	path := c.file(digest) + ".part"
+	for first := true; ; {
+		if has, _ := c.look(digest, -1); has {
+			return nil, nil
+		}
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+		if err != nil {
+			return nil, err
+		}
+		if free(f) && sameFile(f, path) { // else another process has it, or has renamed it meanwhile
+			if has, _ := c.look(digest, -1); has {
+				return nil, errors.Join(os.Remove(path), f.Close())
+			}
+			return f, nil
+		}
+		if err := f.Close(); err != nil {
+			return nil, err
+		}
+		if first {
+			waiting()
+			first = false
+		}
+		if err := pause(ctx, lockPause); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// lockPause is how often a lock is asked for that another process has.
+const lockPause = 200 * time.Millisecond
+
+func free(f *os.File) bool { return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil }
+
+func sameFile(f *os.File, path string) bool {
+	locked, errLocked := f.Stat()
+	there, errThere := os.Stat(path)
+	return errLocked == nil && errThere == nil && os.SameFile(locked, there)
+}
+
+// use holds the cache as long as a run needs what it finds there: GC goes alone. The file that is returned ends it when it is closed.
+func (c cache) use(ctx context.Context, pause func(context.Context, time.Duration) error) (*os.File, error) {
+	f, err := os.OpenFile(c.path("use"), os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	for syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) != nil {
+		if err := pause(ctx, lockPause); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+	}
+	return f, nil
+}
+
+// alone runs fn while no other process runs one under that name.
+func (c cache) alone(ctx context.Context, name string, pause func(context.Context, time.Duration) error, fn func() error) error {
+	f, err := os.OpenFile(filepath.Join(c.dir, name), os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	defer f.Close() // gives the lock back
+	for !free(f) {
+		if err := pause(ctx, lockPause); err != nil {
+			return err
+		}
+	}
+	return fn()
+}
