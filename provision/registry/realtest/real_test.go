@@ -20,6 +20,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -51,6 +52,8 @@ type real struct {
 	mu    sync.Mutex
 	asked []string
 	up    int64
+
+	ranges map[string]string // that were asked for, by the last part of the path
 }
 
 func (r *real) host() string { _, h, _ := strings.Cut(r.URL, "://"); return h }
@@ -64,10 +67,13 @@ func serve(t *testing.T, secure bool, auth configuration.Auth, extra http.Handle
 	logrus.SetLevel(logrus.FatalLevel) // distribution writes to the library's own logger
 	config.HTTP.Secret = "of the test"
 	app := handlers.NewApp(context.Background(), config)
-	r := &real{}
+	r := &real{ranges: map[string]string{}}
 	r.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		r.mu.Lock()
 		r.asked = append(r.asked, req.Method+" "+req.URL.RequestURI())
+		if asked := req.Header.Get("Range"); asked != "" {
+			r.ranges[path.Base(req.URL.Path)] = asked
+		}
 		r.mu.Unlock()
 		if req.Method == http.MethodPut && strings.Contains(req.URL.Path, "/blobs/uploads/") {
 			req.Body = counted{req.Body, r}

@@ -1,0 +1,206 @@
+package publish
+
+import (
+	"errors"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/bundle/bundletest"
+	"github.com/hybridctl/hybridctl/provision/hint"
+	"github.com/hybridctl/hybridctl/provision/image"
+	"github.com/hybridctl/hybridctl/provision/image/imagetest"
+	"github.com/hybridctl/hybridctl/provision/platform"
+	"github.com/hybridctl/hybridctl/provision/registry"
+	"github.com/hybridctl/hybridctl/provision/registry/registrytest"
+)
+
+func client(t *testing.T, s *registrytest.Server) *registry.Client {
+	t.Helper()
+	c, err := registry.New(registry.Options{PlainHTTP: []string{s.Host()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func nobody(t *testing.T) { t.Setenv("DOCKER_CONFIG", t.TempDir()) }
+
+func TestPush_SendsOnceAndThenNothing(t *testing.T) {
+	nobody(t)
+	b := bundletest.Make(t)
+	s := registrytest.New(t)
+	var told []string
+	results, err := Push(t.Context(), b, s.Host()+"/k8s", Options{Registry: client(t, s), Done: func(r Result) { told = append(told, r.To) }})
+	if err != nil || len(results) != len(b.Manifest.Images) || len(told) != len(results) {
+		t.Fatalf("%v: %d results for %d images", err, len(results), len(b.Manifest.Images))
+	}
+	sent, mounted := 0, 0
+	for _, r := range results {
+		if _, raw := s.Manifest("k8s/"+strings.TrimPrefix(strings.Split(r.Ref, ":")[0], bundletest.Registry+"/"), strings.Split(r.Ref, ":")[1]); digestOf(raw) != r.Digest || r.Unchanged {
+			t.Errorf("%+v", r)
+		}
+		sent, mounted = sent+r.Sent, mounted+r.Mounted
+	}
+	// Each of four images of Kubernetes has two architectures with a layer that they share: three times two are mounted.
+	if mounted != 6 || sent != 2*2*len(results)+2 {
+		t.Errorf("%d sent, %d mounted", sent, mounted)
+	}
+	s.Forget()
+	results, err = Push(t.Context(), b, s.Host()+"/k8s/", Options{Registry: client(t, s)})
+	if err != nil || s.Up() != 0 || s.Count("PUT")+s.Count("POST") != 0 || slices.ContainsFunc(results, func(r Result) bool { return !r.Unchanged }) {
+		t.Errorf("%v: %d bytes, %q", err, s.Up(), s.Asked())
+	}
+}
+
+func TestPush_GoesOnWhereItEnded(t *testing.T) {
+	nobody(t)
+	b := bundletest.Make(t)
+	s := registrytest.New(t)
+	puts := 0
+	s.Before = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/blobs/") {
+			puts++
+		}
+		if puts > 9 {
+			w.WriteHeader(http.StatusForbidden)
+			return true
+		}
+		return false
+	}
+	results, err := Push(t.Context(), b, s.Host(), Options{Registry: client(t, s)})
+	if err == nil || len(results) == 0 {
+		t.Fatalf("%v, %d results", err, len(results))
+	}
+	first := puts - 1
+	puts = -1000
+	if results, err = Push(t.Context(), b, s.Host(), Options{Registry: client(t, s)}); err != nil {
+		t.Fatal(err)
+	}
+	if all := 4*len(results) + 2; puts+1000 > all-first+1 {
+		t.Errorf("%d blobs were sent again: %d of %d were there", puts+1000, first, all)
+	}
+}
+
+// sparse is a bundle of one architecture whose index names both, and another platform.
+func sparse(t *testing.T) *bundle.Bundle {
+	t.Helper()
+	both := imagetest.Index(map[platform.Arch]v1.Image{platform.AMD64: imagetest.Program(platform.AMD64, "x"), platform.ARM64: imagetest.Program(platform.ARM64, "x")})
+	both = imagetest.Append(both, imagetest.Program(platform.AMD64, "y"), v1.Descriptor{Platform: &v1.Platform{OS: "windows", Architecture: "amd64"}})
+	store := t.TempDir()
+	imagetest.Layout(t, store, map[string]v1.ImageIndex{"registry.test/coredns/coredns:v1": both})
+	raw, err := both.RawManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := image.ReadListing(raw, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := l.Children[platform.ARM64].Digest
+	img, err := both.Image(v1.Hash{Algorithm: "sha256", Hex: strings.TrimPrefix(child, "sha256:")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest, err := img.RawManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := image.ReadListing(manifest, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blobs := []string{l.Digest, child}
+	for _, b := range content.Content {
+		blobs = append(blobs, b.Digest)
+	}
+	out, err := bundle.Compose(t.Context(), bundle.Parts{
+		KubernetesVersion: "v1.36.3",
+		Images: []bundle.PartImage{{Image: bundle.Image{Component: bundle.CoreDNS, Ref: "registry.test/coredns/coredns:v1", Digest: l.Digest,
+			Archs: []platform.Arch{platform.ARM64}, Manifests: map[platform.Arch]string{platform.ARM64: child}}, Blobs: blobs}},
+		File: func(digest string) string {
+			return filepath.Join(store, "blobs", "sha256", strings.TrimPrefix(digest, "sha256:"))
+		},
+	}, filepath.Join(t.TempDir(), "bundle"), bundle.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestPush_AnIndexThatIsNotWhole(t *testing.T) {
+	nobody(t)
+	b := sparse(t)
+	s := registrytest.New(t)
+	results, err := Push(t.Context(), b, s.Host()+"/k8s", Options{Registry: client(t, s)})
+	if !errors.Is(err, ErrSparse) || len(results) != 0 || !strings.Contains(err.Error(), "amd64, windows/amd64") || !strings.Contains(hint.Text(err), "--reduce-indexes") {
+		t.Errorf("%v (%s)", err, hint.Text(err))
+	}
+	results, err = Push(t.Context(), b, s.Host()+"/k8s", Options{Registry: client(t, s), Reduce: true})
+	if err != nil || len(results) != 2 || !results[0].Reduced || results[0].Digest == b.Manifest.Images[0].Digest {
+		t.Fatalf("%v %+v", err, results)
+	}
+	for _, repository := range []string{"k8s/coredns/coredns", "k8s/coredns"} {
+		media, raw := s.Manifest(repository, "v1")
+		l, err := image.ReadListing(raw, media)
+		if err != nil || len(l.Children) != 1 || len(l.Others) != 0 || l.Digest != results[0].Digest {
+			t.Errorf("%s: %v %+v", repository, err, l)
+		}
+	}
+	s.Sparse = true
+	results, err = Push(t.Context(), b, s.Host()+"/whole", Options{Registry: client(t, s)})
+	if err != nil || results[0].Digest != b.Manifest.Images[0].Digest || strings.Join(results[0].LeftOut, " ") != "amd64 windows/amd64" {
+		t.Errorf("%v %+v", err, results)
+	}
+}
+
+func TestPush_RefusesTargets(t *testing.T) {
+	nobody(t)
+	b := sparse(t)
+	s := registrytest.New(t)
+	for _, to := range []string{"", "k8s", "https://harbor.example", "harbor.example/K8S", "me:secret@harbor.example", "harbor.example//x"} {
+		if _, err := Push(t.Context(), b, to, Options{Registry: client(t, s)}); !errors.Is(err, ErrInput) {
+			t.Errorf("%q: %v", to, err)
+		}
+	}
+	b.Manifest.Images = append(b.Manifest.Images, bundle.Image{Ref: "other.test/coredns/coredns:v1", Digest: "sha256:" + strings.Repeat("0", 64)})
+	if _, err := Push(t.Context(), b, s.Host(), Options{Registry: client(t, s)}); !errors.Is(err, ErrInput) || !strings.Contains(err.Error(), "would both lie at") {
+		t.Errorf("%v", err)
+	}
+	s.Username, s.Password = "me", "a secret of the test"
+	b.Manifest.Images = b.Manifest.Images[:1]
+	_, err := Push(t.Context(), b, s.Host(), Options{Registry: client(t, s)})
+	if !errors.Is(err, registry.ErrLogin) || !strings.Contains(hint.Text(err), "docker login") {
+		t.Errorf("%v (%s)", err, hint.Text(err))
+	}
+}
+
+func TestPush_ADamagedBundleSendsNothingWrong(t *testing.T) {
+	nobody(t)
+	b := sparse(t)
+	s := registrytest.New(t)
+	s.Sparse = true
+	layer := ""
+	for _, blob := range must(b.ImageBlobs(platform.ARM64, b.Manifest.Images[0].Ref)) {
+		layer = blob
+	}
+	imagetest.WriteFile(t, filepath.Join(b.Dir, "oci/blobs/sha256", strings.TrimPrefix(layer, "sha256:")), []byte("damaged"), 0o644)
+	if _, err := Push(t.Context(), b, s.Host(), Options{Registry: client(t, s)}); !errors.Is(err, bundle.ErrDamaged) {
+		t.Errorf("%v", err)
+	}
+	if s.Content(layer) != nil {
+		t.Error("a damaged blob is there")
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
