@@ -77,7 +77,7 @@ var symptoms = []symptom{
 
 // cephSymptoms are what ceph-csi, the kernel and the attach controller say when a volume does not come.
 var cephSymptoms = []symptom{
-	{says("rados: ret=-1,", "Operation not permitted"), "the Ceph user lacks capabilities", "compare \"ceph auth get\" with the README's, section \"Ceph storage\""},
+	{says("rados: ret=-1,", "Operation not permitted"), "the Ceph user lacks capabilities", "compare \"ceph auth get\" with inventories/ceph.md"},
 	{says("rados: ret=-13", "mauth authentication failed: -13"), "Ceph refuses the user or its key", "compare the key with \"ceph auth get-key client.USER\"; the user's name has no \"client.\" before it"},
 	{says("secret too big 32"), "the key is of the type AES256, which kernels before 7.0 cannot use", "give the user a key of the type aes"},
 	{says("rados: ret=-22", "Failed to parse secret"), "the key is malformed", "copy it from \"ceph auth get-key client.USER\""},

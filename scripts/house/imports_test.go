@@ -178,6 +178,32 @@ func TestImports_HoldTheArchitecture(t *testing.T) {
 	}
 }
 
+// What each package owns and never does stands in the table that people read.
+func TestPackages_AreInTheTable(t *testing.T) {
+	const page = "provision/README.md"
+	text, err := os.ReadFile(filepath.Join(top, page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "\n| package | owns | never does |\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	named := map[string]bool{}
+	for row := range strings.Lines(table) {
+		cells := strings.SplitN(row, "|", 3)
+		for _, m := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(cells[1], -1) {
+			named[m[1]] = true
+			if _, err := os.Stat(filepath.Join(top, m[1])); err != nil {
+				t.Errorf("%s has a row for %s, which does not exist", page, m[1])
+			}
+		}
+	}
+	for name := range mayImport {
+		if !named[name] {
+			t.Errorf("%s has no row for %s: what does it own, and what does it never do?", page, name)
+		}
+	}
+}
+
 // checkOutside holds a dependency against the table; test equipment may use all that is in it.
 func checkOutside(t *testing.T, name, imported string, equipment bool) {
 	t.Helper()
@@ -209,7 +235,7 @@ func isOutside(path string) bool {
 	return strings.Contains(first, ".")
 }
 
-// covers says whether a list of packages has name; "x/..." stands for everything beneath x.
+// covers reports whether a list of packages has name; "x/..." stands for everything beneath x.
 func covers(list, name string) bool {
 	return slices.ContainsFunc(strings.Fields(list), func(entry string) bool {
 		beneath, all := strings.CutSuffix(entry, "...")
