@@ -6,6 +6,7 @@
 need_go
 version=${VERSION:-$(git describe --tags --always --dirty 2>/dev/null || echo devel)}
 begin=$SECONDS
+arches=(amd64 arm64)
 hybridctl() { # hybridctl OUT [VARIABLE=VALUE…]
   local out=$1
   shift
@@ -13,12 +14,12 @@ hybridctl() { # hybridctl OUT [VARIABLE=VALUE…]
   env "$@" go build -buildvcs=false -ldflags "-s -w -X main.version=$version" -o "bin/$out" ./cmd/hybridctl
 }
 hybridctl hybridctl
-for arch in amd64 arm64; do # a bundle holds it
+for arch in "${arches[@]}"; do # a bundle holds it
   say "bin/hybridctl-probe-linux-$arch"
   GOOS=linux GOARCH=$arch go build -buildvcs=false -ldflags '-s -w' -o "bin/hybridctl-probe-linux-$arch" ./cmd/probe
 done
 native=$(go env GOOS)-$(go env GOARCH)
-[ "${1:-}" != all ] || for arch in amd64 arm64; do
+[ "${1:-}" != all ] || for arch in "${arches[@]}"; do
   if [ "$native" = "linux-$arch" ]; then ln -f bin/hybridctl "bin/hybridctl-linux-$arch"; else hybridctl "hybridctl-linux-$arch" GOOS=linux "GOARCH=$arch"; fi
 done
 say "built in $((SECONDS - begin))s"

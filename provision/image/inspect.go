@@ -130,7 +130,7 @@ func (in *Inspector) Inspect(ctx context.Context, s *Set) (Report, error) {
 		}
 		if e.Err == nil {
 			if other, twice := first[p.Platform]; twice && other != e.Digest {
-				p.add(LevelError, RuleTwice, "", fmt.Sprintf("it is for %s, and so is %s: which of them a node takes, nobody says", p.Platform, other))
+				p.add(LevelError, RuleTwice, "", fmt.Sprintf("it is for %s, and so is %s: which of them a node takes is not defined", p.Platform, other))
 			}
 			first[p.Platform] = e.Digest
 		}
@@ -371,7 +371,7 @@ func counterpart(t *tree, name string, b *Binary, arch platform.Arch) bool {
 		if platform.ProfileFor(a).ELFMachine == b.Machine {
 			other = platform.ProfileFor(a).Directories()
 		}
-		if platform.ProfileFor(a).NarrowMachine == b.Machine {
+		if platform.ProfileFor(a).NarrowMachine == b.Machine && b.Bits == 32 {
 			other = []string{platform.ProfileFor(a).Narrow, "i386", "i686", "x86", "ia32", "armv7", "armhf", "armv6", "armv7l"}
 		}
 	}

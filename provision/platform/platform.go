@@ -59,7 +59,7 @@ func (a Arch) String() string {
 // Profile is what differs between architectures, as data.
 type Profile struct {
 	Arch        Arch
-	Spellings   []string // every accepted spelling; the first is GOARCH, the second what `uname -m` prints
+	Spellings   []string // every accepted spelling; the first is GOARCH, the second what `uname -m` prints, also where that is the same
 	ELFMachine  uint16   // e_machine of the architecture's executables (ELF specification)
 	UserlandBit int      // word size a userland must have, `getconf LONG_BIT`
 

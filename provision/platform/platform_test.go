@@ -51,7 +51,7 @@ func TestProfileFor(t *testing.T) {
 			t.Errorf("%s: %+v", arch, p)
 		}
 		for _, s := range p.Spellings {
-			if other, taken := spellings[s]; taken || s != strings.ToLower(s) {
+			if other, taken := spellings[s]; taken && other != arch || s != strings.ToLower(s) {
 				t.Errorf("%s: spelling %s is in capitals or that of %s", arch, s, other)
 			}
 			spellings[s] = arch
