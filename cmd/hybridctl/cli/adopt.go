@@ -137,7 +137,7 @@ func (a *app) adoptOptions(f adoptFlags) (o provision.AdoptOptions, err error) {
 	return o, nil
 }
 
-// unknownLogin stands in an inventory of which nobody said how its hosts are reached; the others in one of which it is known by half.
+// unknownLogin stands in an inventory for which it is not known how its hosts are reached; the others in one of which it is known by half.
 const (
 	unknownLogin = `  # How new hosts are reached over SSH is not known; ~/.ssh/config has a say, or write:
   # ssh:

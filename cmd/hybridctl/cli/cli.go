@@ -1,5 +1,5 @@
 // Package cli is the command line: each verb turns flags into one options struct, makes one call, and writes what comes back.
-// It decides nothing about clusters and holds no state of its own: streams and calls come in through Deps.
+// It decides nothing about clusters and holds no state: streams and calls come in through Deps.
 package cli
 
 import (

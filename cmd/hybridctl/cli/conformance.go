@@ -32,10 +32,10 @@ func newConformance(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "conformance",
 		Short: "Prove that the running cluster works on every architecture, and across them",
-		Long: `conformance runs a scenario on the running cluster: small pods on every node ask each other, the services and the host, and every answer
-has to say which pod on which node of which architecture gave it. The cells that will be tried are counted before anything runs; each ends
-as pass, fail, flaky (right, but not at the first attempt) or blocked (it could not be tried; the reason says why). What it makes is in a
-namespace of its own, and is taken away at the end, also after ^C.
+		Long: `conformance runs a scenario on the running cluster: probes on every node talk to each other, to services and to their host, and every
+answer has to say which pod on which node of which architecture gave it. The cells that will be tried are counted before anything runs; each
+ends as pass, fail, flaky (right, but not at the first attempt) or blocked (it could not be tried; the reason says why). What it makes is in
+its own namespace, and is deleted at the end, also after ^C.
 
 Scenarios: new-deployment (all nodes) and scale-out (--nodes: those that were added). Checks:
 ` + checkList() + `
@@ -56,11 +56,11 @@ The exit code is 5 when a cell failed, 7 when none failed and some were flaky, 8
 	flags.StringSliceVar(&f.nodes, "nodes", nil, "with scale-out: the nodes that were added, `NAME,NAME…`")
 	flags.BoolVar(&f.quick, "quick", false, "a smaller matrix: fewer sizes and attempts, nothing that changes the cluster's services")
 	flags.IntVar(&f.maxPairs, "max-pairs", conformance.DefaultMaxPairs, "how many ordered pairs of nodes are tried; of more, a sample in which every node that is proven meets every class of nodes")
-	flags.Uint64Var(&f.seed, "seed", 0, "draw the sample of an earlier run again (default: a new one, which the report tells)")
+	flags.Uint64Var(&f.seed, "seed", 0, "draw the sample of an earlier run again (default: a new one, which the report names)")
 	flags.StringVar(&f.reportDir, "report-dir", "", "write report.json, junit.xml and report.html with the evidence into `DIR` (default: conformance in the state directory)")
 	flags.BoolVar(&f.keep, "keep", false, "leave everything in the cluster")
 	flags.BoolVar(&f.keepOnFailure, "keep-on-failure", false, "leave everything in the cluster when a cell fails")
-	flags.BoolVar(&f.selfTest, "self-test", false, "make faults on purpose, one after another, and see whether exactly the right cells fail; only for clusters that nobody uses")
+	flags.BoolVar(&f.selfTest, "self-test", false, "inject faults, one after another, and verify that exactly the expected cells fail; only for clusters that no one uses")
 	cmd.AddCommand(newConformanceClean(a))
 	return cmd
 }

@@ -31,7 +31,7 @@ func (f *registryFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringSliceVar(&f.plainHTTP, "plain-http", nil, "ask these registries by HTTP, and show them credentials by it: `HOST[:PORT]`; without a value, every registry that is not one of the well-known ones")
 	flags.Lookup("plain-http").NoOptDefVal = "*"
-	flags.StringVar(&f.caFile, "ca-file", "", "certificates of authorities besides the system's: `FILE` in PEM")
+	flags.StringVar(&f.caFile, "ca-file", "", "certificates of authorities in addition to the system's: `FILE` in PEM")
 	flags.BoolVar(&f.insecure, "insecure-skip-tls-verify", false, "take any certificate of a registry: whoever is between can read and change everything")
 	flags.BoolVar(&f.anyRedirect, "allow-private-redirects", false, "follow a registry into private networks, also one that is not in a private network itself")
 	_ = cmd.MarkFlagFilename("ca-file") // the flag is there

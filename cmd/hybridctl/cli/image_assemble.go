@@ -58,7 +58,7 @@ back and compared. What is there already is not sent again; what another reposit
 	flags.StringVar(&f.format, "format", string(image.FormatAuto), "in which types it is written: `FORMAT` is oci, docker (for registries that take nothing else; the images are converted, too) or auto (Docker's where all images are)")
 	flags.BoolVar(&f.keep, "keep-attestations", false, "take along what BuildKit attests of the images")
 	flags.BoolVar(&f.rewrite, "rewrite-config", false, "where a config says another architecture than the image is given for, and its programs are right, make the config say so")
-	flags.BoolVar(&f.tag, "tag-children", false, "give each image a tag of its own, too (TAG-ARCH): jobs that delete what has no tag leave it alone then")
+	flags.BoolVar(&f.tag, "tag-children", false, "give each image its own tag as well (TAG-ARCH), so that jobs that delete untagged images leave it alone")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "look into the images and print the index; nothing is sent")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print the digest alone")
 	complete(cmd, "format", "auto", "oci", "docker")

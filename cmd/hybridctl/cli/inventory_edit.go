@@ -80,8 +80,8 @@ func newInventoryUnset(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "unset PATH...",
 		Short: "Take fields out of an inventory",
-		Long: `unset takes fields out, or items of lists, and what they stood in when that is empty then. Comments on lines of their own stay,
-but for those inside of what goes. Paths are those of set; numbers are those of the file as it is.`,
+		Long: `unset deletes fields, or items of lists, and what held them when that is empty then. Comments on lines of their own stay,
+except those inside of what is deleted. Paths are those of set; numbers are those of the file as it is.`,
 		Example: `  hybridctl inventory unset 'spec.hosts[arm-1].labels.zone'`,
 		Args:    someArgs("PATH"),
 		RunE:    func(_ *cobra.Command, args []string) error { return a.editInventory(f, edit.UnsetAll(args)) },
@@ -96,7 +96,7 @@ func newInventoryRm(a *app) *cobra.Command {
 		Use:   "rm HOST...",
 		Short: "Take hosts out of an inventory",
 		Long: `rm takes hosts out of the inventory, and does nothing to the cluster: a host that is a node stays one. Comments on lines of their own
-stay, but for those inside of what goes.`,
+stay, except those inside of what is deleted.`,
 		Args: someArgs("HOST"),
 		RunE: func(_ *cobra.Command, args []string) error { return a.editInventory(f, each(args, edit.RemoveHost)...) },
 	}

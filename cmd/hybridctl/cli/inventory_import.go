@@ -38,7 +38,7 @@ func newInventoryImport(a *app) *cobra.Command {
 		Use:   "import FILE",
 		Short: "Make an inventory of one of Ansible or k0sctl",
 		Long: `import reads an inventory of Ansible (kubespray's groups, in either format) or a k0sctl file, and writes the inventory that says the
-same. Whatever has no counterpart is told on stderr, with its line. The version of Kubernetes is the bundle's where FILE names none.`,
+same. Whatever has no counterpart is reported on stderr, with its line. The version of Kubernetes is the bundle's where FILE names none.`,
 		Example: `  hybridctl inventory import hosts.ini --out inventory.yaml`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
@@ -85,7 +85,7 @@ func (a *app) importInventory(file string, f importFlags) error {
 	return a.write(doc, doc.text)
 }
 
-// document is the new inventory's text. Its problems are told with the places that they come from: nobody has the new one yet.
+// document is the new inventory's text. Its problems are reported with the places that they come from: the new file does not exist yet.
 func (f importFlags) document(draft *foreign.Draft, file string) ([]byte, error) {
 	if err := f.complete(&draft.Cluster, file); err != nil {
 		return nil, err

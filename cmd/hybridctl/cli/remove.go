@@ -32,8 +32,8 @@ func newRemove(a *app) *cobra.Command {
 		Long: `remove takes hosts out of the cluster, one after another. It cordons and drains each node, as PodDisruptionBudgets allow, waits for its
 volumes to detach, removes its etcd member where etcd can do without it, resets the host, deletes the node, and takes the host out of the
 inventory. --dry-run shows these steps. A removal that was interrupted goes on when it is run again.
-What stands against it is found out for all hosts before anything is done: the last control plane stays, a host that does not answer is not
-taken for a dead one, and pods that would be lost for good are named.`,
+All hosts are checked before anything is done: the last control plane stays, a host that does not answer is not taken for a dead one, and pods
+that would be lost for good are named.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usagef("hybridctl remove wants the names of hosts")
@@ -47,9 +47,9 @@ taken for a dead one, and pods that would be lost for good are named.`,
 	flags := cmd.Flags()
 	flags.BoolVar(&f.yes, "yes", false, "do not ask")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "show the steps, and do none of them")
-	flags.BoolVar(&f.force, "force", false, "evict pods that no controller makes anew, and pods with local data (emptyDir); when --timeout is over, go on although volumes are still attached")
+	flags.BoolVar(&f.force, "force", false, "evict pods that no controller recreates, and pods with local data (emptyDir); when --timeout is over, go on although volumes are still attached")
 	flags.DurationVar(&f.timeout, "timeout", 5*time.Minute, "how long the drain of one node may take, with its volumes")
-	flags.BoolVar(&f.offline, "offline", false, "do not connect to the hosts: take their nodes out of the cluster, and tell what is left on them")
+	flags.BoolVar(&f.offline, "offline", false, "do not connect to the hosts: take their nodes out of the cluster, and list what is left on them")
 	return cmd
 }
 
@@ -127,7 +127,7 @@ func (s *session) confirmRemoval(ctx context.Context, p plan.Plan, yes bool) boo
 	text := strings.Join(p.Notes, "\n") + "\n"
 	if yes {
 		if s.app.global.logFormat == logText {
-			_, _ = io.WriteString(s.view, text) // what cannot be shown is done all the same: the user has agreed
+			_, _ = io.WriteString(s.view, text) // what cannot be shown is done anyway: the user has agreed
 		}
 		return true
 	}

@@ -28,7 +28,7 @@ func newReportShow(a *app) *cobra.Command {
 		Long: `show writes the report in DIR as text: the verdict, a line per check, and every cell that did not pass, with its likely cause and its
 evidence. With -o json it is the content of report.json. For the node-to-node maps open report.html in a browser.
 
-The exit code is 0 also when the run failed: show only shows.`,
+The exit code is 0 also when the run failed.`,
 		Args: directories("DIR"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			run, err := readRun(args[0])
@@ -43,9 +43,9 @@ The exit code is 0 also when the run failed: show only shows.`,
 func newReportDiff(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "diff BEFORE AFTER",
-		Short: "Tell what changed between two runs",
+		Short: "Show what changed between two runs",
 		Long: `diff compares the reports in two directories: which cells are worse, better, new or gone, and which nodes are others (kernel, page size,
-architecture …). A cell that was tried before and is not any more counts as worse.
+architecture …). A cell that was tried before and no longer is counts as worse.
 
 The exit code is 0 whatever changed.`,
 		Args: directories("BEFORE", "AFTER"),

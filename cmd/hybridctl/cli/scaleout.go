@@ -39,12 +39,12 @@ func newScaleOut(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "scale-out",
 		Short: "Join the inventory's new hosts to the running cluster",
-		Long: `scale-out joins every host of the inventory that is no node yet. It connects to those hosts alone: what it must know of the others, the
-API server tells, which is reached directly or, where its endpoint does not answer, through one control-plane host. An image
-that a DaemonSet would run on the new nodes and that is not made for their architecture stops it (--audit); other workloads' images, and those of
-which neither their registry nor a pod tells, are warned of. It shows the plan, asks, does it, and ends with the scale-out scenario of
-"hybridctl conformance" on the new nodes: the pods on the old ones have to be what they were.
-When some hosts fail the others are joined all the same; running it again finishes them.`,
+		Long: `scale-out joins every host of the inventory that is no node yet, and connects to those hosts alone. What it must know of the others
+comes from the API server, directly or, where its endpoint does not answer, through one control-plane host.
+An image that a DaemonSet would run on the new nodes and that is not made for their architecture stops it (--audit). It warns of other
+workloads' images, and of those that neither their registry nor a pod vouches for. It shows the plan, asks, does it, and ends with the scale-out
+scenario of "hybridctl conformance" on the new nodes: the pods on the old ones have to be what they were.
+When some hosts fail, the others are joined anyway; running it again finishes them.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.scaleOut(cmd.Context(), f) },
 	}
@@ -55,10 +55,10 @@ When some hosts fail the others are joined all the same; running it again finish
 	flags.BoolVar(&f.guard, "guard", false, "keep ordinary pods off the new nodes with a taint until the proof has passed")
 	flags.StringArrayVar(&f.add, "add", nil, "write this host into the inventory first, as inventory add does: `NAME=ADDRESS[,WORD=VALUE]...`; the flag may be repeated")
 	flags.StringSliceVar(&f.hosts, "host", nil, "only these hosts: `NAME,NAME…`; the flag may be repeated")
-	flags.StringSliceVar(&f.replace, "replace", nil, "these nodes' hosts were installed anew: delete the old nodes and join the hosts again, and no others: `NAME,NAME…`")
+	flags.StringSliceVar(&f.replace, "replace", nil, "the hosts of these nodes were reinstalled: delete the old nodes and join the hosts again, and no others: `NAME,NAME…`")
 	flags.StringVar(&f.arch, "arch", "", "only hosts of this architecture, as they say themselves: `ARCH`")
-	flags.StringSliceVar(&f.auditRegistries, "audit-registry", nil, "a registry that the audit asks, too, besides the well-known ones and those of the inventory: `HOST[:PORT]`")
-	flags.StringVar(&f.audit, "audit", string(provision.AuditBlock), "what an image does that a DaemonSet would run on the new nodes, and that is not made for their architecture: `MODE` is block, warn or off")
+	flags.StringSliceVar(&f.auditRegistries, "audit-registry", nil, "a further registry that the audit asks, beside the well-known ones and those of the inventory: `HOST[:PORT]`")
+	flags.StringVar(&f.audit, "audit", string(provision.AuditBlock), "what happens when a DaemonSet would run an image on the new nodes that is not made for their architecture: `MODE` is block, warn or off")
 	flags.StringVar(&f.conformance, "conformance", string(provision.ConformanceFull), "what is proven of the new nodes: `MODE` is full, quick or off")
 	flags.StringVar(&f.reportDir, "report-dir", "", "where the conformance report goes: `DIR` (default: conformance in the state directory)")
 	complete(cmd, "audit", "block", "warn", "off")

@@ -138,7 +138,7 @@ func (s *session) announceStop() (done func()) {
 	}
 }
 
-// stopped says whether the first ^C has come.
+// stopped reports whether the first ^C has come.
 func (a *app) stopped() bool {
 	select {
 	case <-a.Stop:
@@ -156,11 +156,11 @@ func (a *app) logger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, o))
 }
 
-// canDraw says whether w is a terminal that understands more than lines.
+// canDraw reports whether w is a terminal that understands more than lines.
 func (a *app) canDraw(w io.Writer) bool {
 	f, ok := w.(interface{ Fd() uintptr })
 	return ok && term.IsTerminal(int(f.Fd())) && a.Getenv("TERM") != "dumb"
 }
 
-// color says whether w shows colours, and the user has nothing against them (https://no-color.org).
+// color reports whether w shows colours, and the user has nothing against them (https://no-color.org).
 func (a *app) color(w io.Writer) bool { return a.canDraw(w) && a.Getenv("NO_COLOR") == "" }

@@ -34,15 +34,15 @@ func newStorageRemove(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "remove",
 		Short: "Take ceph-csi out of the running cluster, and storage out of the inventory",
-		Long: `remove deletes what up installed for Ceph: classes, drivers, their rights and secrets, also when the inventory has no storage any more. It
-refuses while there are volumes of these drivers: without them nobody can mount or delete those any more. Nothing is changed in Ceph.`,
+		Long: `remove deletes what up installed for Ceph: classes, drivers, their rights and secrets, also when the inventory no longer has storage. It
+refuses while volumes of these drivers exist: without the drivers they can no longer be mounted or deleted. Nothing is changed in Ceph.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.storageRemove(cmd.Context(), f) },
 	}
 	f.register(cmd)
 	f.registerBreakLock(cmd)
 	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
-	cmd.Flags().BoolVar(&f.force, "force", false, "also while there are volumes, which stay in Ceph")
+	cmd.Flags().BoolVar(&f.force, "force", false, "also while volumes exist, which stay in Ceph")
 	return cmd
 }
 

@@ -16,9 +16,9 @@ import (
 
 // Terminal is the user, if there is one.
 type Terminal interface {
-	// Interactive says whether stdin is a terminal: whether the user is there to answer.
+	// Interactive reports whether stdin is a terminal: whether the user is there to answer.
 	Interactive() bool
-	// CanAsk says whether there is a terminal at all, for secrets that must not come from stdin.
+	// CanAsk reports whether there is a terminal at all, for secrets that must not come from stdin.
 	CanAsk() bool
 	// Ask asks and returns the line that was typed.
 	Ask(ctx context.Context, question string) (string, error)
@@ -26,7 +26,7 @@ type Terminal interface {
 	AskSecret(ctx context.Context, question string) (string, error)
 }
 
-// errNoTerminal: there is nobody to ask. The caller says how to do without.
+// errNoTerminal: there is no terminal to ask on. The caller says how to do without.
 var errNoTerminal = errors.New("there is no terminal to ask on")
 
 // SystemTerminal is the process's own terminal.

@@ -33,8 +33,8 @@ func newUp(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Make the cluster what the inventory says",
-		Long: `up connects to every host, looks at it, shows what is to be done, asks, and does it. It may be run again at any time: what is in
-place stays as it is, and what an earlier run left undone is finished. A run that changed something ends with the new-deployment scenario of
+		Long: `up connects to every host, looks at it, shows what is to be done, asks, and does it. It is safe to re-run: what is in place stays
+as it is, and what an earlier run left undone is finished. A run that changed something ends with the new-deployment scenario of
 "hybridctl conformance", which proves that the cluster works.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.up(cmd.Context(), f) },

@@ -41,7 +41,7 @@ func (l *lines) Event(e report.Event) {
 	l.put(l.format(e))
 }
 
-// due says whether the host may write a line of progress again.
+// due reports whether the host may write a line of progress again.
 func (l *lines) due(e report.Event) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,5 +1,5 @@
 // Package progress shows the events of a run to the user while it happens: as a live view on a terminal, as one line per event
-// elsewhere. It never makes the run wait: events are taken into memory, and goroutines of its own write them. It shows only;
+// elsewhere. It never makes the run wait: events are taken into memory, and its own goroutines write them. It shows only;
 // what follows from an event is not its business.
 package progress
 
@@ -31,7 +31,7 @@ type View interface {
 // Options say where and how a View writes.
 type Options struct {
 	Out   io.Writer
-	Live  bool             // Out is a terminal (an *os.File) whose lines can be drawn anew
+	Live  bool             // Out is a terminal (an *os.File) whose lines can be redrawn
 	Hosts []string         // those of the inventory, in its order
 	JSON  bool             // one JSON document per event
 	Color bool             // failures stand out

@@ -6,10 +6,10 @@ import (
 	"sync"
 )
 
-// maxQueued bounds the lines kept when nobody reads them (a stopped terminal, a blocked pipe).
+// maxQueued bounds the lines kept when no one reads them (a stopped terminal, a blocked pipe).
 const maxQueued = 20000
 
-// pump writes lines in a goroutine of its own, so that whoever has something to say never waits for the reader.
+// pump writes lines in its own goroutine, so that a writer never waits for the reader.
 type pump struct {
 	mu      sync.Mutex
 	queue   [][]byte
@@ -75,7 +75,7 @@ func (p *pump) run() {
 		lines, dropped, closed := p.take()
 		p.writing.Lock()
 		for _, line := range lines {
-			_, _ = p.out.Write(line) // there is nobody left to tell
+			_, _ = p.out.Write(line) // no reader is left
 		}
 		if dropped > 0 {
 			fmt.Fprintf(p.out, "(%d lines of progress left out)\n", dropped)
