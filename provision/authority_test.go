@@ -77,7 +77,7 @@ func TestDestroy_OwnAuthorityUnknownIsNoLeaveToReset(t *testing.T) {
 	}
 }
 
-// wipedAndAway is a cluster of two control planes, the first of which was installed anew while the other is not reached.
+// wipedAndAway is a cluster of two control planes, the first of which was reinstalled while the other is not reached.
 func wipedAndAway(t *testing.T, ceph bool) *sim {
 	s := newSim(t, 2, remotetest.Options{})
 	if ceph {

@@ -211,7 +211,7 @@ func TestControlPlaneIsRefusedWhereEtcdIsElsewhere(t *testing.T) {
 	}
 }
 
-// A first control plane that was installed anew, and whose join was interrupted, is not taken for a cluster that never was.
+// A first control plane that was reinstalled, and whose join was interrupted, is not taken for a cluster that never was.
 func TestDestroy_AsksForVolumesAlsoWhenTheFirstControlPlaneIsNotBackYet(t *testing.T) {
 	for name, c := range map[string]struct {
 		marker string

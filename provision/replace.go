@@ -23,7 +23,7 @@ func refuseUnmanaged(c *inventory.Cluster, names []string) error {
 	return nil
 }
 
-// surveyReplaced finds out what is deleted of nodes whose hosts were installed anew. A host that is still the machine that its node knows is
+// surveyReplaced finds out what is deleted of nodes whose hosts were reinstalled. A host that is still the machine that its node knows is
 // not taken for another one, and no node is deleted whose host does not join again.
 func surveyReplaced(r *run, seen survey.Seen, names, joining []string) ([]plan.Leaver, error) {
 	if len(names) == 0 {
@@ -70,7 +70,7 @@ func forgetReplaced(ctx context.Context, r *run, seen survey.Seen, leaving []pla
 		if slices.ContainsFunc(changes, func(c report.Change) bool {
 			return c.Step == string(plan.HostID(l.Host.Name, plan.Node)) && c.Action == report.Deleted
 		}) {
-			notes = append(notes, fmt.Sprintf("the old node %s was deleted (machine-id %s): its host was installed anew", l.Host.Name, l.Node.MachineID))
+			notes = append(notes, fmt.Sprintf("the old node %s was deleted (machine-id %s): its host was reinstalled", l.Host.Name, l.Node.MachineID))
 		}
 	}
 	for _, c := range changes {

@@ -61,7 +61,7 @@ func TestScaleOut_ReplaceIsRefused(t *testing.T) {
 		change func(*sim)
 		want   string
 	}{
-		"the machine is the same":    {"host-3", func(*sim) {}, "was not installed anew"},
+		"the machine is the same":    {"host-3", func(*sim) {}, "was not reinstalled"},
 		"no such node":               {"host-3", func(s *sim) { delete(s.api.nodes, "host-3") }, "no node host-3"},
 		"the old machine is alive":   {"host-3", func(s *sim) { s.reinstalled("host-3"); s.api.ready("host-3", true) }, "is alive"},
 		"unreachable":                {"host-3", func(s *sim) { s.fleet.Hosts[2].Refuse() }, "nothing was done"},
@@ -111,7 +111,7 @@ func TestScaleOut_ReplaceSaysBeforeWhatGoes(t *testing.T) {
 	}
 }
 
-// The first control plane of three is installed anew: it has to join the cluster that goes on without it, and not to begin another.
+// The first control plane of three was reinstalled: it has to join the cluster that goes on without it, and not to begin another.
 func TestScaleOut_ReplacedBootstrapHostJoins(t *testing.T) {
 	s := newSim(t, 3, remotetest.Options{})
 	s.c.Spec.Kubernetes.Endpoint = "api.example:6443"

@@ -40,7 +40,7 @@ type ScaleOutOptions struct {
 	Options
 	Hosts       []string      // names in the inventory; nil = every host that is no node yet
 	Arch        platform.Arch // only hosts that have it, by fact; "" = any
-	Replace     []string      // names of nodes whose hosts were installed anew: their old nodes are deleted, and they join again
+	Replace     []string      // names of nodes whose hosts were reinstalled: their old nodes are deleted, and they join again
 	Guard       bool          // new nodes take no ordinary pods until they are proven
 	Audit       AuditMode     // "" = off
 	Conformance ConformanceMode
@@ -157,7 +157,7 @@ func (o ScaleOutOptions) verb() string {
 type growth struct {
 	seen     survey.Seen
 	hosts    []inventory.Host // that join
-	replaced []plan.Leaver    // nodes whose hosts were installed anew
+	replaced []plan.Leaver    // nodes whose hosts were reinstalled
 	plan     plan.Plan
 	checks   []report.Check // that did not pass
 	nothing  string         // why no host joins
@@ -335,7 +335,7 @@ func guardedAmong(nodes []kube.Node, now []string) []string {
 	return []string{left}
 }
 
-// nothingToJoin says why. A node that is not Ready may be of a host that was installed anew: it is a node still, and does not join by itself.
+// nothingToJoin says why. A node that is not Ready may be of a host that was reinstalled: it is a node still, and does not join by itself.
 func (r scaleOut) nothingToJoin(asked []string, nodes []kube.Node) string {
 	why := "every host of the inventory is a node already"
 	if len(asked) > 0 {
@@ -360,7 +360,7 @@ func (r scaleOut) nothingToJoin(asked []string, nodes []kube.Node) string {
 	}
 	if len(away) > 0 {
 		slices.Sort(away)
-		why += fmt.Sprintf("; not Ready: %s; a host that was installed anew joins again with hybridctl scale-out --replace %s", some(away), away[0])
+		why += fmt.Sprintf("; not Ready: %s; a host that was reinstalled joins again with hybridctl scale-out --replace %s", some(away), away[0])
 	}
 	return why
 }

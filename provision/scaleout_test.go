@@ -193,7 +193,7 @@ func TestScaleOut_NothingToJoinSaysWhy(t *testing.T) {
 		"not managed, without, asked for":   {gone: "host-3", hosts: []string{"host-3"}, want: notManaged},
 		"not managed, without, not asked":   {gone: "host-3", hosts: []string{"host-4"}, want: "host-4: in the cluster already"},
 		"not managed, not Ready":            {away: "host-2", want: "every host of the inventory is a node already"},
-		"without, and another is not Ready": {gone: "host-3", away: "host-4", want: notManaged + "; not Ready: host-4; a host that was installed anew joins again with hybridctl scale-out --replace host-4"},
+		"without, and another is not Ready": {gone: "host-3", away: "host-4", want: notManaged + "; not Ready: host-4; a host that was reinstalled joins again with hybridctl scale-out --replace host-4"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := foreign(t, 4, 3)

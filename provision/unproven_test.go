@@ -60,7 +60,7 @@ func TestScaleOut_GuardThatWasLeftIsToldLater(t *testing.T) {
 	if err != nil || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "kubectl taint nodes host-2 hybridctl.dev/not-proven-") {
 		t.Errorf("error %v, notes %q", err, r.Notes)
 	}
-	if want := "every host of the inventory is a node already; not Ready: host-2; a host that was installed anew joins again with hybridctl scale-out --replace host-2"; r.Nothing != want {
+	if want := "every host of the inventory is a node already; not Ready: host-2; a host that was reinstalled joins again with hybridctl scale-out --replace host-2"; r.Nothing != want {
 		t.Errorf("nothing to do: %q, want %q", r.Nothing, want)
 	}
 }

@@ -85,7 +85,7 @@ func (b *Bundle) blobs(i Image, a platform.Arch) ([]image.Blob, error) {
 	return img.Blobs()
 }
 
-// Archs lists the architectures that the bundle holds anything for; Missing tells whether it is enough.
+// Archs lists the architectures that the bundle holds anything for; Missing reports whether it is enough.
 func (b *Bundle) Archs() []platform.Arch {
 	var archs []platform.Arch
 	for _, bin := range b.Manifest.Binaries {

@@ -43,7 +43,7 @@ func decode(data []byte) (document, error) {
 	return d, nil
 }
 
-// has says whether the script knew anything of the key.
+// has reports whether the script knew anything of the key.
 func (d document) has(key string) bool {
 	_, ok := d[key]
 	return ok

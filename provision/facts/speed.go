@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Speed is how long two things take on a host that nobody can do without: starting a process, of which every step takes many, and
+// Speed is how long two things take on a host that every run needs: starting a process, of which every step takes many, and
 // a write that is on the disk when it returns, for which etcd waits at every change. Both are measured in passing, within the
 // tenth of a second: enough to know the kind of host, not to compare two of a kind.
 type Speed struct {

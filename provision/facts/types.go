@@ -153,7 +153,7 @@ type Cluster struct {
 	Etcd           []EtcdMember
 	EtcdErr        error // why it could not be asked
 
-	// Snapshots tells whether the API server has the kinds of volume snapshots.
+	// Snapshots reports whether the API server has the kinds of volume snapshots.
 	Snapshots bool
 
 	// NodeInPlace tells of each of the inventory's hosts whether its node has the labels and taints the inventory gives it.
@@ -172,13 +172,13 @@ const (
 	Left    = ": is in the inventory no more"
 )
 
-// CNIState tells whether the pod network's objects are as wanted, or those of storage.
+// CNIState reports whether the pod network's objects are as wanted, or those of storage.
 type CNIState struct {
 	InPlace bool
 	Differs []string // "kind/namespace/name: missing", "…: differs" or Left
 }
 
-// OnlyKind tells whether there are objects that differ, each of them there, and all of one kind.
+// OnlyKind reports whether there are objects that differ, each of them there, and all of one kind.
 func (s CNIState) OnlyKind(kind string) bool {
 	for _, line := range s.Differs {
 		if !strings.HasPrefix(line, kind+"/") || strings.HasSuffix(line, Missing) {

@@ -87,7 +87,7 @@ func (f *Fleet) Dial(ctx context.Context, network, addr string) (net.Conn, error
 	return nil, errors.Join(append(errs, ErrNoWay)...)
 }
 
-// dialFrom dials from one control plane, and once more on a new connection when the one in use was lost: the host may have started anew.
+// dialFrom dials from one control plane, and once more on a new connection when the one in use was lost: the host may have restarted.
 func (f *Fleet) dialFrom(ctx context.Context, h inventory.Host, network, addr string) (conn net.Conn, reached bool, err error) {
 	for again := true; ; again = false {
 		r, _, err := f.way(ctx, h)

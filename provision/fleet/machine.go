@@ -13,7 +13,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/remote"
 )
 
-// Machine is a host as a long run asks it, conformance's above all. A run is long, and a host may start anew in the middle of it: a connection that was lost is made
+// Machine is a host as a long run asks it, conformance's above all. A run is long, and a host may restart in the middle of it: a connection that was lost is made
 // again before it is an error, for as long as a node may be away. What is asked may be asked twice.
 type Machine struct {
 	fleet    *Fleet
@@ -57,7 +57,7 @@ func (m *Machine) ask(ctx context.Context, work func(h *host.Host) error) error 
 	return work(h)
 }
 
-// again connects anew, unless somebody else has done that since. A host that starts refuses connections, or does not answer, for a while.
+// again connects once more, unless another caller has done that since. A host that starts refuses connections, or does not answer, for a while.
 func (m *Machine) again(ctx context.Context, lost *host.Host) (*host.Host, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -1,5 +1,5 @@
 // Package golden compares what tests made with files that somebody has reviewed. Tests alone import it: it gives their binaries the
-// flag -update, which writes the files anew.
+// flag -update, which rewrites the files.
 package golden
 
 import (
@@ -11,9 +11,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
-// Update tells whether golden files are to be written anew, for tests that leave the comparison to somebody else.
+// Update reports whether golden files are to be rewritten, for tests that leave the comparison to others.
 func Update() bool { return *update }
 
 // Check compares got with the file of that name in the package's testdata.
@@ -30,6 +30,6 @@ func Check[T ~string | ~[]byte](t testing.TB, name string, got T) {
 		t.Fatalf("%v (-update writes it)", err)
 	}
 	if d := cmp.Diff(string(want), string(got)); d != "" {
-		t.Errorf("%s (-want +got; -update writes it anew):\n%s", path, d)
+		t.Errorf("%s (-want +got; -update rewrites it):\n%s", path, d)
 	}
 }

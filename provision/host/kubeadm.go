@@ -51,7 +51,7 @@ func (h *Host) Kubeadm(ctx context.Context, verb, digest string, config []byte) 
 	return err
 }
 
-// Ended tells whether a command on the host ran to its end: else it may still be at work.
+// Ended reports whether a command on the host ran to its end: else it may still be at work.
 func Ended(err error) bool {
 	var exit *remote.ExitError
 	return err == nil || errors.As(err, &exit)

@@ -17,7 +17,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/registry"
 )
 
-// Verdict says whether a node of an architecture gets an image.
+// Verdict reports whether a node of an architecture gets an image.
 type Verdict string
 
 // The verdicts.

@@ -258,7 +258,7 @@ func (x *pusher) still(ctx context.Context) error {
 			return fmt.Errorf("%s cannot be read any more: %w", c.From, err)
 		}
 		if now != "" && now != c.set.Digest {
-			return fmt.Errorf("%s was %s when it was read, and is %s now: somebody pushed it meanwhile; the tag %s was left as it was\nhint: run it again", c.From, c.set.Digest, now, x.tag.TagStr())
+			return fmt.Errorf("%s was %s when it was read, and is %s now: it was pushed meanwhile; the tag %s was left as it was\nhint: run it again", c.From, c.set.Digest, now, x.tag.TagStr())
 		}
 	}
 	now, err := x.target(ctx)
@@ -266,7 +266,7 @@ func (x *pusher) still(ctx context.Context) error {
 		return err
 	}
 	if now != x.before {
-		return errors.New("somebody else wrote the tag meanwhile: it was " + orNothing(x.before) + ", and is " + orNothing(now) + "; it was left as it is\nhint: run it again")
+		return errors.New("the tag was written meanwhile: it was " + orNothing(x.before) + ", and is " + orNothing(now) + "; it was left as it is\nhint: run it again")
 	}
 	return nil
 }
@@ -285,7 +285,7 @@ func (x *pusher) readBack(ctx context.Context) error {
 		return fmt.Errorf("it was sent, and cannot be read back: %w", err)
 	}
 	if d.Digest != x.Digest {
-		return fmt.Errorf("it was sent as %s, and the registry gives %s for it: it changed it, or somebody wrote the tag", x.Digest, d.Digest)
+		return fmt.Errorf("it was sent as %s, and the registry gives %s for it: it changed it, or another push wrote the tag", x.Digest, d.Digest)
 	}
 	return nil
 }

@@ -36,7 +36,7 @@ func readDocument(file string, data []byte) (*document, []Problem) {
 	case len(roots) == 0 || isNull(roots[0]):
 		return fail(position{1, 1}, "the file is empty", "an inventory begins with apiVersion: "+APIVersion+" and kind: "+Kind)
 	case len(roots) > 1:
-		return fail(nodePosition(roots[1]), "a second document begins here", "one file holds one cluster: keep each in a file of its own")
+		return fail(nodePosition(roots[1]), "a second document begins here", "one file holds one cluster: keep each in its own file")
 	case roots[0].Kind != yaml.MappingNode:
 		return fail(nodePosition(roots[0]), "the file is "+describe(roots[0])+", not a mapping",
 			"an inventory begins with apiVersion: "+APIVersion+" and kind: "+Kind)

@@ -97,7 +97,7 @@ func TestParse_WhatIsNoDocument(t *testing.T) {
 		{"only a byte order mark", "\uFEFF", `1:1: the file is empty (an inventory begins with apiVersion: hybridctl.dev/v1alpha1 and kind: Cluster)`},
 		{"a list", "- a\n", `1:1: the file is a list, not a mapping (an inventory begins with apiVersion: hybridctl.dev/v1alpha1 and kind: Cluster)`},
 		{"text", "\n  hello\n", `2:3: the file is text, not a mapping (an inventory begins with apiVersion: hybridctl.dev/v1alpha1 and kind: Cluster)`},
-		{"two documents", valid + "---\n" + valid, `11:1: a second document begins here (one file holds one cluster: keep each in a file of its own)`},
+		{"two documents", valid + "---\n" + valid, `11:1: a second document begins here (one file holds one cluster: keep each in its own file)`},
 		{"UTF-16", "\xFF\xFEa\x00", `1:1: the file is UTF-16 (save it as UTF-8)`},
 		{"Latin-1", "kind: Cl\xFCster\n", `1:1: not YAML: invalid leading UTF-8 octet (save the file as UTF-8 text)`},
 		{"a tab", "kind: Cluster\nmetadata:\n\tname: lab\n", `3:1: a tab indents this line (YAML wants spaces)`},

@@ -37,7 +37,7 @@ func (c *Cluster) ProblemAt(path, message, hint string) Problem {
 	return c.doc.problemAt(path, message, hint)
 }
 
-// given says whether the file has the field, as opposed to a default.
+// given reports whether the file has the field, as opposed to a default.
 func (c *Cluster) given(path string) bool {
 	if c.doc == nil {
 		return false

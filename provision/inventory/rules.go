@@ -41,7 +41,7 @@ var taintEffects = []string{"NoSchedule", "PreferNoSchedule", "NoExecute"}
 
 var encryptionAlgorithms = []string{"RSA-2048", "RSA-3072", "RSA-4096", "ECDSA-P256", "ECDSA-P384"}
 
-// qualifiedName says whether s is a label or taint key: an optional DNS prefix and a name of at most 63 characters.
+// qualifiedName reports whether s is a label or taint key: an optional DNS prefix and a name of at most 63 characters.
 func qualifiedName(s string) bool {
 	prefix, name, found := strings.Cut(s, "/")
 	if !found {
@@ -57,7 +57,7 @@ func looksNumeric(address string) bool {
 	return address != "" && strings.Trim(address, "0123456789.") == ""
 }
 
-// validAddress says whether s is an IPv4 address or a name.
+// validAddress reports whether s is an IPv4 address or a name.
 func validAddress(s string) bool {
 	if looksNumeric(s) {
 		ip, err := netip.ParseAddr(s)

@@ -119,10 +119,10 @@ func (c CephClusters) MarshalYAML() (any, error) {
 	return []Ceph(c), nil
 }
 
-// Wanted tells whether there is such a class.
+// Wanted reports whether there is such a class.
 func (r CephRBD) Wanted() bool { return r.Pool != "" }
 
-// Wanted tells whether there is such a class.
+// Wanted reports whether there is such a class.
 func (f CephFS) Wanted() bool { return f.FSName != "" }
 
 // KeySource says where a key comes from: exactly one of the fields is set.
@@ -243,17 +243,17 @@ func OlderThan(version string, major, minor, patch int) bool {
 	return slices.Compare(v[:], []int{major, minor, patch}) < 0
 }
 
-// HasRBD tells whether any Ceph cluster has a class of block devices.
+// HasRBD reports whether any Ceph cluster has a class of block devices.
 func (s Storage) HasRBD() bool {
 	return slices.ContainsFunc(s.Ceph, func(c Ceph) bool { return c.RBD.Wanted() })
 }
 
-// HasCephFS tells whether any Ceph cluster has a class of shared file systems.
+// HasCephFS reports whether any Ceph cluster has a class of shared file systems.
 func (s Storage) HasCephFS() bool {
 	return slices.ContainsFunc(s.Ceph, func(c Ceph) bool { return c.CephFS.Wanted() })
 }
 
-// Mounts tells whether the host is to mount volumes: those that nodeSelector selects, all without one.
+// Mounts reports whether the host is to mount volumes: those that nodeSelector selects, all without one.
 func (s Storage) Mounts(h Host) bool {
 	if len(s.Ceph) == 0 {
 		return false

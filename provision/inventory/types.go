@@ -198,7 +198,7 @@ type Host struct {
 	Preflight             Preflight         `yaml:"preflight,omitempty" json:"preflight,omitempty"`                         // for this host
 }
 
-// IsManaged tells whether hybridctl makes a node of the host; see Managed.
+// IsManaged reports whether hybridctl makes a node of the host; see Managed.
 func (h Host) IsManaged() bool { return h.Managed == nil || *h.Managed }
 
 // Bootstrap returns the bootstrap host: the first control-plane host, where kubeadm init runs. In a cluster that hybridctl did not make
@@ -217,7 +217,7 @@ func (c *Cluster) Bootstrap() Host {
 	return first
 }
 
-// Adopted tells whether hybridctl found the cluster and did not make it.
+// Adopted reports whether hybridctl found the cluster and did not make it.
 func (c *Cluster) Adopted() bool { return !c.Bootstrap().IsManaged() }
 
 // Managed returns the hosts that hybridctl makes nodes of.

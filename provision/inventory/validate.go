@@ -43,7 +43,7 @@ func (v *validator) fail(path, hint, message string, args ...any) {
 	v.problems = append(v.problems, v.c.ProblemAt(path, fmt.Sprintf(message, args...), hint))
 }
 
-// failed says whether anything was wrong with the path itself.
+// failed reports whether anything was wrong with the path itself.
 func (v *validator) failed(path string) bool {
 	return v.bad[path] || slices.ContainsFunc(v.problems, func(p Problem) bool { return p.Path == path })
 }

@@ -42,7 +42,7 @@ func (c *Client) ApplyNode(ctx context.Context, name string, labels map[string]s
 	return action, err
 }
 
-// applyNode reads and writes until nobody else has written in between: kubelets and controllers do so all the time.
+// applyNode reads and writes until nothing else has written in between: kubelets and controllers do so all the time.
 func (c *Client) applyNode(ctx context.Context, name string, labels map[string]string, taints []corev1.Taint) (report.Action, error) {
 	for {
 		node, err := c.core.Nodes().Get(ctx, name, metav1.GetOptions{})
@@ -133,7 +133,7 @@ func mergeTaints(there, want []corev1.Taint, ours []string) []corev1.Taint {
 	return merged
 }
 
-// NodeInPlace tells whether ApplyNode would find nothing to do. A malformed taint is not in place.
+// NodeInPlace reports whether ApplyNode would find nothing to do. A malformed taint is not in place.
 func NodeInPlace(node Node, labels map[string]string, taints []string) bool {
 	want, err := parseTaints(taints)
 	if err != nil {

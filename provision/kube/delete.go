@@ -26,7 +26,7 @@ func (c *Client) Delete(ctx context.Context, manifests []byte) ([]ObjectChange, 
 }
 
 // DeleteObjects removes objects, in reverse order, and does not wait until they are gone; what depends on them follows in the background.
-// Objects that are not there are Unchanged, and so are namespaces that somebody else made: what is in them may be theirs. It goes on after
+// Objects that are not there are Unchanged, and so are namespaces that others made: what is in them may be theirs. It goes on after
 // errors and returns all of them.
 func (c *Client) DeleteObjects(ctx context.Context, objects []Object) ([]ObjectChange, error) {
 	var changes []ObjectChange
@@ -73,10 +73,10 @@ func (c *Client) deleteObject(ctx context.Context, object *unstructured.Unstruct
 	return action, nil
 }
 
-// beforeFirstApply is the API server's name for what nobody is known to have set, apimachinery's managedfields.
+// beforeFirstApply is the API server's name for what no client is known to have set, apimachinery's managedfields.
 const beforeFirstApply = "before-first-apply"
 
-// madeByAnother tells whether the entry is of somebody else who created the namespace: the creator has the label that the API server adds. Others, as
+// madeByAnother reports whether the entry is that of another client which created the namespace: the creator has the label that the API server adds. Others, as
 // controllers that annotate every namespace, have not.
 func madeByAnother(m metav1.ManagedFieldsEntry) bool {
 	return m.Manager != FieldManager && m.Manager != beforeFirstApply && m.FieldsV1 != nil && strings.Contains(m.FieldsV1.String(), `"f:`+corev1.LabelMetadataName+`"`)

@@ -155,7 +155,7 @@ func (r *router) leaveDirect() bool {
 	return true
 }
 
-// foreignServer tells whether the TLS handshake showed another server than the kubeconfig's.
+// foreignServer reports whether the TLS handshake showed another server than the kubeconfig's.
 func foreignServer(err error) bool {
 	var authority x509.UnknownAuthorityError
 	var host x509.HostnameError

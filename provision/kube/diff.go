@@ -61,7 +61,7 @@ func (c *Client) diffObject(ctx context.Context, object *unstructured.Unstructur
 		if before == nil && (apierrors.IsNotFound(err) || terminating(err)) {
 			err = nil // its namespace is not there yet, or still going
 		}
-		refused = immutable(object, err) // Apply makes it anew
+		refused = immutable(object, err) // Apply replaces it
 		return err
 	})
 	switch {

@@ -19,7 +19,7 @@ import (
 // DrainPod is a pod that a drain evicts.
 type DrainPod struct {
 	Namespace, Name, UID string
-	Unmanaged            bool     // no controller makes it anew elsewhere
+	Unmanaged            bool     // no controller recreates it elsewhere
 	LocalData            []string // volumes whose content goes with it
 	Abandoned            bool     // its node is not Ready: nobody ends it there, and it goes with the node; to have asked is enough
 }
@@ -30,7 +30,7 @@ func (p DrainPod) String() string { return p.Namespace + "/" + p.Name }
 func (p DrainPod) Loses() string {
 	switch {
 	case p.Unmanaged:
-		return "pod " + p.String() + " belongs to no controller: nobody makes it anew"
+		return "pod " + p.String() + " belongs to no controller: nothing recreates it"
 	case len(p.LocalData) > 0:
 		return "pod " + p.String() + " has local data (emptyDir " + strings.Join(p.LocalData, ", ") + ")"
 	}

@@ -49,7 +49,7 @@ func (f *failure) Error() string { return f.text }
 
 func (f *failure) Unwrap() []error { return []error{f.kind, f.cause} }
 
-// Transient tells whether the same request may well succeed a little later: nothing answered, the server is starting,
+// Transient reports whether the same request may well succeed a little later: nothing answered, the server is starting,
 // overloaded or choosing a new etcd leader. The end of a context is never transient.
 func Transient(err error) bool {
 	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
@@ -125,7 +125,7 @@ func kindOf(err error) error {
 // statusText is the API server's own sentence, on one line.
 func statusText(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
-// terminating tells whether an object was refused because its namespace is on its way out.
+// terminating reports whether an object was refused because its namespace is on its way out.
 func terminating(err error) bool {
 	return apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause)
 }

@@ -30,10 +30,10 @@ func (m EtcdMember) String() string {
 	return fmt.Sprintf("%s (%x at %s)", name, m.ID, strings.Join(m.Peers, ", "))
 }
 
-// Well tells whether it does its part: it answers, and votes.
+// Well reports whether it does its part: it answers, and votes.
 func (m EtcdMember) Well() bool { return m.Healthy && !m.Learner }
 
-// IsOf tells whether it is a node's member. One that has not started yet is known by its address.
+// IsOf reports whether it is a node's member. One that has not started yet is known by its address.
 func (m EtcdMember) IsOf(node string, addresses ...string) bool {
 	return m.Name == node || m.Name == "" && slices.ContainsFunc(m.Peers, func(p string) bool { return slices.Contains(addresses, p) })
 }
@@ -50,7 +50,7 @@ func (c *Client) EtcdMembers(ctx context.Context, node string) ([]EtcdMember, er
 	if err != nil {
 		return nil, fmt.Errorf("list etcd's members: %w", err)
 	}
-	// A member that is not well makes the command fail, with the answer all the same.
+	// A member that is not well makes the command fail, and the answer still comes.
 	health, err := c.etcdctl(ctx, node, "endpoint", "health", "--cluster", "--write-out=json")
 	if len(bytes.TrimSpace(health)) == 0 && err != nil {
 		return nil, fmt.Errorf("ask for etcd's health: %w", err)

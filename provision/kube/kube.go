@@ -33,7 +33,7 @@ type Options struct {
 	RetryFor       time.Duration // how long a request that meets transient errors is repeated; default 30s
 	UserAgent      string        // default hybridctl
 
-	// Waiting is told what a request or a wait is for that may take long; what it returns is called at the end. nil = nobody is told.
+	// Waiting is told what a request or a wait is for that may take long; what it returns is called at the end. nil = it is not told.
 	Waiting func(what string) (over func())
 }
 

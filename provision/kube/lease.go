@@ -18,18 +18,18 @@ import (
 // ErrHeld: another program holds the lease; the message says who, and since when. The user waits, or breaks it when the holder is gone.
 var ErrHeld = errors.New("the lease is held")
 
-// ErrStale: somebody has had the lease since its mark was read, so that what was found out then may not be true any more. The user begins anew.
+// ErrStale: another run has had the lease since its mark was read, so what was found out then may no longer be true. The user starts again.
 var ErrStale = errors.New("another run was at work meanwhile")
 
 // ErrLapsed: the holder could not renew the lease for as long as it holds, so that another may have it by now. The run starts nothing more.
 var ErrLapsed = errors.New("the lease could not be renewed in time")
 
-// LeaseOptions describe a lock of the whole cluster: a Lease in kube-system. It stays when nobody holds it.
+// LeaseOptions describe a lock of the whole cluster: a Lease in kube-system. It stays when no run holds it.
 type LeaseOptions struct {
 	Name   string
 	Holder string           // who takes it; see NewHolder
 	TTL    time.Duration    // a holder that has not renewed for so long has lost it; renewed four times as often
-	Break  bool             // take it from whoever has it, and whatever its mark
+	Break  bool             // take it from any holder, whatever its mark
 	Now    func() time.Time // the clock; nil = time.Now
 	Mark   string           // what LeaseMark returned before the holder looked at the cluster; "" = it did not look
 }
@@ -169,8 +169,8 @@ func (c *Client) LeaseMark(ctx context.Context, name string) (string, error) {
 
 func (l lease) mark() string { return string(l.UID) + "/" + l.ResourceVersion }
 
-// TakeLease takes the lease when nobody has it, or who had it has not renewed it in time.
-// Errors: ErrHeld: somebody has it. ErrStale: nobody has it now, but somebody had since the mark.
+// TakeLease takes the lease when no run has it, or its holder has not renewed it in time.
+// Errors: ErrHeld: another run has it. ErrStale: no run has it now, but one had since the mark.
 // Clocks differ, so that a lease which looks expired is believed to be when it has not been renewed while one looked.
 func (c *Client) TakeLease(ctx context.Context, o LeaseOptions) error {
 	there, err := c.lease(ctx, o.Name)
@@ -225,7 +225,7 @@ func (c *Client) RenewLease(ctx context.Context, o LeaseOptions) error {
 	return c.updateLease(ctx, "renew", there)
 }
 
-// ReleaseLease gives the lease back when the holder has it. The object stays: its mark tells others that somebody was at work.
+// ReleaseLease gives the lease back when the holder has it. The object stays: its mark tells others that a run was at work.
 func (c *Client) ReleaseLease(ctx context.Context, o LeaseOptions) error {
 	there, err := c.lease(ctx, o.Name)
 	if errors.Is(err, ErrNotFound) || err == nil && there.holder() != o.Holder {

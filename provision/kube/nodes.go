@@ -59,7 +59,7 @@ func (c *Client) Nodes(ctx context.Context) ([]Node, error) {
 	return nodes, err
 }
 
-// HasNode tells whether a kubelet has registered this node.
+// HasNode reports whether a kubelet has registered this node.
 func (c *Client) HasNode(ctx context.Context, name string) (bool, error) {
 	err := c.do(ctx, "look for node "+name, func(ctx context.Context) error {
 		_, err := c.core.Nodes().Get(ctx, name, metav1.GetOptions{})

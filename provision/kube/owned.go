@@ -93,7 +93,7 @@ func (c *Client) ownedOf(ctx context.Context, kind Kind, selector string, starte
 	return out, err
 }
 
-// isOurs tells whether FieldManager applied the object. A namespace that somebody else made is not, with our labels: Delete leaves it.
+// isOurs reports whether FieldManager applied the object. A namespace that another client made is not, even with our labels: Delete leaves it.
 func isOurs(object *unstructured.Unstructured) bool {
 	fields := object.GetManagedFields()
 	applied := slices.ContainsFunc(fields, func(m metav1.ManagedFieldsEntry) bool {

@@ -92,7 +92,7 @@ func lastWords(message string) string {
 	return string(runes)
 }
 
-// podState changes whenever a pod is replaced, becomes Ready anew, or has a container restarted.
+// podState changes whenever a pod is replaced, becomes Ready again, or has a container restarted.
 func podState(pod *corev1.Pod) (state string, since time.Time) {
 	state = string(pod.UID)
 	if ready := podCondition(pod, corev1.PodReady); ready != nil {

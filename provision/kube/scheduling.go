@@ -8,7 +8,7 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// runsOn tells whether the DaemonSet wants a pod on the node, by the rules of its controller: node name, node selector,
+// runsOn reports whether the DaemonSet wants a pod on the node, by the rules of its controller: node name, node selector,
 // required node affinity, and taints that are not tolerated.
 func runsOn(set *appsv1.DaemonSet, node *corev1.Node) bool {
 	spec := &set.Spec.Template.Spec
@@ -58,7 +58,7 @@ func daemonTolerations(hostNetwork bool) []corev1.Toleration {
 	return added
 }
 
-// affine tells whether one of the required terms matches the node; with none required, every node does.
+// affine reports whether one of the required terms matches the node; with none required, every node does.
 func affine(affinity *corev1.Affinity, node *corev1.Node) bool {
 	if affinity == nil || affinity.NodeAffinity == nil || affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution == nil {
 		return true

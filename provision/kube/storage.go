@@ -130,7 +130,7 @@ func (c *Client) WaitCSINodes(ctx context.Context, nodes, drivers []string, o Wa
 	}, sourceOf(c.storage.CSINodes(), &storagev1.CSINode{}, "", nil))
 }
 
-// HasKind tells whether the API server has a kind, for instance of an optional definition.
+// HasKind reports whether the API server has a kind, for instance of an optional definition.
 func (c *Client) HasKind(ctx context.Context, apiVersion, kind string) (bool, error) {
 	object := &unstructured.Unstructured{}
 	object.SetAPIVersion(apiVersion)
@@ -145,12 +145,12 @@ func (c *Client) HasKind(ctx context.Context, apiVersion, kind string) (bool, er
 	return true, nil
 }
 
-// classKind is a kind whose objects cannot be changed but in their metadata: what differs is made anew. Volumes keep a copy of what
+// classKind is a kind whose objects cannot be changed but in their metadata: what differs is replaced. Volumes keep a copy of what
 // they were made with, so that this touches none.
 var classKind = schema.GroupKind{Group: "storage.k8s.io", Kind: "StorageClass"}
 
-// immutable tells whether the API server refuses to change an object that may be made anew. One that it refuses for another reason
-// would be refused anew as well.
+// immutable reports whether the API server refuses to change an object that may be replaced. One that it refuses for another reason
+// would be refused again.
 func immutable(object *unstructured.Unstructured, err error) bool {
 	var status apierrors.APIStatus
 	if object.GroupVersionKind().GroupKind() != classKind || !apierrors.IsInvalid(err) || !errors.As(err, &status) || status.Status().Details == nil {
@@ -162,7 +162,7 @@ func immutable(object *unstructured.Unstructured, err error) bool {
 	})
 }
 
-// replace makes an object anew.
+// replace deletes an object and creates it again.
 func replace(ctx context.Context, resource dynamic.ResourceInterface, old, object *unstructured.Unstructured, o ApplyOptions) (*unstructured.Unstructured, error) {
 	uid := old.GetUID()
 	err := resource.Delete(ctx, old.GetName(), metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})

@@ -26,7 +26,7 @@ func (c *Client) Untaint(ctx context.Context, node, key string) error {
 				"metadata": map[string]any{"resourceVersion": n.ResourceVersion}, "spec": map[string]any{"taints": left},
 			})
 			_, err = c.core.Nodes().Patch(ctx, node, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: FieldManager})
-			if !apierrors.IsConflict(err) { // somebody wrote in between: look again
+			if !apierrors.IsConflict(err) { // another client wrote in between: look again
 				return err
 			}
 		}

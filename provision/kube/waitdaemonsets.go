@@ -122,7 +122,7 @@ func daemonProblem(set *appsv1.DaemonSet, pods []*corev1.Pod, key string, settle
 	return reason, 0
 }
 
-// isCurrent tells whether a pod is of the DaemonSet's present template, or need not be.
+// isCurrent reports whether a pod is of the DaemonSet's present template, or need not be.
 func isCurrent(set *appsv1.DaemonSet, pod *corev1.Pod) bool {
 	want := set.Annotations[appsv1.DeprecatedTemplateGeneration]
 	return set.Spec.UpdateStrategy.Type == appsv1.OnDeleteDaemonSetStrategyType || want == "" || pod.Labels[templateLabel] == want

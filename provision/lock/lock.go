@@ -1,5 +1,5 @@
 // Package lock is the lock of a whole cluster, the Lease kube-system/hybridctl, in the hands of one run. It decides nothing about who
-// wins: it takes, tells of a loss, and gives back. The state directory has a lock of its own, which holds off runs on this machine.
+// wins: it takes, tells of a loss, and gives back. The state directory has its own lock, which holds off runs on this machine.
 package lock
 
 import (
@@ -22,7 +22,7 @@ const TTL = time.Minute
 // Options say how the lock is taken.
 type Options struct {
 	TTL   time.Duration // 0 = TTL
-	Break bool          // take it from whoever has it: for a holder that is gone
+	Break bool          // take it from its holder: for one that is gone
 	Mark  string        // of before the cluster was looked at; see Mark. "" = it was not
 }
 

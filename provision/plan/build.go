@@ -57,7 +57,7 @@ func Build(in Input) (Plan, error) {
 		after := first
 		if h.Role == inventory.ControlPlane && b.planned(h) {
 			after = previous
-			if b.facts[h.Name].Err == nil { // one that was not reached holds up nobody
+			if b.facts[h.Name].Err == nil { // one that was not reached holds up no other
 				previous = HostID(h.Name, Join)
 			}
 		}
@@ -76,7 +76,7 @@ func Build(in Input) (Plan, error) {
 	return p, nil
 }
 
-// rejoins tells whether the bootstrap host joins its cluster, which has other control planes and went on without it: another kubeadm init
+// rejoins reports whether the bootstrap host joins its cluster, which has other control planes and went on without it: another kubeadm init
 // there would begin another cluster.
 func (b *builder) rejoins(h inventory.Host) bool {
 	if _, joined := b.facts[h.Name].Markers[string(Join)]; joined {
@@ -86,7 +86,7 @@ func (b *builder) rejoins(h inventory.Host) bool {
 	return !listed && slices.ContainsFunc(b.in.API.Nodes, func(n facts.Node) bool { return n.ControlPlane })
 }
 
-// planned tells whether the plan is for this host.
+// planned reports whether the plan is for this host.
 func (b *builder) planned(h inventory.Host) bool {
 	return h.IsManaged() && (b.in.Only == nil || slices.Contains(b.in.Only, h.Name))
 }
@@ -154,7 +154,7 @@ func (b *builder) filesStep(h inventory.Host, k Kind, after ...Kind) Step {
 	return s
 }
 
-// pending tells whether it is known that there is something to do.
+// pending reports whether it is known that there is something to do.
 func (s Step) pending() bool { return s.Action == Create || s.Action == Update }
 
 // judge compares a step with the marker its last run left on the host.

@@ -74,7 +74,7 @@ func keyedHash(u inventory.CephUser, key inventory.Secret) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// InstallsCSI tells whether ceph-csi belongs to the cluster: the inventory has storage, and the bundle the images.
+// InstallsCSI reports whether ceph-csi belongs to the cluster: the inventory has storage, and the bundle the images.
 func InstallsCSI(c *inventory.Cluster, m *bundle.Manifest) bool {
 	b := &builder{in: Input{Cluster: c, Bundle: m}}
 	return len(c.Spec.Storage.Ceph) > 0 && len(b.missingCephImages()) == 0

@@ -50,7 +50,7 @@ func (b *builder) joinStep(h inventory.Host, after ID) Step {
 	return s
 }
 
-// registersYet tells whether a worker has joined with these very settings and was never seen by the API server: an earlier run ended between
+// registersYet reports whether a worker has joined with these very settings and was never seen by the API server: an earlier run ended between
 // kubeadm and the moment when the kubelet registers its node. A node that was there and is gone has left pods and their network behind, which
 // do not fit the addresses that it gets as a new one.
 func (b *builder) registersYet(s Step, h inventory.Host) bool {
@@ -59,7 +59,7 @@ func (b *builder) registersYet(s Step, h inventory.Host) bool {
 	return b.in.API.Observed && !listed && h.Role == inventory.Worker && m.State == host.MarkerDone && m.Digest == s.Digest && f.Kubeadm.KubeletConf && !f.Kubeadm.Pods
 }
 
-// judgeMember says whether the host is a member of the cluster already. Settings that changed since are not a reason to touch a
+// judgeMember reports whether the host is a member of the cluster already. Settings that changed since are not a reason to touch a
 // running member: notes tells them.
 func (b *builder) judgeMember(s *Step, h inventory.Host) {
 	f := b.facts[h.Name]
@@ -81,7 +81,7 @@ func (b *builder) judgeMember(s *Step, h inventory.Host) {
 	case listed && f.Kubeadm.KubeletConf && node.MachineID == f.MachineID:
 		s.Action, s.Reason = Unchanged, "is a node, although hybridctl left no marker"
 	case listed && node.MachineID != "" && f.MachineID != node.MachineID:
-		s.Action, s.Reason = Create, fmt.Sprintf("the host was installed anew: its machine-id is %s, its node's %s", f.MachineID, node.MachineID)
+		s.Action, s.Reason = Create, fmt.Sprintf("the host was reinstalled: its machine-id is %s, its node's %s", f.MachineID, node.MachineID)
 	default:
 		s.Action, s.Reason = Create, "is no node yet"
 	}

@@ -90,7 +90,7 @@ func KeepsEndpoint(endpoint string, leaving []Leaver) error {
 	for _, l := range leaving {
 		if l.IsControlPlane() && l.Node.OwnsEndpoint(endpoint, l.Host) {
 			return hint.With(fmt.Errorf("the cluster's endpoint %s is the own address of %s: without it no kubelet finds the API server", endpoint, l.Host.Name),
-				"give that address to another control plane first, or make the cluster anew with an endpoint that moves")
+				"give that address to another control plane first, or make the cluster again, with an endpoint that moves")
 		}
 	}
 	return nil
@@ -193,7 +193,7 @@ func MayReset(c *inventory.Cluster, nodes []facts.Node, l Leaver) error {
 		return hint.With(fmt.Errorf("%s has a kubelet that hybridctl did not set up, or its marks in /var/lib/hybridctl are lost: it would not be reset", name),
 			`run "kubeadm reset" there yourself; %s`, Offline)
 	case l.Node.MachineID != "" && f.MachineID != l.Node.MachineID:
-		return hint.With(fmt.Errorf("%s answers with the machine-id %s, its node has %s: it is another machine, or was installed anew", name, f.MachineID, l.Node.MachineID),
+		return hint.With(fmt.Errorf("%s answers with the machine-id %s, its node has %s: it is another machine, or was reinstalled", name, f.MachineID, l.Node.MachineID),
 			`"hybridctl scale-out --replace %s" joins it again; %s`, name, Offline)
 	}
 	return nil
@@ -208,11 +208,11 @@ func MayReplace(l Leaver) error {
 	case l.Node.Name == "":
 		return hint.With(fmt.Errorf("the cluster has no node %s: nothing is to be replaced", name), "without --replace it joins")
 	case f.MachineID == l.Node.MachineID && f.Kubeadm.KubeletConf:
-		return hint.With(fmt.Errorf("%s is the machine that its node knows (machine-id %s), and was not installed anew", name, f.MachineID),
+		return hint.With(fmt.Errorf("%s is the machine that its node knows (machine-id %s), and was not reinstalled", name, f.MachineID),
 			`"hybridctl remove %s" takes it out`, name)
 	case l.Node.Ready:
 		return hint.With(fmt.Errorf("the node %s is Ready, so that its machine (machine-id %s) is alive, or was until a moment ago", name, l.Node.MachineID),
-			"wait a minute and try again if it was only now installed anew; else see to the host's address in the inventory (%s), and take the old machine out first", l.Host.Address)
+			"wait a minute and try again if it was only now reinstalled; else see to the host's address in the inventory (%s), and take the old machine out first", l.Host.Address)
 	}
 	return nil
 }
@@ -276,14 +276,14 @@ func LeavingPlan(c *inventory.Cluster, leaving []Leaver, o LeavingOptions) Plan 
 	return p
 }
 
-// ReplacingPlan is what goes of the nodes whose hosts were installed anew: the member of etcd and the Node. Their pods are gone with the
+// ReplacingPlan is what goes of the nodes whose hosts were reinstalled: the member of etcd and the Node. Their pods are gone with the
 // machines; the API server learns it so.
 func ReplacingPlan(c *inventory.Cluster, leaving []Leaver, ask []string) Plan {
 	p := Plan{Cluster: c.Metadata.Name, Part: true}
 	for _, l := range leaving {
 		b := leavingBuilder{cluster: c, leaving: leaving, Leaver: l, o: LeavingOptions{Ask: ask}}
 		b.etcd()
-		b.step(Node, Delete, fmt.Sprintf("its host was installed anew (machine-id %s)", l.Node.MachineID), NodeLeaves{l.Host.Name})
+		b.step(Node, Delete, fmt.Sprintf("its host was reinstalled (machine-id %s)", l.Node.MachineID), NodeLeaves{l.Host.Name})
 		p.Steps = append(p.Steps, b.steps...)
 	}
 	return p

@@ -198,12 +198,12 @@ func TestMayReplace(t *testing.T) {
 		change func(*Leaver)
 		want   string
 	}{
-		"installed anew": {func(*Leaver) {}, ""},
-		"only reset":     {func(l *Leaver) { l.Facts.MachineID = l.Node.MachineID }, ""},
-		"the same":       {func(l *Leaver) { l.Facts = itself("a") }, "was not installed anew"},
-		"alive":          {func(l *Leaver) { l.Node.Ready = true }, "is alive"},
-		"no node":        {func(l *Leaver) { l.Node = facts.Node{} }, "no node a"},
-		"not reached":    {func(l *Leaver) { l.Facts.Err = errors.New("refused") }, "nothing was done"},
+		"reinstalled": {func(*Leaver) {}, ""},
+		"only reset":  {func(l *Leaver) { l.Facts.MachineID = l.Node.MachineID }, ""},
+		"the same":    {func(l *Leaver) { l.Facts = itself("a") }, "was not reinstalled"},
+		"alive":       {func(l *Leaver) { l.Node.Ready = true }, "is alive"},
+		"no node":     {func(l *Leaver) { l.Node = facts.Node{} }, "no node a"},
+		"not reached": {func(l *Leaver) { l.Facts.Err = errors.New("refused") }, "nothing was done"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, nodes := crew("cp-1 a-")

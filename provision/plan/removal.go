@@ -70,7 +70,7 @@ type remover struct{ there map[ID]bool }
 
 func (r remover) host(p *Plan, f facts.Host, member Kind, after ID) {
 	if f.Err != nil {
-		after = "" // a host that cannot be undone holds up nobody else
+		after = "" // a host that cannot be undone holds up no other
 	}
 	r.step(p, f, OS)
 	r.step(p, f, Runtime, HostID(f.Name, OS))

@@ -42,7 +42,7 @@ func (b *builder) roll(steps []Step) {
 	inRow(workers, max(1, min(mostRestarts, b.workers()/5)))
 }
 
-// works tells whether a host is a node already.
+// works reports whether a host is a node already.
 func (b *builder) works(name string) bool {
 	_, listed := b.nodes[name]
 	return listed || slices.ContainsFunc([]Kind{Init, Join}, func(k Kind) bool {

@@ -33,7 +33,7 @@ func (b *builder) external() error {
 }
 
 // standing looks for such hosts: one that joined under another name, and control planes, whose reset takes etcd's data with it, or a member
-// that etcd counts on. A worker whose node somebody deleted, or that somebody reset, has nothing to lose: it joins again.
+// that etcd counts on. A worker that was reset, or whose node was deleted, has nothing to lose: it joins again.
 func (b *builder) standing() error {
 	var errs []error
 	for _, h := range b.in.Cluster.Spec.Hosts {
@@ -62,21 +62,21 @@ func (b *builder) stands(h inventory.Host, f facts.Host) error {
 			`put the file back ("kubeadm init phase kubeconfig kubelet" on %[1]s writes it); to give the data up, run "kubeadm reset" there`, h.Name)
 	case controlPlane && listed && !f.Kubeadm.KubeletConf && !begun(f):
 		return hint.With(fmt.Errorf("%s: %w: the cluster has a control plane of that name, and the host is set up as none (its machine-id is %s, the node's %s): "+
-			"it was installed anew or reset, and etcd may count on it", h.Name, ErrStanding, f.MachineID, node.MachineID),
+			"it was reinstalled or reset, and etcd may count on it", h.Name, ErrStanding, f.MachineID, node.MachineID),
 			`"hybridctl scale-out --replace %s" takes the old node and its member out, and joins it again`, h.Name)
 	}
 	return nil
 }
 
-// isMember tells whether the host was joined, and was not reset since.
+// isMember reports whether the host was joined, and was not reset since.
 func isMember(f facts.Host) bool { return f.Kubeadm.KubeletConf && wasFinished(f) }
 
-// wasFinished tells whether kubeadm ended well on the host once.
+// wasFinished reports whether kubeadm ended well on the host once.
 func wasFinished(f facts.Host) bool {
 	return f.Markers[string(Init)].State == host.MarkerDone || f.Markers[string(Join)].State == host.MarkerDone
 }
 
-// begun tells whether kubeadm was begun on the host, and did not end well: the step goes on with what is there.
+// begun reports whether kubeadm was begun on the host, and did not end well: the step goes on with what is there.
 func begun(f facts.Host) bool {
 	for _, k := range []Kind{Init, Join} {
 		if m, marked := f.Markers[string(k)]; marked && m.State != host.MarkerDone {

@@ -60,7 +60,7 @@ func TestBuild_StandingHosts(t *testing.T) {
 		}, refuse: "kubeadm init phase kubeconfig kubelet"},
 		"a control plane was reset by hand, its node is there": {change: func(in *Input) { in.Hosts[1].Kubeadm.KubeletConf = false },
 			refuse: `"hybridctl scale-out --replace arm-1"`},
-		"a control plane was installed anew": {change: func(in *Input) {
+		"a control plane was reinstalled": {change: func(in *Input) {
 			in.Hosts[1] = facts.Host{Name: "arm-1", Arch: in.Hosts[1].Arch, MachineID: "m9"}
 		}, refuse: "(its machine-id is m9, the node's m2)"},
 		"a control plane's join did not end": {change: func(in *Input) {

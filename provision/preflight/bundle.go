@@ -31,7 +31,7 @@ func checkBundleArch(v view) verdict {
 	lacks := v.bundle.Missing(v.bundle.Manifest.KubernetesVersion, []platform.Arch{v.facts.Arch}, network...)
 	if len(lacks) > 0 {
 		return fail("the bundle lacks %s", list(lacks)).
-			hinted("hybridctl bundle list shows what it has; make it anew with %s among its sources", v.facts.Arch)
+			hinted("hybridctl bundle list shows what it has; create it again with %s among its sources", v.facts.Arch)
 	}
 	return pass("the bundle has everything for %s", v.facts.Arch)
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/platform"
 )
 
-// CephSeen is what was found out about the inventory's Ceph clusters beside facts. What nobody looked at is not judged.
+// CephSeen is what was found out about the inventory's Ceph clusters beside facts. What was not looked at is not judged.
 type CephSeen struct {
 	Keys  map[string]CephKey  // by ID of the user
 	Hosts map[string]CephHost // by name
@@ -40,7 +40,7 @@ type CephAnswer struct {
 	Log   []string // the kernel's lines meanwhile
 }
 
-// has tells whether the kernel wrote a line with these words.
+// has reports whether the kernel wrote a line with these words.
 func (a CephAnswer) has(words string) bool {
 	return slices.ContainsFunc(a.Log, func(line string) bool { return strings.Contains(line, words) })
 }

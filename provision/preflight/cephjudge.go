@@ -60,7 +60,7 @@ func capsFS(u inventory.CephUser) string {
 		"mds 'allow r fsname=%[2]s path=/volumes, allow rws fsname=%[2]s path=%[3]s'", u.Name, fs.FSName, fs.Directory())
 }
 
-// refused tells whether the monitors did not believe the user.
+// refused reports whether the monitors did not believe the user.
 func (c cephCase) refused() bool {
 	return c.answer.has("authentication failed: -13")
 }
@@ -87,10 +87,10 @@ func (c cephCase) common(wanted string) verdict {
 		return c.unreachable(wanted)
 	}
 	return fail("the kernel could not ask for %s: %s", wanted, strings.Join(append([]string{a.Errno, a.Text}, a.Log...), "; ")).
-		hinted("the kernel's lines tell more: dmesg on the host; ceph -s tells whether the Ceph cluster is well")
+		hinted("the kernel's lines tell more: dmesg on the host; ceph -s shows whether the Ceph cluster is well")
 }
 
-// silent tells whether the kernel waited in vain.
+// silent reports whether the kernel waited in vain.
 func (c cephCase) silent() bool {
 	switch c.answer.Errno {
 	case "ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH", "ECONNREFUSED", "EIO":
@@ -99,7 +99,7 @@ func (c cephCase) silent() bool {
 	return false
 }
 
-// unreachable tells why nobody answered: the wrong protocol, nobody there, or a cluster behind its monitors that does not work.
+// unreachable says why no monitor answered: the wrong protocol, no monitor there, or a cluster behind its monitors that does not work.
 func (c cephCase) unreachable(wanted string) verdict {
 	ceph := c.user.Ceph
 	if wrong := wrongProtocol(ceph, c.banners); wrong != nil {
@@ -111,7 +111,7 @@ func (c cephCase) unreachable(wanted string) verdict {
 	if quiet := quietMonitors(ceph, c.banners); len(quiet) == len(ceph.Monitors) {
 		return fail("no monitor answers: %s", list(quiet)).hinted("%s", routeHint)
 	}
-	hint := "ceph -s tells whether its monitors have a quorum and its placement groups are active"
+	hint := "ceph -s shows whether its monitors have a quorum and its placement groups are active"
 	if c.user.Type == inventory.CephTypeFS {
 		hint = "a user without rights at the metadata servers waits like this: " + capsFS(c.user) + "; else " + hint
 	}

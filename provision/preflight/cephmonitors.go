@@ -63,7 +63,7 @@ func wrongProtocol(c inventory.Ceph, banners map[string]string) *verdict {
 	return nil
 }
 
-// answered tells whether the monitor is there, as far as was found out: a host without bash cannot tell.
+// answered reports whether the monitor is there, as far as was found out: a host without bash cannot tell.
 func answered(banner string) bool {
 	return strings.HasPrefix(banner, "ceph v") || strings.HasPrefix(banner, "timeout:")
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/inventory"
 )
 
-// errNotAsked stands for the facts of a host that nobody brought. The user sees it only if the caller forgot the host.
+// errNotAsked stands for the facts of a host that the caller did not bring. The user sees it only if the caller forgot the host.
 var errNotAsked = errors.New("the host was not asked")
 
 // fleet is what is compared between hosts, looked up once for all of them.

@@ -23,7 +23,7 @@ type Joining struct {
 }
 
 // RunJoining runs every check on the hosts that are to join, and those of the joining itself. The nodes that are there already are
-// compared with by what the API server tells; nobody has asked their hosts. The results are sorted as Run's are.
+// compared with by what the API server says; their hosts were not asked. The results are sorted as Run's are.
 func RunJoining(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest, j Joining) []report.Check {
 	all := slices.Clone(hosts)
 	for i := range all {
@@ -89,7 +89,7 @@ func checkEndpoint(c *inventory.Cluster, j Joining, on []inventory.Host) verdict
 	}
 	wanted := c.Spec.Kubernetes.Endpoint
 	endpoint := cmp.Or(j.API.Endpoint, wanted)
-	const anew = "make the cluster anew with spec.kubernetes.endpoint, or add the host as a worker"
+	const anew = "make the cluster again with spec.kubernetes.endpoint, or add the host as a worker"
 	for _, n := range j.API.Nodes {
 		h, _ := c.Host(n.Name)
 		h.Name = n.Name // also of a node that is not in the inventory
@@ -124,7 +124,7 @@ func checkQuorum(_ *inventory.Cluster, j Joining, on []inventory.Host) verdict {
 				hinted("bring it back first, or take its host out: hybridctl remove HOST --offline")
 		}
 	}
-	if len(j.API.Etcd) == 0 { // nobody was asked, or nobody answers
+	if len(j.API.Etcd) == 0 { // etcd was not asked, or does not answer
 		for _, n := range j.API.Nodes {
 			if n.ControlPlane && !slices.ContainsFunc(on, func(h inventory.Host) bool { return h.Name == n.Name }) {
 				members++
@@ -159,7 +159,7 @@ func SkewPolicy() string {
 	return fmt.Sprintf("a kubelet may be as new as its API server, and at most %d minor versions older", skew)
 }
 
-// SkewAllowed tells whether hosts of a version, v1.36.3, may join an API server of another. A version that cannot be read may not.
+// SkewAllowed reports whether hosts of a version, v1.36.3, may join an API server of another. A version that cannot be read may not.
 func SkewAllowed(server, kubelet string) bool {
 	is, new := minor(server), minor(kubelet)
 	return is >= 0 && new >= 0 && new <= is && new >= is-skew

@@ -61,7 +61,7 @@ func checkOtherCluster(v view) verdict {
 		return unknown("node of ours; the bootstrap host %s was not there to compare with", boot.Name)
 	case v.member() && boot.Kubeadm.CACertHash == "":
 		return fail("it is a node of a cluster (%s) that the bootstrap host %s does not know of: that one is not initialised", first(k.Server, "API server unknown"), boot.Name).
-			hinted("if %[1]s was installed anew and other control planes go on, hybridctl scale-out --replace %[1]s joins it again; if none does, the cluster is gone, "+
+			hinted("if %[1]s was reinstalled and other control planes go on, hybridctl scale-out --replace %[1]s joins it again; if none does, the cluster is gone, "+
 				"and hybridctl destroy clears the other hosts; if another host is the cluster's first control plane, put it first in the inventory", boot.Name)
 	case k.CACertHash != "" && boot.Kubeadm.CACertHash != "" && k.CACertHash != boot.Kubeadm.CACertHash:
 		return fail("it is a node of another cluster (%s): it trusts the cluster CA %s, that of the bootstrap host %s is %s", first(k.Server, "API server unknown"), k.CACertHash, boot.Name, boot.Kubeadm.CACertHash).
@@ -94,7 +94,7 @@ func checkVersionChange(v view) verdict {
 	runs := running(v)
 	if len(runs) > 0 && !slices.Contains(runs, want) {
 		return fail("the node runs Kubernetes %s, the inventory asks for %s, and hybridctl does not upgrade", list(runs), want).
-			hinted("set spec.kubernetes.version back, or destroy the cluster and make it anew")
+			hinted("set spec.kubernetes.version back, or destroy the cluster and make it again")
 	}
 	return pass("the node runs %s", first(list(runs), "a version that could not be read"))
 }

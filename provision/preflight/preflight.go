@@ -1,5 +1,5 @@
 // Package preflight judges, before anything is written, whether the hosts can become the cluster that the inventory asks for:
-// named checks over inventory, facts and bundle, all of them on all hosts. It is pure. It mends nothing and asks nobody: each
+// named checks over inventory, facts and bundle, all of them on all hosts. It is pure. It mends nothing and asks no one: each
 // result says what was measured, what is wanted and what the user can do.
 package preflight
 

@@ -123,10 +123,10 @@ func apart(d time.Duration) string {
 	return fmt.Sprintf("%v ahead of", d.Round(roundTripUnit))
 }
 
-// member tells whether the host is a finished node of ours.
+// member reports whether the host is a finished node of ours.
 func (v view) member() bool { return marker(v.facts, "done") }
 
-// begun tells whether it is, or was to become one when a run was interrupted.
+// begun reports whether it is, or was to become one when a run was interrupted.
 func (v view) begun() bool { return marker(v.facts, "done", "started") }
 
 func marker(f facts.Host, states ...string) bool {

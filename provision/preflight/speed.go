@@ -120,7 +120,7 @@ func checkSyncedWrites(v view) verdict {
 const heartbeat, election = 500, 5000
 
 func (v view) etcdHint() string {
-	return fmt.Sprintf("put %s on an SSD of its own, or set heartbeat-interval: \"%d\" and election-timeout: \"%d\" in spec.kubernetes.etcd.extraArgs",
+	return fmt.Sprintf("put %s on its own SSD, or set heartbeat-interval: \"%d\" and election-timeout: \"%d\" in spec.kubernetes.etcd.extraArgs",
 		etcdDirectory, heartbeat, election)
 }
 

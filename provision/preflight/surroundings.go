@@ -73,7 +73,7 @@ func checkResolvConf(v view) verdict {
 		return pass("/etc/resolv.conf names %s", first(list(around.Nameservers), "no server"))
 	case v.facts.Units[resolved] != "active":
 		return warn("/etc/resolv.conf names the host itself, %s, and %s is not active: CoreDNS would ask itself, and end", list(itself), resolved).
-			hinted("name the servers behind it in a file of their own on every host, and give it in the inventory: kubelet: {resolvConf: FILE}")
+			hinted("name the servers behind it in a separate file on every host, and give it in the inventory: kubelet: {resolvConf: FILE}")
 	case len(around.Upstreams) > 0 && !slices.ContainsFunc(around.Upstreams, func(a string) bool { return !loopback(a) }):
 		return warn("systemd-resolved itself asks the host, %s: CoreDNS would ask itself, and end", list(around.Upstreams)).
 			hinted("give systemd-resolved the servers behind it: DNS= in /etc/systemd/resolved.conf")

@@ -24,7 +24,7 @@ const (
 	smallBody        = 128 << 10 // bytes
 )
 
-// server answers who knows the secret, and nobody else.
+// server answers those who know the secret, and no one else.
 type server struct {
 	who    Who
 	secret Secret

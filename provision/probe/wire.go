@@ -62,7 +62,7 @@ func (s Secret) helloFor(nonce string, size int) hello {
 	return h
 }
 
-// knows tells whether a hello is of somebody who knows the secret. Without a secret nobody does.
+// knows reports whether the sender of a hello knows the secret. Without a secret none does.
 func (s Secret) knows(h hello) bool {
 	mac := h.MAC
 	h.MAC, h.Pad = "", ""
@@ -75,7 +75,7 @@ func (s Secret) signed(r Reply) Reply {
 	return r
 }
 
-// trusts tells whether a reply is of a probe of the run.
+// trusts reports whether a reply comes from a probe of the run.
 func (s Secret) trusts(r Reply) bool {
 	mac := r.MAC
 	r.MAC = ""

@@ -106,9 +106,9 @@ func Hint(err error) string {
 	case errors.Is(err, ErrNotAsked):
 		return ""
 	case errors.Is(err, errPrivate):
-		return "--allow-private-redirects follows it all the same"
+		return "--allow-private-redirects follows it anyway"
 	case strings.Contains(text, "server gave HTTP response to HTTPS client"):
-		return "--plain-http asks it by HTTP, with credentials and all: only within a network that nobody listens in"
+		return "--plain-http asks it by HTTP, with credentials and all: only within a network that no one listens in"
 	case strings.Contains(text, "certificate signed by unknown authority"), strings.Contains(text, "certificate is not trusted"):
 		return "--ca-file FILE names its authority"
 	case errors.Is(err, ErrLogin):

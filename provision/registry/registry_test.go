@@ -222,7 +222,7 @@ func TestRedirects(t *testing.T) {
 		t.Errorf("from a name in a private network: %v", err)
 	}
 	err := asks(named, registry.Options{Lookup: at("203.0.113.7")})
-	if err == nil || !strings.Contains(err.Error(), "which is in a private network that the registry itself is not in") || registry.Hint(err) != "--allow-private-redirects follows it all the same" {
+	if err == nil || !strings.Contains(err.Error(), "which is in a private network that the registry itself is not in") || registry.Hint(err) != "--allow-private-redirects follows it anyway" {
 		t.Errorf("from a public one: %v", err)
 	}
 	if err := asks(named, registry.Options{Lookup: at("203.0.113.7"), AnyRedirect: true}); err != nil {

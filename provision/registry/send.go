@@ -254,7 +254,7 @@ func (b *body) Read(p []byte) (int, error) {
 // errPrivate marks places in private networks that a registry outside of them sends to.
 var errPrivate = errors.New("which is in a private network that the registry itself is not in")
 
-// mayAsk says whether a registry's word may send us to a place: by HTTPS, or by HTTP to a registry's own host where HTTP was switched on for
+// mayAsk reports whether a registry's word may send us to a place: by HTTPS, or by HTTP to a registry's own host where HTTP was switched on for
 // it; and into a private network only from a registry in one, as those of closed sites keep their blobs in a store beside them.
 func (c *Client) mayAsk(ctx context.Context, registry string, to *url.URL, what string) error {
 	if c.Allowed != nil && !c.Allowed(registry) {

@@ -88,7 +88,7 @@ func (k *keyring) signer(path string, agentKeys []ssh.Signer, hold func() func()
 	case f.text == nil:
 		return nil, nil, fmt.Errorf("a public key, and the agent does not have its private half")
 	case k.prompt == nil:
-		return nil, nil, fmt.Errorf("needs a passphrase and nobody can be asked")
+		return nil, nil, fmt.Errorf("needs a passphrase, and there is no terminal to ask on")
 	case f.public != nil:
 		s = &lockedSigner{file: f, ring: k, hold: hold}
 	default: // an old PEM file without its .pub: only the passphrase tells what key it is

@@ -107,7 +107,7 @@ func TestAuth_PassphraseIsNotAskedInVain(t *testing.T) {
 	h.Authorize()
 	conf.IdentityFiles = []string{locked}
 	_, err = newDialer(t, f.Config()).Dial(t.Context(), conf)
-	if !errors.Is(err, remote.ErrAuth) || !strings.Contains(err.Error(), "needs a passphrase and nobody can be asked") {
+	if !errors.Is(err, remote.ErrAuth) || !strings.Contains(err.Error(), "needs a passphrase, and there is no terminal to ask on") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -124,7 +124,7 @@ func (d *Dialer) Close() error {
 	return nil
 }
 
-// tell names the hosts whose keys were taken on trust: whoever is to compare them has to hear of it.
+// tell names the hosts whose keys were taken on trust, for the user to compare.
 func (d *Dialer) tell(accepted []string) {
 	if len(accepted) == 0 {
 		return

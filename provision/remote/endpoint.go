@@ -113,7 +113,7 @@ func (r resolver) chain(h HostConfig, seen []string) (*endpoint, error) {
 		}
 		if i > 0 {
 			if len(hop.Jump) > 0 {
-				return nil, fmt.Errorf("jump host %s: only the first hop of a chain may have a jump of its own", next.name)
+				return nil, fmt.Errorf("jump host %s: only the first hop of a chain may have its own jump", next.name)
 			}
 			next.via = ep.via
 		}

@@ -45,7 +45,7 @@ var (
 	errCut  = fmt.Errorf("%w: cut", ErrUnreachable)  // it hung up before it showed its key, as a full one of an older release does
 )
 
-// fault is an error of a kind, with a sentence of its own.
+// fault is an error of a kind, with its own sentence.
 type fault struct {
 	kind      error
 	text      string

@@ -189,10 +189,10 @@ func changed(ep *endpoint, known []knownKey, key ssh.PublicKey) error {
 			remove = append(remove, command)
 		}
 	}
-	text := fmt.Sprintf("the host key of %s has changed: known is %s, the host shows %s %s; somebody may be in between",
+	text := fmt.Sprintf("the host key of %s has changed: known is %s, the host shows %s %s; another machine may be in between",
 		ep.addr(), strings.Join(lines, ", "), key.Type(), ssh.FingerprintSHA256(key))
 	if len(remove) > 0 {
-		text += "; if the host was installed anew, forget the old key with: " + strings.Join(remove, " && ")
+		text += "; if the host was reinstalled, forget the old key with: " + strings.Join(remove, " && ")
 	}
 	if ep.via != nil && ep.keyAlias == "" && slices.ContainsFunc(known, func(n knownKey) bool { return n.byAddress }) {
 		text += "; if that key is of another host with the same address, pin this one's as hostKey in the inventory"

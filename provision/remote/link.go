@@ -69,7 +69,7 @@ func (l *link) fail(cause error) {
 	})
 }
 
-// forget makes the next Dial connect anew.
+// forget makes the next Dial connect again.
 func (d *Dialer) forget(l *link) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -16,10 +16,10 @@ const (
 	sftpWindow = 32
 )
 
-// uploads is the SFTP side of a connection: one session, opened when it is first needed. While nobody uses it, it stays open unless
-// somebody waits for its place among the connection's sessions.
+// uploads is the SFTP side of a connection: one session, opened when it is first needed. While no one uses it, it stays open unless
+// another session waits for its place among the connection's sessions.
 type uploads struct {
-	opening chan struct{} // holds one token while somebody opens the session
+	opening chan struct{} // holds one token while the session is being opened
 
 	mu     sync.Mutex
 	client *sftp.Client
@@ -61,7 +61,7 @@ func (u *uploads) use(s *slots) *sftp.Client {
 	return u.client
 }
 
-// leave ends a use. The last one ends the session when somebody waits for its place.
+// leave ends a use. The last one ends the session when another one waits for its place.
 func (u *uploads) leave(s *slots, client *sftp.Client) {
 	u.mu.Lock()
 	defer u.mu.Unlock()

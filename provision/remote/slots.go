@@ -11,7 +11,7 @@ import (
 const maxSessions = 10
 
 // slots bounds the sessions on a connection to what the server allows. Whoever comes first gets a place first. An SFTP session that
-// nobody uses gives up its place to whoever waits.
+// no one uses gives up its place to the next in line.
 type slots struct {
 	mu          sync.Mutex
 	limit, used int
@@ -90,7 +90,7 @@ func (s *slots) back() {
 	}
 }
 
-// rest tells that an SFTP session is not in use. False: somebody waits for its place.
+// rest tells that an SFTP session is not in use. False: another session waits for its place.
 func (s *slots) rest(u *uploads) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -187,7 +187,7 @@ func (s *sshConfig) agrees(q question, ours evaluation) bool {
 	return v.agree
 }
 
-// leftOut warns of the conditions that nobody could judge.
+// leftOut warns of the conditions that could not be judged.
 func (s *sshConfig) leftOut(e evaluation) {
 	for _, l := range e.undecided {
 		s.warn("ssh config: left out, for only ssh itself can judge it", "file", l.file, "line", l.number, "text", l.text())

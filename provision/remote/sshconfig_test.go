@@ -169,7 +169,7 @@ func TestResolve_Problems(t *testing.T) {
 			"the jump hosts go round in a circle: root@a:22 behind root@b:22 behind root@c:22 behind root@a:22"},
 		{"proxy command", userConfig, HostConfig{Name: "proxied"}, `proxied: ProxyCommand "connect -S socks.example:1080 %h %p" is not run here (write it as ProxyJump`},
 		{"jump of a later hop", "", HostConfig{Name: "a", Jump: []HostConfig{{Name: "b"}, {Name: "c", Jump: []HostConfig{{Name: "d"}}}}},
-			"jump host c: only the first hop of a chain may have a jump of its own"},
+			"jump host c: only the first hop of a chain may have its own jump"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

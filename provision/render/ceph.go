@@ -36,10 +36,10 @@ func (t CephType) Name() string { return "ceph-csi-" + string(t) }
 // Provisioner is the name of the Deployment that makes volumes.
 func (t CephType) Provisioner() string { return t.Name() + "-provisioner" }
 
-// Block tells whether volumes are block devices.
+// Block reports whether volumes are block devices.
 func (t CephType) Block() bool { return t == RBD }
 
-// Attach tells whether Kubernetes keeps volumes of one writer off a second node; for a shared file system there is nothing to keep.
+// Attach reports whether Kubernetes keeps volumes of one writer off a second node; for a shared file system there is nothing to keep.
 func (t CephType) Attach() bool { return t == RBD }
 
 // CephCSI is everything the objects of ceph-csi vary by.

@@ -39,7 +39,7 @@ const (
 	Warn    Status = "warn"
 	Fail    Status = "fail"
 	Ignored Status = "ignored" // it failed, and the inventory says to go on
-	Unknown Status = "unknown" // it could not be tried; nobody knows whether it would pass
+	Unknown Status = "unknown" // it could not be tried; whether it would pass is not known
 )
 
 // Check is the result of one named check on one host, or on the whole cluster when Host is empty.

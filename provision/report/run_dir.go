@@ -119,7 +119,7 @@ func (d *Dir) Evidence(name string, body []byte) (string, error) {
 	return relative, nil
 }
 
-// free returns a path for evidence that nobody uses: files of this run and files that are not ours stay.
+// free returns a path for evidence that is free: files of this run and files that are not ours stay.
 func (d *Dir) free(name string) string {
 	ext := path.Ext(name)
 	for n := 1; ; n++ {

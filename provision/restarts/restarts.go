@@ -47,7 +47,7 @@ type Watch struct {
 
 type key struct{ host, pod string }
 
-// Begin starts to look at the hosts, which are asked for anew each time.
+// Begin starts to look at the hosts, which are asked for again each time.
 func Begin(ctx context.Context, hosts func() map[string]Host, sink report.Sink) *Watch {
 	ctx, stop := context.WithCancel(ctx)
 	w := newWatch(hosts, sink)

@@ -213,7 +213,7 @@ func replay(path string) (d *apitype.TypedDeployment, p *part, err error) {
 	return d, p, err
 }
 
-// hasSecrets says whether anything in the deployment is encrypted.
+// hasSecrets reports whether anything in the deployment is encrypted.
 func hasSecrets(d *apitype.DeploymentV3) bool {
 	for _, r := range d.Resources {
 		for _, properties := range []map[string]any{r.Inputs, r.Outputs} {

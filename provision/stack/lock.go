@@ -28,7 +28,7 @@ func lock(path string) (*os.File, error) {
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
 		}
-		if !sameFile(f, path) { // the directory was removed, and perhaps made anew, between open and lock
+		if !sameFile(f, path) { // the directory was removed, and perhaps made again, between open and lock
 			f.Close()
 			continue
 		}

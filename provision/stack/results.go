@@ -95,7 +95,7 @@ func (r *run) outcome(ctx context.Context, err error) error {
 	return nil
 }
 
-// explains says whether steps that failed or were refused are reason enough for the engine's error.
+// explains reports whether steps that failed or were refused are reason enough for the engine's error.
 func (r *run) explains(err error) bool {
 	if err == nil {
 		return true

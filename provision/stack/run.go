@@ -92,7 +92,7 @@ func (r *run) lacks(s plan.Step) bool {
 	return true
 }
 
-// begin says whether the step may start. Refusing here, rather than cancelling the engine, lets the engine come to its regular
+// begin reports whether the step may start. Refusing here, rather than cancelling the engine, lets the engine come to its regular
 // end: nothing that has begun is cut off, and everything done is recorded.
 func (r *run) begin(id plan.ID) bool {
 	stopped := r.ctx.Err() != nil

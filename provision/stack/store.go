@@ -86,7 +86,7 @@ func (s *Store) Has(id plan.ID) bool {
 	return done
 }
 
-// Unfinished tells whether earlier runs began with a host and did not come to its end: the state has some of its steps, but not the one
+// Unfinished reports whether earlier runs began with a host and did not come to its end: the state has some of its steps, but not the one
 // that labels its node, which is its last.
 func (s *Store) Unfinished(host string) bool {
 	if _, ended := s.done[plan.HostID(host, plan.Node)]; ended {
@@ -220,6 +220,6 @@ func (s *Store) snapshot(ctx context.Context) (*deploy.Snapshot, error) {
 
 func damaged(path, dir string, err error) error {
 	return fmt.Errorf("%s cannot be read (%w): it is safe to delete %s and run again, "+
-		"as the truth is on the hosts and the state is made anew from there; leave the other files of %s: known_hosts among them holds the hosts' keys",
+		"as the truth is on the hosts and the state is rebuilt from there; leave the other files of %s: known_hosts among them holds the hosts' keys",
 		path, err, path, dir)
 }

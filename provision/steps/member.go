@@ -126,7 +126,7 @@ func (x *Steps) applyJoin(ctx context.Context, s plan.Step, h *host.Host) (strin
 	return "joined", nil
 }
 
-// registersYet waits for the node of a host that has joined, and tells whether its kubelet registers it. It leaves the step enough time to
+// registersYet waits for the node of a host that has joined, and reports whether its kubelet registers it. It leaves the step enough time to
 // reset the host and to join it again.
 func (x *Steps) registersYet(ctx context.Context, api API, s plan.Step, h *host.Host) (bool, error) {
 	x.say(s, "waiting for the kubelet to register the node")

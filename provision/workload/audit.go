@@ -14,7 +14,7 @@ type Made int
 
 // What may be known.
 const (
-	Unknown Made = iota // nobody could tell: that is not a yes
+	Unknown Made = iota // it could not be found out: that is not a yes
 	Yes
 	No
 )
@@ -71,13 +71,13 @@ func rank(f Finding) int {
 	return 3
 }
 
-// Stops tells whether the image will fail on every new node: a DaemonSet's pods come there whatever anybody does.
+// Stops reports whether the image will fail on every new node: a DaemonSet's pods are always scheduled there.
 func (f Finding) Stops() bool { return f.Daemon && f.Made == No }
 
 // archLabel is the node's label for its architecture.
 const archLabel = "kubernetes.io/arch"
 
-// Check is the finding as a check of a scale-out; block says whether one that stops fails it. archs are those that the cluster has.
+// Check is the finding as a check of a scale-out; block reports whether one that stops fails it. archs are those that the cluster has.
 func (f Finding) Check(block bool, archs []platform.Arch) report.Check {
 	c := report.Check{Name: "images", Status: report.Warn}
 	if f.Made == Unknown {
@@ -89,7 +89,7 @@ func (f Finding) Check(block bool, archs []platform.Arch) report.Check {
 	c.Hint = "an image of that architecture too, or in its pod template: " + Constraint(f.Arch, archs)
 	if f.Stops() && block {
 		c.Status = report.Fail
-		c.Hint += "; --audit=warn goes on all the same"
+		c.Hint += "; --audit=warn goes on anyway"
 	}
 	return c
 }

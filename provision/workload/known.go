@@ -63,7 +63,7 @@ func ReadKnown(text []byte) (Known, error) {
 	}, nil
 }
 
-// supported tells which architectures all of the images with known facts are made for, and which images nobody knows.
+// supported tells which architectures all of the images with known facts are made for, and which images are not known.
 func (t *Template) supported(known Known, of []platform.Arch) (archs []platform.Arch, unknown []string) {
 	archs = slices.Clone(of)
 	for _, u := range t.uses() {

@@ -44,7 +44,7 @@ type Node struct {
 // Taint is the API's own.
 type Taint struct{ Key, Value, Effect string }
 
-// MayRunOn tells whether the scheduler, or the DaemonSet's controller, may put a pod of it on the node.
+// MayRunOn reports whether the scheduler, or the DaemonSet's controller, may put a pod of it on the node.
 func (w Workload) MayRunOn(n Node) bool {
 	for key, value := range w.Selector {
 		if there, ok := n.Labels[key]; !ok || there != value {

@@ -216,13 +216,13 @@ func (t *Text) Skip(offset int, set string) int {
 	return offset
 }
 
-// Alone says whether nothing but blanks and a comment follows an offset in its line.
+// Alone reports whether nothing but blanks and a comment follows an offset in its line.
 func (t *Text) Alone(offset int) bool {
 	rest := bytes.TrimSpace(t.Bytes[offset:t.LineEnd(offset)])
 	return len(rest) == 0 || rest[0] == '#'
 }
 
-// First says whether nothing but blanks precedes an offset in its line.
+// First reports whether nothing but blanks precedes an offset in its line.
 func (t *Text) First(offset int) bool {
 	return len(bytes.TrimSpace(t.Bytes[t.starts[t.LineOf(offset)]:offset])) == 0
 }

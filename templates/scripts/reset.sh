@@ -106,7 +106,7 @@ systemctl stop 'kubepods*.slice' 2>/dev/null
 mapped=$(awk '$5 ~ "^/var/lib/kubelet/" { n = split($0, f, " - "); split(f[n], s, " "); if (s[2] ~ "^/dev/rbd[0-9]+$") print s[2]; else if ($4 ~ "^/rbd[0-9]+$") print "/dev" $4 }' /proc/self/mountinfo | sort -u)
 let_go /var/lib/kubelet
 for m in $mapped; do
-	echo "${m#/dev/rbd}" >/sys/bus/rbd/remove_single_major 2>/dev/null || say "$m is still mapped to an image of Ceph: find out who has it open, or start the host anew"
+	echo "${m#/dev/rbd}" >/sys/bus/rbd/remove_single_major 2>/dev/null || say "$m is still mapped to an image of Ceph: find out who has it open, or restart the host"
 done
 
 # links: what hangs on our bridge, with the namespaces at its other end, and our own

@@ -17,7 +17,7 @@ import (
 )
 
 // ErrChanged: somebody else changed the file since it was read; nothing was written. The user runs the command again.
-var ErrChanged = errors.New("it was changed by somebody else in the meantime; nothing was written: run the command again")
+var ErrChanged = errors.New("it was changed by another program in the meantime; nothing was written: run the command again")
 
 // File is an inventory file that is being edited.
 type File struct {
@@ -51,7 +51,7 @@ func (f *File) Apply(edits ...Edit) (*inventory.Cluster, error) {
 	return inventory.Parse(f.Name, text)
 }
 
-// Changed says whether the edits make a difference.
+// Changed reports whether the edits make a difference.
 func (f *File) Changed() bool { return !bytes.Equal(f.before, f.after) }
 
 // Diff is the difference that the edits make, as diff -u writes it, without the secrets that stand in the file; "" for none.

@@ -48,7 +48,7 @@ func requote(old *yaml.Node, s string) string {
 
 var textType = reflect.TypeFor[encoding.TextUnmarshaler]()
 
-// isText says whether values of a type are written as text, whatever they look like.
+// isText reports whether values of a type are written as text, whatever they look like.
 func isText(t reflect.Type) bool {
 	return t != nil && (t.Kind() == reflect.String || reflect.PointerTo(t).Implements(textType))
 }

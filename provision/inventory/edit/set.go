@@ -136,7 +136,7 @@ func (d *document) replaceBlock(p place, end int, text string) ([]byte, error) {
 	}
 	first := d.LineOf(colon) + 1
 	if !d.Alone(colon) || !d.Alone(end) {
-		return nil, d.byHand(p.node, "does not stand on lines of its own")
+		return nil, d.byHand(p.node, "does not stand on its own lines")
 	}
 	without := newDocument(d.file, d.CutLines(first, d.LineOf(end)), d.root)
 	return without.Cut(colon, colon, " "+text), nil

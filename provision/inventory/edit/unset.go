@@ -97,7 +97,7 @@ func outermost(values any, steps []step) []step {
 	return steps
 }
 
-// has says whether the document gives a value to the steps, be it nothing.
+// has reports whether the document gives a value to the steps, be it nothing.
 func (d *document) has(steps []step) bool {
 	last := steps[len(steps)-1]
 	switch around := valueAt(d.values, steps[:len(steps)-1]).(type) {
@@ -210,7 +210,7 @@ func (d *document) entryEnd(p place) (int, error) {
 // pullUp removes the first entry of a mapping that begins behind a dash: the next one takes its place.
 func (d *document) pullUp(p place, start, end int) ([]byte, error) {
 	if p.key == nil || p.index != 0 || len(p.parent.Content) < 4 {
-		return nil, d.byHand(p.node, "does not stand on lines of its own")
+		return nil, d.byHand(p.node, "does not stand on its own lines")
 	}
 	next, err := d.Start(p.parent.Content[2])
 	if err != nil {

@@ -57,7 +57,7 @@ func (g *groups) yamlGroup(key, n *yaml.Node, left *[]Leftover, depth int) error
 	return nil
 }
 
-// isMapping says whether there are entries, or nothing where they may be.
+// isMapping reports whether there are entries, or nothing where they may be.
 func isMapping(n *yaml.Node) bool {
 	return n.Kind == yaml.MappingNode || n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null"
 }
@@ -72,7 +72,7 @@ func named(n *yaml.Node) *yaml.Node {
 
 func (g *groups) yamlChildren(in *group, part, n *yaml.Node, left *[]Leftover, depth int) error {
 	if !isMapping(n) {
-		return problem(g.file, part.Line, fmt.Sprintf("the children of the group %s are no mapping", in.name), "write each as name: in a line of its own")
+		return problem(g.file, part.Line, fmt.Sprintf("the children of the group %s are no mapping", in.name), "write each as name: on its own line")
 	}
 	for key, v := range fields(n) {
 		if err := notVariable(key.Value, in.name+".vars"); err != nil {
@@ -88,7 +88,7 @@ func (g *groups) yamlChildren(in *group, part, n *yaml.Node, left *[]Leftover, d
 
 func (g *groups) yamlHosts(in *group, part, n *yaml.Node) error {
 	if !isMapping(n) {
-		return problem(g.file, part.Line, fmt.Sprintf("the hosts of the group %s are no mapping", in.name), "write each as name: in a line of its own")
+		return problem(g.file, part.Line, fmt.Sprintf("the hosts of the group %s are no mapping", in.name), "write each as name: on its own line")
 	}
 	for key, v := range fields(n) {
 		if err := notVariable(key.Value, in.name+".vars"); err != nil {
@@ -115,7 +115,7 @@ func (g *groups) yamlHosts(in *group, part, n *yaml.Node) error {
 // yamlVariables adds those that stand at a key to vars.
 func (g *groups) yamlVariables(vars []variable, at, n *yaml.Node, what string) ([]variable, error) {
 	if !isMapping(n) {
-		return nil, problem(g.file, at.Line, what+" are no mapping", "write each as name: value in a line of its own")
+		return nil, problem(g.file, at.Line, what+" are no mapping", "write each as name: value on its own line")
 	}
 	for key, v := range fields(n) {
 		vars = append(vars, variable{key.Value, v, key.Line})

@@ -239,7 +239,7 @@ func (g *groups) host(name string, variables map[string]variable, left func(int,
 	return h, lines
 }
 
-// overSSH says whether a host's ansible_connection is one by SSH, which it is where nothing is said.
+// overSSH reports whether a host's ansible_connection is one by SSH, which it is where nothing is said.
 func overSSH(v variable) bool {
 	switch textOf(v.value) {
 	case "", "ssh", "smart", "paramiko", "paramiko_ssh", "ansible.netcommon.libssh", "libssh", "ansible.builtin.ssh", "ansible.builtin.paramiko_ssh":

@@ -150,7 +150,7 @@ func setClusterVariable(k *inventory.Kubernetes, v variable) (field string, err 
 	return field, nil
 }
 
-// isTaken says whether a variable of this name may become something here.
+// isTaken reports whether a variable of this name may become something here.
 func isTaken(name string) bool {
 	field, _ := setClusterVariable(&inventory.Kubernetes{}, variable{name: name})
 	return hostVariables[name].field != "" || field != ""

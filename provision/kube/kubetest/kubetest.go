@@ -19,7 +19,7 @@ const EnvBin = "HYBRIDCTL_KUBE_BIN"
 // startTimeout is generous: emulated and busy machines start an API server slowly.
 const startTimeout = 3 * time.Minute
 
-// Server is a running API server with an etcd of its own.
+// Server is a running API server with its own etcd.
 type Server struct {
 	dir, bin string
 	port     int
@@ -47,7 +47,7 @@ func Main(m *testing.M) int {
 	return code
 }
 
-// Shared returns the one server of this test binary, which Main stops. Tests that use it keep apart by names of their own.
+// Shared returns the one server of this test binary, which Main stops. Tests that use it keep apart by their own names.
 func Shared(t testing.TB) *Server {
 	t.Helper()
 	bin := binaries(t)

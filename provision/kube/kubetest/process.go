@@ -45,7 +45,7 @@ func (p *process) kill() {
 	p.cmd = nil
 }
 
-// ended tells whether the program is gone, and with which last words.
+// ended reports whether the program is gone, and with which last words.
 func (p *process) ended() error {
 	select {
 	case <-p.done:

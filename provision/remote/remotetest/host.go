@@ -151,7 +151,7 @@ func (h *Host) SetPassword(word string) {
 	h.password = word
 }
 
-// AllowForwarding says whether the host opens tunnels. It does unless told otherwise.
+// AllowForwarding reports whether the host opens tunnels. It does unless told otherwise.
 func (h *Host) AllowForwarding(yes bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
