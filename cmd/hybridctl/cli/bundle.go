@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -20,33 +21,39 @@ func newBundle(a *app) *cobra.Command {
 		RunE:  runGroup,
 	}
 	cmd.AddCommand(newBundleCreate(a), newBundleVerify(a), newBundleList(a))
+	cmd.AddCommand(newBundleFetch(a), newBundlePush(a), newBundleGC(a))
 	return cmd
 }
 
 func newBundleCreate(a *app) *cobra.Command {
 	var source string
+	var from sourceFlags
 	cmd := &cobra.Command{
 		Use:   "create [DIR]",
 		Short: "Make a bundle from local files and OCI archives",
 		Long: `create makes the bundle DIR ("bundle" in the current directory by default) of what a file names: binaries, OCI layouts and archives.
+What the file names by its address, https:// with a sha256 or registry://, is fetched first, as bundle fetch does.
 A bundle that is there already is replaced once the new one is whole; any other directory is left alone.`,
 		Args: atMostOneDir,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.bundleCreate(cmd.Context(), source, append(args, "bundle")[0])
+			return a.bundleCreate(cmd.Context(), source, from, append(args, "bundle")[0])
 		},
 	}
 	cmd.Flags().StringVarP(&source, "file", "f", "bundle.yaml", "what the bundle is made of")
 	_ = cmd.MarkFlagFilename("file", "yaml", "yml") // the flag is there
+	from.register(cmd)
 	return cmd
 }
 
-func (a *app) bundleCreate(ctx context.Context, source, dir string) error {
+func (a *app) bundleCreate(ctx context.Context, source string, from sourceFlags, dir string) (err error) {
 	ctx, cancel := a.untilStop(ctx)
 	defer cancel()
+	remote := &lazyRemote{app: a, from: from, lock: lockBeside(dir)}
+	defer func() { err = errors.Join(err, remote.close()) }()
 	view := progress.New(progress.Options{
 		Out: a.Stderr, Live: a.canDraw(a.Stderr), JSON: a.global.logFormat == logJSON, Color: a.color(a.Stderr),
 	})
-	b, err := bundle.Create(ctx, source, dir, bundle.CreateOptions{Progress: func(p bundle.Progress) {
+	b, err := bundle.Create(ctx, source, dir, bundle.CreateOptions{Remote: remote, Progress: func(p bundle.Progress) {
 		view.Event(report.Event{Kind: report.Progress, Host: "bundle", Step: p.Doing, Bytes: p.Bytes, Total: p.Total})
 	}})
 	view.Close()

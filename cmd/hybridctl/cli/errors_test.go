@@ -16,9 +16,11 @@ import (
 	"github.com/hybridctl/hybridctl/provision"
 	"github.com/hybridctl/hybridctl/provision/bundle"
 	"github.com/hybridctl/hybridctl/provision/conformance"
+	"github.com/hybridctl/hybridctl/provision/fetch"
 	"github.com/hybridctl/hybridctl/provision/golden"
 	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/publish"
 )
 
 // endings are errors that verbs end with, one for each sentinel at least, as they are wrapped on their way.
@@ -39,6 +41,15 @@ var endings = []struct {
 	{"bundle.ErrNotBundle", fmt.Errorf("./b: %w", bundle.ErrNotBundle)},
 	{"bundle.ErrDamaged", fmt.Errorf("./b: %w", bundle.ErrDamaged)},
 	{"bundle.ErrSource", fmt.Errorf("%w: source.yaml:3: no such file", bundle.ErrSource)},
+	{"fetch.ErrInput", fmt.Errorf("%w: source https://dl.k8s.io: holds a name or a password", fetch.ErrInput)},
+	{"fetch.ErrUnreachable", hint.With(fmt.Errorf("%w: dl.k8s.io does not answer", fetch.ErrUnreachable), "name a mirror in spec.sources")},
+	{"fetch.ErrContent", fmt.Errorf("%w: dl.k8s.io has another file", fetch.ErrContent)},
+	{"fetch.ErrLacks", fmt.Errorf("%w: the image is not there for arm64", fetch.ErrLacks)},
+	{"fetch.ErrStopped", fmt.Errorf("%w: the next run goes on from there", fetch.ErrStopped)},
+	{"fetch.ErrDisk", fmt.Errorf("%w: there is no room left", fetch.ErrDisk)},
+	{"fetch.ErrOffline", fmt.Errorf("%w: kubelet", fetch.ErrOffline)},
+	{"publish.ErrInput", fmt.Errorf("%w: harbor is no registry", publish.ErrInput)},
+	{"publish.ErrSparse", hint.With(fmt.Errorf("%w: its index also names images for s390x", publish.ErrSparse), "--reduce-indexes")},
 	{"conformance.ErrUsage", fmt.Errorf("%w: no node of architecture x", conformance.ErrUsage)},
 	{"conformance.ErrFailed", fmt.Errorf("%w: 2 of 40 cells", conformance.ErrFailed)},
 	{"conformance.ErrFlaky", conformance.ErrFlaky},
@@ -74,7 +85,7 @@ func TestPrintError_KnowsEverySentinel(t *testing.T) {
 	for _, e := range endings {
 		rows[e.sentinel] = true
 	}
-	for _, pkg := range []string{"provision", "provision/bundle", "provision/conformance"} {
+	for _, pkg := range []string{"provision", "provision/bundle", "provision/conformance", "provision/fetch", "provision/publish"} {
 		files, err := filepath.Glob("../../../" + pkg + "/*.go")
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%v, files %q", err, files)

@@ -9,9 +9,12 @@ import (
 
 	"github.com/hybridctl/hybridctl/provision"
 	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/catalogue"
 	"github.com/hybridctl/hybridctl/provision/conformance"
+	"github.com/hybridctl/hybridctl/provision/fetch"
 	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/publish"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
@@ -49,6 +52,10 @@ func ExitCode(err error, interrupted bool) int {
 	case errors.As(err, &usage), errors.As(err, &problems):
 		return exitUsage
 	case errors.Is(err, provision.ErrBundle), errors.Is(err, bundle.ErrNotBundle), errors.Is(err, bundle.ErrSource):
+		return exitUsage
+	case errors.Is(err, catalogue.ErrBad), errors.Is(err, catalogue.ErrUnknownVersion), errors.Is(err, catalogue.ErrIncomplete):
+		return exitUsage
+	case errors.Is(err, fetch.ErrInput), errors.Is(err, publish.ErrInput):
 		return exitUsage
 	case errors.Is(err, provision.ErrRefused), errors.Is(err, provision.ErrVolumes):
 		return exitUsage

@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"context"
+	"sync"
+
+	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/fetch"
+	"github.com/hybridctl/hybridctl/provision/platform"
+)
+
+// lazyRemote fetches for bundle create; the cache is opened by the first thing that is fetched, as most sources name files alone.
+type lazyRemote struct {
+	*app
+	from sourceFlags
+	lock string
+
+	once   sync.Once
+	remote *fetch.Remote
+	err    error
+	done   func()
+}
+
+func (l *lazyRemote) open(ctx context.Context) (*fetch.Remote, error) {
+	l.once.Do(func() {
+		var o fetch.Options
+		if o, l.err = l.from.options(); l.err != nil {
+			return
+		}
+		o.Lock = l.lock
+		o.Progress, l.done = l.fetchProgress()
+		l.remote, l.err = fetch.NewRemote(ctx, o)
+	})
+	return l.remote, l.err
+}
+
+func (l *lazyRemote) File(ctx context.Context, f bundle.RemoteFile) (string, error) {
+	r, err := l.open(ctx)
+	if err != nil {
+		return "", err
+	}
+	return r.File(ctx, f)
+}
+
+func (l *lazyRemote) Directory(ctx context.Context, f bundle.RemoteFile) (string, error) {
+	r, err := l.open(ctx)
+	if err != nil {
+		return "", err
+	}
+	return r.Directory(ctx, f)
+}
+
+func (l *lazyRemote) Image(ctx context.Context, ref, digest string, archs []platform.Arch) (string, error) {
+	r, err := l.open(ctx)
+	if err != nil {
+		return "", err
+	}
+	return r.Image(ctx, ref, digest, archs)
+}
+
+func (l *lazyRemote) close() error {
+	if l.done != nil {
+		l.done()
+	}
+	if l.remote == nil {
+		return nil
+	}
+	return l.remote.Close()
+}
