@@ -198,6 +198,11 @@ func (q *inquiry) listed(ctx context.Context, d document, desc v1.Descriptor, de
 			if err != nil {
 				return nil, err
 			}
+			if m.Platform != nil && m.Platform.Architecture != "" { // an index within: nodes of another platform do not look into it
+				some = slices.DeleteFunc(some, func(l Listed) bool {
+					return !samePlatform(*m.Platform, v1.Platform{OS: l.OS, Architecture: l.Arch, Variant: l.Variant})
+				})
+			}
 			out = append(out, some...)
 		}
 	}

@@ -43,6 +43,7 @@ const (
 	RuleForeign  = "foreign"  // files for another machine
 	RulePages    = "pages"    // it does not start where memory pages are larger
 	RuleUnlooked = "unlooked" // nobody looked: another platform than those that are supported
+	RuleEmpty    = "empty"    // there is no image at all
 )
 
 // Report is what an inspection found of one reference.
@@ -53,6 +54,7 @@ type Report struct {
 	MediaType string           `json:"mediaType"`
 	Platforms []PlatformReport `json:"platforms"`
 	Others    []OtherReport    `json:"others,omitempty"`
+	Findings  []Finding        `json:"findings,omitempty"` // of none of the platforms
 }
 
 // OtherReport is an entry of an index that is no image.
@@ -86,26 +88,31 @@ type Program struct {
 // Worst is the gravest level found; "" = nothing.
 func (r Report) Worst() Level {
 	worst := Level("")
-	for _, p := range r.Platforms {
-		for _, f := range p.Findings {
-			if f.Level.rank() > worst.rank() {
-				worst = f.Level
-			}
+	for _, f := range r.all() {
+		if f.Level.rank() > worst.rank() {
+			worst = f.Level
 		}
 	}
 	return worst
 }
 
+// all are the findings of the reference and of its platforms.
+func (r Report) all() []Finding {
+	all := slices.Clone(r.Findings)
+	for _, p := range r.Platforms {
+		all = append(all, p.Findings...)
+	}
+	return all
+}
+
 // Count counts the errors and the warnings.
 func (r Report) Count() (errs, warnings int) {
-	for _, p := range r.Platforms {
-		for _, f := range p.Findings {
-			switch f.Level {
-			case LevelError:
-				errs++
-			case LevelWarning:
-				warnings++
-			}
+	for _, f := range r.all() {
+		switch f.Level {
+		case LevelError:
+			errs++
+		case LevelWarning:
+			warnings++
 		}
 	}
 	return errs, warnings
@@ -121,6 +128,9 @@ func (in *Inspector) Inspect(ctx context.Context, s *Set) (Report, error) {
 	r := Report{Ref: s.Ref, Name: s.Name, Digest: s.Digest, MediaType: s.Media, Platforms: []PlatformReport{}}
 	for _, o := range s.Others {
 		r.Others = append(r.Others, OtherReport{o.What, o.Digest})
+	}
+	if len(s.Images) == 0 {
+		r.Findings = append(r.Findings, Finding{LevelError, RuleEmpty, "", "it names no image: there is nothing that a node could run"})
 	}
 	first := map[string]string{}
 	for _, e := range s.Images {
@@ -163,6 +173,8 @@ func (in *Inspector) entry(ctx context.Context, s *Set, e Entry) (PlatformReport
 		switch missing := errors.Is(e.Err, fs.ErrNotExist); {
 		case missing && s.remote:
 			p.add(LevelError, RuleAbsent, "", fmt.Sprintf("the index names it, and the registry does not have it: %v", e.Err))
+		case errors.Is(e.Err, errUnfindable):
+			p.add(LevelError, RuleClaim, "", e.Err.Error())
 		case missing:
 			p.add(LevelNote, RuleAbsent, "", "the index names it, and it is not in here: "+e.Err.Error())
 		default:

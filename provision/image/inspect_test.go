@@ -149,7 +149,7 @@ func TestInspect_Rules(t *testing.T) {
 		"small pages":   {run, []imagetest.File{{Name: "app", Body: elfFile(elf.EM_AARCH64, "", 0x10000, 0x1000)}}, "warning pages its program is linked for memory pages of 4 KiB: it does not start on kernels with pages of 16 KiB and 64 KiB"},
 		"middling":      {run, []imagetest.File{{Name: "app", Body: elfFile(elf.EM_AARCH64, "", 0x4000)}}, "pages of 64 KiB"},
 		"large pages":   {run, []imagetest.File{{Name: "app", Body: elfFile(elf.EM_AARCH64, "", 0x10000)}}, ""},
-		"CRLF":          {run, []imagetest.File{{Name: "app", Body: []byte("#!/bin/sh\r\n")}, {Name: "bin/sh", Body: imagetest.ELF(arm64)}}, "as Windows ends lines"},
+		"CRLF":          {run, []imagetest.File{{Name: "app", Body: []byte("#!/bin/sh\r\n")}, {Name: "bin/sh", Body: imagetest.ELF(arm64)}}, `as Windows ends lines: no kernel finds "/bin/sh\r"`},
 		"a library":     {run, []imagetest.File{app, lib("opt/venv/lib/python3.12/site-packages/x/_x.cpython-312-x86_64-linux-gnu.so")}, "error foreign it is for amd64, not arm64"},
 		"another tool":  {run, []imagetest.File{app, {Name: "usr/local/bin/kubectl", Body: x86}}, "error foreign it is for amd64, not arm64"},
 		"its folder":    {run, []imagetest.File{app, lib("usr/lib/x86_64-linux-gnu/libx.so.1")}, "error foreign"},
@@ -209,6 +209,39 @@ func TestInspect_IndexAndConfig(t *testing.T) {
 	r, err := new(image.Inspector).Inspect(t.Context(), sets[0])
 	if err != nil || len(r.Platforms) != 2 || !strings.Contains(said(r.Platforms[1]), "error twice it is for linux/amd64, and so is sha256:") {
 		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// Nodes go by the platform of every index on the way, and an image that none of them finds is no image for its platform.
+func TestInspect_WhatNoNodeFinds(t *testing.T) {
+	x86 := v1.Platform{OS: "linux", Architecture: "amd64"}
+	inner := indexOf(imagetest.Program(amd64, ""), x86)
+	for name, c := range map[string]struct {
+		index v1.ImageIndex
+		want  string
+	}{
+		"another's":  {indexOf(inner, v1.Platform{OS: "linux", Architecture: "s390x"}), "linux/amd64 error claim no node finds it: it is for linux/amd64, and the index sha256:"},
+		"its own":    {indexOf(inner, x86), ""},
+		"unmarked":   {imagetest.Append(mutate.IndexMediaType(empty.Index, types.OCIImageIndex), inner, v1.Descriptor{}), ""},
+		"empty":      {mutate.IndexMediaType(empty.Index, types.OCIImageIndex), "error empty it names no image: there is nothing that a node could run"},
+		"all hollow": {indexOf(mutate.IndexMediaType(empty.Index, types.OCIImageIndex), x86), "error empty it names no image"},
+	} {
+		sets, err := new(image.Places).Open(t.Context(), layoutWith(t, v1.Descriptor{}, c.index), nil)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		r, err := new(image.Inspector).Inspect(t.Context(), sets[0])
+		got := said(image.PlatformReport{Findings: r.Findings})
+		for _, p := range r.Platforms {
+			if s := said(p); s != "" {
+				got += p.Platform + " " + s
+			}
+		}
+		errs, _ := r.Count()
+		if err != nil || !strings.HasPrefix(got, c.want) || (c.want == "") != (got == "") || (errs > 0) != (c.want != "") || (r.Worst() == image.LevelError) != (c.want != "") {
+			t.Errorf("%s: got %q, %d errors, %v, want %q", name, got, errs, err, c.want)
+		}
 	}
 }
 

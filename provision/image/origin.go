@@ -122,12 +122,14 @@ const maxEntries = 256
 
 // collect reads what a document leads to. Entries of which the index says that they are for a platform that is not wanted are left out.
 func (s *Set) collect(ctx context.Context, d document, want func(*v1.Platform) bool) error {
-	return s.walk(ctx, d, v1.Descriptor{Digest: d.hash, MediaType: d.media, Size: int64(len(d.raw))}, want, 0)
+	return s.walk(ctx, d, v1.Descriptor{Digest: d.hash, MediaType: d.media, Size: int64(len(d.raw))}, want, nil)
 }
 
-func (s *Set) walk(ctx context.Context, d document, desc v1.Descriptor, want func(*v1.Platform) bool, depth int) error {
+// walk goes down from a descriptor; above are the indexes on the way to it.
+func (s *Set) walk(ctx context.Context, d document, desc v1.Descriptor, want func(*v1.Platform) bool, above []v1.Descriptor) error {
+	depth := len(above)
 	if d.index == nil {
-		return s.image(ctx, d, desc, depth > 0)
+		return s.image(ctx, d, desc, above)
 	}
 	if depth == maxDepth {
 		return fmt.Errorf("index %s: too many indexes within one another", d.hash)
@@ -140,14 +142,14 @@ func (s *Set) walk(ctx context.Context, d document, desc v1.Descriptor, want fun
 		case m.ArtifactType != "" && m.Platform == nil && !m.MediaType.IsIndex() && !isConfigType(m.ArtifactType):
 			s.Others = append(s.Others, Other{Digest: m.Digest.String(), What: "artifact", desc: m, from: s.origin})
 			continue
-		case m.Platform != nil && !m.MediaType.IsIndex() && want != nil && !want(m.Platform):
+		case m.Platform != nil && want != nil && !want(m.Platform): // of an index within as well: nodes do not look into it
 			continue
 		case len(s.Images) == maxEntries:
 			return fmt.Errorf("index %s: more than %d images are not looked at", d.hash, maxEntries)
 		}
 		child, err := s.origin.manifest(ctx, m.Digest, m.MediaType)
 		if err == nil {
-			err = s.walk(ctx, child, m, want, depth+1)
+			err = s.walk(ctx, child, m, want, append(above[:depth:depth], desc))
 		}
 		if err != nil {
 			if ctx.Err() != nil {
@@ -164,7 +166,11 @@ func isConfigType(artifact string) bool {
 	return artifact == string(types.OCIConfigJSON) || artifact == string(types.DockerConfigJSON)
 }
 
-func (s *Set) image(ctx context.Context, d document, desc v1.Descriptor, listed bool) error {
+// errUnfindable marks an image that no node finds: an index on the way to it is for another platform.
+var errUnfindable = errors.New("no node finds it")
+
+func (s *Set) image(ctx context.Context, d document, desc v1.Descriptor, above []v1.Descriptor) error {
+	listed := len(above) > 0
 	if isArtifact(d.image) {
 		if !listed {
 			return fmt.Errorf("%s is no image but an artifact (%s)", d.hash, d.image.Config.MediaType)
@@ -186,6 +192,11 @@ func (s *Set) image(ctx context.Context, d document, desc v1.Descriptor, listed 
 	e := Entry{Digest: d.hash.String(), doc: d, config: config, raw: raw, from: s.origin, desc: desc}
 	if listed {
 		e.Claimed = desc.Platform
+	}
+	for _, index := range above {
+		if index.Platform != nil && !samePlatform(*index.Platform, e.Platform()) {
+			return fmt.Errorf("%w: it is for %s, and the index %s that leads to it is marked as for %s", errUnfindable, PlatformString(e.Platform()), index.Digest, PlatformString(*index.Platform))
+		}
 	}
 	s.Images = append(s.Images, e)
 	return nil

@@ -215,7 +215,7 @@ func (t *tree) follow(r *run, e environment, name, what string, depth int) error
 		return within(what, errors.New("is a script whose #! names no program"))
 	}
 	if strings.HasSuffix(n.text, "\r") {
-		return within(what, fmt.Errorf("is a script whose first line ends as Windows ends lines: no kernel finds %q", strings.TrimRight(line, "\r")+`\r`))
+		return within(what, fmt.Errorf("is a script whose first line ends as Windows ends lines: no kernel finds %q", strings.TrimRight(line, "\r")+"\r"))
 	}
 	before := len(r.files)
 	if err := t.follow(r, environment{dir: e.dir}, interpreter, "its interpreter "+interpreter, depth+1); err != nil {

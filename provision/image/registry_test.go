@@ -73,6 +73,8 @@ func TestAsk_Verdicts(t *testing.T) {
 	s.Raw("team/nested", "", indexType, must(both.RawManifest()))
 	s.Image(t, "team/nested", "", x86)
 	s.Image(t, "team/nested", "", arm)
+	hidden := imagetest.Append(index(), both, v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: string(arm64)}})
+	s.Raw("team/nested", "hidden", indexType, must(hidden.RawManifest()))
 	s.Raw("team/v7", "1", indexType, listing(t, entryFor("linux", "amd64", "", digestOf("a")), entryFor("linux", "arm", "v7", digestOf("b"))))
 	s.Raw("team/v3", "1", indexType, listing(t, entryFor("linux", "amd64", "v3", digestOf("a"))))
 	s.Raw("team/windows", "1", indexType, listing(t, entryFor("windows", "amd64", "", digestOf("a"))))
@@ -84,6 +86,7 @@ func TestAsk_Verdicts(t *testing.T) {
 		"swept:1":                 {"yes", "listed: the index names " + must(arm.Digest()).String() + " for it, and the registry does not have that"},
 		"one:1":                   {"yes", "no: it is for linux/amd64"},
 		"nested:1":                {"yes", "yes"},
+		"nested:hidden":           {"no: it is for linux/arm64", "yes"},
 		"v7:1":                    {"listed", "no: it is for linux/amd64, linux/arm/v7; a node takes linux/arm/v7 where there is nothing else, but many a processor does not run it"},
 		"v3:1":                    {"no: it is for linux/amd64/v3; linux/amd64/v3 is not for every processor", "no: it is for linux/amd64/v3"},
 		"windows:1":               {"no: it is for windows/amd64", "no"},

@@ -86,6 +86,9 @@ func writeInspections(w io.Writer, reports []image.Report, color bool) error {
 			name += " (" + r.Name + ")"
 		}
 		fmt.Fprintf(&b, "%s: %s\n", report.OneLine(name), r.Digest)
+		for _, f := range r.Findings {
+			fmt.Fprintf(&b, "%s: %s\n", f.Level, f.Message)
+		}
 		t := report.NewTable("PLATFORM", "DIGEST", "SIZE", "STARTS", "MACHINE", "LINKED", "PAGES", "RESULT")
 		for _, p := range r.Platforms {
 			starts, machine, linked, pages := programCells(p.Program)
