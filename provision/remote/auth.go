@@ -85,6 +85,8 @@ func (k *keyring) signer(path string, agentKeys []ssh.Signer, hold func() func()
 	}
 	switch {
 	case s != nil:
+	case f.unread != nil:
+		return nil, nil, f.unread
 	case f.text == nil:
 		return nil, nil, fmt.Errorf("a public key, and the agent does not have its private half")
 	case k.prompt == nil:

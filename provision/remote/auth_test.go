@@ -4,6 +4,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -48,6 +49,24 @@ func TestAuth_RefusalListsWhatWasTried(t *testing.T) {
 	conf.IdentityFiles = nil
 	_, err = f.Dialer().Dial(t.Context(), conf)
 	if !errors.Is(err, remote.ErrAuth) || !strings.Contains(err.Error(), "there was no key to try") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// A private key that cannot be read is told as that, also where its public half lies beside it.
+func TestAuth_UnreadableKey(t *testing.T) {
+	f := remotetest.NewFleet(t, 1, remotetest.Options{})
+	h := f.Hosts[0]
+	h.Authorize()
+	file := filepath.Join(t.TempDir(), "id")
+	if err := os.Mkdir(file, 0o700); err != nil { // which root cannot read either
+		t.Fatal(err)
+	}
+	writeFile(t, file+".pub", string(ssh.MarshalAuthorizedKey(f.ClientKey().PublicKey())))
+	conf := h.Config()
+	conf.IdentityFiles = []string{file}
+	_, err := f.Dialer().Dial(t.Context(), conf)
+	if !errors.Is(err, remote.ErrAuth) || !strings.Contains(err.Error(), "tried key "+file+" (is a directory)") {
 		t.Errorf("error %v", err)
 	}
 }

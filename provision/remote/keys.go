@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -82,6 +81,7 @@ type keyFile struct {
 	text   []byte           // when encrypted
 	cert   *ssh.Certificate // beside it: KEY-cert.pub
 	err    error
+	unread error // why the private half, which is there, could not be read
 
 	openOnce sync.Once
 	openErr  error
@@ -100,11 +100,13 @@ func (k *keyring) file(path string) *keyFile {
 }
 
 func (f *keyFile) read() {
-	text, err := os.ReadFile(f.path)
+	text, err := readFile(f.path)
 	if err != nil {
 		// ssh is content with the public half beside it, where the agent has the private one
 		if f.public, _ = readPublic(f.path + ".pub"); f.public == nil {
 			f.err = err
+		} else if !missing(err) {
+			f.unread = err
 		}
 		f.readCertificate()
 		return
@@ -138,7 +140,7 @@ func (f *keyFile) readCertificate() {
 }
 
 func readPublic(path string) (ssh.PublicKey, error) {
-	text, err := os.ReadFile(path)
+	text, err := readFile(path)
 	if err != nil {
 		return nil, err
 	}

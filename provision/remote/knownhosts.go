@@ -18,6 +18,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
+
+	"github.com/hybridctl/hybridctl/provision/hint"
 )
 
 // knownHosts is what the known_hosts files say. Package knownhosts would read them too, but it gives up a whole file for one
@@ -56,7 +58,8 @@ type patternKey struct {
 	knownKey
 }
 
-// loadKnownHosts reads the files that exist. A line that cannot be read is left out, as ssh does.
+// loadKnownHosts reads the files that exist. As ssh does, it leaves out a line that cannot be read, and warns of a file that cannot be;
+// without the cluster's own file nothing is done, for it holds what was learned.
 func loadKnownHosts(files []string, own string, log *slog.Logger) (*knownHosts, error) {
 	k := &knownHosts{usual: files, own: own, log: log, files: map[string]*hostsFile{}, revoked: map[string]revokedFile{}}
 	return k, k.load(k.of(nil))
@@ -78,9 +81,13 @@ func (k *knownHosts) load(files []string) error {
 		if f == "" || k.files[f] != nil {
 			continue
 		}
-		text, err := os.ReadFile(f)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("known hosts: %w", err)
+		text, err := readFile(f)
+		switch {
+		case err == nil, errors.Is(err, fs.ErrNotExist):
+		case f == k.own:
+			return hint.With(fmt.Errorf("known hosts: %w", err), "it holds the host keys of this cluster: make it a file that you may read; where it is lost, move it away, and the keys are learned anew")
+		default:
+			k.log.Warn("known hosts: file left out", "file", f, "error", cause(err))
 		}
 		k.files[f] = k.parse(f, text)
 	}

@@ -9,10 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
+
+	"github.com/hybridctl/hybridctl/provision/hint"
 )
 
 func newPublic(t *testing.T) ssh.PublicKey {
@@ -78,5 +81,37 @@ func TestKnownHosts_LinesItCannotReadAreLeftOut(t *testing.T) {
 	}
 	if n := strings.Count(log.String(), "line left out"); n != 4 {
 		t.Errorf("%d warnings, want 4:\n%s", n, log.String())
+	}
+}
+
+// What is no file, and a file that cannot be read, is left out with a warning, as ssh goes on without it; the cluster's own is not.
+func TestKnownHosts_WhatIsNoFile(t *testing.T) {
+	dir := t.TempDir()
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	null := filepath.Join(dir, "null")
+	if err := os.Symlink(os.DevNull, null); err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	if _, err := loadKnownHosts([]string{pipe, dir, null, os.DevNull, "/dev/zero"}, "", slog.New(slog.NewTextHandler(&log, nil))); err != nil {
+		t.Error(err)
+	}
+	for _, want := range []string{"file=" + pipe + ` error="not a file"`, "file=" + dir + ` error="is a directory"`, `file=/dev/zero error="not a file"`} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("not told: %s", want)
+		}
+	}
+	if n := strings.Count(log.String(), "\n"); n != 3 {
+		t.Errorf("log:\n%s", &log)
+	}
+	_, err := loadKnownHosts(nil, pipe, slog.New(slog.DiscardHandler))
+	if err == nil || err.Error() != "known hosts: read "+pipe+": not a file" || !strings.Contains(hint.Text(err), "it holds the host keys of this cluster") {
+		t.Errorf("the cluster's own: %v (%s)", err, hint.Text(err))
+	}
+	if _, err := loadSSHConfig(Config{SSHConfig: pipe}, slog.New(slog.DiscardHandler)); err == nil || hint.Text(err) == "" {
+		t.Errorf("ssh config: %v", err)
 	}
 }

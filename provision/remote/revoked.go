@@ -3,7 +3,6 @@ package remote
 import (
 	"bytes"
 	"fmt"
-	"os"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -19,7 +18,7 @@ func (k *knownHosts) readRevoked(files []string) error {
 		if k.revoked[path] != nil {
 			continue
 		}
-		text, err := os.ReadFile(path)
+		text, err := readFile(path)
 		if err != nil {
 			return fmt.Errorf("RevokedHostKeys: %w", err)
 		}

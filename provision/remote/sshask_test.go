@@ -134,14 +134,53 @@ func asked(t *testing.T, log string) int {
 	return strings.Count(string(text), "\n")
 }
 
+// loaded reads a file. When the test ends, the answers have left no file behind.
+func loaded(t *testing.T, path, program string, log *slog.Logger) *sshConfig {
+	t.Helper()
+	t.Setenv("TMPDIR", t.TempDir())
+	s, err := loadSSHConfig(Config{SSHConfig: path, SSHProgram: program}, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		s.close()
+		if left, _ := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), "*")); len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+		}
+	})
+	return s
+}
+
+// Neither is one whose hosts have a block each: the blocks differ by plain words. One that is written in another way is asked about.
+func TestSSHConfig_AsksOnceForBlocksAlike(t *testing.T) {
+	program, log := fakeSSH(t, `for last; do :; done; printf 'user ops\nport 2201\nhostname %s.example\nidentityfile ~/.ssh/id_%s\nproxyjump gate\n' "$last" "$last"`)
+	var text strings.Builder
+	for i := range 500 {
+		fmt.Fprintf(&text, "Host n-%[1]d\n\tHostName n-%[1]d.example\n\tUser ops\n\tPort 2201\n\tIdentityFile ~/.ssh/id_n-%[1]d\n\tProxyJump gate\n", i)
+	}
+	text.WriteString("Host n-500\n\tHostName %h.example\n\tUser \"ops\"\n\tPort 2201\n\tIdentityFile ~/.ssh/id_%n\n\tProxyJump gate\n")
+	s := loaded(t, writeConfig(t, text.String()), program, slog.New(slog.DiscardHandler))
+	for i := range 501 {
+		alias := fmt.Sprintf("n-%d", i)
+		o := s.options(question{alias: alias})
+		if o.one("user") != "ops" || o.one("hostname") != alias+".example" || i < 500 && o.one("identityfile") != "~/.ssh/id_"+alias {
+			t.Fatalf("%s: %v", alias, o)
+		}
+		want := 1
+		if i == 500 {
+			want = 3 // the answer is not ours, so it is asked about by itself
+		}
+		if n := asked(t, log); n != want {
+			t.Fatalf("%s: ssh was asked %d times, want %d", alias, n, want)
+		}
+	}
+}
+
 // A fleet is asked about once for each set of blocks, not once for each host.
 func TestSSHConfig_AsksOnceForHostsAlike(t *testing.T) {
 	program, log := fakeSSH(t, "printf 'user ops\\nport 22\\nidentityfile ~/.ssh/fleet\\nidentityfile "+noIdentity+"\\n'")
 	path := writeConfig(t, "Host 10.*\n\tUser ops\n\tIdentityFile ~/.ssh/fleet\nHost gate\n\tUser me\n")
-	s, err := loadSSHConfig(Config{SSHConfig: path, SSHProgram: program}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := loaded(t, path, program, slog.New(slog.DiscardHandler))
 	for i := range 300 {
 		o := s.options(question{alias: fmt.Sprintf("10.0.%d.%d", i/200, i%200)})
 		if o.one("user") != "ops" || o.one("identityfile") != "~/.ssh/fleet" || o.one("hostname") != "" {
@@ -161,10 +200,7 @@ func TestSSHConfig_AsksOnceForHostsAlike(t *testing.T) {
 func TestSSHConfig_SSHKnowsBetter(t *testing.T) {
 	program, log := fakeSSH(t, `for last; do :; done; printf 'user of-%s\nport 2200\n' "$last"`)
 	path := writeConfig(t, "Host 10.*\n\tUser ops\n")
-	s, err := loadSSHConfig(Config{SSHConfig: path, SSHProgram: program}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := loaded(t, path, program, slog.New(slog.DiscardHandler))
 	for _, alias := range []string{"10.0.0.1", "10.0.0.2", "10.0.0.1"} {
 		if o := s.options(question{alias: alias}); o.one("user") != "of-"+alias || o.one("port") != "2200" {
 			t.Errorf("%s: %v", alias, o)
@@ -173,10 +209,6 @@ func TestSSHConfig_SSHKnowsBetter(t *testing.T) {
 	if n := asked(t, log); n > 3 {
 		t.Errorf("ssh was asked %d times about 2 hosts", n)
 	}
-	s.close()
-	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), filepath.Base(s.asking.own))); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
-	}
 }
 
 // A file that ssh does not take is read without it, with one warning, and ssh is not asked for each of many hosts in vain.
@@ -184,10 +216,7 @@ func TestSSHConfig_SSHRefusesTheFile(t *testing.T) {
 	program, log := fakeSSH(t, "echo 'config line 3: Bad configuration option: future' >&2; exit 255")
 	path := writeConfig(t, "Host 10.*\n\tUser ops\n\tFuture yes\nMatch exec true\n\tUser vpn\n")
 	var said strings.Builder
-	s, err := loadSSHConfig(Config{SSHConfig: path, SSHProgram: program}, slog.New(slog.NewTextHandler(&said, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := loaded(t, path, program, slog.New(slog.NewTextHandler(&said, nil)))
 	for i := range 50 {
 		if o := s.options(question{alias: fmt.Sprintf("10.0.0.%d", i)}); o.one("user") != "ops" {
 			t.Fatalf("options %v", o)
@@ -222,9 +251,6 @@ func FuzzSSHConfig(f *testing.F) {
 	f.Add([]byte("Match host\nMatch !\nHost\nHost \"\nInclude\nUser=\n= x\nMatch all=\n\\"), "a")
 	f.Fuzz(func(t *testing.T, text []byte, alias string) {
 		file := &configFile{path: "f", lines: parseConfigLines("f", text)}
-		for i, l := range file.lines {
-			l.id = i
-		}
 		e := evaluate([]*configFile{file}, question{alias: alias}, "/home/x")
 		for k, v := range e.values {
 			if !slices.Contains(wanted, k) || len(v) == 0 {

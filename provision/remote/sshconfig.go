@@ -12,13 +12,15 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+
+	"github.com/hybridctl/hybridctl/provision/hint"
 )
 
 // sshConfig answers as ~/.ssh/config and the system's ssh_config do. The nil value answers nothing.
 //
 // Two readings stand behind it. ours knows the language but for the conditions that only ssh can judge (Match exec, localnetwork,
-// names made canonical). `ssh -G` is right by definition, and costs a process: it is asked once for each set of blocks that some
-// host has in common, and for each host where ours cannot judge a block, or does not agree with it.
+// names made canonical). `ssh -G` is right by definition, and costs a process: it is asked once for all hosts whose lines are alike but
+// for plain words, and for each host where ours cannot judge a block, or does not agree with it.
 type sshConfig struct {
 	path   string // the user's file, for messages
 	home   string
@@ -28,7 +30,7 @@ type sshConfig struct {
 
 	mu      sync.Mutex
 	answers map[question]*answer
-	agreed  map[string]*verdict // by the blocks that hold for a host
+	agreed  map[string]*verdict // by the shape of the lines that hold for a host
 	told    map[string]bool
 }
 
@@ -83,12 +85,12 @@ func loadSSHConfig(c Config, log *slog.Logger) (*sshConfig, error) {
 	r := configReader{home: s.home, warn: s.warn}
 	for i, f := range files {
 		dir := filepath.Dir(f)
-		text, err := os.ReadFile(f)
+		text, err := readFile(f)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			continue
 		case err != nil && i == 0:
-			return nil, fmt.Errorf("ssh config: %w", err)
+			return nil, hint.With(fmt.Errorf("ssh config: %w", err), "ssh itself stops at it as well: make it a file that you may read, or move it away")
 		case err != nil:
 			s.warn("ssh config: file left out", "file", f, "error", err)
 			continue
@@ -169,9 +171,9 @@ func (s *sshConfig) find(q question) options {
 	return theirs
 }
 
-// agrees reports whether ssh reads these blocks as we do. The first host they hold for is asked about, for all.
+// agrees reports whether ssh reads the lines that hold for a host as we do. The first host for which such lines hold is asked about, for all.
 func (s *sshConfig) agrees(q question, ours evaluation) bool {
-	key := fmt.Sprint(ours.blocks, q.user != "", q.port != 0) // whom it is asked as, and where, changes neither
+	key := fmt.Sprint(shapes(ours.held), q.user != "", q.port != 0) // whom it is asked as, and where, changes neither
 	s.mu.Lock()
 	v := s.agreed[key]
 	if v == nil {

@@ -2,7 +2,6 @@ package remote
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,7 +16,6 @@ type configFile struct {
 type configLine struct {
 	file    string
 	number  int
-	id      int // different for each line of all files
 	keyword string
 	rest    string   // as it was written
 	args    []string // rest in words, quotes taken off; a comment ends them
@@ -31,7 +29,6 @@ type configReader struct {
 	home      string
 	warn      func(message string, args ...any)
 	needsHome bool // an Include is relative to a home directory
-	lines     int
 	files     int
 }
 
@@ -44,8 +41,6 @@ const (
 func (r *configReader) read(path, dir string, text []byte, depth int) *configFile {
 	f := &configFile{path: path}
 	for _, l := range parseConfigLines(path, text) {
-		r.lines++
-		l.id = r.lines
 		if l.keyword == "include" {
 			l.include = r.includes(l, dir, depth+1)
 		}
@@ -78,7 +73,7 @@ func (r *configReader) includes(l *configLine, dir string, depth int) (files []*
 				r.warn("ssh config: Include left out", "file", l.file, "line", l.number, "error", "too many files")
 				return files
 			}
-			text, err := os.ReadFile(path)
+			text, err := readFile(path)
 			if err != nil {
 				r.warn("ssh config: included file left out", "file", path, "error", err)
 				continue
@@ -173,7 +168,7 @@ func splitWords(s string, comments bool) (words []string) {
 // evaluation is what the files say for one host.
 type evaluation struct {
 	values    options
-	blocks    []int         // the Host and Match lines that hold
+	held      []*configLine // the lines that hold
 	undecided []*configLine // those that only ssh can judge
 
 	asked  question
@@ -217,6 +212,7 @@ func (e *evaluation) walk(lines []*configLine, active bool) {
 				e.walk(f.lines, here)
 			}
 		default:
+			e.note(l, here)
 			if here {
 				e.set(l)
 			}
@@ -226,7 +222,7 @@ func (e *evaluation) walk(lines []*configLine, active bool) {
 
 func (e *evaluation) note(l *configLine, holds bool) {
 	if holds {
-		e.blocks = append(e.blocks, l.id)
+		e.held = append(e.held, l)
 	}
 }
 

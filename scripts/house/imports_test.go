@@ -56,7 +56,7 @@ var mayImport = map[string]string{
 	"provision/publish":           "provision/bundle provision/hint provision/image provision/platform provision/registry",
 	"provision/ready":             "provision/host provision/inventory provision/kube provision/plan provision/remote provision/render provision/report",
 	"provision/registry":          "provision/report",
-	"provision/remote":            "",
+	"provision/remote":            "provision/hint",
 	"provision/render":            "templates provision/platform",
 	"provision/report":            "",
 	"provision/report/sarif":      "",
