@@ -63,7 +63,7 @@ func Engine() Front {
 
 // Run runs one command line. It writes the error, if any, to d.Stderr and returns it for ExitCode.
 func Run(ctx context.Context, d Deps, args []string) error {
-	a := &app{Deps: d}
+	a := &app{Deps: d, args: args}
 	root := newRoot(a)
 	root.SetArgs(args)
 	root.SetOut(d.Stdout)
@@ -79,6 +79,7 @@ func Run(ctx context.Context, d Deps, args []string) error {
 // app is one run of the command line.
 type app struct {
 	Deps
+	args    []string
 	global  globalFlags
 	started bool // the command line was understood; errors from here on are the verb's
 }
@@ -103,7 +104,7 @@ Exit codes: 0 done; 1 other; 2 usage or inventory, or refused; 3 preflight; 4 st
 		Args: cobra.ArbitraryArgs, // runGroup says what is wrong with them
 		RunE: runGroup,
 	}
-	cmd.SetFlagErrorFunc(flagError)
+	cmd.SetFlagErrorFunc(a.flagError)
 	a.global.register(cmd)
 	cmd.AddCommand(
 		newUp(a), newPlan(a), newPreflight(a), newStatus(a), newKubeconfig(a), newDestroy(a),

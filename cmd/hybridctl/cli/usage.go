@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -48,14 +49,17 @@ func runGroup(cmd *cobra.Command, args []string) error {
 }
 
 func unknown(cmd *cobra.Command, name string) error {
-	var names []string
+	return usagef("unknown command %q for %s%s (%s --help lists the commands)",
+		name, cmd.CommandPath(), didYouMean("", name, subcommands(cmd)), cmd.CommandPath())
+}
+
+func subcommands(cmd *cobra.Command) (names []string) {
 	for _, sub := range cmd.Commands() {
 		if sub.IsAvailableCommand() {
 			names = append(names, sub.Name())
 		}
 	}
-	return usagef("unknown command %q for %s%s (%s --help lists the commands)",
-		name, cmd.CommandPath(), didYouMean("", name, names), cmd.CommandPath())
+	return names
 }
 
 // noArgs is for verbs that take flags only.
@@ -66,8 +70,29 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// flagError makes cobra's errors about flags the user's, with what may have been meant.
-func flagError(cmd *cobra.Command, err error) error {
+// misspelt is the word of a command line that was to name a subcommand, and names none; "" = there is none. Where flags come first, a word
+// may be the value of one: then it has to be near to a name.
+func misspelt(cmd *cobra.Command, args []string) string {
+	if !cmd.HasSubCommands() {
+		return ""
+	}
+	if words := cmd.Flags().Args(); len(words) > 0 {
+		return words[0]
+	}
+	for _, word := range args {
+		if !strings.HasPrefix(word, "-") && didYouMean("", word, subcommands(cmd)) != "" {
+			return word
+		}
+	}
+	return ""
+}
+
+// flagError makes cobra's errors about flags the user's, with what may have been meant. A flag may be unknown only because the command that
+// has it is misspelt.
+func (a *app) flagError(cmd *cobra.Command, err error) error {
+	if name := misspelt(cmd, a.args); name != "" {
+		return unknown(cmd, name)
+	}
 	meant := ""
 	var missing *pflag.NotExistError
 	if errors.As(err, &missing) && missing.GetSpecifiedShortnames() == "" {

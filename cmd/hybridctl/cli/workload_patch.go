@@ -152,7 +152,7 @@ func (d patchDocument) text(w io.Writer) error {
 	var b bytes.Buffer
 	for _, f := range d.Changed {
 		if d.Written {
-			fmt.Fprintf(&b, "%s: written, %d changes\n", f.File, len(f.Changes))
+			fmt.Fprintf(&b, "%s: written, %s\n", f.File, report.Count(len(f.Changes), "change"))
 			continue
 		}
 		b.WriteString(f.Diff)

@@ -120,7 +120,7 @@ func TestWorkloadPatch(t *testing.T) {
 	if code := r.do("workload patch -f web.yaml --images images.json --kustomize"); code != 0 || !strings.Contains(r.stdout.String(), "nodeSelectorTerms:") || strings.Contains(r.stdout.String(), "image:") {
 		t.Errorf("exit %d\n%s", code, r.stdout.String())
 	}
-	if code := r.do("workload patch -f web.yaml --images images.json --write"); code != 0 || !strings.Contains(is(), "image: r/x86:1 # by hand\n      affinity:\n") {
+	if code := r.do("workload patch -f web.yaml --images images.json --write"); code != 0 || !strings.Contains(is(), "image: r/x86:1 # by hand\n      affinity:\n") || !strings.HasSuffix(r.stdout.String(), "web.yaml: written, 1 change\n") {
 		t.Errorf("exit %d %s\n%s", code, r.stderr.String(), is())
 	}
 	if code := r.do("workload lint -f web.yaml --images images.json"); code != 0 {
