@@ -235,8 +235,24 @@ func loopback(address string) bool {
 	return address == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// thisMachine is why an address is told that means another machine wherever it is written.
-const thisMachine = "is the machine on which hybridctl runs"
+// unusable says why no host of ours can have an address; "" = it can.
+func unusable(address string) string {
+	switch {
+	case loopback(address):
+		return "has the address " + address + ", which is the machine on which hybridctl runs: it is left out"
+	case isIPv6(address):
+		return "has the IPv6 address " + address + ", and clusters of IPv6 are not supported yet: it is left out"
+	}
+	return ""
+}
+
+// unbracketed is an address of IPv6 without the brackets in which it stands before a port.
+func unbracketed(address string) string {
+	if m := inBrackets.FindStringSubmatch(address); m != nil {
+		return m[1]
+	}
+	return address
+}
 
 func problem(file string, line int, message, hint string) error {
 	return &inventory.Problems{List: []inventory.Problem{{File: file, Line: line, Column: 1, Message: message, Hint: hint}}}

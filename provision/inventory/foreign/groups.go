@@ -198,7 +198,13 @@ func (g *groups) draft() (Draft, error) {
 			left(g.hosts[name].line, "host "+name, "is not reached over SSH ("+connection.name+"): it is left out")
 			continue
 		}
-		h, lines := g.host(name, variables[name], left)
+		var notes []Leftover
+		h, lines := g.host(name, variables[name], func(line int, what, why string) { notes = append(notes, Leftover{g.file, line, what, why}) })
+		if why := unusable(h.Address); why != "" {
+			left(g.hosts[name].line, "host "+name, why)
+			continue
+		}
+		d.Left = append(d.Left, notes...)
 		h.Role = role
 		_, told[h.Name] = lines["user"]
 		d.add(h, g.hosts[name].line, lines)
@@ -209,12 +215,15 @@ func (g *groups) draft() (Draft, error) {
 		}
 	}
 	if !slices.ContainsFunc(d.Cluster.Spec.Hosts, func(h inventory.Host) bool { return h.Role == inventory.ControlPlane }) {
-		return d, problem(g.file, g.hosts[planes[0]].line, "every host of the group "+controlPlaneGroups[0]+" is left out, beginning with "+planes[0], "a control plane has to be reached over SSH")
+		return d, problem(g.file, g.hosts[planes[0]].line, "every host of the group "+controlPlaneGroups[0]+" is left out, beginning with "+planes[0], aControlPlane)
 	}
 	g.jump(&d, variables, left)
 	leftUser(g.file, &d, func(h inventory.Host) bool { return told[h.Name] })
 	return d, nil
 }
+
+// aControlPlane is the hint where none is left.
+const aControlPlane = "a control plane has to be reached over SSH, at an IPv4 address or a name of its own"
 
 // host makes one of ours of a host, with the lines of what its variables say.
 func (g *groups) host(name string, variables map[string]variable, left func(int, string, string)) (inventory.Host, map[string]int) {
@@ -232,9 +241,6 @@ func (g *groups) host(name string, variables map[string]variable, left func(int,
 		if err != nil && field == "address" {
 			left(variables[word].line, "host "+name, "has no address here but its name: "+word+" could not be read")
 		}
-	}
-	if loopback(h.Address) {
-		left(g.hosts[name].line, "host "+name, "has the address "+h.Address+", which "+thisMachine)
 	}
 	return h, lines
 }

@@ -156,7 +156,7 @@ func (g *groups) iniHosts(in *group, words []string, number int) error {
 		pattern = m[1]
 		vars = append([]variable{{"ansible_port", iniValue(m[2]), number}}, vars...)
 	}
-	names := []string{strings.Trim(pattern, "[]")}
+	names := []string{unbracketed(pattern)}
 	if !inBrackets.MatchString(pattern) && !isIPv6(pattern) {
 		var err error
 		if names, err = expand(pattern); err != nil {
@@ -180,6 +180,9 @@ func isIPv6(text string) bool {
 // iniValue is a value as YAML: lists and mappings are written in brackets, everything else is text.
 func iniValue(text string) *yaml.Node {
 	var n yaml.Node
+	if inBrackets.MatchString(text) {
+		text = unbracketed(text)
+	}
 	if strings.HasPrefix(text, "{") && !strings.HasPrefix(text, "{{") || strings.HasPrefix(text, "[") {
 		if yaml.Unmarshal([]byte(text), &n) == nil && len(n.Content) == 1 {
 			return n.Content[0]

@@ -47,7 +47,7 @@ func readK0sctl(file string, root *yaml.Node) (Draft, error) {
 	hosts := k.draft.Cluster.Spec.Hosts
 	switch isPlane := func(h inventory.Host) bool { return h.Role == inventory.ControlPlane }; {
 	case k.gone > 0 && !slices.ContainsFunc(hosts, isPlane):
-		return k.draft, problem(file, k.gone, "every controller is left out, this one among them", "a control plane has to be reached over SSH")
+		return k.draft, problem(file, k.gone, "every controller is left out, this one among them", aControlPlane)
 	case len(hosts) == 0:
 		return k.draft, problem(file, root.Line, "spec.hosts holds no host that is reached over SSH", "")
 	}
@@ -169,8 +169,13 @@ func (k *k0sctl) host(n *yaml.Node, path string) {
 			return true
 		},
 	})
-	if h.Address == "" && why == "" {
+	h.Address = unbracketed(h.Address)
+	switch {
+	case why != "":
+	case h.Address == "":
 		why = "has no address that can be read here, and is left out"
+	default:
+		why = unusable(h.Address)
 	}
 	if why != "" {
 		own := slices.DeleteFunc(slices.Clone(k.draft.Left[before:]), func(l Leftover) bool { return !strings.Contains(l.Why, "environment") })
@@ -180,9 +185,6 @@ func (k *k0sctl) host(n *yaml.Node, path string) {
 			k.gone = cmp.Or(k.gone, n.Line)
 		}
 		return
-	}
-	if loopback(h.Address) {
-		k.left(n.Line, path, "has the address "+h.Address+", which "+thisMachine)
 	}
 	k.name(&h, n.Line, path)
 	k.draft.add(h, n.Line, k.lines)

@@ -45,10 +45,18 @@ func TestRead_Situations(t *testing.T) {
 			"control-plane 01.rack 01.rack user=o\ncontrol-plane 02.rack 02.rack user=o\ncontrol-plane ax ax user=o port=2200\ncontrol-plane bx bx user=o port=2200\n"},
 		{"ranges with a port", "h.ini", "[kube_control_plane] # first\nn[1:2]:22 ansible_user=o\n",
 			"control-plane n1 n1 user=o port=22\ncontrol-plane n2 n2 user=o port=22\n"},
-		{"IPv6", "h.ini", "[kube_control_plane]\n[2001:db8::1]:2222 ansible_user=o\n[2001:db8::2] ansible_user=o\n2001:db8::3 ansible_user=o ansible_host=a\n",
-			"control-plane 2001-db8--1 2001:db8::1 user=o port=2222\ncontrol-plane 2001-db8--2 2001:db8::2 user=o\ncontrol-plane 2001-db8--3 a user=o\n" +
-				"h.ini:2: host 2001:db8::1: is called 2001-db8--1 here, as nodes are named\nh.ini:3: host 2001:db8::2: is called 2001-db8--2 here, as nodes are named\n" +
-				"h.ini:4: host 2001:db8::3: is called 2001-db8--3 here, as nodes are named\n"},
+		{"IPv6", "h.ini", "[kube_control_plane]\n[2001:db8::1]:2222 ansible_user=o\n[2001:db8::2] ansible_user=o\n2001:db8::3 ansible_user=o ansible_host=a\nb ansible_user=o ansible_host=[2001:db8::12]\nc ansible_user=o ansible_host='[2001:db8::]'\n",
+			"control-plane 2001-db8--3 a user=o\n" +
+				"h.ini:2: host 2001:db8::1: has the IPv6 address 2001:db8::1, and clusters of IPv6 are not supported yet: it is left out\n" +
+				"h.ini:3: host 2001:db8::2: has the IPv6 address 2001:db8::2, and clusters of IPv6 are not supported yet: it is left out\n" +
+				"h.ini:4: host 2001:db8::3: is called 2001-db8--3 here, as nodes are named\n" +
+				"h.ini:5: host b: has the IPv6 address 2001:db8::12, and clusters of IPv6 are not supported yet: it is left out\n" +
+				"h.ini:6: host c: has the IPv6 address 2001:db8::, and clusters of IPv6 are not supported yet: it is left out\n"},
+		{"IPv6 in YAML", "h.yml", "kube_control_plane:\n  hosts:\n    a: {ansible_user: o, ansible_host: [2001:db8::12]}\n    b: {ansible_user: o, ansible_host: '[2001:db8::13]'}\n    c: {ansible_user: o, ansible_host: [10.0.0.1, 10.0.0.2]}\n",
+			"control-plane c c user=o\n" +
+				"h.yml:3: host a: has the IPv6 address 2001:db8::12, and clusters of IPv6 are not supported yet: it is left out\n" +
+				"h.yml:4: host b: has the IPv6 address 2001:db8::13, and clusters of IPv6 are not supported yet: it is left out\n" +
+				"h.yml:5: host c: has no address here but its name: ansible_host could not be read\nh.yml:5: variable ansible_host: has no counterpart\n"},
 		{"a bastion", "h.ini", "[bastion]\nb ansible_host=198.51.100.7 ansible_user=j\nb2\n[kube_control_plane]\na ansible_user=o\nb2 ansible_user=o\n",
 			"control-plane a a user=o jump=j@198.51.100.7:22\ncontrol-plane b2 b2 user=o\nh.ini:3: host b2: is a further bastion: the way goes over b\n"},
 		{"a bastion whose address is not known", "h.ini", "[bastion]\nb ansible_host=\"{{ x }}\" ansible_port=2\n[kube_control_plane]\na ansible_user=o\n",
@@ -67,9 +75,9 @@ func TestRead_Situations(t *testing.T) {
  "all": {"children": ["kube_control_plane", "kube_node", "ungrouped"]}, "kube_control_plane": {"hosts": ["a"], "vars": {"ansible_port": 22}}, "kube_node": ["b"]}`,
 			"control-plane a 192.0.2.1 user=o port=22\nworker b b\nh.json:1: variable ansible_user: " + encryptedWhy + "\n"},
 		{"connections", "h.ini", "[kube_control_plane]\na ansible_user=o ansible_connection=ssh\n[kube_node]\nw ansible_user=o ansible_connection=winrm\nl ansible_host=127.0.0.1 ansible_user=o\n",
-			"control-plane a a user=o\nworker l 127.0.0.1 user=o\nh.ini:4: host w: is not reached over SSH (ansible_connection): it is left out\nh.ini:5: host l: has the address 127.0.0.1, which is the machine on which hybridctl runs\n"},
+			"control-plane a a user=o\nh.ini:4: host w: is not reached over SSH (ansible_connection): it is left out\nh.ini:5: host l: has the address 127.0.0.1, which is the machine on which hybridctl runs: it is left out\n"},
 		{"no control plane over SSH", "h.ini", "[kube_control_plane]\na ansible_connection=local\n[kube_node]\nw ansible_user=o\n",
-			"h.ini:2: host a: is not reached over SSH (ansible_connection): it is left out\nerror: h.ini:2:1: every host of the group kube_control_plane is left out, beginning with a (a control plane has to be reached over SSH)\n"},
+			"h.ini:2: host a: is not reached over SSH (ansible_connection): it is left out\nerror: h.ini:2:1: every host of the group kube_control_plane is left out, beginning with a (a control plane has to be reached over SSH, at an IPv4 address or a name of its own)\n"},
 		{"no login", "h.ini", "[kube_control_plane]\na\n[kube_node]\nb\nc ansible_user=o\n",
 			"control-plane a a\nworker b b\nworker c c user=o\nh.ini: the login of a and 1 more: is not given: root logs in unless ~/.ssh/config says otherwise, where Ansible takes your own name; see spec.ssh.user\n"},
 		{"encrypted whole", "h.yml", "$ANSIBLE_VAULT;1.1;AES256\n6162\n", "error: h.yml:1:1: the file is encrypted with Ansible's vault (import what ansible-vault view h.yml prints)\n"},
@@ -79,9 +87,12 @@ func TestRead_Situations(t *testing.T) {
 		{"k0sctl: reset", "k.yaml", k0s + "  - {role: controller, hostname: a, ssh: {address: 192.0.2.1}}\n  - {role: worker, hostname: b, reset: true, ssh: {address: 192.0.2.2}}\n  - {role: worker, hostname: c, reset: false, ssh: {address: 192.0.2.3}}\n",
 			"control-plane a 192.0.2.1\nworker c 192.0.2.3\nk.yaml:5: spec.hosts[1]: is marked to leave the cluster (reset: true), and left out\n"},
 		{"k0sctl: no controller over SSH", "k.yaml", k0s + "  - {role: single, localhost: {enabled: true}}\n  - {role: worker, hostname: b, ssh: {address: 192.0.2.2}}\n  - {role: worker, winRM: {address: 192.0.2.3, password: hunter2}}\n",
-			"k.yaml:4: spec.hosts[0]: is not reached over SSH\nk.yaml:6: spec.hosts[2]: is not reached over SSH\nerror: k.yaml:4:1: every controller is left out, this one among them (a control plane has to be reached over SSH)\n"},
+			"k.yaml:4: spec.hosts[0]: is not reached over SSH\nk.yaml:6: spec.hosts[2]: is not reached over SSH\nerror: k.yaml:4:1: every controller is left out, this one among them (a control plane has to be reached over SSH, at an IPv4 address or a name of its own)\n"},
+		{"k0sctl: this machine", "k.yaml", k0s + "  - {role: single, ssh: {address: localhost, user: root, port: 2022, keyPath: null}}\n  - {role: worker, hostname: b, ssh: {address: '[2001:db8::1]'}}\n",
+			"k.yaml:4: spec.hosts[0]: has the address localhost, which is the machine on which hybridctl runs: it is left out\nk.yaml:5: spec.hosts[1]: has the IPv6 address 2001:db8::1, and clusters of IPv6 are not supported yet: it is left out\n" +
+				"error: k.yaml:4:1: every controller is left out, this one among them (a control plane has to be reached over SSH, at an IPv4 address or a name of its own)\n"},
 		{"k0sctl: a controller that leaves", "k.yaml", k0s + "  - {role: controller, reset: true, ssh: {address: 192.0.2.1}}\n",
-			"k.yaml:4: spec.hosts[0]: is marked to leave the cluster (reset: true), and left out\nerror: k.yaml:4:1: every controller is left out, this one among them (a control plane has to be reached over SSH)\n"},
+			"k.yaml:4: spec.hosts[0]: is marked to leave the cluster (reset: true), and left out\nerror: k.yaml:4:1: every controller is left out, this one among them (a control plane has to be reached over SSH, at an IPv4 address or a name of its own)\n"},
 		{"k0sctl: variables of the environment", "k.yaml", k0s + "  - {role: controller, hostname: a, ssh: {address: 192.0.2.1, user: '${U}', keyPath: $HOME/k, port: $P}}\n  - {role: worker, ssh: {address: '${W}'}}\n",
 			"control-plane a 192.0.2.1\n" +
 				"k.yaml:4: spec.hosts[0].ssh.keyPath: holds $HOME, which k0sctl takes from its environment: fill it in first (envsubst <k.yaml >FILE), or in the new inventory\n" +

@@ -1,6 +1,7 @@
 package foreign
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strconv"
@@ -32,8 +33,8 @@ type hostVariable struct {
 }
 
 var hostVariables = map[string]hostVariable{
-	"ansible_host":                 {"address", toText(func(h *inventory.Host) *string { return &h.Address })},
-	"ansible_ssh_host":             {"address", toText(func(h *inventory.Host) *string { return &h.Address })},
+	"ansible_host":                 {"address", toAddress},
+	"ansible_ssh_host":             {"address", toAddress},
 	"ansible_user":                 {"user", toText(func(h *inventory.Host) *string { return &h.User })},
 	"ansible_ssh_user":             {"user", toText(func(h *inventory.Host) *string { return &h.User })},
 	"ansible_port":                 {"port", toPort},
@@ -55,6 +56,17 @@ func toText(field func(*inventory.Host) *string) func(*inventory.Host, *yaml.Nod
 		*field(h) = text
 		return nil
 	}
+}
+
+// toAddress reads an address; one of IPv6 may stand in brackets, which YAML takes for a list of one.
+func toAddress(h *inventory.Host, n *yaml.Node) error {
+	if n.Kind == yaml.SequenceNode && len(n.Content) == 1 && isIPv6(textOf(behindAlias(n.Content[0]))) {
+		n = behindAlias(n.Content[0])
+	}
+	if h.Address = cmp.Or(unbracketed(textOf(n)), h.Address); textOf(n) == "" {
+		return errUnknown
+	}
+	return nil
 }
 
 func toPort(h *inventory.Host, n *yaml.Node) error {
