@@ -227,6 +227,8 @@ func TestKubeadm_ClearsUpAnEarlierAttempt(t *testing.T) {
 		{"init on a new disk", "init", "x: y\n", "", "mount -t tmpfs etcd /var/lib/etcd; mkdir /var/lib/etcd/lost+found", 0, "", "/etc/kubernetes/pki/ca.key\n"},
 		{"a mount below etcd", "init", "x: y\n", "state started\n", "mkdir '/var/lib/etcd/back up'; mount --bind /opt/volume '/var/lib/etcd/back up'", 74,
 			"kubeadm: /var/lib/etcd/back up is mounted below /var/lib/etcd, and nothing was deleted there: unmount it, and run the same command again\n", ""},
+		{"data of etcd that cannot be deleted", "init", "x: y\n", "state started\n", "mount -t tmpfs etcd /var/lib/etcd; mkdir /var/lib/etcd/member; mount -o remount,ro /var/lib/etcd", 74,
+			"kubeadm: /var/lib/etcd/member could not be deleted\nkubeadm: etcd would go on with the data of the earlier attempt: delete /var/lib/etcd/member, and run the same command again\n", ""},
 		{"a worker where a control plane was to be", "join", "discovery: x\n", "state started\n", "mkdir -p /run/hybridctl/pki; echo key >/run/hybridctl/pki/ca.key", 0, "", ""},
 		{"a worker, and keys on their way", "join", "discovery: x\n", "", "rm -r /etc/kubernetes/pki; mkdir -p /run/hybridctl/pki; echo key >/run/hybridctl/pki/ca.key", 0, "", ""},
 		{"a control plane", "join", "discovery: x\ncontrolPlane:\n  localAPIEndpoint: {}\n", "", "mkdir -p /run/hybridctl/pki; echo key >/run/hybridctl/pki/new.key", 0, "", "/etc/kubernetes/pki/new.key\n"},

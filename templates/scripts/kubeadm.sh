@@ -136,8 +136,9 @@ if grep -qs '^state started$' "$marker"; then
 		rm -rf /etc/kubernetes/manifests /etc/kubernetes/*.conf /etc/kubernetes/pki
 	fi
 	delete /var/lib/etcd
-	if [ -d /var/lib/etcd/member ]; then # etcd would go on with it
+	if [ -d /var/lib/etcd/member ]; then
 		rm -rf $run/kubeadm.yaml $run/pki
+		say "etcd would go on with the data of the earlier attempt: delete /var/lib/etcd/member, and run the same command again"
 		exit 74
 	fi
 fi
