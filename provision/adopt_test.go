@@ -101,6 +101,7 @@ func TestAdopt_SaysWhatStandsAgainstAddingHosts(t *testing.T) {
 		"bundle too new":    {func(s *sim, _ *AdoptOptions) { s.api.version = "v1.30.1" }, "no host can join with it: a kubelet may be as new as its API server, and at most 3 minor versions older; make a bundle of v1.30.1"},
 		"bundle is older":   {func(s *sim, _ *AdoptOptions) { s.api.version = "v1.37.1" }, "new hosts will run Kubernetes " + bundletest.Version},
 		"endpoint of one":   {func(s *sim, _ *AdoptOptions) { s.api.config.Shared = false }, "workers can be added, which find it at 192.0.2.1:6443; control planes cannot"},
+		"name servers":      {func(s *sim, _ *AdoptOptions) { s.api.config.ResolvConf = "/run/systemd/resolve/resolv.conf" }, "the name servers of /run/systemd/resolve/resolv.conf"},
 		"etcd elsewhere":    {func(s *sim, _ *AdoptOptions) { s.api.config.ExternalEtcd = true }, "etcd runs outside the cluster"},
 		"other processor":   {func(s *sim, _ *AdoptOptions) { s.api.arch("host-2", "s390x") }, "host-2 has the architecture s390x"},
 		"node is not Ready": {func(s *sim, _ *AdoptOptions) { s.api.notReady("host-2") }, "host-2 is not Ready"},

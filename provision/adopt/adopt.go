@@ -184,6 +184,9 @@ func (a *Adoption) judge(config kube.ClusterConfiguration, version, dir string) 
 	if config.ExternalEtcd {
 		a.Notes = append(a.Notes, "etcd runs outside the cluster: workers can be added; control planes are for kubeadm by hand")
 	}
+	if config.ResolvConf != "" {
+		a.Notes = append(a.Notes, fmt.Sprintf("the kubelet of every new host is given the name servers of %s (ConfigMap kube-system/kubelet-config): where that is not there, write kubeletExtraArgs: [{name: resolv-conf, value: /etc/resolv.conf}] at the host", config.ResolvConf))
+	}
 	b, err := bundle.Open(dir)
 	if err != nil {
 		a.Notes = append(a.Notes, fmt.Sprintf("the bundle %s cannot be used yet (%v): make one of Kubernetes %s before hosts are added; %s", a.Cluster.Spec.Bundle, err, version, preflight.SkewPolicy()))

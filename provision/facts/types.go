@@ -150,6 +150,7 @@ type Cluster struct {
 	Endpoint       string // host:port at which members find the API server, by kubeadm's own notes; "" = not known
 	SharedEndpoint bool   // it was chosen for the cluster, and is not merely the first API server's
 	ExternalEtcd   bool   // etcd runs outside the cluster
+	ResolvConf     string // that every joining node's kubelet is given; "" = none, or not asked
 	Etcd           []EtcdMember
 	EtcdErr        error // why it could not be asked
 

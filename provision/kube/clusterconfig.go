@@ -22,6 +22,7 @@ type ClusterConfiguration struct {
 	ServiceCIDR  string
 	DNSDomain    string
 	ExternalEtcd bool
+	ResolvConf   string // of the kubelet's configuration for all nodes; "" = none: each node has its own
 }
 
 // ClusterConfiguration reads kubeadm's notes. ErrNotKubeadm: there are none.
@@ -56,10 +57,32 @@ func (c *Client) ClusterConfiguration(ctx context.Context) (ClusterConfiguration
 		PodCIDR: config.Networking.PodSubnet, ServiceCIDR: config.Networking.ServiceSubnet, DNSDomain: config.Networking.DNSDomain,
 		ExternalEtcd: config.Etcd.External != nil,
 	}
+	if out.ResolvConf, err = c.resolvConf(ctx); err != nil {
+		return ClusterConfiguration{}, err
+	}
 	if out.Endpoint == "" {
 		out.Endpoint, err = c.discoveryEndpoint(ctx)
 	}
 	return out, err
+}
+
+// resolvConf is what the kubelet's configuration, which every joining host gets, says of name servers. kubeadm before 1.30 wrote there what the
+// first host has.
+func (c *Client) resolvConf(ctx context.Context) (string, error) {
+	notes, err := c.configMap(ctx, "kube-system", "kubelet-config")
+	if errors.Is(err, ErrNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	var config struct {
+		ResolvConf string `json:"resolvConf"`
+	}
+	if err := yaml.Unmarshal([]byte(notes["kubelet"]), &config); err != nil {
+		return "", fmt.Errorf("ConfigMap kube-system/kubelet-config: %w", err)
+	}
+	return config.ResolvConf, nil
 }
 
 // discoveryEndpoint is where kubeadm sends joining hosts: the server of the kubeconfig in kube-public/cluster-info.

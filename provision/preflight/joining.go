@@ -42,7 +42,9 @@ func RunJoining(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest, j 
 		all = append(all, seen)
 	}
 	on := j.in(c)
-	out := newView(c, all, m, j.Ceph).run(on)
+	v := newView(c, all, m, j.Ceph)
+	v.resolv = j.API.ResolvConf
+	out := v.run(on)
 	for _, ch := range joinChecks {
 		r := ch.run(c, j, on)
 		out = append(out, report.Check{Name: ch.name, Status: r.status, Message: r.message, Hint: r.hint})

@@ -91,6 +91,16 @@ func TestRunJoining(t *testing.T) {
 			controlPlane(f)
 			j.API.Endpoint, f.cluster.Spec.Kubernetes.Endpoint = "", "10.99.0.11:6443"
 		}, "", "endpoint", report.Fail, "own address of x86-1"},
+		"name servers of systemd-resolved, where it is not": {func(_ *fixture, j *Joining) { j.API.ResolvConf = "/run/systemd/resolve/resolv.conf" },
+			"arm-1", "resolv-conf", report.Fail, "names /run/systemd/resolve/resolv.conf for every node, and systemd-resolved.service is not active here"},
+		"where it is": {func(f *fixture, j *Joining) {
+			f.host("arm-1").Units[resolved] = "active"
+			j.API.ResolvConf = "/run/systemd/resolve/resolv.conf"
+		}, "arm-1", "resolv-conf", report.Pass, ""},
+		"where the host has a file of its own": {func(f *fixture, j *Joining) {
+			f.declared("arm-1").KubeletExtraArgs = []inventory.NameValue{{Name: "resolv-conf", Value: "/etc/resolv.conf"}}
+			j.API.ResolvConf = "/run/systemd/resolve/resolv.conf"
+		}, "arm-1", "resolv-conf", report.Pass, "/etc/resolv.conf"},
 		"such an endpoint, for workers": {func(f *fixture, _ *Joining) { f.cluster.Spec.Kubernetes.Endpoint = "10.99.0.11:6443" },
 			"", "endpoint", report.Pass, "no control plane"},
 	} {

@@ -48,6 +48,7 @@ type view struct {
 	bundle  *bundle.Bundle
 	fleet   *fleet
 	ceph    CephSeen
+	resolv  string // the resolv.conf that the cluster gives every kubelet; "" = none
 	host    inventory.Host
 	facts   facts.Host
 }

@@ -20,6 +20,7 @@ var surroundingChecks = []check{
 const (
 	networkManager = "NetworkManager.service"
 	resolved       = "systemd-resolved.service"
+	resolvedFile   = "/run/systemd/resolve/resolv.conf" // that systemd-resolved writes
 )
 
 // written are directories that files of ours are put into.
@@ -66,6 +67,13 @@ func checkSELinux(v view) verdict {
 func checkResolvConf(v view) verdict {
 	around := v.facts.Surroundings
 	given, _ := v.cluster.Spec.Kubernetes.Kubelet["resolvConf"].(string)
+	if i := slices.IndexFunc(v.host.KubeletExtraArgs, func(a inventory.NameValue) bool { return a.Name == "resolv-conf" }); i >= 0 {
+		return pass("the inventory names another file: %s", v.host.KubeletExtraArgs[i].Value)
+	}
+	if v.resolv == resolvedFile && v.facts.Units[resolved] != "active" && !v.member() {
+		return fail("the cluster's kubelet configuration names %s for every node, and %s is not active here: no pod would start", resolvedFile, resolved).
+			hinted("give the host a file of its own: kubeletExtraArgs: [{name: resolv-conf, value: /etc/resolv.conf}]; or take resolvConf out of the ConfigMap kube-system/kubelet-config")
+	}
 	switch itself := slices.DeleteFunc(slices.Clone(around.Nameservers), func(a string) bool { return !loopback(a) }); {
 	case given != "":
 		return pass("the inventory names another file: %s", given)

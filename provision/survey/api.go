@@ -49,20 +49,25 @@ func Members(ctx context.Context, api API, s *Seen, nodes []kube.Node) (facts.Cl
 		}
 	}
 	var coming []inventory.Host // control planes that are no nodes yet
-	for _, h := range s.Cluster.ControlPlanes() {
-		if h.IsManaged() && !slices.ContainsFunc(nodes, func(n kube.Node) bool { return n.Name == h.Name }) {
+	workers := false
+	for _, h := range s.Cluster.Managed() {
+		if slices.ContainsFunc(nodes, func(n kube.Node) bool { return n.Name == h.Name }) {
+			continue
+		}
+		if h.Role == inventory.ControlPlane {
 			coming = append(coming, h)
 		}
+		workers = workers || h.Role == inventory.Worker
 	}
-	if len(coming) == 0 {
+	if len(coming) == 0 && !(workers && s.Cluster.Adopted()) { // what a worker is given in a cluster of ours is known
 		return out, nil
 	}
 	config, err := Configuration(ctx, api)
 	if err != nil {
 		return out, err
 	}
-	out.Endpoint, out.SharedEndpoint, out.ExternalEtcd = config.Endpoint, config.Shared, config.ExternalEtcd
-	if !config.ExternalEtcd {
+	out.Endpoint, out.SharedEndpoint, out.ExternalEtcd, out.ResolvConf = config.Endpoint, config.Shared, config.ExternalEtcd, config.ResolvConf
+	if !config.ExternalEtcd && len(coming) > 0 {
 		out.Etcd, out.EtcdErr = etcdWithout(ctx, api, nodes, coming)
 	}
 	return out, nil
