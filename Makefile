@@ -16,7 +16,7 @@ verify: ## formatting, vet, staticcheck, shellcheck, import rules
 update: ## what verify and test compare with: formatting and golden files
 	@scripts/update.sh
 
-fuzz: ## fuzz every parser for FUZZTIME each (default 30s)
+fuzz: ## fuzz every parser for FUZZTIME each (default 30s), or FUZZCOUNT executions
 	@scripts/fuzz.sh
 
 bench: ## benchmarks of the fleet, the engine and the loader

@@ -72,3 +72,20 @@ func checkRoundTrip(t *testing.T, data []byte) {
 		}
 	}
 }
+
+// FuzzCephKey: a key comes from a file, the environment or a program. One that is taken is a key again, and an error does not repeat it.
+func FuzzCephKey(f *testing.F) {
+	f.Add("AQBSdFhmAAAAABAAp1Mcm6JQYGVUFQVmYzHvTw==")
+	f.Add("[client.csi]\n\tkey = AQBSdFhmAAAAABAAp1Mcm6JQYGVUFQVmYzHvTw==\n")
+	f.Add("key = \nkey =\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		key, err := ParseCephKey(text)
+		if err == nil {
+			if again, err := ParseCephKey(string(key.Secret)); err != nil || again != key {
+				t.Errorf("%q is taken, and alone it is not: %v", text, err)
+			}
+		} else if len(text) > 20 && strings.Contains(err.Error(), text) {
+			t.Errorf("the error repeats it: %v", err)
+		}
+	})
+}
