@@ -127,6 +127,7 @@ func Layout(t testing.TB, dir string, indexes map[string]v1.ImageIndex) {
 // WriteLayout writes a layout directory with that index.json.
 func WriteLayout(t testing.TB, dir string, top v1.ImageIndex) {
 	t.Helper()
+	must(os.MkdirAll(filepath.Join(dir, "blobs", "sha256"), 0o755)) // the library makes it for images alone
 	if _, err := layout.Write(dir, top); err != nil {
 		t.Fatal(err)
 	}
