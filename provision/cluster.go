@@ -41,6 +41,9 @@ func (r *run) surveyAll() (survey.Seen, plan.Plan, []report.Check, error) {
 	reader := r.reader()
 	reader.NoPrograms = r.store == nil // a verb that only reads
 	reader.Ceph(r.reading, &seen)
+	if err := reader.PlaneFiles(r.reading, &seen); err != nil {
+		return seen, plan.Plan{}, nil, err
+	}
 	checks := problems(seen)
 	if blocked(checks) {
 		return seen, plan.Plan{}, checks, ErrPreflight

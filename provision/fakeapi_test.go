@@ -61,6 +61,7 @@ type fakeAPI struct {
 	renewed         chan struct{} // is told of every renewal, and waited for
 	held            int           // how often it was taken
 	config          kube.ClusterConfiguration
+	serving         []kube.ServingRequest
 	version         string // of the API server
 	nodeImages      map[string][][]string
 	refuse          map[string]error // why a node cannot be labelled
@@ -197,6 +198,24 @@ func (a *fakeAPI) rename(node, name string) {
 	delete(a.nodes, node)
 	n.Name = name
 	a.nodes[name] = n
+}
+
+func (a *fakeAPI) ServingRequests(context.Context) ([]kube.ServingRequest, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.serving), nil
+}
+
+func (a *fakeAPI) ApproveServing(_ context.Context, r kube.ServingRequest) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.done = append(a.done, "approve "+r.Name)
+	for i := range a.serving {
+		if a.serving[i].Name == r.Name {
+			a.serving[i].Decided, a.serving[i].Issued = true, true
+		}
+	}
+	return nil
 }
 
 func (a *fakeAPI) HasNode(_ context.Context, name string) (bool, error) {

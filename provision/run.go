@@ -164,7 +164,7 @@ func (r *run) steps(seen survey.Seen, extra *render.Taint) *steps.Steps {
 
 // env is what the run's steps work with.
 func (r *run) env(seen survey.Seen, extra *render.Taint) steps.Env {
-	return steps.Env{
+	env := steps.Env{
 		Host:        func(name string) (*host.Host, error) { return knownHost(r.fleet, seen, name) },
 		Facts:       func(name string) facts.Host { return seen.Hosts[name] },
 		Kube:        r.kube,
@@ -177,6 +177,10 @@ func (r *run) env(seen survey.Seen, extra *render.Taint) steps.Env {
 
 		RegisterWithin: r.hooks.registerWithin,
 	}
+	if r.Cluster.Spec.Kubernetes.ServerTLSBootstrap {
+		env.Serving = func(name string) []string { return servingAddresses(r.Cluster, seen.Hosts[name], name) }
+	}
+	return env
 }
 
 // member is the control plane that gives certificates and answers for etcd: one that serves, else the one that is initialised first.

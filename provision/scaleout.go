@@ -295,6 +295,9 @@ func (r scaleOut) candidates(cluster facts.Cluster, only []string) ([]inventory.
 func (r scaleOut) planGrowth(o ScaleOutOptions, g *growth, cluster facts.Cluster) error {
 	reader := r.reader()
 	reader.Ceph(r.reading, &g.seen)
+	if err := reader.PlaneFiles(r.reading, &g.seen); err != nil {
+		return err
+	}
 	var audited []report.Check
 	var err error
 	if o.Audit != "" && o.Audit != AuditOff {

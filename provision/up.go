@@ -63,6 +63,10 @@ func Up(ctx context.Context, o UpOptions) (Result, error) {
 		if result.Kubeconfig, err = r.keepKubeconfig(); err != nil {
 			return result, err
 		}
+		notes, err := r.approveServing(seen)
+		if result.Notes = append(result.Notes, notes...); err != nil {
+			return result, err
+		}
 		late, notReady := r.waitReady(seen, p, changes)
 		result.Changes, failed = append(result.Changes, late...), errors.Join(failed, notReady)
 		if err := merge(r, o.MergeKubeconfig); err != nil {

@@ -149,11 +149,13 @@ type Options struct {
 	DaemonSets []string
 	// NodeRanges: the pod network gives pods addresses of their nodes' podCIDR. Others (Calico's and Cilium's own) ignore it, and it is set all the same.
 	NodeRanges bool
-	Window     time.Duration
-	Patience   time.Duration // how long pods have to start
-	MaxPairs   int           // of nodes; more are sampled. 0 = DefaultMaxPairs
-	Seed       uint64
-	RunID      string
+	// OverlayPort is the UDP port by which the pod network takes packets from node to node; a self-test closes it.
+	OverlayPort int
+	Window      time.Duration
+	Patience    time.Duration // how long pods have to start
+	MaxPairs    int           // of nodes; more are sampled. 0 = DefaultMaxPairs
+	Seed        uint64
+	RunID       string
 
 	Keep          bool // leave everything in the cluster
 	KeepOnFailure bool

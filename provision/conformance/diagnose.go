@@ -55,6 +55,7 @@ func ofKinds(then shows, some ...kind) shows {
 
 // symptoms are looked at in order; the first that shows is named.
 var symptoms = []symptom{
+	{saysItself("remote error: tls: internal error"), "the node's kubelet has no serving certificate", "kubectl get csr shows what it asked for; hybridctl up approves what is the node's own, also when one is renewed"},
 	{of("N2 S2", saysItself("emulator")),
 		"a binfmt handler runs programs of other architectures", "look at /proc/sys/fs/binfmt_misc on the host and remove the handler (package qemu-user-static or binfmt-support)"},
 	{of("N1 S1 N2 S2 D", func(c tried, _ []tried, _ string) bool { return refusesFormat(c.result.Reason) }),
@@ -67,8 +68,8 @@ var symptoms = []symptom{
 		"the program uses instructions that this processor does not have", "compare the Features in /proc/cpuinfo (atomics, asimddp) with what the image wants"},
 	{of("N1 S1", says("cni plugin not initialized")),
 		"the pod network's DaemonSet does not run on this node", "look at its pod there; its image may lack the architecture"},
-	{of("S5 S6", sizesOnly), "packets near the MTU are lost: the pod network's MTU is larger than the way between the hosts carries", "set the pod network's MTU to that of the slowest interface minus 50 bytes for VXLAN"},
-	{of("S5", noPairWorks), "the pod network's packets do not get from one host to the other", "let UDP 8472 (flannel's VXLAN) through between the hosts, and see that the module vxlan is loaded on both"},
+	{of("S5 S6", sizesOnly), "packets near the MTU are lost: the pod network's MTU is larger than the way between the hosts carries", "set the pod network's MTU to that of the slowest interface minus 50 bytes for VXLAN, 80 for WireGuard"},
+	{of("S5", noPairWorks), "the pod network's packets do not get from one host to the other", "let UDP 8472 (flannel's VXLAN; with the back end wireguard 51820) through between the hosts, and see that the module vxlan or wireguard is loaded on both"},
 	{of("S5 S6", udpOnly), "TCP gets through and UDP does not", "look for filters of UDP, and for wrong checksums: ethtool -K flannel.1 tx-checksum-ip-generic off"},
 	{of("S6", pairWorks),
 		"the pods reach each other, but not through the service: kube-proxy's rules are missing, or checksums are wrong on the overlay's interface", "look at kube-proxy on the client's node; try ethtool -K flannel.1 tx-checksum-ip-generic off"},

@@ -72,6 +72,7 @@ func TestDiagnose(t *testing.T) {
 		{"pages", triedAs(kindOwn, result("S2", "own-image", "", "a", fail, "last ended with exit code 139")), nil, "", "memory pages"},
 		{"instructions", triedAs(kindAddress, result("N1", "pod-address", "", "a", fail, "last ended with exit code 132")), nil, "", "instructions"},
 		{"CNI", triedAs(kindReady, result("S1", "ready", "", "a", fail, "not Ready: cni plugin not initialized")), nil, "", "DaemonSet does not run"},
+		{"no serving certificate", triedAs(kindPodIP, result("S5", "tcp/podIP", "a", "b", fail, "exec: remote error: tls: internal error")), nil, "", "no serving certificate"},
 		{"MTU", large[2], large, "", "MTU"},
 		{"MTU, with the smallest that passes UDP", large[6], large, "", "MTU"},
 		{"overlay", all[0], append(slices.Clone(all), own...), "", "from one host to the other"},

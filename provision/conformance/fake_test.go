@@ -252,7 +252,7 @@ type manifest struct {
 
 // options are those of a run on the fake. Nothing in it waits for anything that does not come, unless a test makes it.
 func (c *fake) options() Options {
-	o := Options{
+	o := Options{OverlayPort: overlayPort,
 		API: c, Cluster: "fake", Tool: "test", Scenario: NewDeployment, Image: fakeImage, Images: fakeImages{},
 		Machines: map[string]Machine{}, Facts: map[string]NodeFacts{}, Registry: &Registry{Image: privateImage, Username: "u", Password: func() (string, error) { return password, nil }},
 		Vantages:  []Vantage{{Name: "operator", Dial: outside{c}, Addresses: func(string) []string { return []string{c.ip(outsideHost)} }}},

@@ -24,6 +24,9 @@ func (n *fakeNode) reach(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// overlayPort is where nodes hear each other.
+const overlayPort = 8472
+
 func (n *fakeNode) UnameM(ctx context.Context) (string, error) { return n.uname, n.reach(ctx) }
 
 func (n *fakeNode) DropUDP(ctx context.Context, runID, from string, port int) error {
@@ -31,7 +34,7 @@ func (n *fakeNode) DropUDP(ctx context.Context, runID, from string, port int) er
 		return err
 	}
 	i := slices.IndexFunc(n.c.nodes, func(o *fakeNode) bool { return o.address == from })
-	if i < 0 || port != vxlanPort {
+	if i < 0 || port != overlayPort {
 		return fmt.Errorf("cannot drop %s %d", from, port)
 	}
 	n.c.mu.Lock()

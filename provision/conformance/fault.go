@@ -9,15 +9,12 @@ import (
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
-// vxlanPort is where Linux, and flannel with it, listens for VXLAN; IANA's own is 4789.
-const vxlanPort = 8472
-
 // FaultName is a fault that a self-test makes on purpose.
 type FaultName string
 
 // The faults.
 const (
-	faultOverlay    FaultName = "overlay-dropped"    // two hosts do not hear each other's VXLAN
+	faultOverlay    FaultName = "overlay-dropped"    // two hosts do not hear each other's pod network
 	faultEndpoint   FaultName = "endpoint-deleted"   // a Service loses its only endpoint
 	faultWrongImage FaultName = "wrong-arch-image"   // an image claims the node's architecture and is of another
 	faultByte       FaultName = "volume-byte"        // one byte of a volume changes
@@ -111,7 +108,7 @@ func (r *run) sabotage(ctx context.Context, service string) error {
 	case faultOverlay:
 		for _, pair := range [][2]string{{f.Node, f.Other}, {f.Other, f.Node}} {
 			r.undo = append(r.undo, func(ctx context.Context) error { return r.Machines[pair[0]].RemoveFaults(ctx, r.RunID) })
-			if err := r.Machines[pair[0]].DropUDP(ctx, r.RunID, r.node(pair[1]).Address, vxlanPort); err != nil {
+			if err := r.Machines[pair[0]].DropUDP(ctx, r.RunID, r.node(pair[1]).Address, r.OverlayPort); err != nil {
 				return fmt.Errorf("%s: %w", pair[0], err)
 			}
 		}

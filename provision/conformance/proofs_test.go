@@ -399,7 +399,7 @@ func (m *wordMachine) RemoveDir(_ context.Context, path string) error {
 // A self-test that was killed leaves its rules, which bear the run's ID: cleaning up takes them away.
 func TestCleanAll_ASelfTestThatWasKilled(t *testing.T) {
 	c := newFake(t, amd64, arm64)
-	if err := c.node("arm-1").DropUDP(t.Context(), testRun+"-1", c.node("x86-1").address, vxlanPort); err != nil {
+	if err := c.node("arm-1").DropUDP(t.Context(), testRun+"-1", c.node("x86-1").address, overlayPort); err != nil {
 		t.Fatal(err)
 	}
 	ids, err := CleanAll(t.Context(), c, c.options().Machines)

@@ -10,14 +10,7 @@ import (
 )
 
 func (h *Host) readNetwork(d document) {
-	for local := range d.lines("ports") { // "0100007F:1F90", as in /proc/net/tcp
-		_, port, _ := strings.Cut(local, ":")
-		if n, err := strconv.ParseUint(port, 16, 16); err == nil {
-			h.Ports = append(h.Ports, int(n))
-		}
-	}
-	slices.Sort(h.Ports)
-	h.Ports = slices.Compact(h.Ports)
+	h.Ports, h.UDPPorts = ports(d, "ports"), ports(d, "udp")
 	for s := range d.lines("addresses") {
 		if a, ok := address(s); ok && !a.IsLoopback() && !a.IsLinkLocalUnicast() && !a.IsUnspecified() {
 			h.Addresses = append(h.Addresses, kept(a.String()))
@@ -25,6 +18,18 @@ func (h *Host) readNetwork(d document) {
 	}
 	slices.Sort(h.Addresses)
 	h.Addresses = slices.Compact(h.Addresses)
+}
+
+// ports reads lines as "0100007F:1F90", of /proc/net/tcp and the like.
+func ports(d document, key string) (out []int) {
+	for local := range d.lines(key) {
+		_, port, _ := strings.Cut(local, ":")
+		if n, err := strconv.ParseUint(port, 16, 16); err == nil {
+			out = append(out, int(n))
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // address reads "192.0.2.1", or the 32 hexadecimal digits of /proc/net/if_inet6.

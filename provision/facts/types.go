@@ -50,6 +50,7 @@ type Host struct {
 	RoundTrip   time.Duration // of the script: an upper bound of the offset's error is half of it
 
 	Ports     []int    // TCP ports that something listens on
+	UDPPorts  []int    `json:",omitempty"` // UDP ports that something has, for itself or for the kernel
 	Addresses []string // IP addresses of the host, without prefix length
 	LoginUser string   // who the script ran for
 	Root      bool     // whether the script ran as root

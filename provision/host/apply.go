@@ -29,6 +29,14 @@ type Files struct {
 	Sysctls  []Sysctl
 	Units    []string // enabled and running, restarted when a file changed
 	Enable   []string // units enabled, restarted only when running
+
+	Processes []Process // ended when a file changed, for their keeper to start them again
+}
+
+// Process is one that something else keeps running; it listens on Port when it is there.
+type Process struct {
+	Name string
+	Port int
 }
 
 // Binary is a large file, sent over SFTP once per digest.
@@ -56,7 +64,7 @@ type Sysctl struct {
 // Applied is what Apply changed.
 type Applied struct {
 	Changed   []string // paths
-	Restarted []string // units
+	Restarted []string // units and processes
 	Sent      int64    // bytes of binaries
 }
 
@@ -160,6 +168,9 @@ func (f Files) directives() []byte {
 	}
 	for _, u := range f.Enable {
 		fmt.Fprintf(&b, "unit-enable %s\n", u)
+	}
+	for _, p := range f.Processes {
+		fmt.Fprintf(&b, "process %s %d\n", p.Name, p.Port)
 	}
 	b.WriteString("end\n")
 	return b.Bytes()

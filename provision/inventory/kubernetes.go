@@ -69,6 +69,13 @@ func (v *validator) kubernetes() {
 	v.component("spec.kubernetes.controllerManager", k.ControllerManager, ownedControllerManagerArgs)
 	v.component("spec.kubernetes.scheduler", k.Scheduler, nil)
 	v.component("spec.kubernetes.etcd", k.Etcd, nil)
+	if len(k.Etcd.ExtraVolumes) > 0 {
+		v.fail("spec.kubernetes.etcd.extraVolumes", "a patch can give it some: spec.kubernetes.patches", "cannot be set here: kubeadm mounts nothing more for etcd")
+	}
+	v.files()
+	if asked, given := k.Kubelet["serverTLSBootstrap"].(bool); given && !asked && k.ServerTLSBootstrap {
+		v.fail("spec.kubernetes.kubelet.serverTLSBootstrap", "take it out", "says the opposite of spec.kubernetes.serverTLSBootstrap")
+	}
 	v.fragment("spec.kubernetes.kubelet", k.Kubelet, ownedKubelet)
 	v.fragment("spec.kubernetes.kubeProxy", k.KubeProxy, ownedKubeProxy)
 	if k.Patches != "" {
@@ -111,6 +118,7 @@ func (v *validator) component(path string, c Component, owned map[string]string)
 			v.fail(p, "letters, digits and _, not beginning with a digit", "%q is not the name of an environment variable", env.Name)
 		}
 	}
+	v.volumes(field(path, "extraVolumes"), c.ExtraVolumes)
 }
 
 func (v *validator) args(path string, args []NameValue, owned map[string]string) {

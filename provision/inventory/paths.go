@@ -26,6 +26,10 @@ func pathFields(c *Cluster) []pathField {
 			pathField{path + ".rbd.keyFile", &s.Storage.Ceph[i].RBD.KeyFile},
 			pathField{path + ".cephfs.keyFile", &s.Storage.Ceph[i].CephFS.KeyFile})
 	}
+	for i := range s.Kubernetes.Files {
+		f := &s.Kubernetes.Files[i]
+		fields = append(fields, pathField{item(filesPath, i) + ".source", &f.Source}, pathField{item(filesPath, i) + ".secretFile", &f.SecretFile})
+	}
 	for i := range s.SSH.IdentityFiles {
 		fields = append(fields, pathField{item("spec.ssh.identityFiles", i), &s.SSH.IdentityFiles[i]})
 	}

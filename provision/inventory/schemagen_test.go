@@ -95,6 +95,27 @@ func constraints() map[string]constraint {
 		"Kubernetes.ignorePreflightErrors": unique,
 		"NameValue.name":                   pattern(`^[A-Za-z0-9_][^=\s]*$`),
 
+		"Volume.name":                    follows(volumeRule),
+		"Volume.hostPath":                follows(dirRule),
+		"Volume.mountPath":               follows(dirRule),
+		"Volume.pathType":                enum(pathTypes...),
+		"ControlPlaneFile.path":          follows(fileRule),
+		"ControlPlaneFile.source":        notEmpty,
+		"ControlPlaneFile.secretFile":    notEmpty,
+		"ControlPlaneFile.secretEnv":     follows(envRule),
+		"ControlPlaneFile.secretCommand": func(s *jsonschema.Schema) { notEmpty(s.Items); one := uint64(1); s.MinItems = &one },
+		"ControlPlaneFile.name": func(s *jsonschema.Schema) {
+			follows(volumeRule)(s)
+			longest := uint64(maxFileName)
+			s.MaxLength = &longest
+		},
+		"ControlPlaneFile": func(s *jsonschema.Schema) {
+			for _, source := range []string{"source", "secretFile", "secretEnv", "secretCommand"} {
+				s.OneOf = append(s.OneOf, &jsonschema.Schema{Required: []string{source}})
+			}
+		},
+
+		"CNI.backend":  both(enum(BackendVXLAN, BackendWireGuard), defaults(BackendVXLAN)),
 		"CNI.provider": both(enum(CNIFlannel, CNIManifest, CNINone), defaults(d.Spec.CNI.Provider)),
 		"CNI": func(s *jsonschema.Schema) {
 			s.If = has("provider", CNIManifest)

@@ -72,6 +72,14 @@ type Kubernetes struct {
 	// KubeProxy is a fragment of KubeProxyConfiguration, without apiVersion and kind.
 	KubeProxy map[string]any `yaml:"kubeProxy,omitempty" json:"kubeProxy,omitempty"`
 
+	// Files are files that kube-apiserver reads: a policy of auditing, a configuration of encryption or of admission. Every control plane gets
+	// them, for root alone, and kube-apiserver has them mounted where they are.
+	Files []ControlPlaneFile `yaml:"files,omitempty" json:"files,omitempty"`
+
+	// ServerTLSBootstrap has kubelets ask the cluster for their serving certificates. hybridctl approves what new nodes ask for; when such a
+	// certificate is renewed, somebody has to approve again: the next up, or an approver in the cluster.
+	ServerTLSBootstrap bool `yaml:"serverTLSBootstrap,omitempty" json:"serverTLSBootstrap,omitempty"`
+
 	// Patches is a directory of kubeadm patches (target[suffix][+patchtype].extension), used on every host.
 	Patches string `yaml:"patches,omitempty" json:"patches,omitempty"`
 
@@ -86,6 +94,28 @@ type Kubernetes struct {
 type Component struct {
 	ExtraArgs []NameValue `yaml:"extraArgs,omitempty" json:"extraArgs,omitempty"` // command line arguments; they override kubeadm's
 	ExtraEnvs []NameValue `yaml:"extraEnvs,omitempty" json:"extraEnvs,omitempty"` // environment variables
+
+	ExtraVolumes []Volume `yaml:"extraVolumes,omitempty" json:"extraVolumes,omitempty"` // of the host, mounted; etcd takes none
+}
+
+// Volume is a path of the host that a component has mounted, as kubeadm's extraVolumes.
+type Volume struct {
+	Name      string `yaml:"name" json:"name"`                             // small letters, digits and -
+	HostPath  string `yaml:"hostPath" json:"hostPath"`                     // on the host
+	MountPath string `yaml:"mountPath" json:"mountPath"`                   // in the container
+	ReadOnly  bool   `yaml:"readOnly,omitempty" json:"readOnly,omitempty"` // the component only reads there
+	PathType  string `yaml:"pathType,omitempty" json:"pathType,omitempty"` // as Kubernetes' hostPath has it: Directory, DirectoryOrCreate, File, FileOrCreate
+}
+
+// ControlPlaneFile is a file of the control planes. Its content comes from one of Source, SecretFile, SecretEnv and SecretCommand.
+type ControlPlaneFile struct {
+	Name   string `yaml:"name" json:"name"`                         // of its volume: small letters, digits and -
+	Path   string `yaml:"path" json:"path"`                         // on the control planes, below /etc/kubernetes
+	Source string `yaml:"source,omitempty" json:"source,omitempty"` // the file here, relative to this document's folder
+
+	SecretFile    string   `yaml:"secretFile,omitempty" json:"secretFile,omitempty"`       // the same for a secret: read when it is used
+	SecretEnv     string   `yaml:"secretEnv,omitempty" json:"secretEnv,omitempty"`         // name of an environment variable that holds it
+	SecretCommand []string `yaml:"secretCommand,omitempty" json:"secretCommand,omitempty"` // a program that prints it, with its arguments; run in this document's folder
 }
 
 // NameValue is a name with a value; for an argument the name has no leading dashes. A name may stand more than once.
@@ -114,7 +144,29 @@ const (
 // CNI says which pod network is installed.
 type CNI struct {
 	Provider string `yaml:"provider,omitempty" json:"provider,omitempty"` // flannel (default), manifest, or none for a cluster that was adopted
+	Backend  string `yaml:"backend,omitempty" json:"backend,omitempty"`   // with flannel: vxlan (default), or wireguard, which encrypts what goes from node to node
 	Path     string `yaml:"path,omitempty" json:"path,omitempty"`         // with manifest: the file; relative to this document's folder
+}
+
+// The ways in which flannel takes packets from node to node.
+const (
+	BackendVXLAN     = "vxlan"
+	BackendWireGuard = "wireguard"
+)
+
+// Overlay is what flannel's back end needs of hosts.
+type Overlay struct {
+	Backend string
+	Module  string // of the kernel
+	Port    int    // UDP, between all nodes
+}
+
+// Overlay returns the one that the inventory asks for.
+func (c CNI) Overlay() Overlay {
+	if c.Backend == BackendWireGuard {
+		return Overlay{BackendWireGuard, "wireguard", 51820}
+	}
+	return Overlay{BackendVXLAN, "vxlan", 8472}
 }
 
 // SSH says how hosts are reached; a host may override.

@@ -92,6 +92,10 @@ func (v *validator) cni() {
 				"%s is for a cluster that was there before, whose control plane has managed: false", CNINone)
 		}
 	}
+	v.oneOf("spec.cni.backend", cni.Backend, "", BackendVXLAN, BackendWireGuard)
+	if cni.Backend != "" && cni.Provider != CNIFlannel {
+		v.fail("spec.cni.backend", "take it out", "is flannel's, and not used by %s", printable(cni.Provider))
+	}
 	switch {
 	case cni.Provider == CNINone && cni.Path != "":
 		v.fail("spec.cni.path", "take it out", "is not used: the pod network is left alone")

@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 )
@@ -60,6 +61,26 @@ func TestParse_OneMistake(t *testing.T) {
 		{kubernetes("patches: /dev/null"), "spec.kubernetes.patches: /dev/null is not a directory (name the directory)"},
 		{kubernetes("kubelet: {maxPods: 200, clusterdns: x}"), ""},
 
+		{kubernetes("files: [{name: audit, path: /etc/kubernetes/audit/policy.yaml, source: fuzz_test.go}, {name: key, path: /etc/kubernetes/key.yaml, secretCommand: [pass, show, key]}]"), ""},
+		{kubernetes("files: [{name: key, path: /etc/kubernetes/key.yaml, secretFile: not-there-yet}]"), ""},
+		{kubernetes("files: [{name: audit, path: /etc/kubernetes/a.yaml, source: missing.yaml}]"), "spec.kubernetes.files[0].source: HERE/missing.yaml does not exist (relative paths start at the inventory's folder)"},
+		{kubernetes("files: [{name: a, path: /etc/kubernetes/a}]"), "spec.kubernetes.files[0]: needs exactly one of source, secretFile, secretEnv and secretCommand (a file beside the inventory is the usual way: source: audit-policy.yaml)"},
+		{kubernetes("files: [{name: a, path: /etc/kubernetes/a, secretEnv: $SECRET}]"), "spec.kubernetes.files[0].secretEnv: is not the name of an environment variable (its name without the $)"},
+		{kubernetes("files: [{name: a, path: /etc/kubernetes/../passwd, secretEnv: A}]"), `spec.kubernetes.files[0].path: "/etc/kubernetes/../passwd" is not the path of a file below /etc/kubernetes (for instance /etc/kubernetes/audit/policy.yaml)`},
+		{kubernetes("files: [{name: a, path: /etc/kubernetes/manifests/a.yaml, secretEnv: A}]"), "spec.kubernetes.files[0].path: /etc/kubernetes/manifests/a.yaml is in a directory that is kubeadm's own (for instance /etc/kubernetes/audit/policy.yaml)"},
+		{kubernetes("files: [{name: a, path: /etc/kubernetes/pki/ca.key, secretEnv: A}]"), "spec.kubernetes.files[0].path: /etc/kubernetes/pki/ca.key is in a directory that is kubeadm's own (for instance /etc/kubernetes/audit/policy.yaml)"},
+		{kubernetes("files: [{name: a, path: /etc/kubernetes/admin.conf, secretEnv: A}]"), "spec.kubernetes.files[0].path: /etc/kubernetes/admin.conf is named as kubeadm names its kubeconfigs, which it deletes (for instance /etc/kubernetes/audit/policy.yaml)"},
+		{kubernetes("files: [{name: A, path: /etc/kubernetes/a, secretEnv: A}]"), `spec.kubernetes.files[0].name: "A" is not a name (small letters, digits and -, at most 40)`},
+		{kubernetes("files: [{name: a, path: /etc/kubernetes/a, secretEnv: A}, {name: a, path: /etc/kubernetes/a/b, secretEnv: A}]"), "spec.kubernetes.files[1].name: a is taken by spec.kubernetes.files[0] (line 7)\nspec.kubernetes.files[1].path: /etc/kubernetes/a/b lies in what is to be a file itself (choose another path)"},
+		{adopted("files: [{name: a, path: /etc/kubernetes/a, secretEnv: A}]"), "spec.kubernetes.files: has no effect: the cluster was made without them, and its control planes are not hybridctl's (take it out)"},
+		{kubernetes("etcd: {extraVolumes: [{name: a, hostPath: /a, mountPath: /a}]}"), "spec.kubernetes.etcd.extraVolumes: cannot be set here: kubeadm mounts nothing more for etcd (a patch can give it some: spec.kubernetes.patches)"},
+		{kubernetes("scheduler: {extraVolumes: [{name: a, hostPath: a, mountPath: /a/, pathType: Socket}]}"), "spec.kubernetes.scheduler.extraVolumes[0].hostPath: \"a\" is not an absolute path without a slash at its end (for instance /var/log/kubernetes)\nspec.kubernetes.scheduler.extraVolumes[0].mountPath: \"/a/\" is not an absolute path without a slash at its end (for instance /var/log/kubernetes)\nspec.kubernetes.scheduler.extraVolumes[0].pathType: \"Socket\" is not one of Directory, DirectoryOrCreate, File, FileOrCreate"},
+		{kubernetes("serverTLSBootstrap: true\n    kubelet: {serverTLSBootstrap: false}"), "spec.kubernetes.kubelet.serverTLSBootstrap: says the opposite of spec.kubernetes.serverTLSBootstrap (take it out)"},
+		{kubernetes("serverTLSBootstrap: true\n    kubelet: {serverTLSBootstrap: true}"), ""},
+
+		{spec("cni: {backend: wireguard}"), ""},
+		{spec("cni: {backend: wiregard}"), `spec.cni.backend: "wiregard" is not one of vxlan, wireguard (did you mean wireguard?)`},
+		{spec("cni: {provider: manifest, path: fuzz_test.go, backend: wireguard}"), "spec.cni.backend: is flannel's, and not used by manifest (take it out)"},
 		{spec("cni: {provider: manifest, path: /}"), "spec.cni.path: / is a directory (name one file)"},
 		{spec("cni: {provider: calico}"), `spec.cni.provider: "calico" is not one of flannel, manifest, none`},
 		{spec("cni: {provider: none}"), "spec.cni.provider: none is for a cluster that was there before, whose control plane has managed: false (write provider: manifest and path: FILE to install another pod network)"},
@@ -125,6 +146,9 @@ func TestParse_OneMistake(t *testing.T) {
 					lines = append(lines, strings.TrimPrefix(problem.String(), ": "))
 				}
 				got = strings.Join(lines, "\n")
+			}
+			if here, err := os.Getwd(); err == nil {
+				got = strings.ReplaceAll(got, here, "HERE")
 			}
 			if got != test.want {
 				t.Errorf("got  %s\nwant %s", got, test.want)

@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	appsv1client "k8s.io/client-go/kubernetes/typed/apps/v1"
 	batchv1client "k8s.io/client-go/kubernetes/typed/batch/v1"
+	certificatesv1client "k8s.io/client-go/kubernetes/typed/certificates/v1"
 	coordinationv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	storagev1client "k8s.io/client-go/kubernetes/typed/storage/v1"
@@ -48,6 +49,7 @@ type Client struct {
 	storage        *storagev1client.StorageV1Client
 	batch          *batchv1client.BatchV1Client
 	coordination   *coordinationv1client.CoordinationV1Client
+	certificates   *certificatesv1client.CertificatesV1Client
 	dynamic        *dynamic.DynamicClient
 	mapper         mapper
 	caHashes       []string
@@ -111,6 +113,9 @@ func (c *Client) connect() error {
 		return err
 	}
 	if c.coordination, err = coordinationv1client.NewForConfigAndClient(typed, c.http); err != nil {
+		return err
+	}
+	if c.certificates, err = certificatesv1client.NewForConfigAndClient(typed, c.http); err != nil {
 		return err
 	}
 	c.dynamic, err = dynamic.NewForConfigAndClient(c.config, c.http)

@@ -22,6 +22,7 @@ type Input struct {
 	Only        []string          // names of the hosts to plan for; nil = all, and the cluster's own steps
 
 	CephKeys map[string]inventory.Secret // by ID of the user
+	Files    map[string]inventory.Secret // of control planes, by name; one that was not read is not there
 }
 
 // ClusterID returns the ID of a cluster step.
@@ -131,7 +132,11 @@ func newBuilder(in Input) (*builder, error) {
 
 func (b *builder) hostSteps(h inventory.Host) []Step {
 	runtime := b.filesStep(h, Runtime, OS)
-	return []Step{b.filesStep(h, OS), runtime, b.filesStep(h, Kubernetes, OS), b.imagesStep(h, runtime.Action)}
+	steps := []Step{b.filesStep(h, OS), runtime, b.filesStep(h, Kubernetes, OS), b.imagesStep(h, runtime.Action)}
+	if s, ok := b.filesStepOf(h); ok {
+		steps = append(steps, s)
+	}
+	return steps
 }
 
 // filesStep plans a step that puts files on the host.

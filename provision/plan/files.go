@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"path"
+	"slices"
 	"sort"
 	"strings"
 
@@ -29,11 +30,25 @@ var Sysctls = []Sysctl{
 	{Name: "net.bridge.bridge-nf-call-ip6tables", Value: "1", Optional: true},
 }
 
+// protected are what a kubelet with protectKernelDefaults wants of the kernel before it starts.
+var protected = []Sysctl{
+	{Name: "vm.overcommit_memory", Value: "1"}, {Name: "vm.panic_on_oom", Value: "0"}, {Name: "kernel.panic", Value: "10"}, {Name: "kernel.panic_on_oops", Value: "1"},
+	{Name: "kernel.keys.root_maxkeys", Value: "1000000"}, {Name: "kernel.keys.root_maxbytes", Value: "25000000"},
+}
+
+// sysctls are the kernel settings of a cluster's hosts.
+func sysctls(c *inventory.Cluster) []Sysctl {
+	if protects, _ := c.Spec.Kubernetes.Kubelet["protectKernelDefaults"].(bool); protects {
+		return slices.Concat(Sysctls, protected)
+	}
+	return Sysctls
+}
+
 // Modules returns the kernel modules that the cluster's hosts need, in the order to load them.
 func Modules(c *inventory.Cluster) []string {
 	m := []string{"overlay", "br_netfilter"}
 	if c.Spec.CNI.Provider == inventory.CNIFlannel {
-		m = append(m, "vxlan")
+		m = append(m, c.Spec.CNI.Overlay().Module)
 	}
 	return m
 }
@@ -52,8 +67,9 @@ func (b *builder) filesFor(k Kind, arch platform.Arch) FilesInputs {
 
 func (b *builder) osFiles() FilesInputs {
 	modules := Modules(b.in.Cluster)
-	settings := make([]render.Setting, len(Sysctls))
-	for i, s := range Sysctls {
+	wanted := sysctls(b.in.Cluster)
+	settings := make([]render.Setting, len(wanted))
+	for i, s := range wanted {
 		settings[i] = render.Setting{Name: s.Name, Value: s.Value}
 		if s.Optional {
 			settings[i].Name = "-" + s.Name // systemd-sysctl and procps pass over what does not exist
@@ -65,7 +81,7 @@ func (b *builder) osFiles() FilesInputs {
 			text("/etc/sysctl.d/90-hybridctl.conf", render.SysctlConf(settings)),
 		},
 		Modules: modules,
-		Sysctls: Sysctls,
+		Sysctls: wanted,
 	}
 }
 
@@ -91,8 +107,8 @@ func (b *builder) kubernetesFiles(arch platform.Arch) FilesInputs {
 		Version:  b.version(arch, bundle.Kubernetes),
 		Binaries: b.binaries(arch, bundle.Kubernetes, binDir),
 		Texts: []Text{
-			text(unitDir+"/kubelet.service", render.KubeletUnit()),
-			text(unitDir+"/kubelet.service.d/10-kubeadm.conf", render.KubeletDropIn()),
+			private(text(unitDir+"/kubelet.service", render.KubeletUnit())),
+			private(text(unitDir+"/kubelet.service.d/10-kubeadm.conf", render.KubeletDropIn())),
 		},
 		Enable: []string{"kubelet.service"},
 	}

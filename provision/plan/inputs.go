@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 
@@ -8,7 +9,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/render"
 )
 
-// FilesInputs are those of the steps os, runtime and kubernetes.
+// FilesInputs are those of the steps os, runtime, kubernetes and files.
 type FilesInputs struct {
 	Version  string   `json:"version,omitempty"`
 	Binaries []Binary `json:"binaries,omitempty"`
@@ -17,6 +18,8 @@ type FilesInputs struct {
 	Sysctls  []Sysctl `json:"sysctls,omitempty"`
 	Units    []string `json:"units,omitempty"`  // enabled and running
 	Enable   []string `json:"enable,omitempty"` // enabled
+
+	Processes []Process `json:"processes,omitempty"`
 }
 
 // Binary is a file from the bundle.
@@ -32,6 +35,18 @@ type Text struct {
 	Mode   string `json:"mode"`
 	SHA256 string `json:"sha256"`
 	Body   []byte `json:"-"`
+
+	// Lands is the mode with which it lands where that is another: a step of a host that was made before is not done again for it alone.
+	Lands string `json:"-"`
+}
+
+// Landed is the mode of the file on the host.
+func (t Text) Landed() string { return cmp.Or(t.Lands, t.Mode) }
+
+// private makes it a file that root alone reads.
+func private(t Text) Text {
+	t.Lands = "0600"
+	return t
 }
 
 // Sysctl is a kernel setting.
@@ -61,12 +76,16 @@ type Image struct {
 type InitInputs struct {
 	ConfigDigest string             `json:"configDigest"`
 	Config       render.KubeadmInit `json:"-"`
+
+	Files FilesInputs `json:"-"` // of the step files
 }
 
 // JoinInputs are kubeadm join's: the configuration without token and CA hashes.
 type JoinInputs struct {
 	ConfigDigest string             `json:"configDigest"`
 	Config       render.KubeadmJoin `json:"-"`
+
+	Files FilesInputs `json:"-"` // of the step files, on a control plane
 
 	Registers bool `json:"-"` // the host has joined as it is to, and only its kubelet has not registered the node yet
 }

@@ -20,9 +20,8 @@ var controlPlaneTaint = render.Taint{Key: "node-role.kubernetes.io/control-plane
 
 func (b *builder) initStep(h inventory.Host) Step {
 	config := b.initConfig(h)
-	in := InitInputs{ConfigDigest: Digest(config), Config: config}
-	s := Step{ID: HostID(h.Name, Init), Kind: Init, Host: h.Name, Inputs: in, Digest: Digest(in),
-		DependsOn: []ID{HostID(h.Name, Kubernetes), HostID(h.Name, Images)}}
+	in := InitInputs{ConfigDigest: Digest(config), Config: config, Files: b.filesOf(h)}
+	s := Step{ID: HostID(h.Name, Init), Kind: Init, Host: h.Name, Inputs: in, Digest: Digest(in), DependsOn: b.before(h)}
 	b.judgeMember(&s, h)
 	if s.Action == Create {
 		s.Details = []string{fmt.Sprintf("kubeadm init %s, endpoint %s, pods %s, services %s", config.Version, config.Endpoint, config.PodCIDR, config.ServiceCIDR)}
@@ -32,9 +31,8 @@ func (b *builder) initStep(h inventory.Host) Step {
 
 func (b *builder) joinStep(h inventory.Host, after ID) Step {
 	config := b.joinConfig(h)
-	in := JoinInputs{ConfigDigest: Digest(config), Config: config}
-	s := Step{ID: HostID(h.Name, Join), Kind: Join, Host: h.Name, Inputs: in, Digest: Digest(in),
-		DependsOn: []ID{HostID(h.Name, Kubernetes), HostID(h.Name, Images)}}
+	in := JoinInputs{ConfigDigest: Digest(config), Config: config, Files: b.filesOf(h)}
+	s := Step{ID: HostID(h.Name, Join), Kind: Join, Host: h.Name, Inputs: in, Digest: Digest(in), DependsOn: b.before(h)}
 	if after != "" {
 		s.DependsOn = append(s.DependsOn, after)
 	}
@@ -97,8 +95,8 @@ func (b *builder) initConfig(h inventory.Host) render.KubeadmInit {
 		NodeIP: h.NodeIP, BindPort: apiPort, Registration: b.registration(h), Timeouts: kubeadmTimeouts(k.Timeouts), Patches: b.patches(),
 		Version: k.Version, ClusterName: b.in.Cluster.Metadata.Name, Endpoint: k.Endpoint, EncryptionAlgorithm: k.EncryptionAlgorithm,
 		PodCIDR: k.PodCIDR, ServiceCIDR: k.ServiceCIDR, DNSDomain: k.DNSDomain, CertSANs: b.certSANs(h),
-		Etcd: component(k.Etcd), APIServer: component(k.APIServer), ControllerManager: component(k.ControllerManager), Scheduler: component(k.Scheduler),
-		Kubelet: k.Kubelet, KubeProxy: k.KubeProxy,
+		Etcd: component(k.Etcd), APIServer: apiServerComponent(k), ControllerManager: component(k.ControllerManager), Scheduler: component(k.Scheduler),
+		Kubelet: k.Kubelet, KubeProxy: k.KubeProxy, ServerTLSBootstrap: k.ServerTLSBootstrap,
 	}
 	c.ImageRepository, _ = split(api.Ref)
 	c.DNSRepository, c.DNSTag = split(dns.Ref)
@@ -224,7 +222,10 @@ func CNIManifest(in Input) []byte {
 	image, _ := imageOf(in.Bundle, "flannel")
 	plugin, _ := imageOf(in.Bundle, "flannel-cni-plugin")
 	k := in.Cluster.Spec.Kubernetes
-	f := render.Flannel{PodCIDR: k.PodCIDR, Image: image.Ref, PluginImage: plugin.Ref, ConfigDigest: Digest(k.PodCIDR)[7:19]}
+	f := render.Flannel{PodCIDR: k.PodCIDR, Image: image.Ref, PluginImage: plugin.Ref, ConfigDigest: Digest(k.PodCIDR)[7:19], Backend: in.Cluster.Spec.CNI.Overlay().Backend}
+	if f.Backend != inventory.BackendVXLAN { // with VXLAN the digest is what it was before there was a choice
+		f.ConfigDigest = Digest(k.PodCIDR + " " + f.Backend)[7:19]
+	}
 	f.APIHost, f.APIPort, _ = net.SplitHostPort(k.Endpoint) // the inventory's own check
 	return render.FlannelManifest(f)
 }
@@ -250,6 +251,10 @@ func (b *builder) notes() []string {
 		if _, ok := b.in.Cluster.Host(n.Name); !ok && b.in.Only == nil {
 			out = append(out, fmt.Sprintf("the node %s is in the cluster but not in the inventory; it is left as it is", n.Name))
 		}
+	}
+	if b.in.Cluster.Spec.Kubernetes.ServerTLSBootstrap {
+		out = append(out, "kubelets ask the cluster for their serving certificates (serverTLSBootstrap): hybridctl approves those of nodes that join; before one ends, "+
+			"somebody has to approve the next: hybridctl up, or an approver in the cluster")
 	}
 	return append(out, b.cephNotes()...)
 }
@@ -282,7 +287,11 @@ func kubeadmTimeouts(t inventory.KubeadmTimeouts) []render.NameValue {
 }
 
 func component(c inventory.Component) render.Component {
-	return render.Component{ExtraArgs: nameValues(c.ExtraArgs), ExtraEnvs: nameValues(c.ExtraEnvs)}
+	out := render.Component{ExtraArgs: nameValues(c.ExtraArgs), ExtraEnvs: nameValues(c.ExtraEnvs)}
+	for _, v := range c.ExtraVolumes {
+		out.ExtraVolumes = append(out.ExtraVolumes, render.Volume(v))
+	}
+	return out
 }
 
 func nameValues(in []inventory.NameValue) []render.NameValue {

@@ -11,13 +11,13 @@ import (
 // control planes, always.
 const mostRestarts = 10
 
-// roll lets nodes that are at work restart containerd and kubelet one after another: a control plane when the one before it is done, and a worker
+// roll lets nodes that are at work restart containerd, kubelet and kube-apiserver one after another: a control plane when the one before it is done, and a worker
 // when the one a few places before it is. That is an order of this run and no dependency: the next one knows nothing of it. Where one fails, those behind it in its row are left as they are. Hosts that are no nodes yet are not held up.
 func (b *builder) roll(steps []Step) {
 	restarts := map[string][]int{} // the steps of a host, by where they stand
 	var planes, workers []string
 	for i, s := range steps {
-		if s.Kind != Runtime && s.Kind != Kubernetes || !s.pending() || !b.works(s.Host) {
+		if s.Kind != Runtime && s.Kind != Kubernetes && s.Kind != Files || !s.pending() || !b.works(s.Host) {
 			continue
 		}
 		if restarts[s.Host] == nil {

@@ -20,6 +20,7 @@ const (
 	Runtime    Kind = "runtime"    // containerd, runc, CNI plugins
 	Kubernetes Kind = "kubernetes" // kubelet, kubeadm, kubectl
 	Images     Kind = "images"     // container images of the host's architecture
+	Files      Kind = "files"      // files of a control plane that kube-apiserver reads
 	Init       Kind = "init"       // kubeadm init
 	Join       Kind = "join"       // kubeadm join
 	Node       Kind = "node"       // labels and taints of the Node object

@@ -11,7 +11,7 @@ import (
 )
 
 var kernelChecks = []check{
-	{"kernel-modules", "the kernel has overlay and br_netfilter, and vxlan when the pod network is flannel", checkModules, onFacts},
+	{"kernel-modules", "the kernel has overlay and br_netfilter, and vxlan or wireguard when the pod network is flannel", checkModules, onFacts},
 	{"cgroup", "control groups are version 2 with the controllers cpu, cpuset, memory and pids", checkCgroup, onFacts},
 	{"swap", "swap is off, unless the kubelet's failSwapOn is false in the inventory", checkSwap, onFacts},
 }
@@ -19,7 +19,7 @@ var kernelChecks = []check{
 func modules(c *inventory.Cluster) []string {
 	m := []string{"overlay", "br_netfilter"}
 	if c.Spec.CNI.Provider == inventory.CNIFlannel {
-		m = append(m, "vxlan")
+		m = append(m, c.Spec.CNI.Overlay().Module)
 	}
 	return m
 }

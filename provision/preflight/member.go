@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/inventory"
 )
 
 var memberChecks = []check{
@@ -41,6 +42,11 @@ func checkPorts(v view) verdict {
 	}
 	if len(taken) > 0 {
 		return fail("in use, wanted free: %s", list(taken)).hinted("ss -ltnp shows the process; stop it, or move it to another port")
+	}
+	overlay := v.cluster.Spec.CNI.Overlay()
+	if v.cluster.Spec.CNI.Provider == inventory.CNIFlannel && overlay.Backend == inventory.BackendWireGuard && slices.Contains(v.facts.UDPPorts, overlay.Port) {
+		return fail("in use, wanted free: UDP %d (flannel's WireGuard)", overlay.Port).
+			hinted("wg show tells whose it is; give that WireGuard another ListenPort, or take cni: {backend: %s}", inventory.BackendVXLAN)
 	}
 	return pass("free")
 }

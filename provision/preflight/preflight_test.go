@@ -87,6 +87,17 @@ var cases = []one{
 		h := f.host("arm-1")
 		h.Modules["vxlan"], h.Kernel = facts.ModuleMissing, "6.12.0-cloud"
 	}, host: "arm-1", check: "kernel-modules", status: report.Fail, message: "no vxlan", hint: "linux-image-arm64"},
+	{name: "wireguard is not there", change: func(f *fixture) { f.cluster.Spec.CNI.Backend = inventory.BackendWireGuard },
+		host: "arm-1", check: "kernel-modules", status: report.Fail, message: "has no wireguard", also: []string{"kernel-modules"}},
+	{name: "wireguard's port is another's", change: func(f *fixture) {
+		f.cluster.Spec.CNI.Backend = inventory.BackendWireGuard
+		for _, name := range []string{"arm-1", "x86-1"} {
+			f.host(name).Modules["wireguard"] = facts.ModuleAvailable
+		}
+		f.host("arm-1").UDPPorts = []int{68, 51820}
+	}, host: "arm-1", check: "ports", status: report.Fail, message: "in use, wanted free: UDP 51820 (flannel's WireGuard)", hint: "wg show"},
+	{name: "that port, with vxlan", change: func(f *fixture) { f.host("arm-1").UDPPorts = []int{51820} },
+		host: "arm-1", check: "ports", status: report.Pass, message: "free"},
 	{name: "kernel updated", change: func(f *fixture) { f.host("x86-1").Modules = nil },
 		host: "x86-1", check: "kernel-modules", status: report.Fail, message: "no overlay, br_netfilter, vxlan", hint: "reboot"},
 	{name: "vxlan not wanted", change: func(f *fixture) {

@@ -160,7 +160,7 @@ func checkFirewall(v view) verdict {
 		return warn("ufw is on (ENABLED=yes in /etc/ufw/ufw.conf): it closes the ports between nodes and forwards nothing").hinted(open + "stop it: ufw disable")
 	case len(around.Drops) > 0 && !v.begun():
 		return warn("rules drop what they do not name: the chains %s", list(around.Drops)).
-			hinted(open + "see nft list ruleset and iptables -S; UDP 8472 and TCP 10250 between all hosts, 6443 to the control planes, and what is forwarded from and to pods")
+			hinted(open+"see nft list ruleset and iptables -S; UDP %d and TCP 10250 between all hosts, 6443 to the control planes, and what is forwarded from and to pods", v.cluster.Spec.CNI.Overlay().Port)
 	case !known && v.facts.Systemd:
 		return unknown("systemd did not say whether %s is active", firewalld)
 	}

@@ -102,7 +102,7 @@ func (o Options) Conformance(ctx context.Context) (c conformance.Options) {
 		API: o.API, Cluster: o.Cluster.Metadata.Name, Tool: o.Tool, Scenario: conformance.Scenario(o.Scenario),
 		Checks: o.Checks, Quick: o.Quick, NewNodes: o.Nodes, Before: o.PodsBefore, NodesBefore: o.NodesBefore, MaxPairs: o.MaxPairs, Seed: o.Seed,
 		Facts:     map[string]conformance.NodeFacts{},
-		DNSDomain: o.Cluster.Spec.Kubernetes.DNSDomain, NodeRanges: o.Cluster.Spec.CNI.Provider == inventory.CNIFlannel, Window: ready.StableFor, Patience: o.Cluster.Spec.Timeouts.Ready.Std(),
+		DNSDomain: o.Cluster.Spec.Kubernetes.DNSDomain, NodeRanges: o.Cluster.Spec.CNI.Provider == inventory.CNIFlannel, OverlayPort: o.Cluster.Spec.CNI.Overlay().Port, Window: ready.StableFor, Patience: o.Cluster.Spec.Timeouts.Ready.Std(),
 		RunID: conformance.NewRunID(), DaemonSets: daemonSets(o.Cluster), Keep: o.Keep, KeepOnFailure: o.KeepOnFailure, Planned: o.Planned, Event: o.Event, Now: time.Now,
 	}
 	if c.Scenario == "" {

@@ -34,6 +34,7 @@ type Flannel struct {
 	PluginImage  string // flannel-cni-plugin
 	APIHost      string // of the API's endpoint
 	APIPort      string
+	Backend      string // vxlan or wireguard
 	ConfigDigest string // a changed network configuration rolls the pods
 }
 

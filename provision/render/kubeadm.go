@@ -7,6 +7,15 @@ type NameValue struct{ Name, Value string }
 type Component struct {
 	ExtraArgs []NameValue
 	ExtraEnvs []NameValue
+
+	ExtraVolumes []Volume `json:",omitempty"` // what a cluster was made with has a digest, which does not change without any
+}
+
+// Volume is a path of the host that a component has mounted.
+type Volume struct {
+	Name, HostPath, MountPath string
+	ReadOnly                  bool
+	PathType                  string
 }
 
 // Taint is a taint a node registers with.
@@ -47,11 +56,16 @@ type KubeadmInit struct {
 
 	Etcd, APIServer, ControllerManager, Scheduler Component
 	Kubelet, KubeProxy                            map[string]any
+
+	ServerTLSBootstrap bool `json:",omitempty"` // the kubelets' serving certificates are the cluster's
 }
 
 // KubeletConfiguration is the kubelet's document; the inventory's fragment goes over our own settings.
 func (k KubeadmInit) KubeletConfiguration() string {
 	own := map[string]any{"cgroupDriver": "systemd"}
+	if k.ServerTLSBootstrap {
+		own["serverTLSBootstrap"] = true
+	}
 	return document("kubelet.config.k8s.io/v1beta1", "KubeletConfiguration", own, k.Kubelet)
 }
 

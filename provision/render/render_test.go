@@ -63,7 +63,7 @@ func TestGolden(t *testing.T) {
 		"init-least.yaml":         KubeadmInitConfig(least()),
 		"join-worker.yaml":        KubeadmJoinConfig(join(false)),
 		"join-control-plane.yaml": KubeadmJoinConfig(join(true)),
-		"flannel.yaml":            FlannelManifest(Flannel{PodCIDR: "10.244.0.0/16", Image: "registry.example/flannel:v0.28.4", PluginImage: "registry.example/flannel-cni-plugin:v1.9.1", APIHost: "10.99.0.11", APIPort: "6443", ConfigDigest: "0123456789ab"}),
+		"flannel.yaml":            FlannelManifest(Flannel{PodCIDR: "10.244.0.0/16", Image: "registry.example/flannel:v0.28.4", PluginImage: "registry.example/flannel-cni-plugin:v1.9.1", APIHost: "10.99.0.11", APIPort: "6443", Backend: "vxlan", ConfigDigest: "0123456789ab"}),
 	} {
 		t.Run(name, func(t *testing.T) { golden.Check(t, name, body) })
 	}

@@ -32,6 +32,8 @@ type Env struct {
 	// JoinTaint is a taint that joining nodes register with besides the inventory's; nil = none. It is of the run and not of the step: it
 	// goes when the run has proven the node.
 	JoinTaint *render.Taint
+	// Serving returns the addresses for which a host's kubelet may have its serving certificate; nil = kubelets ask for none.
+	Serving func(host string) []string
 	// Bootstrap is the control plane that gives certificates to further ones, and on which etcd is asked.
 	Bootstrap string
 	// TakeOut takes a host out of the inventory; nil = the run does not write it. A host that is not in it is no error.
@@ -58,6 +60,8 @@ type API interface {
 	EtcdMembers(ctx context.Context, node string) ([]kube.EtcdMember, error)
 	RemoveEtcdMember(ctx context.Context, node string, id uint64) error
 	HasNode(ctx context.Context, name string) (bool, error)
+	ServingRequests(ctx context.Context) ([]kube.ServingRequest, error)
+	ApproveServing(ctx context.Context, r kube.ServingRequest) error
 	DeleteNode(ctx context.Context, name string) error
 	Cordon(ctx context.Context, node string) error
 	DrainPods(ctx context.Context, node string) ([]kube.DrainPod, error)
@@ -75,6 +79,8 @@ type Steps struct {
 	etcd           sync.Mutex  // is held by who changes etcd's members
 	changedMembers atomic.Bool // this run did
 	etcdAsked      time.Duration
+	servingAsked   time.Duration
+	servingWithin  time.Duration
 }
 
 var _ Executor = (*Steps)(nil)
@@ -88,7 +94,7 @@ const (
 // New returns an executor.
 func New(env Env) *Steps {
 	env.RegisterWithin = cmp.Or(env.RegisterWithin, 3*time.Minute)
-	return &Steps{env: env, etcdAsked: etcdAsked}
+	return &Steps{env: env, etcdAsked: etcdAsked, servingAsked: servingAsked, servingWithin: servingWithin}
 }
 
 // settles is until when etcd may be unwell: its members change its leader when they join or leave.
@@ -125,6 +131,7 @@ var (
 		plan.OS:         (*Steps).applyFiles,
 		plan.Runtime:    (*Steps).applyFiles,
 		plan.Kubernetes: (*Steps).applyFiles,
+		plan.Files:      (*Steps).applyPlaneFiles,
 		plan.Images:     (*Steps).applyImages,
 		plan.Init:       (*Steps).applyInit,
 		plan.Join:       (*Steps).applyJoin,
@@ -138,6 +145,7 @@ var (
 		plan.OS:         (*Steps).undoFiles,
 		plan.Runtime:    (*Steps).undoFiles,
 		plan.Kubernetes: (*Steps).undoFiles,
+		plan.Files:      (*Steps).undoPlaneFiles,
 		plan.Images:     nothing, // containerd's store goes with the runtime
 		plan.Init:       (*Steps).undoMember,
 		plan.Join:       (*Steps).undoMember,

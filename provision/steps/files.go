@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/plan"
@@ -17,19 +18,7 @@ func (x *Steps) applyFiles(ctx context.Context, s plan.Step, h *host.Host) (stri
 	if !ok {
 		return "", fmt.Errorf("inputs of kind %T", s.Inputs)
 	}
-	f := host.Files{Step: string(s.Kind), Digest: s.Digest, Modules: in.Modules, Units: in.Units, Enable: in.Enable}
-	for _, b := range in.Binaries {
-		source := b.Source
-		f.Binaries = append(f.Binaries, host.Binary{Path: b.Path, Mode: binaryMode, SHA256: b.SHA256, Size: source.Size,
-			Open: func() (io.ReadSeekCloser, error) { return x.env.Bundle.OpenBinary(source) }})
-	}
-	for _, t := range in.Texts {
-		f.Texts = append(f.Texts, host.Text{Path: t.Path, Mode: t.Mode, Body: t.Body})
-	}
-	for _, k := range in.Sysctls {
-		f.Sysctls = append(f.Sysctls, host.Sysctl{Name: k.Name, Value: k.Value, Optional: k.Optional})
-	}
-	done, err := h.Apply(ctx, f, x.progress(s))
+	done, err := x.land(ctx, s, in, h)
 	if err != nil {
 		return "", err
 	}
@@ -38,6 +27,56 @@ func (x *Steps) applyFiles(ctx context.Context, s plan.Step, h *host.Host) (stri
 		detail += fmt.Sprintf(", %d MB sent", done.Sent/1e6)
 	}
 	return detail, nil
+}
+
+// applyPlaneFiles lands the files of a control plane. Where its kube-apiserver was started again for them, it is awaited.
+func (x *Steps) applyPlaneFiles(ctx context.Context, s plan.Step, h *host.Host) (string, error) {
+	in, ok := s.Inputs.(plan.FilesInputs)
+	if !ok {
+		return "", fmt.Errorf("inputs of kind %T", s.Inputs)
+	}
+	done, err := x.land(ctx, s, in, h)
+	if err != nil {
+		return "", err
+	}
+	detail := fmt.Sprintf("%d files changed", len(done.Changed))
+	if len(done.Restarted) == 0 {
+		return detail, nil
+	}
+	x.say(s, "waiting for the API server")
+	api, err := x.env.Kube(ctx)
+	if err != nil {
+		return "", err
+	}
+	return detail + ", " + strings.Join(done.Restarted, " and ") + " started again", api.WaitAPI(ctx)
+}
+
+// bringBack lands the files of a control plane again, which a reset has deleted.
+func (x *Steps) bringBack(ctx context.Context, s plan.Step, in plan.FilesInputs, h *host.Host) error {
+	if len(in.Texts) == 0 {
+		return nil
+	}
+	_, err := x.land(ctx, plan.Step{Kind: plan.Files, Host: s.Host, Digest: plan.Digest(in)}, in, h)
+	return err
+}
+
+func (x *Steps) land(ctx context.Context, s plan.Step, in plan.FilesInputs, h *host.Host) (host.Applied, error) {
+	f := host.Files{Step: string(s.Kind), Digest: s.Digest, Modules: in.Modules, Units: in.Units, Enable: in.Enable}
+	for _, b := range in.Binaries {
+		source := b.Source
+		f.Binaries = append(f.Binaries, host.Binary{Path: b.Path, Mode: binaryMode, SHA256: b.SHA256, Size: source.Size,
+			Open: func() (io.ReadSeekCloser, error) { return x.env.Bundle.OpenBinary(source) }})
+	}
+	for _, t := range in.Texts {
+		f.Texts = append(f.Texts, host.Text{Path: t.Path, Mode: t.Landed(), Body: t.Body})
+	}
+	for _, k := range in.Sysctls {
+		f.Sysctls = append(f.Sysctls, host.Sysctl{Name: k.Name, Value: k.Value, Optional: k.Optional})
+	}
+	for _, p := range in.Processes {
+		f.Processes = append(f.Processes, host.Process(p))
+	}
+	return h.Apply(ctx, f, x.progress(s))
 }
 
 // leavings are what a step's programs make on a host, and where its files land, beside the files its marker names: a step that never
@@ -58,6 +97,11 @@ var leavings = map[plan.Kind]struct{ units, files, directories []string }{
 			"/usr/local/bin/kubelet", "/usr/local/bin/kubeadm", "/usr/local/bin/kubectl"},
 		directories: []string{"/var/lib/kubelet", plan.PatchesDir},
 	},
+}
+
+// undoPlaneFiles forgets the files that control planes have: a kube-apiserver that mounts one does not start without it. They go with a reset.
+func (x *Steps) undoPlaneFiles(ctx context.Context, s plan.Step, h *host.Host) (string, error) {
+	return "the files stay until the host is reset", h.Remove(ctx, string(s.Kind), nil, nil, nil)
 }
 
 func (x *Steps) undoFiles(ctx context.Context, s plan.Step, h *host.Host) (string, error) {

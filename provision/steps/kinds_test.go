@@ -6,9 +6,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hybridctl/hybridctl/provision/facts"
 	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/kube/kubetest"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
@@ -74,9 +76,14 @@ var rows = map[plan.Kind]row{
 		step: ofPlan("worker/images"), interrupt: cuts("worker", "import"), there: marked("worker", "images"),
 		did: []string{"import worker"}, // and nothing again: the images are there
 	},
+	plan.Files: {
+		step: ofPlan("cp/files"), interrupt: cuts("cp", "apply"), there: marked("cp", "files"),
+		did: []string{"apply files cp"}, again: []string{"apply files cp"},
+		undo: []string{"remove files cp"}, undoAgain: []string{"remove files cp"},
+	},
 	plan.Init: {
 		step: ofPlan("cp/init"), interrupt: cuts("cp", "kubeadm"), there: isMember("cp"),
-		did: []string{"kubeadm init cp"}, again: []string{"reset cp", "kubeadm init cp"}, // it is begun again only where the host is a member no longer
+		did: []string{"kubeadm init cp"}, again: []string{"reset cp", "apply files cp", "kubeadm init cp"}, // it is begun again only where the host is a member no longer
 		undo: []string{"reset cp"}, undoAgain: []string{"reset cp"},
 	},
 	plan.Join: {
@@ -306,7 +313,7 @@ func TestJoin_HalfAControlPlaneLeavesEtcdBeforeItIsReset(t *testing.T) {
 	w.api.members = members("cp cp-2 x")
 	w.hosts["cp-2"].half = 77
 	got := apply(t, w, w.step("cp-2/join"), report.Created)
-	want := []string{"kubeadm join refused cp-2", "member 2 removed on cp", "delete cp-2", "reset cp-2", "kubeadm join cp-2"}
+	want := []string{"kubeadm join refused cp-2", "member 2 removed on cp", "delete cp-2", "reset cp-2", "apply files cp-2", "kubeadm join cp-2"}
 	if !slices.Equal(got, want) || !w.hosts["cp-2"].pki {
 		t.Errorf("did %q, want %q", got, want)
 	}
@@ -360,5 +367,61 @@ func TestSteps_FactsOfAnotherHostAreNotUsed(t *testing.T) {
 	w.looks("worker")
 	if got := apply(t, w, w.step("cp/init"), report.Created); slices.Contains(got, "reset cp") {
 		t.Errorf("did %q", got)
+	}
+}
+
+// A control plane that is reset has its files again before kubeadm runs, and they travel as text that root alone may read.
+func TestFiles_OfControlPlanes(t *testing.T) {
+	w := newWorld(t)
+	in := w.step("cp/files").Inputs.(plan.FilesInputs)
+	if len(in.Texts) != 1 || in.Texts[0].Mode != "0600" || string(in.Texts[0].Body) != "rules: []" {
+		t.Errorf("%+v", in)
+	}
+	if deps := w.step("cp/init").DependsOn; !slices.Contains(deps, plan.ID("cp/files")) {
+		t.Errorf("init depends on %v", deps)
+	}
+	if _, ok := w.plan.Step("worker/files"); ok {
+		t.Error("a worker gets files of control planes")
+	}
+	w.api.restarts = true
+	c, err := w.x.Apply(t.Context(), w.step("cp/files"))
+	if err != nil || c.Detail != "0 files changed, kube-apiserver started again" || !slices.Contains(w.said, "waiting for the API server") {
+		t.Errorf("%+v, %v, said %q", c, err, w.said)
+	}
+}
+
+func TestJoin_ServingCertificate(t *testing.T) {
+	right := kube.ServingRequestOf(kubetest.KubeletRequest("csr-right", "worker", []string{"192.0.2.3"}, nil))
+	for name, c := range map[string]struct {
+		asked []kube.ServingRequest
+		did   []string
+		want  string
+	}{
+		"asked for what is the host's": {[]kube.ServingRequest{right}, []string{"kubeadm join worker", "approve csr-right"}, "its serving certificate is approved"},
+		"asked for more": {[]kube.ServingRequest{kube.ServingRequestOf(kubetest.KubeletRequest("csr-more", "worker", []string{"192.0.2.3", "192.0.2.1"}, nil))},
+			[]string{"kubeadm join worker"}, "csr-more for a serving certificate is not approved: it asks for the address 192.0.2.1"},
+		"asked by another":  {[]kube.ServingRequest{kube.ServingRequestOf(kubetest.KubeletRequest("csr-cp", "cp", []string{"192.0.2.1"}, nil))}, []string{"kubeadm join worker"}, "has not asked"},
+		"asked for nothing": {nil, []string{"kubeadm join worker"}, "the next up approves it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.env.Serving = func(string) []string { return []string{"192.0.2.3"} }
+			w.begin()
+			w.api.serving = slices.Clone(c.asked)
+			did, err := w.x.Apply(t.Context(), w.step("worker/join"))
+			if err != nil || !strings.HasPrefix(did.Detail, "joined; ") || !strings.Contains(did.Detail, c.want) {
+				t.Errorf("%v: %q, want %q", err, did.Detail, c.want)
+			}
+			if got := w.done(); !slices.Equal(got, c.did) {
+				t.Errorf("did %q, want %q", got, c.did)
+			}
+		})
+	}
+	w := newWorld(t) // with time, it is awaited
+	w.env.Serving = func(string) []string { return []string{"192.0.2.3"} }
+	w.begin()
+	w.x.servingWithin, w.api.serving = time.Minute, []kube.ServingRequest{right}
+	if did, err := w.x.Apply(t.Context(), w.step("worker/join")); err != nil || did.Detail != "joined; serving certificate issued" {
+		t.Errorf("%v: %q", err, did.Detail)
 	}
 }

@@ -24,7 +24,7 @@ func (x *Steps) applyInit(ctx context.Context, s plan.Step, h *host.Host) (strin
 	if s.Action == plan.Update {
 		return "kubelet started", h.StartUnit(ctx, "kubelet.service")
 	}
-	if err := x.clear(ctx, s, h); err != nil {
+	if err := x.clear(ctx, s, in.Files, h); err != nil {
 		return "", err
 	}
 	token := kube.NewToken()
@@ -49,7 +49,11 @@ func (x *Steps) applyInit(ctx context.Context, s plan.Step, h *host.Host) (strin
 	if err := api.WaitAPI(ctx); err != nil {
 		return "", err
 	}
-	return "initialised", api.DeleteToken(ctx, token.ID)
+	if err := api.DeleteToken(ctx, token.ID); err != nil {
+		return "", err
+	}
+	told, err := x.serve(ctx, api, s)
+	return with("initialised", told), err
 }
 
 func (x *Steps) applyJoin(ctx context.Context, s plan.Step, h *host.Host) (string, error) {
@@ -71,10 +75,14 @@ func (x *Steps) applyJoin(ctx context.Context, s plan.Step, h *host.Host) (strin
 	}
 	if in.Registers && x.env.JoinTaint == nil { // a kubelet has the taints that its node registers with from kubeadm
 		if there, err := x.registersYet(ctx, api, s, h); there || err != nil {
-			return "its kubelet registered the node", err
+			if err != nil {
+				return "", err
+			}
+			told, err := x.serve(ctx, api, s)
+			return with("its kubelet registered the node", told), err
 		}
 	}
-	if err := x.clear(ctx, s, h); err != nil {
+	if err := x.clear(ctx, s, in.Files, h); err != nil {
 		return "", err
 	}
 	token, err := x.token.get(ctx, api, func(missing []kube.Missing) {
@@ -115,6 +123,9 @@ func (x *Steps) applyJoin(ctx context.Context, s plan.Step, h *host.Host) (strin
 		if err := h.Reset(ctx); err != nil {
 			return "", err
 		}
+		if err := x.bringBack(ctx, s, in.Files, h); err != nil {
+			return "", err
+		}
 		err = join()
 	}
 	if err != nil {
@@ -123,7 +134,8 @@ func (x *Steps) applyJoin(ctx context.Context, s plan.Step, h *host.Host) (strin
 	if in.Config.ControlPlane {
 		x.changedMembers.Store(true)
 	}
-	return "joined", nil
+	told, err := x.serve(ctx, api, s)
+	return with("joined", told), err
 }
 
 // registersYet waits for the node of a host that has joined, and reports whether its kubelet registers it. It leaves the step enough time to
@@ -191,13 +203,16 @@ func (x *Steps) forget(ctx context.Context, api API, name, nodeIP string, wasCon
 
 // clear resets a host that was a member once and is no longer: kubeadm refuses to run over what an earlier membership left. What an
 // interrupted attempt left is the kubeadm script's, or ErrHalfJoined.
-func (x *Steps) clear(ctx context.Context, s plan.Step, h *host.Host) error {
+func (x *Steps) clear(ctx context.Context, s plan.Step, files plan.FilesInputs, h *host.Host) error {
 	m, marked := x.env.Facts(s.Host).Markers[string(s.Kind)]
 	if !marked || m.State != host.MarkerDone {
 		return nil
 	}
 	x.say(s, "clearing up the earlier membership")
-	return h.Reset(ctx)
+	if err := h.Reset(ctx); err != nil {
+		return err
+	}
+	return x.bringBack(ctx, s, files, h)
 }
 
 // sharePKI takes the shared certificates from the bootstrap host to a further control plane, through this process's memory only.

@@ -90,9 +90,10 @@ func newWorld(t *testing.T) *world {
 		w.facts[name] = facts.Host{Name: name, Arch: platform.AMD64, BootID: "boot-1", Markers: map[string]facts.Marker{}}
 		observed = append(observed, w.facts[name])
 	}
+	c.Spec.Kubernetes.Files = []inventory.ControlPlaneFile{{Name: "audit", Path: "/etc/kubernetes/audit/policy.yaml", Source: "/audit.yaml"}}
 	inventory.Default(c)
 	var err error
-	if w.plan, err = plan.Build(plan.Input{Cluster: c, Bundle: &b.Manifest, Hosts: observed}); err != nil {
+	if w.plan, err = plan.Build(plan.Input{Cluster: c, Bundle: &b.Manifest, Hosts: observed, Files: map[string]inventory.Secret{"audit": "rules: []"}}); err != nil {
 		t.Fatal(err)
 	}
 	for _, script := range []string{"apply", "probe-files", "kubeadm", "mark", "reset", "remove", "pki-pack", "pki-unpack"} {
@@ -133,7 +134,7 @@ func newWorld(t *testing.T) *world {
 // begin is the start of another run.
 func (w *world) begin() {
 	w.x = New(w.env)
-	w.x.etcdAsked = time.Millisecond
+	w.x.etcdAsked, w.x.servingAsked, w.x.servingWithin = time.Millisecond, time.Millisecond, 0
 }
 
 // Event implements report.Sink.
@@ -280,6 +281,9 @@ func (h *fakeHost) carryOut(what string, args []string, in []byte, session *remo
 		for _, m := range regexp.MustCompile(`(?m)^binary (\S+)`).FindAllSubmatch(in, -1) {
 			h.files[string(m[1])] = true
 		}
+		if h.world.api.restarts && bytes.Contains(in, []byte("\nprocess kube-apiserver 6443\n")) {
+			fmt.Fprintln(session.Stdout, "restarted kube-apiserver")
+		}
 		h.markers[step] = "state done\ndigest " + string(digestLine.FindSubmatch(in)[1]) + "\n"
 	case "import":
 		in := h.world.step(plan.HostID(h.name, plan.Images)).Inputs.(plan.ImagesInputs)
@@ -328,6 +332,8 @@ type fakeAPI struct {
 
 	mu       sync.Mutex
 	did      []string
+	serving  []kube.ServingRequest
+	restarts bool // kube-apiserver is, when a file changes
 	nodes    map[string]bool
 	tokens   map[string]bool
 	made     int
@@ -455,6 +461,27 @@ func (a *fakeAPI) HasNode(_ context.Context, name string) (bool, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.nodes[name], a.fail["HasNode"]
+}
+
+func (a *fakeAPI) ServingRequests(context.Context) ([]kube.ServingRequest, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.serving), a.fail["ServingRequests"]
+}
+
+// ApproveServing has the certificate issued at once.
+func (a *fakeAPI) ApproveServing(_ context.Context, r kube.ServingRequest) error {
+	if err := a.do("ApproveServing", "approve "+r.Name); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i := range a.serving {
+		if a.serving[i].Name == r.Name {
+			a.serving[i].Decided, a.serving[i].Issued = true, true
+		}
+	}
+	return nil
 }
 
 func (a *fakeAPI) DeleteNode(_ context.Context, name string) error {

@@ -72,7 +72,7 @@ type Seen struct {
 
 // Input is what a plan is made of.
 func (s Seen) Input() plan.Input {
-	in := plan.Input{Cluster: s.Cluster, Bundle: s.Bundle, Hosts: s.Hosts.List(), CNIManifest: s.Files.CNIManifest, Patches: s.Files.Patches, CephKeys: s.Keys}
+	in := plan.Input{Cluster: s.Cluster, Bundle: s.Bundle, Hosts: s.Hosts.List(), CNIManifest: s.Files.CNIManifest, Patches: s.Files.Patches, CephKeys: s.Keys, Files: s.Files.Planes}
 	in.API = Told(s.API)
 	return in
 }

@@ -66,7 +66,7 @@ var mayImport = map[string]string{
 	"provision/strict":            "",
 	"provision/stack":             "provision/hint provision/plan provision/steps provision/report",
 	"provision/steps":             "provision/hint provision/plan provision/host provision/kube provision/render provision/bundle provision/report provision/facts provision/inventory provision/platform",
-	"provision/survey":            "provision/bundle provision/facts provision/fleet provision/host provision/image provision/inventory provision/kube provision/plan provision/platform provision/preflight provision/remote provision/render provision/report provision/secret provision/steps provision/workload provision/registry",
+	"provision/survey":            "provision/bundle provision/facts provision/fleet provision/hint provision/host provision/image provision/inventory provision/kube provision/plan provision/platform provision/preflight provision/remote provision/render provision/report provision/secret provision/steps provision/workload provision/registry",
 	"provision/workload":          "provision/platform provision/report provision/spelling provision/yamltext",
 	"provision/yamltext":          "",
 	"templates":                   "",

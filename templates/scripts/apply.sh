@@ -10,6 +10,7 @@
 #	sysctl-try NAME VALUE          set now where this kernel has it
 #	unit NAME                      enabled and running; restarted when a file of the step changed
 #	unit-enable NAME               enabled; restarted when running and a file changed
+#	process NAME PORT              ended when a file changed, and awaited on its port: the kubelet starts a static pod's process again
 #	end                            nothing is done without it: the input came whole
 #
 # Files land by rename, after their sha256 was checked. Prints "changed PATH" and "restarted UNIT" lines; writes the marker last.
@@ -23,7 +24,7 @@ trap 'rm -f "$in"' EXIT
 cat >"$in"
 [ "$(tail -n 1 "$in")" = end ] || { echo "apply: the input was cut off; nothing was done" >&2; exit 70; }
 
-step='' digest='' changed='' units='' enables=''
+step='' digest='' changed='' units='' enables='' before='' processes=''
 files='' rest=''
 
 digest_of() { sha256sum "$1" | cut -d' ' -f1; }
@@ -58,6 +59,39 @@ note() { # note SHA MODE PATH: in the marker of the step that has begun
 	fi
 }
 
+# pid_of NAME: the process of that name in a pod of this host's own network; another, or one of a cluster within a container, is none of ours.
+pid_of() {
+	for c in /proc/[0-9]*/comm; do
+		{ read -r comm <"$c"; } 2>/dev/null || continue
+		[ "$comm" = "$1" ] || continue
+		p=${c%/comm}
+		[ "$(readlink "$p/ns/net" 2>/dev/null)" = "$(readlink /proc/self/ns/net)" ] || continue
+		grep -qs kubepods "$p/cgroup" || continue
+		echo "${p#/proc/}"
+		return
+	done
+}
+
+listens() { grep -q "^ *[0-9]*: [0-9A-F]*:$(printf %04X "$1") [0-9A-F]*:0000 0A" /proc/net/tcp /proc/net/tcp6 2>/dev/null; }
+
+again() { # again NAME PORT: ends the process, and waits until another of its name listens
+	pid=$(pid_of "$1")
+	[ -n "$pid" ] || return 0
+	kill "$pid" 2>/dev/null || true
+	tries=0
+	while [ $tries -lt 600 ]; do
+		now=$(pid_of "$1")
+		if [ -n "$now" ] && [ "$now" != "$pid" ] && listens "$2"; then
+			echo "restarted $1"
+			return 0
+		fi
+		tries=$((tries + 1))
+		sleep 1
+	done
+	echo "apply: $1 was ended to read its files again, and does not come back: its last words are in /var/log/pods" >&2
+	exit 73
+}
+
 own() { # own SHA PATH: for the marker
 	files="$files$1 $2
 "
@@ -68,6 +102,7 @@ while read -r word a b c d; do
 	case $word in
 	step)
 		step=$a
+		before=$(sed -n 's/^state //p' "$markers/$step" 2>/dev/null || :)
 		{
 			printf 'state started\n'
 			sed -n '/^file /p' "$markers/$step" 2>/dev/null || : # of an earlier time
@@ -119,6 +154,7 @@ while read -r word a b c d; do
 		;;
 	unit) units="$units $a" ;;
 	unit-enable) enables="$enables $a" ;;
+	process) processes="$processes $a:$b" ;;
 	end) ;;
 	*)
 		echo "apply: unknown directive $word" >&2
@@ -148,6 +184,11 @@ for u in $enables; do
 		echo "restarted $u"
 	fi
 done
+
+# An interrupted run may have landed a file and have ended nothing.
+if [ -n "$changed" ] || [ "$before" = started ]; then
+	for p in $processes; do again "${p%:*}" "${p#*:}"; done
+fi
 
 m=$markers/$step.new
 printf 'state done\ndigest %s\n' "$digest" >"$m"

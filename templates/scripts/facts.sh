@@ -80,6 +80,7 @@ hardware() {
 		say cgroup1
 	fi
 	from ports proc/net/tcp proc/net/tcp6
+	from udp proc/net/udp proc/net/udp6
 	from addresses proc/net/fib_trie proc/net/if_inet6
 	from_dir binfmt proc/sys/fs/binfmt_misc
 	from mounts proc/self/mountinfo
@@ -371,6 +372,10 @@ everything 2>/dev/null | awk '
 			split(s, f)
 			if (f[1] !~ /^[0-9]+:$/) return
 			if (f[4] != "0A") { done = 1; return } # the kernel lists listening sockets first
+			s = f[2]
+		} else if (key == "udp") {
+			split(s, f)
+			if (f[1] !~ /^[0-9]+:$/) return
 			s = f[2]
 		} else if (key == "addresses") {
 			split(s, f)

@@ -120,7 +120,7 @@ for n in $netns; do
 done
 # what addresses pods have here tells which chains of the portmap plugin are ours
 networks=$(sed -n 's/^FLANNEL_\(IPV6_\)\{0,1\}SUBNET=//p' /run/flannel/subnet.env 2>/dev/null; ip -o addr show dev cni0 2>/dev/null | sed -n '/ fe80:/d; s/.* inet6\{0,1\} \([^ ]*\) .*/\1/p')
-for l in cni0 flannel.1 flannel-v6.1 kube-ipvs0; do
+for l in cni0 flannel.1 flannel-v6.1 flannel-wg flannel-wg-v6 kube-ipvs0; do
 	! ip link show "$l" >/dev/null 2>&1 || ip link del "$l" || say "the link $l could not be removed"
 done
 

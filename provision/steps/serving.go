@@ -1,0 +1,78 @@
+package steps
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hybridctl/hybridctl/provision/plan"
+)
+
+// servingAsked is how often the API server is asked for a kubelet's request, and servingWithin how long it is awaited, at most.
+const (
+	servingAsked  = time.Second
+	servingWithin = 2 * time.Minute
+)
+
+// serve approves the serving certificate that the kubelet of a new node asks for, where the inventory has it so, and waits until it is issued:
+// without it nothing reaches the node's pods through the API server, etcd on a control plane among them. It returns what is to be told. What
+// does not come, or asks for more than the host's own, is told and fails nothing: the node works but for that.
+func (x *Steps) serve(ctx context.Context, api API, s plan.Step) (string, error) {
+	if x.env.Serving == nil {
+		return "", nil
+	}
+	x.say(s, "waiting for the kubelet to ask for its serving certificate")
+	within := x.servingWithin
+	if end, ok := ctx.Deadline(); ok {
+		within = min(within, time.Until(end)/4)
+	}
+	end := time.Now().Add(within)
+	for {
+		told, done, err := x.approve(ctx, api, s.Host)
+		if done || err != nil {
+			return told, err
+		}
+		if !time.Now().Before(end) {
+			return told, nil
+		}
+		if err := pause(ctx, x.servingAsked); err != nil {
+			return "", err
+		}
+	}
+}
+
+// approve approves what a host's kubelet asks for now. done: its newest certificate is issued, or its request must not be approved.
+func (x *Steps) approve(ctx context.Context, api API, node string) (told string, done bool, err error) {
+	requests, err := api.ServingRequests(ctx)
+	if err != nil {
+		return "", false, err
+	}
+	told = "its kubelet has not asked for a serving certificate: the next up approves it"
+	for _, r := range requests {
+		switch {
+		case r.Node != node:
+		case r.Issued:
+			told, done = "serving certificate issued", true
+		case r.Decided:
+			told, done = "its serving certificate is approved and not yet issued", false
+		default:
+			if why := r.Fits(node, x.env.Serving(node)); why != nil {
+				told, done = fmt.Sprintf("the request %s for a serving certificate is not approved: %v", r.Name, why), true
+				continue
+			}
+			if err := api.ApproveServing(ctx, r); err != nil {
+				return "", false, err
+			}
+			told, done = "its serving certificate is approved and not yet issued", false
+		}
+	}
+	return told, done, nil
+}
+
+// with joins what a step did and what is to be told besides.
+func with(did, told string) string {
+	if told == "" {
+		return did
+	}
+	return did + "; " + told
+}
