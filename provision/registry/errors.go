@@ -55,11 +55,14 @@ func RefusesOCI(err error) bool {
 	case http.StatusUnsupportedMediaType, http.StatusNotAcceptable:
 		return true
 	case http.StatusBadRequest:
-		return len(e.Codes) == 0 || slices.Contains(e.Codes, "MANIFEST_INVALID") || slices.Contains(e.Codes, "UNSUPPORTED") ||
-			slices.Contains(e.Codes, "MANIFEST_UNVERIFIED")
+		return !slices.ContainsFunc(e.Codes, func(code string) bool { return slices.Contains(ofOtherThings, code) })
 	}
 	return false
 }
+
+// ofOtherThings are the codes of a bad request that say what is wrong, and that it is not the manifest's type. Some registries have codes of their
+// own for that.
+var ofOtherThings = []string{"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "NAME_INVALID", "TAG_INVALID", "DIGEST_INVALID", "SIZE_INVALID", "NAME_UNKNOWN", "DENIED", "UNAUTHORIZED"}
 
 // maxWords bounds what is shown of an answer.
 const maxWords = 300

@@ -350,3 +350,25 @@ func TestAllowed(t *testing.T) {
 		t.Errorf("error %v, asked %q", err, s.Asked())
 	}
 }
+
+// TestRefusesOCI has what registries answer to types that they do not know, and what means something else.
+func TestRefusesOCI(t *testing.T) {
+	for _, c := range []struct {
+		status int
+		codes  []string
+		want   bool
+	}{
+		{400, []string{"MANIFEST_INVALID"}, true}, {400, nil, true}, {400, []string{"SVCSTG.SWR.4000002"}, true}, {400, []string{"UNSUPPORTED"}, true},
+		{415, nil, true}, {406, nil, true},
+		{400, []string{"MANIFEST_BLOB_UNKNOWN"}, false}, {400, []string{"TAG_INVALID"}, false}, {400, []string{"MANIFEST_INVALID", "DENIED"}, false},
+		{401, nil, false}, {403, []string{"DENIED"}, false}, {404, nil, false}, {500, nil, false},
+	} {
+		err := fmt.Errorf("put: %w", &registry.Error{Status: c.status, Codes: c.codes})
+		if got := registry.RefusesOCI(err); got != c.want {
+			t.Errorf("%d %v: %t", c.status, c.codes, got)
+		}
+	}
+	if registry.RefusesOCI(registry.ErrSilent) {
+		t.Error("a registry that does not answer")
+	}
+}
