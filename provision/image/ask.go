@@ -26,14 +26,18 @@ const (
 	VerdictListed  Verdict = "listed" // the index names an image for it, and that is not there, or nobody looked
 	VerdictNo      Verdict = "no"
 	VerdictUnknown Verdict = "unknown"
+	VerdictWrong   Verdict = "wrong"   // there is one, and what a pod starts in it does not start there
+	VerdictMissing Verdict = "missing" // there is one, without the program that a pod starts
 )
 
-// Asker asks registries for which platforms images are made. It reads manifests and configs alone.
+// Asker asks registries for which platforms images are made. It reads manifests and configs alone, unless it has a Starter.
 type Asker struct {
 	Registry *registry.Client
 	Cache    *Cache // nil = none
 	// IndexOnly does not ask whether the images that an index names are there.
 	IndexOnly bool
+	// Starter looks into the images of an audit for what pods start in them; nil = nobody does.
+	Starter *Starter
 }
 
 // Listed is one image that a reference leads to.

@@ -188,7 +188,7 @@ func choose(ctx context.Context, p *Places, part Part, o AssembleOptions) (Child
 	if err != nil {
 		return Child{}, err
 	}
-	var all, right []Child
+	var all, right, silent []Child
 	for _, s := range sets {
 		for _, e := range s.Images {
 			c := Child{From: part.Ref, entry: e, set: s, platform: part.Platform}
@@ -206,10 +206,16 @@ func choose(ctx context.Context, p *Places, part Part, o AssembleOptions) (Child
 				continue
 			}
 			all = append(all, c)
-			if fits(e.Platform(), part.Platform) {
+			switch is := e.exactly(); {
+			case fits(is, part.Platform):
 				right = append(right, c)
+			case is.Variant == "" && fits(is, v1.Platform{OS: part.Platform.OS, Architecture: part.Platform.Architecture, OSVersion: part.Platform.OSVersion}):
+				silent = append(silent, c) // its variant nobody tells: what the user says of it is no contradiction
 			}
 		}
+	}
+	if len(right) == 0 {
+		right = silent
 	}
 	wanted := PlatformString(part.Platform)
 	switch {

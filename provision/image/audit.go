@@ -41,6 +41,8 @@ type Wanted struct {
 	Archs []platform.Arch
 	Keys  []registry.Credential // in the order in which the kubelet tries them
 	Place Place
+	// Start is what is started in it; nil = nothing, as in an image volume.
+	Start *Start
 	// Why says what is not known of the keys: a secret that may not be read. It explains an image that stays unknown.
 	Why string
 }
@@ -60,7 +62,7 @@ type Row struct {
 // Level is how grave a verdict is; "" = nothing is wrong with it.
 func (r Row) Level() Level {
 	switch {
-	case r.Verdict == VerdictNo, r.Verdict == VerdictListed && r.Asked:
+	case r.Verdict == VerdictNo, r.Verdict == VerdictListed && r.Asked, r.Verdict == VerdictWrong, r.Verdict == VerdictMissing:
 		return LevelError
 	case r.Verdict == VerdictUnknown:
 		return LevelWarning
@@ -78,7 +80,7 @@ func (a *Asker) Audit(ctx context.Context, all []Wanted) ([]Row, error) {
 		id := FullName(w.Image) + "\x00" + keyID(w.Keys)
 		g := groups[id]
 		if g == nil {
-			g = &group{first: w, places: map[platform.Arch][]Place{}}
+			g = &group{first: w, places: map[platform.Arch][]Place{}, start: map[Place]Start{}}
 			groups[id] = g
 			order = append(order, g)
 		}
@@ -91,9 +93,13 @@ func (a *Asker) Audit(ctx context.Context, all []Wanted) ([]Row, error) {
 	for _, g := range order {
 		pool.Go(func() error {
 			answer := a.Ask(ctx, g.first.Image, g.first.Keys, g.archs)
+			some := g.rows(answer)
+			if a.Starter != nil {
+				some = g.starts(ctx, a.Starter, answer, some)
+			}
 			mu.Lock()
 			defer mu.Unlock()
-			rows = append(rows, g.rows(answer)...)
+			rows = append(rows, some...)
 			return nil
 		})
 	}
@@ -109,6 +115,7 @@ type group struct {
 	first  Wanted
 	archs  []platform.Arch
 	places map[platform.Arch][]Place
+	start  map[Place]Start // in places where something is started
 }
 
 func (g *group) add(w Wanted) {
@@ -119,6 +126,9 @@ func (g *group) add(w Wanted) {
 		if w.Place != (Place{}) && !slices.Contains(g.places[arch], w.Place) {
 			g.places[arch] = append(g.places[arch], w.Place)
 		}
+	}
+	if w.Start != nil {
+		g.start[w.Place] = *w.Start
 	}
 }
 
@@ -137,6 +147,59 @@ func (g *group) rows(a Answer) []Row {
 			Asked: i >= 0 && a.Listed[i].Asked, Where: g.places[arch]})
 	}
 	return out
+}
+
+// starts looks into the images that are there, for what is started in them in each place. Places of which it comes to something else have a
+// row of their own.
+func (g *group) starts(ctx context.Context, s *Starter, a Answer, rows []Row) []Row {
+	var out []Row
+	for _, r := range rows {
+		var starts []Start
+		var at []int
+		for i, place := range r.Where {
+			if start, ok := g.start[place]; ok {
+				starts, at = append(starts, start), append(at, i)
+			}
+		}
+		if r.Verdict != VerdictYes || len(starts) == 0 {
+			out = append(out, r)
+			continue
+		}
+		good := slices.Clone(r.Where)
+		for n, one := range s.Look(ctx, a.imageFor(r.Arch), g.first.Keys, r.Arch, starts) {
+			of := r
+			of.Where = []Place{r.Where[at[n]]}
+			switch {
+			case one.Missing:
+				of.Verdict, of.Reason = VerdictMissing, one.Wrong
+			case one.Wrong != "":
+				of.Verdict, of.Reason = VerdictWrong, one.Wrong
+			case one.Unread:
+				of.Verdict, of.Reason = VerdictUnknown, "there is an image for it; "+one.Unknown
+			case one.Unknown != "":
+				of.Reason = one.Unknown // the image is there all the same
+			default:
+				continue
+			}
+			out = append(out, of)
+			good = slices.DeleteFunc(good, func(p Place) bool { return p == of.Where[0] })
+		}
+		if len(good) > 0 {
+			r.Where = good
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// imageFor names the very image that an answer has for an architecture.
+func (a Answer) imageFor(arch platform.Arch) string {
+	named, err := ParseName(a.Ref)
+	i := slices.IndexFunc(a.Listed, func(l Listed) bool { return l.is(arch) })
+	if err != nil || i < 0 || a.Listed[i].Digest == "" {
+		return a.Ref
+	}
+	return named.Context().Digest(a.Listed[i].Digest).String()
 }
 
 // merged puts rows that say the same of the same image together, as those of two namespaces do, and sorts them.

@@ -101,7 +101,7 @@ func FuzzLayer(f *testing.F) {
 		}
 		config := &v1.ConfigFile{Config: v1.Config{Entrypoint: []string{"h"}, Env: []string{"PATH=:a:/"}}}
 		for _, name := range []string{"h", "/a/f", "a/l/h", "../x"} {
-			_ = tree.start(config, name).check(platform.All()[0])
+			_ = tree.start(environmentOf(config), name).check(platform.All()[0])
 		}
 	})
 }

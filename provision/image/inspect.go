@@ -41,6 +41,7 @@ const (
 	RuleTwice    = "twice"    // two images of an index are for one platform
 	RuleProgram  = "program"  // what it starts does not start
 	RuleForeign  = "foreign"  // files for another machine
+	RuleTorn     = "torn"     // the headers of what it starts point to where the file does not reach
 	RulePages    = "pages"    // it does not start where memory pages are larger
 	RuleUnlooked = "unlooked" // nobody looked: another platform than those that are supported
 	RuleEmpty    = "empty"    // there is no image at all
@@ -182,7 +183,7 @@ func (in *Inspector) entry(ctx context.Context, s *Set, e Entry) (PlatformReport
 		}
 		return p, nil
 	}
-	is := e.Platform()
+	is := e.exactly()
 	p.Platform, p.Bytes, p.Layers = PlatformString(is), e.Size(), len(e.doc.image.Layers)
 	if e.Claimed != nil && !samePlatform(*e.Claimed, is) {
 		p.add(LevelError, RuleClaim, "", fmt.Sprintf("the index says %s, its config says %s: containerd goes by the config since 2.2, and does not unpack it",
@@ -227,28 +228,14 @@ func (p *PlatformReport) program(t *tree, config *v1.ConfigFile, arch platform.A
 	if len(argv) == 0 {
 		return nil
 	}
-	r := t.start(config, argv[0])
+	r := t.start(environmentOf(config), argv[0])
 	chain := map[string]bool{}
 	for _, f := range r.files {
 		chain[f.at] = true
 	}
 	p.Program = r.program(platform.ProfileFor(arch).Pages)
-	if err := r.check(arch); err != nil {
-		at := ""
-		if len(r.files) > 0 {
-			at = r.files[len(r.files)-1].at
-		}
-		for _, f := range r.files {
-			if f.node.kind == isELF && f.node.binary.check(arch) != nil {
-				at = f.at
-				break
-			}
-		}
-		name := argv[0]
-		if at != "" && at != name {
-			name += " (" + at + ")"
-		}
-		p.add(LevelError, RuleProgram, at, fmt.Sprintf("its program %s %v", name, err))
+	if at, fault := r.fault(arch); fault != "" {
+		p.add(LevelError, RuleProgram, at, fault)
 		return chain
 	}
 	if missing := lacking(p.Program, arch); missing != "" {
@@ -256,7 +243,7 @@ func (p *PlatformReport) program(t *tree, config *v1.ConfigFile, arch platform.A
 	}
 	for _, f := range r.files {
 		if f.node.kind == isELF && f.node.binary.Torn {
-			p.add(LevelWarning, RuleProgram, f.at, "its program headers point to where it does not reach: whether it starts is not known")
+			p.add(LevelWarning, RuleTorn, f.at, "its program headers point to where it does not reach: whether it starts is not known")
 		}
 	}
 	return chain

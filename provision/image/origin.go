@@ -2,11 +2,13 @@ package image
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -161,6 +163,21 @@ func (s *Set) walk(ctx context.Context, d document, desc v1.Descriptor, want fun
 	return nil
 }
 
+// errNoImage marks what is something else: an artifact, or an index without an image.
+var errNoImage = errors.New("is no image")
+
+// none is the error of a set without an image.
+func (s *Set) none() error {
+	var what []string
+	for _, o := range s.Others {
+		what = append(what, o.What+" "+o.Digest)
+	}
+	if len(what) == 0 {
+		return fmt.Errorf("the index %s %w: it is empty", s.Digest, errNoImage)
+	}
+	return fmt.Errorf("the index %s %w: it holds nothing but %s", s.Digest, errNoImage, strings.Join(what, ", "))
+}
+
 // isConfigType reports whether an index's word for what an entry is stands for an image after all: some builders write the config's type.
 func isConfigType(artifact string) bool {
 	return artifact == string(types.OCIConfigJSON) || artifact == string(types.DockerConfigJSON)
@@ -173,7 +190,7 @@ func (s *Set) image(ctx context.Context, d document, desc v1.Descriptor, above [
 	listed := len(above) > 0
 	if isArtifact(d.image) {
 		if !listed {
-			return fmt.Errorf("%s is no image but an artifact (%s)", d.hash, d.image.Config.MediaType)
+			return fmt.Errorf("%s %w but an artifact (%s)", d.hash, errNoImage, d.image.Config.MediaType)
 		}
 		s.Others = append(s.Others, Other{Digest: d.hash.String(), What: "artifact", desc: desc, from: s.origin})
 		return nil
@@ -217,6 +234,15 @@ func sha256Only(m *v1.Manifest) error {
 // Platform is what the image's own config says that it is for.
 func (e Entry) Platform() v1.Platform {
 	return v1.Platform{OS: e.config.OS, Architecture: e.config.Architecture, Variant: e.config.Variant, OSVersion: e.config.OSVersion, OSFeatures: e.config.OSFeatures}
+}
+
+// exactly is its platform with what the index adds: many a config leaves out what tells two images apart.
+func (e Entry) exactly() v1.Platform {
+	is := e.Platform()
+	if e.Claimed != nil && sameArch(*e.Claimed, is) {
+		is.Variant, is.OSVersion = cmp.Or(is.Variant, e.Claimed.Variant), cmp.Or(is.OSVersion, e.Claimed.OSVersion)
+	}
+	return is
 }
 
 // Size is the sum of its config and layers, as they are stored and sent; a layer used twice counts once.

@@ -51,15 +51,6 @@ func (p *Places) keys(ctx context.Context, r name.Repository) ([]registry.Creden
 	return registry.Docker(ctx, r)
 }
 
-// repo opens a repository for reading.
-func (p *Places) repo(ctx context.Context, r name.Repository) (*registry.Repo, error) {
-	keys, err := p.keys(ctx, r)
-	if err != nil {
-		return nil, err
-	}
-	return p.Registry.Repo(r, keys), nil
-}
-
 // Open reads what a reference leads to: the name of an image in a registry, an OCI layout, an OCI archive or an archive of docker save. Of the
 // last three, each image is a set of its own, unless the reference names one: PATH:NAME or PATH@sha256:…. Of an index's entries only those
 // are read whose platform is wanted, or not told; want may be nil.
@@ -75,10 +66,20 @@ func (p *Places) Open(ctx context.Context, ref string, want func(*v1.Platform) b
 	if err != nil {
 		return nil, err
 	}
-	repo, err := p.repo(ctx, named.Context())
+	keys, err := p.keys(ctx, named.Context())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", ref, err)
 	}
+	s, err := p.remote(ctx, ref, named, keys, want)
+	if err != nil {
+		return nil, err
+	}
+	return []*Set{s}, nil
+}
+
+// remote reads what a name in a registry leads to.
+func (p *Places) remote(ctx context.Context, ref string, named name.Reference, keys []registry.Credential, want func(*v1.Platform) bool) (*Set, error) {
+	repo := p.Registry.Repo(named.Context(), keys)
 	d, err := repo.Manifest(ctx, named.Identifier())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", ref, err)
@@ -91,7 +92,10 @@ func (p *Places) Open(ctx context.Context, ref string, want func(*v1.Platform) b
 	if err := s.collect(ctx, doc, want); err != nil {
 		return nil, fmt.Errorf("%s: %w", ref, err)
 	}
-	return []*Set{s}, nil
+	if len(s.Images) == 0 && want == nil {
+		return nil, fmt.Errorf("%s: %w", ref, s.none())
+	}
+	return s, nil
 }
 
 func (p *Places) openPath(ctx context.Context, ref, path, selected string, want func(*v1.Platform) bool) ([]*Set, error) {
@@ -101,6 +105,7 @@ func (p *Places) openPath(ctx context.Context, ref, path, selected string, want 
 	}
 	p.open = append(p.open, source.Close)
 	var sets []*Set
+	var besides error // why what is there is no image
 	names := map[string]bool{}
 	for _, e := range source.entries {
 		names[e.best()] = true
@@ -117,10 +122,20 @@ func (p *Places) openPath(ctx context.Context, ref, path, selected string, want 
 			continue
 		}
 		s := &Set{Ref: ref, Name: e.best(), Digest: d.hash.String(), Media: string(d.media), origin: from}
-		if err := s.collect(ctx, d, want); err != nil {
+		if err = s.collect(ctx, d, want); err == nil && len(s.Images) == 0 && want == nil {
+			err = s.none()
+		}
+		if errors.Is(err, errNoImage) && selected == "" {
+			besides = fmt.Errorf("%s: %w", path, err)
+			continue // signatures and charts may lie beside images
+		}
+		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 		sets = append(sets, s)
+	}
+	if len(sets) == 0 && besides != nil {
+		return nil, besides
 	}
 	if len(sets) == 0 {
 		return nil, fmt.Errorf("%s holds no image %s%s", path, selected, listed(names))

@@ -41,7 +41,7 @@ func (in *Inspector) Programs(ctx context.Context, i Image, all bool) ([]string,
 	var problems []string
 	argv := argvOf(i.config)
 	if len(argv) > 0 {
-		if err := t.start(i.config, argv[0]).check(i.Arch); err != nil {
+		if err := t.start(environmentOf(i.config), argv[0]).check(i.Arch); err != nil {
 			problems = append(problems, fmt.Sprintf("its program %s %v", argv[0], err))
 		}
 	}
@@ -122,7 +122,8 @@ func (in *Inspector) keep(digest string, l layer) {
 type run struct {
 	name  string // as it was asked for
 	files []started
-	err   error // why it does not start; it ends the sentence "its program NAME …"
+	tried []string // where it looked for them
+	err   error    // why it does not start; it ends the sentence "its program NAME …"
 }
 
 // started is one file on the way: a script, the program that runs it, that program's loader.
@@ -158,19 +159,35 @@ func (r run) check(want platform.Arch) error {
 	return r.err
 }
 
+// fault is a sentence about what keeps it from starting on an architecture, and the file that is to blame; "" = nothing does.
+func (r run) fault(arch platform.Arch) (at, message string) {
+	err := r.check(arch)
+	if err == nil {
+		return "", ""
+	}
+	if len(r.files) > 0 {
+		at = r.files[len(r.files)-1].at
+	}
+	for _, f := range r.files {
+		if f.node.kind == isELF && f.node.binary.check(arch) != nil {
+			at = f.at
+			break
+		}
+	}
+	name := r.name
+	if at != "" && at != name {
+		name += " (" + at + ")"
+	}
+	return at, fmt.Sprintf("its program %s %v", name, err)
+}
+
 const loaderOf = "its loader "
 
 // maxScripts is how many scripts may be run by scripts: the kernel gives up as early (exec_binprm in fs/exec.c).
 const maxScripts = 5
 
 // start follows what a container runtime and the kernel do to start a program: PATH, links, #! lines, loaders.
-func (t *tree) start(c *v1.ConfigFile, name string) run {
-	e := environment{dir: c.Config.WorkingDir, path: defaultPath}
-	for _, env := range c.Config.Env {
-		if value, ok := strings.CutPrefix(env, "PATH="); ok {
-			e.path = value
-		}
-	}
+func (t *tree) start(e environment, name string) run {
 	r := run{name: name}
 	r.err = t.follow(&r, e, name, "", 0)
 	return r
@@ -179,6 +196,17 @@ func (t *tree) start(c *v1.ConfigFile, name string) run {
 // environment is what decides which file a program's name stands for.
 type environment struct{ dir, path string }
 
+// environmentOf is the one that an image's config makes.
+func environmentOf(c *v1.ConfigFile) environment {
+	e := environment{dir: c.Config.WorkingDir, path: defaultPath}
+	for _, env := range c.Config.Env {
+		if value, ok := strings.CutPrefix(env, "PATH="); ok {
+			e.path = value
+		}
+	}
+	return e
+}
+
 // The PATH a container runtime gives to an image that sets none, and the one that env looks in when it was emptied (confstr _CS_PATH).
 const (
 	defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -186,8 +214,15 @@ const (
 )
 
 func (t *tree) follow(r *run, e environment, name, what string, depth int) error {
+	r.tried = append(r.tried, e.candidates(name)...)
 	at, n, err := t.find(e, name)
-	if err != nil {
+	switch blank := strings.ContainsAny(name, " \t"); {
+	case err == nil:
+	case errors.Is(err, errNotThere) && blank && what == "":
+		return fmt.Errorf("%w: it is taken for one name, blanks and all; arguments are words of their own", err)
+	case errors.Is(err, errNotThere) && blank && e.path != "":
+		return within(what, fmt.Errorf("%w: without -S, env takes %q for one name", err, name))
+	default:
 		return within(what, err)
 	}
 	r.files = append(r.files, started{at, n, what})
@@ -244,6 +279,7 @@ func (t *tree) loader(r *run, b *Binary) error {
 	if b.Loader == "" {
 		return nil // static, or torn: what it says then is not known
 	}
+	r.tried = append(r.tried, b.Loader)
 	at, n, err := t.lookup(b.Loader)
 	if err != nil {
 		return fmt.Errorf("does not start: its loader %s %w", b.Loader, err)
@@ -282,9 +318,6 @@ func (t *tree) find(e environment, name string) (string, *node, error) {
 	}
 	if there.n != nil {
 		return there.at, there.n, nil
-	}
-	if strings.ContainsAny(name, " \t") && e.path != "" {
-		return "", nil, fmt.Errorf("is not in the image: without -S, env takes %q for one name", name)
 	}
 	return "", nil, errNotThere
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,6 +20,35 @@ type ImageUse struct {
 	Image       string
 	PullSecrets []string // names, as the pod has them
 	Account     string   // its service account, whose secrets count when the pod has none of its own
+	Start       *Start   // what its container starts; nil = nothing, as in an image volume
+}
+
+// Start is what a container starts, as far as its pod says so: the zero value leaves all of it to the image.
+type Start struct {
+	Command, Args []string
+	Dir           string   // its working directory; "" = the image's
+	Path          string   // its PATH; "" = the image's
+	Mounts        []string // where its volumes lie
+	Unknown       string   // why what it starts cannot be told from the pod alone; "" = it can
+}
+
+func startOf(c corev1.Container) *Start {
+	s := &Start{Command: c.Command, Args: c.Args, Dir: c.WorkingDir}
+	for _, m := range c.VolumeMounts {
+		s.Mounts = append(s.Mounts, m.MountPath)
+	}
+	for _, e := range c.Env {
+		if e.Name != "PATH" {
+			continue
+		}
+		if s.Path = e.Value; e.ValueFrom != nil || strings.Contains(e.Value, "$(") {
+			s.Path, s.Unknown = "", "its PATH does not stand in the pod"
+		}
+	}
+	if argv := slices.Concat(c.Command, c.Args); len(argv) > 0 && strings.Contains(argv[0], "$(") {
+		s.Unknown = "the name of its program has a variable: " + argv[0]
+	}
+	return s
 }
 
 // podSpec is an object with pods to make, whatever its kind.
@@ -153,26 +183,26 @@ func (s podSpec) uses() []ImageUse {
 		}
 	}
 	var out []ImageUse
-	add := func(path, image string) {
+	add := func(path, image string, start *Start) {
 		if image == "" {
 			return
 		}
 		u := one
-		u.Path, u.Image = s.path+"."+path, image
+		u.Path, u.Image, u.Start = s.path+"."+path, image, start
 		out = append(out, u)
 	}
 	for i, c := range s.spec.InitContainers {
-		add(fmt.Sprintf("initContainers[%d].image", i), c.Image)
+		add(fmt.Sprintf("initContainers[%d].image", i), c.Image, startOf(c))
 	}
 	for i, c := range s.spec.Containers {
-		add(fmt.Sprintf("containers[%d].image", i), c.Image)
+		add(fmt.Sprintf("containers[%d].image", i), c.Image, startOf(c))
 	}
 	for i, c := range s.spec.EphemeralContainers {
-		add(fmt.Sprintf("ephemeralContainers[%d].image", i), c.Image)
+		add(fmt.Sprintf("ephemeralContainers[%d].image", i), c.Image, startOf(corev1.Container(c.EphemeralContainerCommon)))
 	}
 	for i, v := range s.spec.Volumes {
 		if v.Image != nil {
-			add(fmt.Sprintf("volumes[%d].image.reference", i), v.Image.Reference)
+			add(fmt.Sprintf("volumes[%d].image.reference", i), v.Image.Reference, nil)
 		}
 	}
 	return out

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"reflect"
 	"slices"
 	"testing"
 
@@ -53,5 +54,27 @@ func TestUsesOf(t *testing.T) {
 	}
 	if u := usesOf(specs, nil)[0]; !slices.Equal(u.PullSecrets, []string{"pull"}) {
 		t.Errorf("%+v", u)
+	}
+}
+
+func TestStartOf(t *testing.T) {
+	s := podSpec{kind: "Pod", path: "spec", spec: corev1.PodSpec{
+		Containers: []corev1.Container{{Image: "app", Command: []string{"a"}, Args: []string{"b"}, WorkingDir: "/w", VolumeMounts: []corev1.VolumeMount{{MountPath: "/v"}},
+			Env: []corev1.EnvVar{{Name: "PATH", Value: "/p"}}}, {Image: "own"}, {Image: "variable", Args: []string{"$(X)"}}},
+		EphemeralContainers: []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Image: "debug", Command: []string{"sh"}}}},
+		Volumes:             []corev1.Volume{{VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: "models"}}}},
+	}}
+	want := map[string]*Start{
+		"app": {Command: []string{"a"}, Args: []string{"b"}, Dir: "/w", Path: "/p", Mounts: []string{"/v"}}, "own": {}, "debug": {Command: []string{"sh"}}, "models": nil,
+		"variable": {Args: []string{"$(X)"}, Unknown: "the name of its program has a variable: $(X)"},
+	}
+	uses := s.uses()
+	for _, u := range uses {
+		if !reflect.DeepEqual(u.Start, want[u.Image]) {
+			t.Errorf("%s: %+v", u.Image, u.Start)
+		}
+	}
+	if len(uses) != len(want) {
+		t.Errorf("%+v", uses)
 	}
 }
