@@ -47,6 +47,10 @@ func ClusterImages(ctx context.Context, kubeconfig []byte, archs []platform.Arch
 		}
 		found := k.of(ctx, u)
 		one := image.Wanted{Image: u.Image, Archs: may, Why: strings.Join(found.why, "; "), Place: image.Place{Object: w.Object, Owner: u.Owner, Path: u.Path}}
+		if u.Start != nil {
+			start := image.Start(*u.Start)
+			one.Start = &start
+		}
 		if named, err := image.ParseName(u.Image); err == nil {
 			one.Keys = found.secrets.For(named.Context())
 			own, err := registry.Docker(ctx, named.Context())
@@ -58,6 +62,38 @@ func ClusterImages(ctx context.Context, kubeconfig []byte, archs []platform.Arch
 		wanted = append(wanted, one)
 	}
 	return wanted, missing, ctx.Err()
+}
+
+// ManifestImages are the images of manifests, with the credentials of the pull secrets that stand among these, and then docker's own. archs are
+// those to look at: images that are kept off all of them are left out; nil = no image is.
+func ManifestImages(ctx context.Context, set *workload.Set, archs []platform.Arch) []image.Wanted {
+	var out []image.Wanted
+	own := map[string]image.Wanted{} // what docker's configuration has for a repository
+	for _, u := range set.Uses(archs) {
+		one := image.Wanted{Image: u.Image, Archs: u.Archs, Place: image.Place{Object: u.Object, Owner: u.Owner, Path: u.Path, File: u.File, Line: u.Line, Column: u.Column}}
+		if u.Start != nil {
+			start := image.Start(*u.Start)
+			one.Start = &start
+		}
+		if named, err := image.ParseName(u.Image); err == nil { // else the audit says what is wrong with the name
+			var secrets registry.Secrets
+			for _, s := range u.Secrets {
+				if err := secrets.Add(s.Name, s.Content); err != nil {
+					u.Why = strings.TrimPrefix(u.Why+"; "+err.Error(), "; ")
+				}
+			}
+			repository := named.Context().Name()
+			docker, ok := own[repository]
+			if !ok {
+				docker, _ = image.WantedByUser(ctx, u.Image, nil) // the name is one
+				own[repository] = docker
+			}
+			one.Keys = slices.Concat(secrets.For(named.Context()), docker.Keys)
+			one.Why = strings.Trim(u.Why+"; "+docker.Why, "; ")
+		}
+		out = append(out, one)
+	}
+	return out
 }
 
 // auditedNodes are the cluster's nodes of these architectures; of one that it has no node of, one that has nothing but the kubelet's labels.

@@ -121,7 +121,7 @@ func (e addRequirement) splice(t *yamltext.Text) (yamltext.Splice, error) {
 	if list := value(e.term.node, "matchExpressions"); list != nil && list.Kind == yaml.SequenceNode {
 		return w.addItem(list, requirementTree(e.archs))
 	}
-	return w.addEntry(e.term.node, "matchExpressions", tree{items: []tree{requirementTree(e.archs)}})
+	return w.set(e.term.node, "matchExpressions", tree{items: []tree{requirementTree(e.archs)}})
 }
 
 func (e addRequirement) mean(object map[string]any) {
@@ -159,7 +159,7 @@ func (e addAffinity) splice(t *yamltext.Text) (yamltext.Splice, error) {
 		what = tree{entries: []entryTree{{names[i], what}}}
 	}
 	w := writer{text: t, template: e.template}
-	return w.addEntry(at, names[0], what)
+	return w.set(at, names[0], what)
 }
 
 func (e addAffinity) mean(object map[string]any) {
@@ -189,7 +189,7 @@ func (e addSelector) splice(t *yamltext.Text) (yamltext.Splice, error) {
 	if selector := value(e.template.spec, "nodeSelector"); selector != nil && selector.Kind == yaml.MappingNode {
 		return w.addEntry(selector, archLabel, tree{word: e.arch.String()})
 	}
-	return w.addEntry(e.template.spec, "nodeSelector", tree{entries: []entryTree{{archLabel, tree{word: e.arch.String()}}}})
+	return w.set(e.template.spec, "nodeSelector", tree{entries: []entryTree{{archLabel, tree{word: e.arch.String()}}}})
 }
 
 func (e addSelector) mean(object map[string]any) {

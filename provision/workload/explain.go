@@ -21,6 +21,7 @@ type World struct {
 	Claims  []corev1.PersistentVolumeClaim
 	Volumes []corev1.PersistentVolume
 	Known   Known
+	Starts  Starts // nil = nobody looks into images
 }
 
 // Verdict is whether a pod may run on a node, and if not, the first thing that keeps it off.
@@ -29,7 +30,7 @@ type Verdict struct {
 	Arch    string `json:"arch"`
 	Fits    bool   `json:"fits"`
 	Unknown bool   `json:"unknown,omitempty"` // nothing keeps it off, and whether an image is made for the node is not known
-	By      string `json:"by,omitempty"`      // selector, affinity, taint, cordon, volume, image
+	By      string `json:"by,omitempty"`      // selector, affinity, taint, cordon, volume, image, program
 	Message string `json:"message"`
 }
 
@@ -41,6 +42,7 @@ const (
 	byCordon   = "cordon"
 	byVolume   = "volume"
 	byImage    = "image"
+	byProgram  = "program"
 )
 
 // Explain tells for every node whether a template's pod may run there, by the scheduler's own predicates. Free resources are not looked at. The
@@ -101,7 +103,7 @@ func (w World) judge(t *Template, pod *corev1.Pod, n *corev1.Node) Verdict {
 		v.By, v.Message = by, message
 		return v
 	}
-	if name := pod.Spec.NodeName; name != "" && name != n.Name {
+	if name := pod.Spec.NodeName; name != "" && name != n.Name && t.pinnedByName() {
 		return keptOff(bySelector, "spec.nodeName is "+name)
 	}
 	for _, key := range sortedKeys(pod.Spec.NodeSelector) {
@@ -128,6 +130,12 @@ func (w World) judge(t *Template, pod *corev1.Pod, n *corev1.Node) Verdict {
 		return keptOff(byVolume, why)
 	}
 	return w.judgeImages(t, n, v)
+}
+
+// pinnedByName reports whether the name of a node in the pod's spec is of those who wrote it: of a running pod it is the scheduler's, which
+// could have chosen another, unless a kubelet made the pod.
+func (t *Template) pinnedByName() bool {
+	return t.Object.Line > 0 || t.Object.Kind != "Pod" || strings.HasPrefix(t.Object.Owner, "Node/")
 }
 
 func sortedKeys(m map[string]string) []string {
@@ -200,6 +208,10 @@ func (w World) volumeKeepsOff(pod *corev1.Pod, n *corev1.Node) string {
 // judgeImages ends the verdict with what is known of the images.
 func (w World) judgeImages(t *Template, n *corev1.Node, v Verdict) Verdict {
 	arch, err := platform.Parse(v.Arch)
+	if os := n.Labels[osLabel]; os != "" && os != linux {
+		v.Unknown, v.Message = true, "nothing keeps it off; its images are not judged for "+os
+		return v
+	}
 	if err != nil {
 		v.Unknown, v.Message = true, "nothing keeps it off; its images are not judged for "+labelOf(n, archLabel)
 		return v
@@ -216,10 +228,36 @@ func (w World) judgeImages(t *Template, n *corev1.Node, v Verdict) Verdict {
 			unknown = append(unknown, u.image+" ("+f.Err.Error()+")")
 		}
 	}
-	if v.Fits = len(unknown) == 0; v.Fits {
-		v.Message = "nothing keeps it off"
-	} else {
+	if len(unknown) > 0 {
 		v.Unknown, v.Message = true, "nothing keeps it off; whether it is made for "+arch.String()+" is not known of "+strings.Join(unknown, ", ")
+		return v
+	}
+	v.Fits, v.Message = true, "nothing keeps it off"
+	if w.Starts != nil {
+		return w.judgePrograms(t, arch, v)
+	}
+	return v
+}
+
+// judgePrograms ends the verdict of images that are made for a node with what their containers start there.
+func (w World) judgePrograms(t *Template, arch platform.Arch, v Verdict) Verdict {
+	var unknown []string
+	for _, u := range t.uses() {
+		start := u.start()
+		if start == nil {
+			continue
+		}
+		wrong, why := w.Starts(u.image, *start, arch)
+		if wrong != "" {
+			v.Fits, v.By, v.Message = false, byProgram, fmt.Sprintf("%s %s does not run there: in %s, %s", u.role, u.name, u.image, wrong)
+			return v
+		}
+		if why != "" {
+			unknown = append(unknown, fmt.Sprintf("%s (%s)", u.name, why))
+		}
+	}
+	if len(unknown) > 0 {
+		v.Fits, v.Unknown, v.Message = false, true, "nothing keeps it off; whether it starts there is not known of "+strings.Join(unknown, ", ")
 	}
 	return v
 }

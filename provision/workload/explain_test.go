@@ -64,6 +64,53 @@ func TestExplain_TheFirstThingThatKeepsItOff(t *testing.T) {
 	}
 }
 
+// TestExplain_Programs asks for what each container starts when nothing else keeps the pod off.
+func TestExplain_Programs(t *testing.T) {
+	for name, c := range map[string]struct{ wrong, unknown, by, say string }{
+		"it starts":   {"", "", "", "nothing keeps it off"},
+		"it does not": {"its program sh is not in the image", "", byProgram, "init container i does not run there: in r/both:1, its program sh is not in the image"},
+		"not known":   {"", "it lies in a volume", "", "nothing keeps it off; whether it starts there is not known of i (it lies in a volume), a (it lies in a volume)"},
+	} {
+		var asked []string
+		w := World{Known: images, Nodes: []corev1.Node{apiNode("n", nil)}, Starts: func(image string, s Start, arch platform.Arch) (string, string) {
+			asked = append(asked, fmt.Sprintf("%s %v %v %s %s %v %s%s", image, s.Command, s.Args, s.Dir, s.Path, s.Mounts, s.Unknown, arch))
+			return c.wrong, c.unknown
+		}}
+		text := deployment("initContainers: [{name: i, image: r/both:1, command: [sh], args: [-c, x], workingDir: /w, env: [{name: PATH, value: /p}], volumeMounts: [{name: v, mountPath: /v}]}]\n" +
+			both + "volumes: [{name: v, image: {reference: r/both:1}}]\n")
+		verdicts, err := Explain(set(t, "f", []byte(text)).Templates()[0], w)
+		if err != nil || len(verdicts) != 1 {
+			t.Fatal(err, verdicts)
+		}
+		if v := verdicts[0]; v.By != c.by || v.Message != c.say || v.Fits != (c.wrong+c.unknown == "") || v.Unknown != (c.unknown != "") {
+			t.Errorf("%s: %+v", name, v)
+		}
+		if asked[0] != "r/both:1 [sh] [-c x] /w /p [/v] arm64" || c.wrong == "" && len(asked) != 2 {
+			t.Errorf("%s: %q", name, asked)
+		}
+	}
+}
+
+// TestUses_Start has what cannot be told from the pod.
+func TestUses_Start(t *testing.T) {
+	for spec, want := range map[string]string{
+		"command: [\"$(TOOL)\"]": "the name of its program has a variable: $(TOOL)",
+		"args: [\"$(TOOL)\"]":    "the name of its program has a variable: $(TOOL)",
+		"command: [a, \"$(X)\"]": "",
+		"env: [{name: PATH, valueFrom: {configMapKeyRef: {name: c, key: k}}}]": "its PATH does not stand in the pod",
+		"env: [{name: PATH, value: \"/x:$(PATH)\"}]":                           "its PATH does not stand in the pod",
+		"env: [{name: PATHS, value: /x}]":                                      "",
+	} {
+		u := set(t, "f", []byte(deployment("containers: [{name: a, image: r/both:1, "+spec+"}]\n"))).Uses(nil)
+		if len(u) != 1 || u[0].Start.Unknown != want {
+			t.Errorf("%s: %+v", spec, u[0].Start)
+		}
+	}
+	if u := set(t, "f", []byte(deployment(both+"volumes: [{name: v, image: {reference: r/x86:1}}]\n"))).Uses(nil); len(u) != 2 || u[1].Start != nil {
+		t.Errorf("%+v", u)
+	}
+}
+
 // TestMayRunOn_AgreesWithTheScheduler holds our own predicate, which the audit uses, against the scheduler's.
 func TestMayRunOn_AgreesWithTheScheduler(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))

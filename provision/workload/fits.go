@@ -24,7 +24,12 @@ type misfit struct {
 
 // fits reports the template's misfits of the present rule: of the rules that speak of the same fault the one that says most is chosen.
 func fits(l *lint, t *Template) {
-	for _, m := range l.misfits(t) {
+	all, looked := l.misfit[t]
+	if !looked { // several rules ask
+		all = l.misfits(t)
+		l.misfit[t] = all
+	}
+	for _, m := range all {
 		if m.rule != l.rule.ID {
 			continue
 		}
@@ -37,7 +42,7 @@ func fits(l *lint, t *Template) {
 }
 
 func (l *lint) misfits(t *Template) []misfit {
-	allowed := t.Allowed(l.archs)
+	allowed := l.allowed(t)
 	if len(allowed) == 0 {
 		return nil // L2's, or for nodes that the cluster does not have
 	}
@@ -57,7 +62,7 @@ func (l *lint) misfits(t *Template) []misfit {
 				out = append(out, m)
 			}
 		case len(lacks) > 0:
-			out = append(out, l.misfit(t, u, f, lacks)...)
+			out = append(out, l.blame(t, u, f, lacks)...)
 		}
 	}
 	return slices.CompactFunc(out, func(a, b misfit) bool { return a.rule == b.rule && a.at == b.at })
@@ -67,7 +72,7 @@ func (l *lint) misfits(t *Template) []misfit {
 func (l *lint) nothingInCommon(t *Template) (misfit, bool) {
 	common := slices.Clone(l.archs)
 	var said []string
-	uses := slices.DeleteFunc(t.uses(), func(u use) bool { return u.role == roleVolume })
+	uses := slices.DeleteFunc(slices.Clone(t.uses()), func(u use) bool { return u.role == roleVolume })
 	for _, u := range uses {
 		f := l.known(u.image)
 		if f.Err != nil {
@@ -103,8 +108,8 @@ func (l *lint) toldByName(t *Template, u use, allowed []platform.Arch) (misfit, 
 	}, true
 }
 
-// misfit says which rule an image is the business of, that is known not to be made for some of the architectures that are allowed.
-func (l *lint) misfit(t *Template, u use, f ImageFacts, lacks []platform.Arch) []misfit {
+// blame says which rule an image is the business of, that is known not to be made for some of the architectures that are allowed.
+func (l *lint) blame(t *Template, u use, f ImageFacts, lacks []platform.Arch) []misfit {
 	made := slices.DeleteFunc(slices.Clone(l.archs), func(a platform.Arch) bool { return f.Made(a) != Yes })
 	m := misfit{at: u.node, path: u.path, image: u.image, arch: lacks[0], fix: requirement(made) + ", or build the image for " + listArchs(lacks) + " too"}
 	lacking := fmt.Sprintf("the image %s is not made for %s", u.image, listArchs(lacks))
@@ -116,6 +121,9 @@ func (l *lint) misfit(t *Template, u use, f ImageFacts, lacks []platform.Arch) [
 	switch node := t.pinned(); {
 	case node != "":
 		m.rule, m.message = "L15", fmt.Sprintf("%s, and the pod runs on %s alone", lacking, node)
+		if slices.ContainsFunc(l.nodes, func(n Node) bool { return slices.Contains(strings.Split(node, ", "), n.Name) }) {
+			m.level = LevelError // which architecture that node has is known
+		}
 		m.fix = "see that this node's architecture is " + listArchs(made)
 	case t.constrained():
 		return l.loose(t, m, lacking, lacks, made)

@@ -105,33 +105,46 @@ func archInName(image string) (platform.Arch, bool) {
 // archKeys are the node labels that hold an architecture: the key and the one that it had before Kubernetes 1.14.
 var archKeys = []string{archLabel, "beta.kubernetes.io/arch"}
 
+// osKeys are those that hold the operating system.
+var osKeys = []string{osLabel, "beta.kubernetes.io/os"}
+
+const linux = "linux" // what images are judged for
+
 // Allowed are those of the architectures to which the template's own constraints let a pod come. Constraints on other labels count as met.
 func (t *Template) Allowed(of []platform.Arch) []platform.Arch {
 	return slices.DeleteFunc(slices.Clone(of), func(a platform.Arch) bool { return !t.allows(a.String()) })
 }
 
+// allows reports whether the template lets a pod onto nodes of Linux of an architecture. What is for Windows comes to none of them.
 func (t *Template) allows(arch string) bool {
+	if os := text(value(t.spec, "os"), "name"); os != "" && os != linux {
+		return false
+	}
+	return t.allowsOn(arch, linux)
+}
+
+func (t *Template) allowsOn(arch, os string) bool {
 	for _, p := range t.selector() {
-		if slices.Contains(archKeys, p.key) && p.value != arch {
+		if slices.Contains(archKeys, p.key) && p.value != arch || slices.Contains(osKeys, p.key) && p.value != os {
 			return false
 		}
 	}
 	terms, has := t.required()
-	return !has || slices.ContainsFunc(terms, func(m term) bool { return !m.empty && m.allows(arch) })
+	return !has || slices.ContainsFunc(terms, func(m term) bool { return !m.empty && m.allows(arch, os) })
 }
 
-func (m term) allows(arch string) bool {
+func (m term) allows(arch, os string) bool {
 	for _, e := range m.exprs {
-		if slices.Contains(archKeys, e.key.Value) && !e.allows(arch) {
+		if slices.Contains(archKeys, e.key.Value) && !e.allows(archLabel, arch) || slices.Contains(osKeys, e.key.Value) && !e.allows(osLabel, os) {
 			return false
 		}
 	}
 	return true
 }
 
-func (e expr) allows(arch string) bool {
-	r := Requirement{Key: archLabel, Operator: e.op, Values: e.values}
-	return r.matches(Node{Labels: map[string]string{archLabel: arch}})
+func (e expr) allows(label, value string) bool {
+	r := Requirement{Key: label, Operator: e.op, Values: e.values}
+	return r.matches(Node{Labels: map[string]string{label: value}})
 }
 
 // aboutArch reports whether a term says anything of the architecture.

@@ -70,6 +70,7 @@ func (n Named) String() string {
 type Options struct {
 	Archs  []platform.Arch // that pods may land on: those of the cluster
 	Known  Known
+	Nodes  []Node   // of the cluster, where it is known: labels and taints of theirs decide, too
 	Only   []string // IDs of rules; empty = all but those on request
 	Ignore []string // IDs of rules
 }
@@ -83,7 +84,7 @@ type UnknownImage struct {
 // Lint looks at every pod template of a set. unknown are the images of which nothing is known; rules about them were not tried. The findings
 // stand in the order of the text.
 func Lint(set *Set, o Options) (problems []Problem, unknown []UnknownImage) {
-	l := &lint{set: set, archs: o.Archs, known: remember(o.Known)}
+	l := &lint{set: set, archs: o.Archs, nodes: o.Nodes, known: remember(o.Known), misfit: map[*Template][]misfit{}}
 	for _, r := range rules {
 		if !wanted(r, o) {
 			continue
@@ -136,10 +137,12 @@ func wanted(r Rule, o Options) bool {
 type lint struct {
 	set      *Set
 	archs    []platform.Arch
+	nodes    []Node
 	known    Known
 	rule     Rule
 	problems []Problem
-	members  map[string]*Object // objects of the set by kind, namespace and name
+	misfit   map[*Template][]misfit // of templates that were looked at
+	members  map[string]*Object     // objects of the set by kind, namespace and name
 }
 
 // remember asks about each image once.

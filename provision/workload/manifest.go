@@ -158,7 +158,7 @@ func parse(text []byte) (docs []*yaml.Node, err error) {
 }
 
 func startsJSON(text []byte) bool {
-	trimmed := bytes.TrimLeft(text, " \t\r\n")
+	trimmed := bytes.TrimLeft(bytes.TrimPrefix(text, []byte("\uFEFF")), " \t\r\n")
 	return len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '[')
 }
 

@@ -21,7 +21,7 @@ var nearKeys = []string{
 // misspelt is L17.
 func misspelt(l *lint, t *Template) {
 	for _, p := range t.labelPlaces() {
-		if right, wrong := rightKey(p.key.Value); wrong {
+		if right, wrong := rightKey(p.key.Value); wrong && !l.nodesHave(p.key.Value) {
 			l.find(t, p.key, p.path, fmt.Sprintf("no node has the label %s", p.key.Value), "write "+right)
 		}
 		if !slices.Contains(archKeys, p.key.Value) {
@@ -33,6 +33,11 @@ func misspelt(l *lint, t *Template) {
 			}
 		}
 	}
+}
+
+// nodesHave reports whether a node of the cluster has a label after all.
+func (l *lint) nodesHave(key string) bool {
+	return slices.ContainsFunc(l.nodes, func(n Node) bool { _, has := n.Labels[key]; return has })
 }
 
 // rightKey is the key that was meant; wrong reports whether the one that is written is none.

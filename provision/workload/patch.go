@@ -187,7 +187,7 @@ func (p *patcher) constrain(t *Template) []edit {
 	}
 	var out []edit
 	for _, m := range terms {
-		loose := !m.empty && slices.ContainsFunc(allowed, func(a platform.Arch) bool { return m.allows(a.String()) && !slices.Contains(require, a) })
+		loose := !m.empty && slices.ContainsFunc(allowed, func(a platform.Arch) bool { return m.allows(a.String(), linux) && !slices.Contains(require, a) })
 		if loose {
 			out = append(out, addRequirement{t, m, require})
 		}

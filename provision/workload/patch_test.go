@@ -57,6 +57,24 @@ func TestPatch_Text(t *testing.T) {
 			deployment("affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [{key: zone, operator: Exists}, ]}]}}}\n" + x86),
 			deployment("affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [{key: zone, operator: Exists}, " + in + " ]}]}}}\n" + x86),
 		},
+		"nothing behind the colon": {
+			"kind: Pod\napiVersion: v1\nmetadata: {name: a}\nspec:\n  affinity: # none yet\n  containers:\n  - {image: r/x86:1, name: a}\n",
+			"kind: Pod\napiVersion: v1\nmetadata: {name: a}\nspec:\n  affinity: # none yet\n    nodeAffinity:\n      requiredDuringSchedulingIgnoredDuringExecution:\n        nodeSelectorTerms:\n        - matchExpressions:\n          - " + in +
+				"\n  containers:\n  - {image: r/x86:1, name: a}\n",
+		},
+		"null behind it": {
+			"kind: Pod\napiVersion: v1\nmetadata: {name: a}\nspec:\n  affinity:\n    nodeAffinity: null # none\n  containers:\n  - {image: r/x86:1, name: a}\n",
+			"kind: Pod\napiVersion: v1\nmetadata: {name: a}\nspec:\n  affinity:\n    nodeAffinity: # none\n      requiredDuringSchedulingIgnoredDuringExecution:\n        nodeSelectorTerms:\n        - matchExpressions:\n          - " + in +
+				"\n  containers:\n  - {image: r/x86:1, name: a}\n",
+		},
+		"null in brackets": {
+			deployment("affinity: {nodeAffinity: ~, podAffinity: {}}\n" + x86),
+			deployment("affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [" + in + "]}]}}, podAffinity: {}}\n" + x86),
+		},
+		"nothing at the end": {
+			"kind: Pod\napiVersion: v1\nmetadata: {name: a}\nspec:\n  containers:\n  - {image: r/x86:1, name: a}\n  affinity:",
+			"kind: Pod\napiVersion: v1\nmetadata: {name: a}\nspec:\n  containers:\n  - {image: r/x86:1, name: a}\n  affinity:\n    nodeAffinity:\n      requiredDuringSchedulingIgnoredDuringExecution:\n        nodeSelectorTerms:\n        - matchExpressions:\n          - " + in,
+		},
 		"a list's second item": {
 			"apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Service, metadata: {name: s}}\n- apiVersion: v1\n  kind: Pod\n  metadata: {name: a}\n  spec:\n    containers: [{image: r/x86:1, name: a}]\n",
 			"apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Service, metadata: {name: s}}\n- apiVersion: v1\n  kind: Pod\n  metadata: {name: a}\n  spec:\n    containers: [{image: r/x86:1, name: a}]\n" +
@@ -77,7 +95,8 @@ func TestPatch_Text(t *testing.T) {
 
 func TestPatch_NodeSelector(t *testing.T) {
 	for before, after := range map[string]string{
-		deployment(x86): deployment(x86 + only86),
+		deployment(x86):                                deployment(x86 + only86),
+		deployment("nodeSelector:\n" + x86):            deployment("nodeSelector:\n  kubernetes.io/arch: amd64\n" + x86),
 		deployment("nodeSelector: {zone: a}\n" + x86):  deployment("nodeSelector: {zone: a, kubernetes.io/arch: amd64}\n" + x86),
 		deployment("nodeSelector:\n  zone: a\n" + x86): deployment("nodeSelector:\n  zone: a\n  kubernetes.io/arch: amd64\n" + x86),
 	} {

@@ -37,7 +37,8 @@ func contradiction(l *lint, t *Template) {
 			}
 		}
 	}
-	if !slices.ContainsFunc(mentioned, t.allows) {
+	somewhere := func(arch string) bool { return t.allowsOn(arch, linux) || t.allowsOn(arch, "windows") }
+	if !slices.ContainsFunc(mentioned, somewhere) {
 		l.find(t, at, path, "the constraints of the architecture contradict each other: the pod fits no node at all",
 			"let nodeSelector and the node affinity's terms name the same architectures, or delete one of them")
 	}
@@ -124,7 +125,7 @@ func pullSecret(l *lint, t *Template) {
 		return
 	}
 	for _, u := range t.uses() {
-		if !l.known(u.image).Login {
+		if !l.known(u.image).Login || nodesLogIn(u.image) {
 			continue
 		}
 		p := l.find(t, u.node, u.path, fmt.Sprintf("the registry of %s wants a login, and the pod has no pull secret", u.image),
@@ -135,6 +136,13 @@ func pullSecret(l *lint, t *Template) {
 			p.Message += "; its service account was not seen"
 		}
 	}
+}
+
+// nodesLogIn reports whether a registry is one of those to which a cloud's nodes are let in by themselves (the kubelet's credential providers for
+// ECR, ACR and Google's registries): pods need no secret then.
+func nodesLogIn(image string) bool {
+	host, _, _ := strings.Cut(image, "/")
+	return slices.ContainsFunc([]string{".amazonaws.com", ".amazonaws.com.cn", ".azurecr.io", ".pkg.dev", "gcr.io"}, func(of string) bool { return strings.HasSuffix(host, of) })
 }
 
 // movingTag is L14.
@@ -154,7 +162,7 @@ func movingTag(l *lint, t *Template) {
 // bound is L15: misfits on a node that is named, and host paths whose names tell an architecture.
 func bound(l *lint, t *Template) {
 	fits(l, t)
-	allowed := t.Allowed(l.archs)
+	allowed := l.allowed(t)
 	for i, v := range items(value(t.spec, "volumes")) {
 		path := value(value(v, "hostPath"), "path")
 		if path == nil {
@@ -222,7 +230,7 @@ func (l *lint) tunedText(t *Template, n *yaml.Node, path string) {
 
 // imageVolumes is L18.
 func imageVolumes(l *lint, t *Template) {
-	allowed := t.Allowed(l.archs)
+	allowed := l.allowed(t)
 	for _, u := range t.uses() {
 		f := l.known(u.image)
 		if u.role != roleVolume || f.Err != nil || f.Single || t.pinned() != "" {
@@ -247,7 +255,7 @@ func injected(l *lint, o, maker *Object) {
 	for _, u := range template.uses() {
 		own[u.name] = true
 	}
-	allowed := template.Allowed(l.archs)
+	allowed := l.allowed(template)
 	for _, u := range pod.uses() {
 		if own[u.name] || u.role == roleVolume || u.role == roleEphemeral {
 			continue

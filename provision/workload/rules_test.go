@@ -247,12 +247,13 @@ func TestRead_KnownKindsOnly(t *testing.T) {
 
 func TestRead_WhatIsNoManifest(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
-		"a template of Helm": {"apiVersion: v1\nkind: Pod\nmetadata:\n  name: {{ .Release.Name }}\n", "helm template"},
-		"a tab":              {"apiVersion: v1\n\tkind: Pod\n", "f.yaml:2:1: a tab indents this line"},
-		"an open bracket":    {"a: [\n", "f.yaml:"},
-		"UTF-16":             {"\xff\xfea\x00", "UTF-16"},
-		"carriage returns":   {"apiVersion: v1\rkind: Pod\rmetadata: {name: a}\r", "f.yaml:1:15: an unusual line break stands here"},
-		"a line separator":   {"a: \"x\u2028y\"\n---\napiVersion: v1\nkind: Pod\n", "f.yaml:1:6: an unusual line break stands here"},
+		"a template of Helm":  {"apiVersion: v1\nkind: Pod\nmetadata:\n  name: {{ .Release.Name }}\n", "helm template"},
+		"a tab behind a dash": {"apiVersion: v1\nkind: Pod\nspec:\n  containers:\n  -\tname: a\n", "f.yaml:5:4: a tab stands before this token"},
+		"a tab":               {"apiVersion: v1\n\tkind: Pod\n", "f.yaml:2:1: a tab indents this line"},
+		"an open bracket":     {"a: [\n", "f.yaml:"},
+		"UTF-16":              {"\xff\xfea\x00", "UTF-16"},
+		"carriage returns":    {"apiVersion: v1\rkind: Pod\rmetadata: {name: a}\r", "f.yaml:1:15: an unusual line break stands here"},
+		"a line separator":    {"a: \"x\u2028y\"\n---\napiVersion: v1\nkind: Pod\n", "f.yaml:1:6: an unusual line break stands here"},
 	} {
 		_, err := Read([]Source{{"f.yaml", []byte(c.text)}}, ReadOptions{})
 		if err == nil || !strings.Contains(err.Error(), c.want) {

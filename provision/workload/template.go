@@ -2,6 +2,7 @@ package workload
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -15,6 +16,8 @@ type Template struct {
 
 	spec *yaml.Node
 	meta *yaml.Node // the template's own metadata; nil where there is none
+
+	used []use // what uses found; nil = it was not asked yet, or found nothing
 }
 
 // specPaths is where Kubernetes' own kinds have their pod specs.
@@ -98,7 +101,8 @@ func (f *finder) find(n, above *yaml.Node, path string, depth int) {
 	}
 }
 
-// hasContainers reports whether a mapping has the shape of a pod spec: a list of containers, each with a name, one at least with an image.
+// hasContainers reports whether a mapping has the shape of a pod spec: a list of containers, each with a name or an image, which some kinds give
+// to one without a name (Knative's Service), and one at least with an image.
 func hasContainers(n *yaml.Node) bool {
 	list := value(n, "containers")
 	if list == nil || list.Kind != yaml.SequenceNode || len(list.Content) == 0 {
@@ -106,7 +110,7 @@ func hasContainers(n *yaml.Node) bool {
 	}
 	image := false
 	for _, c := range list.Content {
-		if text(c, "name") == "" {
+		if text(c, "name") == "" && text(c, "image") == "" {
 			return false
 		}
 		image = image || text(c, "image") != ""
@@ -135,8 +139,15 @@ type use struct {
 	item  *yaml.Node // the container or volume
 }
 
-// uses lists the images of a template in the order of its text's lists.
+// uses lists the images of a template in the order of its text's lists. Every rule asks, so it is kept.
 func (t *Template) uses() []use {
+	if t.used == nil {
+		t.used = t.findUses()
+	}
+	return t.used
+}
+
+func (t *Template) findUses() []use {
 	var out []use
 	for _, l := range []struct {
 		list string
@@ -147,13 +158,13 @@ func (t *Template) uses() []use {
 			if r == roleInit && text(c, "restartPolicy") == "Always" {
 				r = roleSidecar
 			}
-			if image := value(c, "image"); image != nil && image.Value != "" {
+			if image := value(c, "image"); text(c, "image") != "" {
 				out = append(out, use{image.Value, r, text(c, "name"), fmt.Sprintf("%s.%s[%d].image", t.Path, l.list, i), image, c})
 			}
 		}
 	}
 	for i, v := range items(value(t.spec, "volumes")) {
-		if ref := value(value(v, "image"), "reference"); ref != nil && ref.Value != "" {
+		if ref := value(value(v, "image"), "reference"); text(value(v, "image"), "reference") != "" {
 			out = append(out, use{ref.Value, roleVolume, text(v, "name"), fmt.Sprintf("%s.volumes[%d].image.reference", t.Path, i), ref, v})
 		}
 	}
@@ -188,21 +199,30 @@ type pair struct {
 
 func (t *Template) selector() []pair { return pairs(value(t.spec, "nodeSelector")) }
 
-func pairs(n *yaml.Node) []pair {
-	if n == nil || n.Kind != yaml.MappingNode {
+// pairs are the entries of a mapping. Of equal keys the last counts, and what is merged in counts only where the mapping has no such key itself.
+func pairs(n *yaml.Node) []pair { return pairsOf(n, 16) }
+
+func pairsOf(n *yaml.Node, depth int) []pair {
+	if n == nil || n.Kind != yaml.MappingNode || depth == 0 {
 		return nil
 	}
-	var out []pair
+	var out, merged []pair
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k := n.Content[i]
 		if k.ShortTag() == "!!merge" {
 			for _, from := range mergedFrom(n.Content[i+1]) {
-				out = append(out, pairs(behind(from))...)
+				merged = append(merged, pairsOf(behind(from), depth-1)...)
 			}
 			continue
 		}
 		v := behind(n.Content[i+1])
+		out = slices.DeleteFunc(out, func(p pair) bool { return p.key == k.Value })
 		out = append(out, pair{k.Value, v.Value, k, v})
+	}
+	for _, m := range merged {
+		if !slices.ContainsFunc(out, func(p pair) bool { return p.key == m.key }) {
+			out = append(out, m)
+		}
 	}
 	return out
 }

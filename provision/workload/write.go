@@ -120,6 +120,42 @@ func (w writer) block(t tree, indent int) []string {
 	return out
 }
 
+// set adds an entry to a mapping, or fills one that has nothing behind its colon, as charts write them.
+func (w writer) set(n *yaml.Node, name string, what tree) (yamltext.Splice, error) {
+	key, val := entry(n, name, 1)
+	if key == nil || val.ShortTag() != "!!null" {
+		return w.addEntry(n, name, what)
+	}
+	start, err := w.text.Colon(key)
+	if err != nil {
+		return yamltext.Splice{}, err
+	}
+	end := start
+	if val.Value != "" { // null, ~
+		if end, err = w.text.End(val, 0); err != nil {
+			return yamltext.Splice{}, err
+		}
+	}
+	if yamltext.IsFlow(n) {
+		quote := ""
+		if w.isJSON(n) {
+			quote = `"`
+		}
+		return yamltext.Splice{Start: start, End: end, With: " " + what.flow(quote)}, nil
+	}
+	step, dash := w.step()
+	indent := w.text.IndentOf(n) + step
+	if what.items != nil {
+		indent = w.text.IndentOf(n) + dash
+	}
+	line := w.text.LineEnd(end)
+	with := string(w.text.Bytes[end:line]) // a comment
+	for _, l := range w.block(what, indent) {
+		with += w.text.Newline() + l
+	}
+	return yamltext.Splice{Start: start, End: line, With: with}, nil
+}
+
 // addEntry adds an entry behind the last one of a mapping.
 func (w writer) addEntry(n *yaml.Node, key string, what tree) (yamltext.Splice, error) {
 	if n.Kind != yaml.MappingNode {

@@ -53,6 +53,9 @@ func Explain(data []byte, err error) (line, column int, message, hint string) {
 	if tab := bytes.IndexByte(indent, '\t'); tab >= 0 {
 		return line, tab + 1, "a tab indents this line", "YAML wants spaces"
 	}
+	if tab := bytes.IndexByte(text, '\t'); tab >= 0 && strings.HasPrefix(message, "found character that cannot start any token") {
+		return line, tab + 1, "a tab stands before this token", "YAML wants spaces"
+	}
 	if name, ok := strings.CutPrefix(message, "unknown anchor '"); ok {
 		name = strings.TrimSuffix(name, "' referenced")
 		return line, column, fmt.Sprintf("the alias *%s has no anchor &%s before it", printable(name), printable(name)), ""

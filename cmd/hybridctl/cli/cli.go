@@ -13,6 +13,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/image"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/platform"
+	"github.com/hybridctl/hybridctl/provision/registry"
 	"github.com/hybridctl/hybridctl/provision/report"
 	"github.com/hybridctl/hybridctl/provision/workload"
 )
@@ -43,7 +44,8 @@ type Front struct {
 	Destroy       func(context.Context, provision.DestroyOptions) (provision.Result, error)
 	Identify      func(context.Context, provision.Options, []string) ([]provision.Identity, error)
 	WorkloadsOf   func(ctx context.Context, kubeconfig []byte, o workload.ReadOptions) (provision.Running, error)
-	KnownImages   func(context.Context, *workload.Set, []platform.Arch) (workload.Known, error)
+	KnownImages   func(context.Context, *workload.Set, provision.KnownOptions) (workload.Known, error)
+	Programs      func(context.Context, *workload.Set, registry.Options) (workload.Starts, error)
 	ClusterImages func(ctx context.Context, kubeconfig []byte, archs []platform.Arch) (wanted []image.Wanted, missing []string, err error)
 
 	Conformance         func(context.Context, provision.ConformanceOptions) (report.ConformanceRun, error)
@@ -56,7 +58,7 @@ func Engine() Front {
 	return Front{
 		Up: provision.Up, ScaleOut: provision.ScaleOut, Remove: provision.Remove, Adopt: provision.Adopt, StorageRemove: provision.StorageRemove, Plan: provision.Plan, Preflight: provision.Preflight,
 		Status: provision.Status, Kubeconfig: provision.Kubeconfig, Destroy: provision.Destroy, Identify: provision.Identify,
-		WorkloadsOf: provision.WorkloadsOf, KnownImages: provision.KnownImages, ClusterImages: provision.ClusterImages,
+		WorkloadsOf: provision.WorkloadsOf, KnownImages: provision.KnownImages, Programs: provision.Programs, ClusterImages: provision.ClusterImages,
 		Conformance: provision.Conformance, ConformanceClean: provision.ConformanceClean, ConformanceSelfTest: provision.ConformanceSelfTest,
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/hybridctl/hybridctl/provision"
 	"github.com/hybridctl/hybridctl/provision/image"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/registry"
@@ -26,6 +27,7 @@ type imageAuditFlags struct {
 	indexOnly bool
 	cache     string
 	only      []string
+	programs  bool
 
 	files      []string
 	kubeconfig string
@@ -46,9 +48,13 @@ anybody's cluster). It asks the registry of every image, once, for which archite
   no       there is none: linux/arm/v7 and linux/386 are not the same as what came after them
   unknown  the registry did not tell; the reason says why
 
-It reads manifests alone: one request for an image, one more for each wanted child, and digests alone the next time. Credentials are docker's, and
-before them, of a cluster, the pull secrets of pods and service accounts. Images that a pod's own constraints keep off an architecture are not asked for it.
-The exit code is 6 when a verdict is no or listed (--fail-on warning: unknown, too).`,
+With --programs it also reads the layers of what pods and pod templates run, for what each container starts: its command, else the image's.
+  wrong    that does not start on the architecture
+  missing  the image does not have it
+
+Else it reads manifests alone: one request for an image, one more for each wanted child, and digests alone the next time. Credentials are docker's, and
+before them the pull secrets of pods and service accounts, of a cluster or as they stand among the manifests. Images that a pod's own constraints keep
+off an architecture are not asked for it. The exit code is 6 when a verdict is no, listed, wrong or missing (--fail-on warning: unknown, too).`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 && len(f.files) == 0 && f.kubeconfig == "" {
 				return usagef("%s needs the name of an image, manifests (-f FILE, DIR or -) or a cluster (-f INVENTORY, or --kubeconfig FILE)", cmd.CommandPath())
@@ -70,6 +76,7 @@ The exit code is 6 when a verdict is no or listed (--fail-on warning: unknown, t
 	flags.BoolVar(&f.indexOnly, "index-only", false, "believe the index: do not ask whether the images that it names are there")
 	flags.StringVar(&f.cache, "cache", "", "where is kept what digests stand for: `FILE`, or none (default: hybridctl/registry.json in the user's cache folder)")
 	flags.StringSliceVar(&f.only, "registry", nil, "ask these registries alone, and the well-known ones: `HOST[:PORT],…`; images of others stay unknown")
+	flags.BoolVar(&f.programs, "programs", false, "look into the images of pods for what their containers start; layers are read")
 	complete(cmd, "arch", archNames()...)
 	return cmd
 }
@@ -156,15 +163,7 @@ func (a *app) imagesIn(ctx context.Context, f imageAuditFlags, archs []platform.
 	if err != nil {
 		return nil, asUsageError(err)
 	}
-	var out []image.Wanted
-	for _, u := range set.Uses(archs) {
-		w, err := image.WantedByUser(ctx, u.Image, u.Archs)
-		if err != nil {
-			w = image.Wanted{Image: u.Image, Archs: u.Archs} // the audit says what is wrong with the name
-		}
-		w.Place = image.Place{Object: u.Object, Owner: u.Owner, Path: u.Path, File: u.File, Line: u.Line, Column: u.Column}
-		out = append(out, w)
-	}
+	out := provision.ManifestImages(ctx, set, archs)
 	if kubeconfig == nil {
 		return out, nil
 	}
@@ -184,7 +183,11 @@ func (a *app) auditWanted(ctx context.Context, f imageAuditFlags, client *regist
 	if err != nil {
 		return err
 	}
-	rows, err := (&image.Asker{Registry: client, Cache: cache, IndexOnly: f.indexOnly}).Audit(ctx, wanted)
+	asker := &image.Asker{Registry: client, Cache: cache, IndexOnly: f.indexOnly}
+	if f.programs {
+		asker.Starter = &image.Starter{Registry: client}
+	}
+	rows, err := asker.Audit(ctx, wanted)
 	if err != nil {
 		return err
 	}
@@ -201,22 +204,30 @@ func (a *app) auditWanted(ctx context.Context, f imageAuditFlags, client *regist
 	if err != nil {
 		return err
 	}
-	errs, warnings := 0, 0
+	absent, broken, unknown := 0, 0, 0
 	for _, r := range rows {
-		switch r.Level() {
-		case image.LevelError:
-			errs++
-		case image.LevelWarning:
-			warnings++
+		switch {
+		case r.Verdict == image.VerdictWrong || r.Verdict == image.VerdictMissing:
+			broken++
+		case r.Level() == image.LevelError:
+			absent++
+		case r.Level() == image.LevelWarning:
+			unknown++
 		}
 	}
-	return f.failOn.check(errs, warnings, fmt.Sprintf("%s not there for an architecture, %s unknown", are(errs, "image"), are(warnings, "image")))
+	what := fmt.Sprintf("%s not there for an architecture, %s unknown", are(absent, "image"), are(unknown, "image"))
+	if broken > 0 {
+		what += fmt.Sprintf(", what pods start does not start in %s", report.Count(broken, "image"))
+	}
+	return f.failOn.check(absent+broken, unknown, what)
 }
 
 // auditRules are the verdicts that are findings.
 var auditRules = []sarif.Rule{
 	{ID: "image-" + string(image.VerdictNo), Title: "An image that is not made for an architecture", Level: "error", Help: "Build it for that architecture, too, or keep its pods off."},
 	{ID: "image-" + string(image.VerdictListed), Title: "An image that the index names and the registry does not have", Level: "error", Help: "Push it again: a clean-up of what has no tag may have deleted it."},
+	{ID: "image-" + string(image.VerdictWrong), Title: "A program that does not start on an architecture", Level: "error", Help: "Build the image anew for that architecture, or keep its pods off."},
+	{ID: "image-" + string(image.VerdictMissing), Title: "A program that the image does not have", Level: "error", Help: "Name one that it has: hybridctl image inspect tells what it starts by itself."},
 	{ID: "image-" + string(image.VerdictUnknown), Title: "An image of which the registry tells nothing", Level: "warning", Help: "Log in, or look into the registry."},
 }
 

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -98,4 +100,26 @@ func TestImageAudit(t *testing.T) {
 	contains(t, "stdout", r.stdout.String(), `"ruleId": "image-no"`, `"startLine": 9`, `"uri": "deploy.yaml"`)
 	r.want("image audit", 2)
 	r.want("image audit Wrong/Name", 2)
+}
+
+// TestImageAudit_Programs looks at what pods start, with the pull secret that stands beside them.
+func TestImageAudit_Programs(t *testing.T) {
+	s := twoImages(t)
+	s.Username, s.Password = "puller", "not for logs"
+	r := newRun(t)
+	auth := base64.StdEncoding.EncodeToString(fmt.Appendf(nil, `{"auths":{%q:{"username":"puller","password":"not for logs"}}}`, s.Host()))
+	r.file("deploy.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: pull}\ntype: kubernetes.io/dockerconfigjson\ndata: {.dockerconfigjson: "+auth+"}\n---\n"+
+		"apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  template:\n    spec:\n      imagePullSecrets: [{name: pull}]\n      containers:\n"+
+		"        - name: app\n          image: "+s.Host()+"/build/app-linux-amd64:1.5\n          command: [/app]\n"+
+		"        - name: shell\n          image: "+s.Host()+"/build/app-linux-amd64:1.5\n          command: [/bin/sh, -c, /app]\n")
+	audit := "image audit --plain-http --arch amd64 -f deploy.yaml"
+	r.want(audit, 0)
+	r.want(audit+" --programs", 6)
+	contains(t, "stdout", r.stdout.String(), "missing", "its program /bin/sh is not in the image", "deploy.yaml:19:18")
+	contains(t, "stderr", r.stderr.String(), "0 images are not there for an architecture, 0 images are unknown, what pods start does not start in 1 image")
+	r.want(audit+" --programs -o sarif", 6)
+	contains(t, "stdout", r.stdout.String(), `"ruleId": "image-missing"`, `"startLine": 19`)
+	if all := r.stdout.String() + r.stderr.String(); strings.Contains(all, "not for logs") || strings.Contains(all, auth) {
+		t.Error("a secret is shown")
+	}
 }

@@ -10,7 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/hybridctl/hybridctl/provision"
 	"github.com/hybridctl/hybridctl/provision/platform"
+	"github.com/hybridctl/hybridctl/provision/registry"
 	"github.com/hybridctl/hybridctl/provision/report"
 	"github.com/hybridctl/hybridctl/provision/report/sarif"
 	"github.com/hybridctl/hybridctl/provision/workload"
@@ -34,6 +36,9 @@ type workloadFlags struct {
 	images     string
 	archs      []string
 	knownKinds bool
+	registries registryFlags
+	children   bool // whether the images that an index names are there is asked, too
+	programs   bool // so is what containers start
 }
 
 func (f *workloadFlags) register(cmd *cobra.Command) {
@@ -46,6 +51,7 @@ func (f *workloadFlags) register(cmd *cobra.Command) {
 	_ = cmd.MarkFlagFilename("file")       // the flags are there
 	_ = cmd.MarkFlagFilename("kubeconfig") //
 	_ = cmd.MarkFlagFilename("images", "json")
+	f.registries.register(cmd)
 }
 
 // input is what a verb on workloads works with.
@@ -96,8 +102,13 @@ func (a *app) workloads(ctx context.Context, f workloadFlags) (input, error) {
 			in.archs = append(in.archs, arch)
 		}
 	}
-	in.known, err = a.knownImages(ctx, f, in)
+	if in.known, err = a.knownImages(ctx, f, in); err != nil {
+		return in, err
+	}
 	in.world.Known = in.known
+	if f.programs {
+		in.world.Starts, err = a.Front.Programs(ctx, in.set, f.registries.options())
+	}
 	return in, err
 }
 
@@ -114,7 +125,11 @@ func (a *app) knownImages(ctx context.Context, f workloadFlags, in input) (workl
 		}
 		return known, nil
 	}
-	return a.Front.KnownImages(ctx, in.set, in.archs)
+	o := provision.KnownOptions{Registry: f.registries.options(), Archs: in.archs, Children: f.children}
+	if _, err := registry.New(o.Registry); err != nil {
+		return nil, usagef("--ca-file: %v", err)
+	}
+	return a.Front.KnownImages(ctx, in.set, o)
 }
 
 // lintFlags are those of workload lint.
@@ -200,7 +215,7 @@ func (a *app) lint(ctx context.Context, f lintFlags) error {
 	if err != nil {
 		return err
 	}
-	problems, unknown := workload.Lint(in.set, workload.Options{Archs: in.archs, Known: in.known, Only: f.rules, Ignore: f.ignore})
+	problems, unknown := workload.Lint(in.set, workload.Options{Archs: in.archs, Known: in.known, Nodes: workload.NodesOf(in.world.Nodes), Only: f.rules, Ignore: f.ignore})
 	doc := lintDocument{append([]workload.Problem{}, problems...), append([]workload.UnknownImage{}, unknown...), append([]string{}, in.missing...)}
 	for _, line := range doc.notKnown() {
 		fmt.Fprintln(a.Stderr, report.OneLine(line))

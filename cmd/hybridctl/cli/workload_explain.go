@@ -12,14 +12,15 @@ import (
 )
 
 func newWorkloadExplain(a *app) *cobra.Command {
-	var f workloadFlags
+	f := workloadFlags{children: true}
 	var namespace string
 	cmd := &cobra.Command{
 		Use:   "explain [POD|KIND/NAME]",
 		Short: "Show for every node what keeps a pod off it",
 		Long: `explain shows, for every node of a running cluster, the first thing that keeps a pod off it: a selector, an affinity, a taint, a cordon,
 the node affinity of a volume, or an image that is not made for the node. It uses the scheduler's own predicates, and does not look at free
-resources. The cluster is named by --kubeconfig, or by its inventory with -f; the pod by its name, or by a manifest with another -f.`,
+resources. With --programs it looks into the images, too: what each container starts (its command, else the image's) has to be there, and to be for
+the node's architecture. The cluster is named by --kubeconfig, or by its inventory with -f; the pod by its name, or by a manifest with another -f.`,
 		Example: `  hybridctl workload explain -f inventory.yaml web-5d9c7b-x2x4k -n shop
   hybridctl workload explain --kubeconfig admin.conf deploy/web
   hybridctl workload explain --kubeconfig admin.conf -f new-deployment.yaml`,
@@ -33,6 +34,7 @@ resources. The cluster is named by --kubeconfig, or by its inventory with -f; th
 		},
 	}
 	f.register(cmd)
+	cmd.Flags().BoolVar(&f.programs, "programs", false, "look into the images for what each container starts; their layers are read")
 	cmd.Flags().StringVarP(&namespace, "namespace", "n", "", "the namespace of the pod (default: any)")
 	return cmd
 }
@@ -47,6 +49,9 @@ type explanation struct {
 func (a *app) explain(ctx context.Context, f workloadFlags, name, namespace string) error {
 	ctx, cancel := a.untilStop(ctx)
 	defer cancel()
+	if f.programs && f.images != "" {
+		return usagef("--programs looks into images, and --images asks no registry: give one of them")
+	}
 	in, err := a.workloads(ctx, f)
 	switch {
 	case err != nil:

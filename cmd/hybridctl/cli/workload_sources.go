@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -91,6 +92,9 @@ func (a *app) sources(files []string) ([]workload.Source, error) {
 			in.Close()
 			if err != nil {
 				return nil, err
+			}
+			if base := strings.TrimSuffix(filepath.Base(name), filepath.Ext(name)); strings.EqualFold(base, "kustomization") {
+				fmt.Fprintf(a.Stderr, "note: %s is not carried out, only the files beside it are read; what it makes of them: kubectl kustomize %s | hybridctl … -f -\n", relative(name), filepath.Dir(relative(name)))
 			}
 			out = append(out, workload.Source{Name: relative(name), Text: text})
 		}

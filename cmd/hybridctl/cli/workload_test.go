@@ -89,6 +89,22 @@ func TestWorkloadLint_JSONAndSARIF(t *testing.T) {
 	}
 }
 
+func TestWorkloadLint_AKustomizationIsSaid(t *testing.T) {
+	r := workloadRun(t)
+	for _, name := range []string{"k/kustomization.yaml", "k/web.yaml"} {
+		if err := os.MkdirAll("k", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		r.file(name, fitting)
+	}
+	r.want("workload lint -f k --images images.json", 0)
+	contains(t, "stderr", r.stderr.String(), "note: k/kustomization.yaml is not carried out", "kubectl kustomize k | hybridctl")
+	r.want("workload lint -f k/web.yaml --images images.json", 0)
+	if r.stderr.Len() > 0 {
+		t.Errorf("stderr %q", r.stderr.String())
+	}
+}
+
 func TestWorkloadLint_NothingKnownIsSaid(t *testing.T) {
 	r := workloadRun(t)
 	r.file("images.json", "{}")
@@ -155,4 +171,38 @@ func TestWorkloadExplain(t *testing.T) {
 			t.Errorf("%s: exit %d: %s", line, code, r.stderr.String())
 		}
 	}
+}
+
+// TestWorkload_AsksRegistries has a registry without TLS, as a closed site's.
+func TestWorkload_AsksRegistries(t *testing.T) {
+	s := twoImages(t)
+	r := workloadRun(t)
+	r.front.KnownImages, r.front.Programs = provision.KnownImages, provision.Programs
+	r.front.WorkloadsOf = func(context.Context, []byte, workload.ReadOptions) (provision.Running, error) {
+		arm := corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "arm-1", Labels: map[string]string{"kubernetes.io/arch": platform.ARM64.String()}}}
+		return provision.Running{Set: &workload.Set{}, Archs: platform.All(), World: workload.World{Nodes: []corev1.Node{arm}}}, nil
+	}
+	r.file("kubeconfig", "kubeconfig")
+	text := strings.ReplaceAll(x86Only, "r/x86:1", s.Host()+"/build/app-linux-amd64:1.5")
+	r.file("web.yaml", text)
+	r.want("workload lint -f web.yaml --plain-http", 6)
+	contains(t, "stdout", r.stdout.String(), "error L", "is not made for arm64")
+	if n := s.Count(""); n != 2 {
+		t.Errorf("%d requests: %q", n, s.Asked())
+	}
+	r.want("workload lint -f web.yaml", 0)
+	contains(t, "stderr", r.stderr.String(), "not known: what "+s.Host()+"/build/app-linux-amd64:1.5 is made for")
+	r.want("workload patch -f web.yaml --plain-http", 0)
+	contains(t, "stdout", r.stdout.String(), "values: [amd64]")
+	r.want("workload lint -f web.yaml --ca-file none.pem", 2)
+	contains(t, "stderr", r.stderr.String(), "--ca-file: ")
+	explain := "workload explain --kubeconfig kubeconfig -f web.yaml --plain-http"
+	r.want(explain, 0)
+	contains(t, "stdout", r.stdout.String(), "is not made for arm64")
+	r.file("web.yaml", strings.ReplaceAll(text, "amd64:1.5", "arm64:1.5\n        command: [/bin/sh]"))
+	r.want(explain, 0)
+	contains(t, "stdout", r.stdout.String(), "nothing keeps it off")
+	r.want(explain+" --programs", 0)
+	contains(t, "stdout", r.stdout.String(), "program", "container web does not run there: in "+s.Host()+"/build/app-linux-arm64:1.5, its program /bin/sh is not in the image")
+	r.want(explain+" --programs --images images.json", 2)
 }
