@@ -19,7 +19,7 @@ update: ## what verify and test compare with: formatting and golden files
 fuzz: ## fuzz every parser for FUZZTIME each (default 30s), or FUZZCOUNT executions
 	@scripts/fuzz.sh
 
-bench: ## benchmarks of the fleet, the engine and the loader
+bench: ## benchmarks of the fleet, the engine, the loader, images and workloads, with the requests that they cost
 	@scripts/bench.sh
 
 lab: build ## the lab's artefacts and the bundle (root; minutes the first time, seconds later)

@@ -92,7 +92,7 @@ func TestInspect_HostileImagesAreBounded(t *testing.T) {
 	defer image.Limit(500, 12_000, 1<<20)()
 	for name, c := range hostile(1000) {
 		t.Run(name, func(t *testing.T) {
-			if got := bounded(t, hostileLayout(t, c, t.TempDir())); !strings.Contains(got, c.want) {
+			if got, _ := bounded(t, hostileLayout(t, c, t.TempDir())); !strings.Contains(got, c.want) {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
 		})
@@ -103,11 +103,14 @@ func BenchmarkInspect_Hostile(b *testing.B) {
 	for name, c := range hostile(1) {
 		b.Run(name, func(b *testing.B) {
 			dir := hostileLayout(b, c, b.TempDir())
+			var most uint64
 			for b.Loop() {
-				if got := bounded(b, dir); !strings.Contains(got, c.want) {
+				got, peak := bounded(b, dir)
+				if most = max(most, peak); !strings.Contains(got, c.want) {
 					b.Errorf("got %q, want %q", got, c.want)
 				}
 			}
+			b.ReportMetric(float64(most)/(1<<20), "MiB-peak")
 		})
 	}
 }
@@ -213,16 +216,35 @@ func hostile(part int) map[string]hostileCase {
 	}
 }
 
-// bounded inspects a layout and measures.
-func bounded(t testing.TB, dir string) string {
+// bounded inspects a layout and measures: what was found, and the most memory that was in use.
+func bounded(t testing.TB, dir string) (string, uint64) {
+	t.Helper()
+	stop := watchMemory(t)
+	began := busy(t)
+	var found []string
+	for _, p := range inspected(t, dir) {
+		found = append(found, said(p))
+	}
+	took, peak := busy(t)-began, stop()
+	t.Logf("%v, %d MiB", took.Round(time.Millisecond), peak>>20)
+	if took > hostileTime {
+		t.Errorf("it took %v", took)
+	}
+	if peak > hostileMemory {
+		t.Errorf("it took %d MiB", peak>>20)
+	}
+	return strings.Join(found, "\n"), peak
+}
+
+// watchMemory looks at the memory in use until it is stopped, and tells the most that it saw.
+func watchMemory(t testing.TB) (stop func() uint64) {
 	t.Helper()
 	debug.FreeOSMemory()
 	var peak atomic.Uint64
-	var before runtime.MemStats
-	runtime.ReadMemStats(&before)
-	ctx, done := context.WithCancel(t.Context())
-	defer done()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
 	go func() {
+		defer close(done)
 		for ctx.Err() == nil {
 			var m runtime.MemStats
 			runtime.ReadMemStats(&m)
@@ -230,21 +252,11 @@ func bounded(t testing.TB, dir string) string {
 			time.Sleep(5 * time.Millisecond)
 		}
 	}()
-	began := busy(t)
-	var found []string
-	for _, p := range inspected(t, dir) {
-		found = append(found, said(p))
+	return func() uint64 {
+		cancel()
+		<-done
+		return peak.Load()
 	}
-	took := busy(t) - began
-	done()
-	t.Logf("%v, %d MiB", took.Round(time.Millisecond), peak.Load()>>20)
-	if took > hostileTime {
-		t.Errorf("it took %v", took)
-	}
-	if peak.Load() > hostileMemory {
-		t.Errorf("it took %d MiB", peak.Load()>>20)
-	}
-	return strings.Join(found, "\n")
 }
 
 // busy is how long this process has had a processor: what else the machine does is not the image's fault.
@@ -276,7 +288,7 @@ func BenchmarkInspect_LargeImage(b *testing.B) {
 		b.Fatal(err)
 	}
 	imagetest.WriteLayout(b, dir, imagetest.Append(index(), imagetest.Image(arm64, v1.ConfigFile{}, packedLayer(raw)), v1.Descriptor{}))
-	debug.FreeOSMemory()
+	stop := watchMemory(b)
 	for b.Loop() {
 		places := &image.Places{}
 		sets, err := places.Open(b.Context(), dir, nil)
@@ -288,7 +300,5 @@ func BenchmarkInspect_LargeImage(b *testing.B) {
 			b.Fatal(r, err)
 		}
 	}
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	b.ReportMetric(float64(m.HeapSys)/(1<<20), "MiB-heap")
+	b.ReportMetric(float64(stop())/(1<<20), "MiB-peak")
 }
