@@ -127,20 +127,37 @@ func readJSON(path string, v any) error {
 	return json.Unmarshal(b, v)
 }
 
-// privateRegistry starts a registry in the lab's network for the time of the test, and has the nodes reach it without TLS, as an
-// administrator of such a site would. It returns the file with the password.
+// privateRegistry starts a registry with the echo image in the lab's network, and returns the file with its password.
 func (c *cluster) privateRegistry() (passwordFile string) {
 	c.t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	return c.serving(self)
+}
+
+// realRegistry starts an empty one of github.com/distribution/distribution, which keeps repositories apart and holds pushes against what is there.
+func (c *cluster) realRegistry() (passwordFile string) {
+	c.t.Helper()
+	program := filepath.Join(c.t.TempDir(), "registry")
+	out, err := try(c.t, 20*time.Minute, "go", "-C", "provision/registry/realtest", "build", "-mod=readonly", "-o", program, "./serve")
+	if err != nil || out.exit != 0 {
+		c.t.Fatalf("build the registry: exit %d, %v\n%s", out.exit, err, out.stderr)
+	}
+	return c.serving(program, registryAddress, registryUser, filepath.Join(c.t.TempDir(), "htpasswd"))
+}
+
+// serving runs a registry in the lab's network for the time of the test, and has the nodes reach it without TLS, as an administrator of such a
+// site would.
+func (c *cluster) serving(program string, args ...string) (passwordFile string) {
+	c.t.Helper()
 	password := fmt.Sprintf("lab-%d", time.Now().UnixNano())
 	passwordFile = filepath.Join(c.t.TempDir(), "registry-password")
 	if err := os.WriteFile(passwordFile, []byte(password+"\n"), 0o600); err != nil {
 		c.t.Fatal(err)
 	}
-	run := exec.Command("../e2e/lab/lab", "exec", self) // from the package's folder, as tests run
+	run := exec.Command("../e2e/lab/lab", append([]string{"exec", program}, args...)...) // from the package's folder, as tests run
 	run.Env = append(os.Environ(), registryPassword+"="+password)
 	var errs strings.Builder
 	run.Stderr = &errs
