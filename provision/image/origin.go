@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -163,20 +162,8 @@ func (s *Set) walk(ctx context.Context, d document, desc v1.Descriptor, want fun
 	return nil
 }
 
-// errNoImage marks what is something else: an artifact, or an index without an image.
+// errNoImage marks what is something else: an artifact.
 var errNoImage = errors.New("is no image")
-
-// none is the error of a set without an image.
-func (s *Set) none() error {
-	var what []string
-	for _, o := range s.Others {
-		what = append(what, o.What+" "+o.Digest)
-	}
-	if len(what) == 0 {
-		return fmt.Errorf("the index %s %w: it is empty", s.Digest, errNoImage)
-	}
-	return fmt.Errorf("the index %s %w: it holds nothing but %s", s.Digest, errNoImage, strings.Join(what, ", "))
-}
 
 // isConfigType reports whether an index's word for what an entry is stands for an image after all: some builders write the config's type.
 func isConfigType(artifact string) bool {

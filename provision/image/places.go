@@ -92,9 +92,6 @@ func (p *Places) remote(ctx context.Context, ref string, named name.Reference, k
 	if err := s.collect(ctx, doc, want); err != nil {
 		return nil, fmt.Errorf("%s: %w", ref, err)
 	}
-	if len(s.Images) == 0 && want == nil {
-		return nil, fmt.Errorf("%s: %w", ref, s.none())
-	}
 	return s, nil
 }
 
@@ -122,9 +119,7 @@ func (p *Places) openPath(ctx context.Context, ref, path, selected string, want 
 			continue
 		}
 		s := &Set{Ref: ref, Name: e.best(), Digest: d.hash.String(), Media: string(d.media), origin: from}
-		if err = s.collect(ctx, d, want); err == nil && len(s.Images) == 0 && want == nil {
-			err = s.none()
-		}
+		err = s.collect(ctx, d, want)
 		if errors.Is(err, errNoImage) && selected == "" {
 			besides = fmt.Errorf("%s: %w", path, err)
 			continue // signatures and charts may lie beside images
