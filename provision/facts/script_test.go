@@ -107,9 +107,7 @@ func (tr tree) write(t testing.TB) string {
 			}
 			continue
 		}
-		if err := os.WriteFile(path, []byte(text), mode); err != nil {
-			t.Fatal(err)
-		}
+		write(t, path, text, mode)
 	}
 	return root
 }

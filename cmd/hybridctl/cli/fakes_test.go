@@ -140,7 +140,7 @@ func (r *run) do(line string) int {
 		Getenv:  func(name string) string { return r.env[name] },
 		Version: Version{Version: "v1.2.3", Commit: "0123456789abcdef", Go: "go1.26", Platform: "os/arch"},
 		Front:   r.front,
-	}, strings.Fields(line))
+	}, words(line))
 	select {
 	case <-r.stop:
 		interrupted = true
@@ -164,3 +164,15 @@ func contains(t *testing.T, what, text string, parts ...string) {
 		}
 	}
 }
+
+// words are a line's arguments; what arg made is one of them.
+func words(line string) []string {
+	var out []string
+	for _, w := range strings.Fields(line) {
+		out = append(out, strings.ReplaceAll(w, "\x00", " "))
+	}
+	return out
+}
+
+// arg is a path as one argument of a line: a folder of the test may have a blank in its name.
+func arg(path string) string { return strings.ReplaceAll(path, " ", "\x00") }

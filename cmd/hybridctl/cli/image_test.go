@@ -69,10 +69,10 @@ func TestImageInspect(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "layout")
 	wrong := imagetest.Image(platform.ARM64, v1.ConfigFile{Config: v1.Config{Entrypoint: []string{"/app"}}}, imagetest.Layer(imagetest.File{Name: "app", Body: imagetest.ELF(platform.AMD64)}))
 	imagetest.Layout(t, dir, map[string]v1.ImageIndex{"registry.test/app:1": imagetest.Index(map[platform.Arch]v1.Image{platform.ARM64: wrong})})
-	r.want("image inspect "+dir, 6)
+	r.want("image inspect "+arg(dir), 6)
 	contains(t, "stdout", r.stdout.String(), "wrong", "error: its program /app is an executable for amd64, not arm64")
-	r.want("image inspect --fail-on never "+dir, 0)
-	r.want("image inspect -o json "+dir, 6)
+	r.want("image inspect --fail-on never "+arg(dir), 0)
+	r.want("image inspect -o json "+arg(dir), 6)
 	if !json.Valid(r.stdout.Bytes()) {
 		t.Errorf("%s", r.stdout.String())
 	}

@@ -71,7 +71,7 @@ func TestInventoryImport_RefusedWithEveryNote(t *testing.T) {
 	if err := os.WriteFile(file, []byte("[kube_control_plane]\ncp ansible_host=192.0.2.1 ansible_port=99999 etcd_member_name=e\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r.want("inventory import --kubernetes-version v1.36.3 --out new.yaml "+file, 2)
+	r.want("inventory import --kubernetes-version v1.36.3 --out new.yaml "+arg(file), 2)
 	for _, want := range []string{file + ":2: variable etcd_member_name: has no counterpart\n", file + ":2:1: spec.ssh.port: 99999 is not a port", "nothing was written"} {
 		contains(t, "stderr", r.stderr.String(), want)
 	}
@@ -79,7 +79,7 @@ func TestInventoryImport_RefusedWithEveryNote(t *testing.T) {
 		t.Fatal(err)
 	}
 	r = newRun(t)
-	r.want("inventory import --output json --kubernetes-version v1.36.3 "+file, 2)
+	r.want("inventory import --output json --kubernetes-version v1.36.3 "+arg(file), 2)
 	contains(t, "stderr", r.stderr.String(), file+":2: host cp: is not reached over SSH")
 }
 

@@ -68,7 +68,7 @@ func TestWorkloadLint_JSONAndSARIF(t *testing.T) {
 	if err := json.Unmarshal(r.stdout.Bytes(), &doc); err != nil || len(doc.Findings) != 1 || doc.Findings[0].Line != 9 || doc.Findings[0].Arch != "arm64" {
 		t.Errorf("%v %s", err, r.stdout.String())
 	}
-	r.do("workload lint -f " + filepath.Join(r.dir, "web.yaml") + " --images images.json -o sarif")
+	r.do("workload lint -f " + arg(filepath.Join(r.dir, "web.yaml")) + " --images images.json -o sarif")
 	var sarif struct {
 		Runs []struct {
 			Results []struct {
