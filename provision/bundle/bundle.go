@@ -1,10 +1,10 @@
 package bundle
 
 import (
+	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -15,34 +15,48 @@ import (
 // Bundle is an open bundle. It is safe for concurrent use.
 type Bundle struct {
 	Manifest Manifest
-	Dir      string
+	Dir      string // where it lies: a directory, or the one file of Export
 
+	fsys   fs.FS
 	layout *image.Layout
 }
 
-// Open reads bundle.json and looks whether every file it leads to is there with the right size; Verify reads them all.
+// Open reads bundle.json and looks whether every file it leads to is there with the right size; Verify reads them all. The bundle is a
+// directory, or one file that Export wrote, which is read in place.
 // Errors: ErrNotBundle, ErrDamaged.
 func Open(dir string) (*Bundle, error) {
-	m, err := readManifest(dir)
+	fsys, err := files(dir)
 	if err != nil {
 		return nil, err
 	}
-	layout, err := image.OpenLayout(filepath.Join(dir, LayoutDir))
+	m, err := readManifest(fsys, dir)
+	if err != nil {
+		return nil, err
+	}
+	layout, err := openLayout(fsys)
 	if err != nil {
 		return nil, sentencef(ErrDamaged, "bundle %s is damaged: %v", dir, err)
 	}
-	b := &Bundle{Manifest: m, Dir: dir, layout: layout}
+	b := &Bundle{Manifest: m, Dir: dir, fsys: fsys, layout: layout}
 	if problems := b.look(); len(problems) > 0 {
 		return nil, sentencef(ErrDamaged, "bundle %s is damaged: %s", dir, some(problems))
 	}
 	return b, nil
 }
 
+func openLayout(fsys fs.FS) (*image.Layout, error) {
+	sub, err := fs.Sub(fsys, LayoutDir)
+	if err != nil {
+		return nil, err
+	}
+	return image.OpenLayout(sub)
+}
+
 // look finds files that are missing or have the wrong size.
 func (b *Bundle) look() []string {
 	var problems []string
 	for _, bin := range b.Manifest.Binaries {
-		info, err := os.Stat(b.path(bin))
+		info, err := fs.Stat(b.fsys, bin.Path)
 		switch {
 		case err != nil:
 			problems = append(problems, bin.Path+" is missing")
@@ -74,8 +88,6 @@ func some(list []string) string {
 	}
 	return fmt.Sprintf("%s; and %d more (hybridctl bundle verify lists them all)", strings.Join(list[:most], "; "), len(list)-most)
 }
-
-func (b *Bundle) path(bin Binary) string { return filepath.Join(b.Dir, filepath.FromSlash(bin.Path)) }
 
 func (b *Bundle) blobs(i Image, a platform.Arch) ([]image.Blob, error) {
 	img, err := b.layout.Image(i.Manifests[a])
@@ -111,11 +123,24 @@ func (b *Bundle) Binaries(arch platform.Arch, components ...string) []Binary {
 
 // OpenBinary opens a binary's file. What is read is not verified here: whoever sends it compares sha256 at the far end.
 func (b *Bundle) OpenBinary(bin Binary) (io.ReadSeekCloser, error) {
-	f, err := os.Open(b.path(bin))
+	f, err := openSeeker(b.fsys, bin.Path)
 	if err != nil {
 		return nil, sentencef(ErrDamaged, "bundle %s is damaged: %v", b.Dir, err)
 	}
 	return f, nil
+}
+
+// openSeeker opens a file of a bundle; those of directories and of tars can seek.
+func openSeeker(fsys fs.FS, name string) (io.ReadSeekCloser, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	seeker, ok := f.(io.ReadSeekCloser)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("%s is a directory", name), f.Close())
+	}
+	return seeker, nil
 }
 
 // Image returns the image of a component.

@@ -22,7 +22,7 @@ type CreateOptions struct {
 
 // Progress tells how far Create is.
 type Progress struct {
-	Doing string // "copy", then "verify"
+	Doing string // "copy", then "verify"; "export"; "import", then "verify"
 	Bytes int64
 	Total int64 // 0 while it is not known
 }
@@ -155,19 +155,25 @@ func (m *maker) addImage(l *image.Layout, f foundImage) (Image, error) {
 }
 
 func (m *maker) verify(sourceFile string) error {
-	m.state = Progress{Doing: "verify", Total: m.state.Bytes}
-	findings, err := verify(m.ctx, m.dir, m.wrote)
-	if err != nil {
+	findings, err := m.look()
+	if err != nil || len(findings) == 0 {
 		return err
 	}
-	if len(findings) == 0 {
-		return nil
+	for i, f := range findings {
+		findings[i] = sourceFile + ": " + f
 	}
+	return sentence{strings.Join(findings, "\n"), ErrSource}
+}
+
+// look reads what was made, and returns a line for everything that is wrong with it.
+func (m *maker) look() ([]string, error) {
+	m.state = Progress{Doing: "verify", Total: m.state.Bytes}
+	findings, err := verify(m.ctx, m.dir, m.wrote)
 	var lines []string
 	for _, f := range findings {
-		lines = append(lines, sourceFile+": "+f.String())
+		lines = append(lines, f.String())
 	}
-	return sentence{strings.Join(lines, "\n"), ErrSource}
+	return lines, err
 }
 
 func (m *maker) wrote(n int) {

@@ -1,6 +1,7 @@
 // Package bundle owns the artefacts of every architecture: a directory with bundle.json, the binaries per architecture and one
 // OCI layout whose image indexes hold every architecture. It makes bundles from local files, verifies them down to the ELF
-// header, selects what one architecture needs and streams it. It never talks to a host.
+// header, selects what one architecture needs and streams it. Export makes one file of a bundle, a tar of the same files, which serves in
+// the directory's place. The package never talks to a host.
 //
 //	bundle.json                          what there is, with sha256 and size (Manifest)
 //	bin/<arch>/<component>/<name>        the binaries

@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"regexp"
 	"slices"
 
@@ -60,9 +59,9 @@ func (m Manifest) encode() ([]byte, error) {
 	return append(raw, '\n'), err
 }
 
-// readManifest reads bundle.json strictly.
-func readManifest(dir string) (Manifest, error) {
-	raw, err := os.ReadFile(filepath.Join(dir, ManifestFile))
+// readManifest reads the bundle.json of the bundle dir strictly.
+func readManifest(fsys fs.FS, dir string) (Manifest, error) {
+	raw, err := fs.ReadFile(fsys, ManifestFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, statErr := os.Stat(dir); errors.Is(statErr, fs.ErrNotExist) {
 			return Manifest{}, sentencef(ErrNotBundle, "there is no directory %s: \"hybridctl bundle create\" makes a bundle", dir)

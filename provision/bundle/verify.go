@@ -9,9 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"os"
 	"path"
-	"path/filepath"
 	"slices"
 
 	"github.com/hybridctl/hybridctl/provision/image"
@@ -28,18 +26,22 @@ func (f Finding) String() string { return f.Subject + ": " + f.Problem }
 
 // Verify reads the whole bundle and returns everything that is wrong with it: none means that it is good. It checks the digest of
 // every binary and blob, that each index holds the architectures that are claimed, that each image's config and its program are
-// for that architecture, that each binary's ELF machine is what its place says, and that nothing else lies in the directory.
-// Errors: ErrNotBundle, or the context's.
+// for that architecture, that each binary's ELF machine is what its place says, and that nothing else lies in it.
+// Errors: ErrNotBundle; ErrDamaged for one file that is no whole tar; or the context's.
 func Verify(ctx context.Context, dir string) ([]Finding, error) {
 	return verify(ctx, dir, func(int) {})
 }
 
 func verify(ctx context.Context, dir string, read func(int)) ([]Finding, error) {
-	m, err := readManifest(dir)
+	fsys, err := files(dir)
 	if err != nil {
 		return nil, err
 	}
-	v := &verifier{ctx: ctx, dir: dir, manifest: m, read: read, listed: map[string]bool{ManifestFile: true}}
+	m, err := readManifest(fsys, dir)
+	if err != nil {
+		return nil, err
+	}
+	v := &verifier{ctx: ctx, fsys: fsys, manifest: m, read: read, listed: map[string]bool{ManifestFile: true}}
 	v.binaries()
 	v.blobs()
 	blobsKnown := v.images()
@@ -52,7 +54,7 @@ func verify(ctx context.Context, dir string, read func(int)) ([]Finding, error) 
 
 type verifier struct {
 	ctx      context.Context // of the one Verify it lives for
-	dir      string
+	fsys     fs.FS
 	manifest Manifest
 	read     func(int)
 	listed   map[string]bool // files that belong to the bundle
@@ -73,7 +75,7 @@ func (v *verifier) binaries() {
 }
 
 func (v *verifier) binary(b Binary) error {
-	f, err := os.Open(v.path(b.Path))
+	f, err := openSeeker(v.fsys, b.Path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return errors.New("is missing")
 	}
@@ -97,7 +99,7 @@ func (v *verifier) binary(b Binary) error {
 // blobs holds the content of every blob against its name.
 func (v *verifier) blobs() {
 	const dir = LayoutDir + "/blobs/sha256"
-	entries, err := os.ReadDir(v.path(dir))
+	entries, err := fs.ReadDir(v.fsys, dir)
 	if err != nil {
 		v.found(dir, "%v", plainError(err))
 	}
@@ -115,7 +117,7 @@ func (v *verifier) blobs() {
 }
 
 func (v *verifier) fileDigest(name string) (string, error) {
-	f, err := os.Open(v.path(name))
+	f, err := v.fsys.Open(name)
 	if err != nil {
 		return "", err
 	}
@@ -133,7 +135,7 @@ func (v *verifier) digest(r io.Reader) (string, int64, error) {
 // images checks every image; false means that some could not be read, so that it is not known which blobs belong to the bundle.
 func (v *verifier) images() bool {
 	v.listed[LayoutDir+"/oci-layout"], v.listed[LayoutDir+"/index.json"] = true, true
-	layout, err := image.OpenLayout(v.path(LayoutDir))
+	layout, err := openLayout(v.fsys)
 	if err != nil {
 		v.found(LayoutDir, "%v", plainError(err))
 		return false
@@ -214,7 +216,7 @@ func (v *verifier) listBlob(digest string) {
 
 // strays finds what does not belong to the bundle.
 func (v *verifier) strays(blobsKnown bool) {
-	err := fs.WalkDir(os.DirFS(v.dir), ".", func(name string, e fs.DirEntry, err error) error {
+	err := fs.WalkDir(v.fsys, ".", func(name string, e fs.DirEntry, err error) error {
 		if err != nil {
 			v.found(name, "%v", plainError(err))
 			return nil
@@ -233,5 +235,3 @@ func (v *verifier) strays(blobsKnown bool) {
 		v.found(".", "%v", err)
 	}
 }
-
-func (v *verifier) path(name string) string { return filepath.Join(v.dir, filepath.FromSlash(name)) }

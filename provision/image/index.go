@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"os"
 	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -16,13 +15,17 @@ import (
 	"github.com/hybridctl/hybridctl/provision/platform"
 )
 
-// OpenLayout reads the layout's table of contents.
-func OpenLayout(dir string) (*Layout, error) {
-	index, err := readLayout(dirFile(dir))
+// OpenLayout reads the table of contents of a layout, wherever it lies: fsys may be a directory, or part of an archive.
+func OpenLayout(fsys fs.FS) (*Layout, error) {
+	index, err := readLayout(inFS(fsys))
 	if err != nil {
 		return nil, err
 	}
-	return &Layout{dir: dir, index: *index}, nil
+	return &Layout{fsys: fsys, index: *index}, nil
+}
+
+func inFS(fsys fs.FS) files {
+	return func(name string) (io.ReadCloser, error) { return fsys.Open(name) }
 }
 
 // Refs tells the digest that index.json gives for each reference.
@@ -95,7 +98,7 @@ func (l *Layout) Image(digest string) (Image, error) {
 }
 
 // blob opens a blob; it satisfies opener.
-func (l *Layout) blob(h v1.Hash) (io.ReadCloser, error) { return files(dirFile(l.dir)).blob(h) }
+func (l *Layout) blob(h v1.Hash) (io.ReadCloser, error) { return inFS(l.fsys).blob(h) }
 
 // OpenBlob opens a blob of the layout.
 func (l *Layout) OpenBlob(digest string) (io.ReadCloser, error) {
@@ -112,7 +115,7 @@ func (l *Layout) Check(b Blob) error {
 	if err != nil {
 		return err
 	}
-	info, err := os.Stat(l.blobPath(h))
+	info, err := fs.Stat(l.fsys, "blobs/"+h.Algorithm+"/"+h.Hex)
 	if errors.Is(err, fs.ErrNotExist) {
 		return absentBlob{h}
 	}

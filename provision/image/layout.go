@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,7 +26,8 @@ type Layout struct {
 	// Wrote, when set, hears of the bytes that Add copies.
 	Wrote func(n int)
 
-	dir   string
+	dir   string // where Add writes
+	fsys  fs.FS  // where blobs are read
 	index v1.IndexManifest
 }
 
@@ -39,7 +41,7 @@ type Index struct {
 
 // CreateLayout makes an empty layout; it is complete after Save.
 func CreateLayout(dir string) (*Layout, error) {
-	l := &Layout{dir: dir, index: v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: []v1.Descriptor{}}}
+	l := &Layout{dir: dir, fsys: os.DirFS(dir), index: v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: []v1.Descriptor{}}}
 	return l, os.MkdirAll(filepath.Join(dir, "blobs", "sha256"), 0o755)
 }
 

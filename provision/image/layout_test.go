@@ -39,7 +39,7 @@ func TestLayout_AddSaveOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	l, err = image.OpenLayout(dir)
+	l, err = image.OpenLayout(os.DirFS(dir))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,7 +41,7 @@ type Metadata struct {
 // Spec is what the user wants.
 type Spec struct {
 	Kubernetes  Kubernetes  `yaml:"kubernetes" json:"kubernetes"`                       // what kubeadm is told
-	Bundle      string      `yaml:"bundle" json:"bundle"`                               // directory with the binaries and images of every architecture; relative to this document's folder
+	Bundle      string      `yaml:"bundle" json:"bundle"`                               // directory with the binaries and images of every architecture, or one file of them; relative to this document's folder
 	CNI         CNI         `yaml:"cni,omitempty" json:"cni,omitempty"`                 // the pod network
 	Storage     Storage     `yaml:"storage,omitempty" json:"storage,omitempty"`         // where persistent volumes come from
 	SSH         SSH         `yaml:"ssh,omitempty" json:"ssh,omitempty"`                 // how hosts are reached

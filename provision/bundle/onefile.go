@@ -1,0 +1,201 @@
+package bundle
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"time"
+)
+
+// oneFile is a bundle in one uncompressed tar, read in place: one pass over the headers tells where every file begins. It holds regular
+// files alone, each once, under names that stay inside the bundle; whatever else a tar can hold is refused before anything is read of it.
+// It satisfies fs.FS, ReadDir and Stat; its files can seek. Safe for concurrent use.
+type oneFile struct {
+	f     *os.File // closed with the process, or when nothing uses it any more
+	files map[string]tarFile
+	dirs  map[string][]fs.DirEntry // sorted by name
+}
+
+// tarFile is where a file of the tar lies. It is its own fs.FileInfo and fs.DirEntry; a folder has no offset.
+type tarFile struct {
+	name         string // its last part
+	offset, size int64
+	mode         fs.FileMode
+}
+
+// The bounds of a tar: far above any bundle, and far below what would hurt.
+const (
+	maxTarFiles    = 100_000
+	maxTarDocument = 32 << 20 // bundle.json
+)
+
+// files opens the place where a bundle lies: a directory or a tar. Errors: ErrNotBundle, ErrDamaged.
+func files(place string) (fs.FS, error) {
+	info, err := os.Stat(place)
+	if err != nil || info.IsDir() {
+		return os.DirFS(place), nil // readManifest says what is wrong with it
+	}
+	f, err := os.Open(place)
+	if err != nil {
+		return nil, sentencef(ErrNotBundle, "%s is not a readable bundle: %v", place, errors.Unwrap(err))
+	}
+	t := &oneFile{f: f, files: map[string]tarFile{}, dirs: map[string][]fs.DirEntry{".": nil}}
+	if err := t.scan(); err != nil {
+		err = errors.Join(err, f.Close())
+		if _, has := t.files[ManifestFile]; has { // it comes first
+			return nil, sentencef(ErrDamaged, "bundle %s is damaged: %v", place, err)
+		}
+		return nil, sentencef(ErrNotBundle, "%s is not a bundle in one file: %v", place, err)
+	}
+	return t, nil
+}
+
+func (t *oneFile) scan() error {
+	info, err := t.f.Stat()
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return errors.New("it is neither a directory nor a regular file")
+	}
+	magic := make([]byte, 4)
+	if n, _ := t.f.ReadAt(magic, 0); n == 4 && (bytes.HasPrefix(magic, []byte{0x1f, 0x8b}) || bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd})) {
+		return errors.New("it is compressed; unpack it to a plain .tar first")
+	}
+	for r := tar.NewReader(t.f); ; {
+		h, err := r.Next()
+		if err == io.EOF {
+			if len(t.files) == 0 {
+				return errors.New("it is empty")
+			}
+			return t.folders()
+		}
+		if err != nil {
+			return fmt.Errorf("not a whole tar archive: %w", err)
+		}
+		offset, err := t.f.Seek(0, io.SeekCurrent)
+		if err != nil {
+			return err
+		}
+		if err := t.add(h, offset, info.Size()); err != nil {
+			return err
+		}
+	}
+}
+
+// add takes one header in, or says why a bundle would not hold it.
+func (t *oneFile) add(h *tar.Header, offset, end int64) error {
+	name := strings.TrimSuffix(h.Name, "/")
+	sparse := slices.ContainsFunc(keys(h.PAXRecords), func(k string) bool { return strings.HasPrefix(k, "GNU.sparse.") })
+	switch {
+	case h.Typeflag == tar.TypeDir:
+		return nil // files name the folders they lie in
+	case h.Typeflag != tar.TypeReg || sparse:
+		return fmt.Errorf("%q is a link or a special file, and a bundle holds none", h.Name)
+	case !fs.ValidPath(name) || name != h.Name || strings.ContainsAny(name, "\\\x00") || len(name) > 4096:
+		return fmt.Errorf("%q is no name that a bundle has", h.Name)
+	case len(t.files) == maxTarFiles:
+		return fmt.Errorf("it holds more than %d files", maxTarFiles)
+	case h.Size > end-offset:
+		return fmt.Errorf("it is cut off: %s has %d bytes, and %d are there", name, h.Size, max(0, end-offset))
+	case name == ManifestFile && h.Size > maxTarDocument:
+		return fmt.Errorf("%s has %d bytes, more than any bundle's", name, h.Size)
+	}
+	if _, twice := t.files[name]; twice {
+		return fmt.Errorf("%s stands in it twice", name)
+	}
+	t.files[name] = tarFile{name: path.Base(name), offset: offset, size: h.Size, mode: fs.FileMode(h.Mode) & fs.ModePerm}
+	return nil
+}
+
+// folders makes the folders that the files lie in; a name that is both is refused.
+func (t *oneFile) folders() error {
+	for name, file := range t.files {
+		t.dirs[path.Dir(name)] = append(t.dirs[path.Dir(name)], fs.FileInfoToDirEntry(file))
+	}
+	for _, dir := range keys(t.dirs) {
+		for dir != "." {
+			parent := path.Dir(dir)
+			entry := fs.FileInfoToDirEntry(tarFile{name: path.Base(dir), mode: fs.ModeDir | 0o755})
+			known := slices.ContainsFunc(t.dirs[parent], func(e fs.DirEntry) bool { return e.IsDir() && e.Name() == entry.Name() })
+			if _, file := t.files[dir]; file {
+				return fmt.Errorf("%s is a file and a folder in it", dir)
+			}
+			if !known {
+				t.dirs[parent] = append(t.dirs[parent], entry)
+			}
+			dir = parent
+		}
+	}
+	for _, entries := range t.dirs {
+		slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	}
+	return nil
+}
+
+func keys[V any](m map[string]V) []string {
+	list := make([]string, 0, len(m))
+	for k := range m {
+		list = append(list, k)
+	}
+	return list
+}
+
+// Open opens a file or a folder.
+func (t *oneFile) Open(name string) (fs.File, error) {
+	if file, ok := t.files[name]; ok {
+		return &openFile{io.NewSectionReader(t.f, file.offset, file.size), file}, nil
+	}
+	if entries, ok := t.dirs[name]; ok {
+		return &openDir{info: tarFile{name: path.Base(name), mode: fs.ModeDir | 0o755}, rest: entries}, nil
+	}
+	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+}
+
+// openFile is a file of a tar. To close it closes nothing: the tar stays open.
+type openFile struct {
+	*io.SectionReader
+	info tarFile
+}
+
+func (o *openFile) Stat() (fs.FileInfo, error) { return o.info, nil }
+func (o *openFile) Close() error               { return nil }
+
+// openDir is a folder of a tar.
+type openDir struct {
+	info tarFile
+	rest []fs.DirEntry
+}
+
+func (o *openDir) Stat() (fs.FileInfo, error) { return o.info, nil }
+func (o *openDir) Close() error               { return nil }
+
+func (o *openDir) Read([]byte) (int, error) {
+	return 0, &fs.PathError{Op: "read", Path: o.info.name, Err: errors.New("is a directory")}
+}
+
+func (o *openDir) ReadDir(n int) ([]fs.DirEntry, error) {
+	if n <= 0 {
+		n = len(o.rest)
+	} else if len(o.rest) == 0 {
+		return nil, io.EOF
+	}
+	n = min(n, len(o.rest))
+	out := slices.Clone(o.rest[:n])
+	o.rest = o.rest[n:]
+	return out, nil
+}
+
+func (f tarFile) Name() string       { return f.name }
+func (f tarFile) Size() int64        { return f.size }
+func (f tarFile) Mode() fs.FileMode  { return f.mode }
+func (f tarFile) ModTime() time.Time { return time.Unix(0, 0) }
+func (f tarFile) IsDir() bool        { return f.mode.IsDir() }
+func (f tarFile) Sys() any           { return nil }
