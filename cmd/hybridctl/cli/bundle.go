@@ -17,10 +17,10 @@ import (
 func newBundle(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bundle",
-		Short: "Make, check and list bundles: the files that a cluster is built from",
+		Short: "Make, check, compare and carry bundles: the files that a cluster is built from",
 		RunE:  runGroup,
 	}
-	cmd.AddCommand(newBundleCreate(a), newBundleVerify(a), newBundleList(a))
+	cmd.AddCommand(newBundleCatalogue(a), newBundleCreate(a), newBundleVerify(a), newBundleList(a), newBundleDiff(a), newBundleExport(a), newBundleImport(a))
 	cmd.AddCommand(newBundleFetch(a), newBundlePush(a), newBundleGC(a))
 	return cmd
 }
@@ -50,13 +50,9 @@ func (a *app) bundleCreate(ctx context.Context, source string, from sourceFlags,
 	defer cancel()
 	remote := &lazyRemote{app: a, from: from, lock: lockBeside(dir)}
 	defer func() { err = errors.Join(err, remote.close()) }()
-	view := progress.New(progress.Options{
-		Out: a.Stderr, Live: a.canDraw(a.Stderr), JSON: a.global.logFormat == logJSON, Color: a.color(a.Stderr),
-	})
-	b, err := bundle.Create(ctx, source, dir, bundle.CreateOptions{Remote: remote, Progress: func(p bundle.Progress) {
-		view.Event(report.Event{Kind: report.Progress, Host: "bundle", Step: p.Doing, Bytes: p.Bytes, Total: p.Total})
-	}})
-	view.Close()
+	show, done := a.bundleProgress()
+	b, err := bundle.Create(ctx, source, dir, bundle.CreateOptions{Remote: remote, Progress: show})
+	done()
 	if err != nil {
 		return err
 	}
@@ -66,14 +62,20 @@ func (a *app) bundleCreate(ctx context.Context, source string, from sourceFlags,
 	})
 }
 
+// bundleProgress shows how far the making of a bundle is, until done is called.
+func (a *app) bundleProgress() (show func(bundle.Progress), done func()) {
+	view := progress.New(progress.Options{
+		Out: a.Stderr, Live: a.canDraw(a.Stderr), JSON: a.global.logFormat == logJSON, Color: a.color(a.Stderr),
+	})
+	return func(p bundle.Progress) {
+		view.Event(report.Event{Kind: report.Progress, Host: "bundle", Step: p.Doing, Bytes: p.Bytes, Total: p.Total})
+	}, view.Close
+}
+
 // contents says what a bundle holds: "Kubernetes v1.36.3, 26 binaries and 9 images for amd64, arm64".
 func contents(b *bundle.Bundle) string {
-	var archs []string
-	for _, arch := range b.Archs() {
-		archs = append(archs, arch.String())
-	}
 	return fmt.Sprintf("Kubernetes %s, %d binaries and %d images for %s",
-		b.Manifest.KubernetesVersion, len(b.Manifest.Binaries), len(b.Manifest.Images), strings.Join(archs, ", "))
+		b.Manifest.KubernetesVersion, len(b.Manifest.Binaries), len(b.Manifest.Images), commaArchs(b.Archs()))
 }
 
 // bundleDir is the bundle a verb is about: the one named, or else the inventory's.
@@ -104,7 +106,7 @@ type bundleFindings struct {
 func newBundleVerify(a *app) *cobra.Command {
 	var f clusterFlags
 	cmd := &cobra.Command{
-		Use:   "verify [DIR]",
+		Use:   "verify [BUNDLE]",
 		Short: "Read a whole bundle, the inventory's by default, and check every file in it",
 		Args:  atMostOneDir,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -155,7 +157,7 @@ type bundleList struct {
 func newBundleList(a *app) *cobra.Command {
 	var f clusterFlags
 	cmd := &cobra.Command{
-		Use:   "list [DIR]",
+		Use:   "list [BUNDLE]",
 		Short: "Show what a bundle, the inventory's by default, holds",
 		Args:  atMostOneDir,
 		RunE: func(_ *cobra.Command, args []string) error {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/hybridctl/hybridctl/provision"
 	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/catalogue"
 	"github.com/hybridctl/hybridctl/provision/conformance"
 	"github.com/hybridctl/hybridctl/provision/fetch"
 	"github.com/hybridctl/hybridctl/provision/golden"
@@ -41,6 +42,9 @@ var endings = []struct {
 	{"bundle.ErrNotBundle", fmt.Errorf("./b: %w", bundle.ErrNotBundle)},
 	{"bundle.ErrDamaged", fmt.Errorf("./b: %w", bundle.ErrDamaged)},
 	{"bundle.ErrSource", fmt.Errorf("%w: source.yaml:3: no such file", bundle.ErrSource)},
+	{"catalogue.ErrBad", fmt.Errorf("%w: c.yaml:3:1: kind: must be Catalogue", catalogue.ErrBad)},
+	{"catalogue.ErrUnknownVersion", hint.With(fmt.Errorf("%w: v1.2.3", catalogue.ErrUnknownVersion), "name one that it has")},
+	{"catalogue.ErrIncomplete", fmt.Errorf("%w: kubelet", catalogue.ErrIncomplete)},
 	{"fetch.ErrInput", fmt.Errorf("%w: source https://dl.k8s.io: holds a name or a password", fetch.ErrInput)},
 	{"fetch.ErrUnreachable", hint.With(fmt.Errorf("%w: dl.k8s.io does not answer", fetch.ErrUnreachable), "name a mirror in spec.sources")},
 	{"fetch.ErrContent", fmt.Errorf("%w: dl.k8s.io has another file", fetch.ErrContent)},
@@ -85,7 +89,7 @@ func TestPrintError_KnowsEverySentinel(t *testing.T) {
 	for _, e := range endings {
 		rows[e.sentinel] = true
 	}
-	for _, pkg := range []string{"provision", "provision/bundle", "provision/conformance", "provision/fetch", "provision/publish"} {
+	for _, pkg := range []string{"provision", "provision/bundle", "provision/catalogue", "provision/conformance", "provision/fetch", "provision/publish"} {
 		files, err := filepath.Glob("../../../" + pkg + "/*.go")
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%v, files %q", err, files)

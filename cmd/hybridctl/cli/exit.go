@@ -29,11 +29,11 @@ const (
 	exitFindings    = 6  // image and workload: something was found that --fail-on names
 	exitFlaky       = 7  // conformance: no cell failed, and some were right only at a later attempt
 	exitUnproven    = 8  // conformance: no cell could be tried
-	exitChanges     = 10 // plan --exit-code: there is something to do
+	exitChanges     = 10 // plan --exit-code: there is something to do; bundle diff: the bundles differ
 	exitInterrupted = 130
 )
 
-// errChanges tells that a plan has changes; it is an exit code, not a failure.
+// errChanges tells that a plan has changes, or that bundles differ; it is an exit code, not a failure.
 var errChanges = errors.New("there are changes")
 
 // ExitCode is the one place where errors become exit codes.
@@ -89,7 +89,7 @@ func (a *app) printError(err error) {
 			attrs = append(attrs, "hint", h)
 		}
 		slog.New(slog.NewJSONHandler(a.Stderr, nil)).Error(err.Error(), attrs...)
-	case errors.As(err, &problems), errors.Is(err, bundle.ErrSource):
+	case errors.As(err, &problems), errors.Is(err, bundle.ErrSource), errors.Is(err, catalogue.ErrBad):
 		fmt.Fprintln(a.Stderr, report.Lines(err.Error()))
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(a.Stderr, "interrupted")
