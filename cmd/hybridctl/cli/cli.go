@@ -109,7 +109,7 @@ Exit codes: 0 done; 1 other; 2 usage or inventory, or refused; 3 preflight; 4 st
 	cmd.SetFlagErrorFunc(a.flagError)
 	a.global.register(cmd)
 	cmd.AddCommand(
-		newUp(a), newPlan(a), newPreflight(a), newStatus(a), newKubeconfig(a), newDestroy(a),
+		newInit(a), newUp(a), newPlan(a), newPreflight(a), newStatus(a), newKubeconfig(a), newDestroy(a),
 		newScaleOut(a), newRemove(a), newAdopt(a), newStorage(a),
 		newConformance(a), newInventory(a), newBundle(a), newImage(a), newWorkload(a), newReport(a), newVersion(a), newCompletion(a),
 	)

@@ -74,21 +74,30 @@ func (a *app) probe(ctx context.Context, f editFlags, hosts []inventory.Host) er
 	if err != nil {
 		return err
 	}
-	known := make([]inventory.Host, len(hosts))
-	names := make([]string, len(hosts))
-	for i, h := range hosts {
-		if h.Name == "" {
-			h.Name = inventory.NodeName(h.Address) // until it is known
-		}
-		known[i], names[i] = h, h.Name
-	}
+	known, names := named(hosts)
 	c, err := file.Apply(addEdits(known)...)
 	if err != nil {
 		return asEditError(err)
 	}
+	return a.identify(ctx, f.clusterFlags, c, hosts, names)
+}
+
+// named gives hosts that have no name yet a provisional one.
+func named(hosts []inventory.Host) (known []inventory.Host, names []string) {
+	for _, h := range hosts {
+		if h.Name == "" {
+			h.Name = inventory.NodeName(h.Address) // until it is known
+		}
+		known, names = append(known, h), append(names, h.Name)
+	}
+	return known, names
+}
+
+// identify asks the hosts of c that have those names what they are, and fills in what hosts do not say.
+func (a *app) identify(ctx context.Context, f clusterFlags, c *inventory.Cluster, hosts []inventory.Host, names []string) error {
 	ctx, cancel := a.untilStop(ctx)
 	defer cancel()
-	s := a.openCluster(ctx, f.clusterFlags, c)
+	s := a.openCluster(ctx, f, c)
 	defer s.close()
 	identities, err := a.Front.Identify(ctx, s.options, names)
 	s.close()

@@ -208,7 +208,7 @@ func (d editDocument) text(w io.Writer) error {
 func openInventory(path string) (*edit.File, error) {
 	file, err := edit.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, usagef("%s: no such inventory; name one with -f FILE", path)
+		return nil, noInventory(path)
 	}
 	if err != nil {
 		return nil, asUsageError(err)

@@ -67,7 +67,7 @@ func (s *session) close() {
 func loadInventory(path string) (*inventory.Cluster, error) {
 	c, err := inventory.Load(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, hint.With(usagef("%s: no such inventory", path), `name one with -f FILE; "hybridctl inventory schema" describes what stands in it`)
+		return nil, noInventory(path)
 	}
 	if err == nil {
 		err = c.ValidatePreflightNames(preflight.Names())
@@ -76,6 +76,10 @@ func loadInventory(path string) (*inventory.Cluster, error) {
 		return nil, asUsageError(err)
 	}
 	return c, nil
+}
+
+func noInventory(path string) error {
+	return hint.With(usagef("%s: no such inventory", path), `"hybridctl init" writes one to begin with; -f FILE names another`)
 }
 
 func hostNames(c *inventory.Cluster) []string {
