@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"sigs.k8s.io/yaml"
+
 	"github.com/hybridctl/hybridctl/provision/bundle"
 	"github.com/hybridctl/hybridctl/provision/bundle/bundletest"
 	"github.com/hybridctl/hybridctl/provision/catalogue"
@@ -155,7 +157,7 @@ func TestBundleCatalogue_AsData(t *testing.T) {
 // What the verbs say of themselves.
 func TestHelp_OfBundlesAndInit(t *testing.T) {
 	var all strings.Builder
-	for _, verb := range []string{"init", "bundle", "bundle catalogue", "bundle export", "bundle import", "bundle diff"} {
+	for _, verb := range []string{"init", "bundle catalogue", "bundle export", "bundle import", "bundle diff"} {
 		all.WriteString("$ hybridctl " + verb + " --help\n" + inFolder(t, func(t *testing.T) string {
 			r := newRun(t)
 			r.want(verb+" --help", 0)
@@ -163,4 +165,49 @@ func TestHelp_OfBundlesAndInit(t *testing.T) {
 		}) + "\n")
 	}
 	golden.Check(t, "help-bundle.txt", all.String())
+}
+
+// The bundle source that is shown is a set of the catalogue: its versions exist, and belong together.
+func TestDocuments_BundleSourceIsASetOfTheCatalogue(t *testing.T) {
+	var shown string
+	for _, b := range documents(t)["provision/bundle/README.md"].blocks {
+		if strings.Contains(b.text, "kind: BundleSource") {
+			shown = b.text
+		}
+	}
+	var source struct {
+		KubernetesVersion string `json:"kubernetesVersion"`
+		Binaries          []struct{ Component, Version string }
+		Images            []struct{ Component, Ref string }
+	}
+	if err := yaml.Unmarshal([]byte(shown), &source); err != nil {
+		t.Fatal(err)
+	}
+	set, err := catalogue.Embedded().Set(source.KubernetesVersion, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	has := map[string]bool{}
+	for _, f := range set.Files {
+		has[f.Component+" "+f.Version] = true
+	}
+	for _, i := range set.Images {
+		has[i.Component+" "+i.Ref] = true
+	}
+	for _, p := range set.Programs {
+		has[p.Component+" "+p.Ref] = true
+	}
+	for _, b := range source.Binaries {
+		if !has[b.Component+" "+b.Version] {
+			t.Errorf("the catalogue has no %s %s for Kubernetes %s", b.Component, b.Version, set.Kubernetes)
+		}
+	}
+	for _, i := range source.Images {
+		if !has[i.Component+" "+i.Ref] {
+			t.Errorf("the catalogue has no image %s %s for Kubernetes %s", i.Component, i.Ref, set.Kubernetes)
+		}
+	}
+	if len(source.Binaries) < 6 || len(source.Images) < 10 {
+		t.Errorf("%d binaries and %d images are shown", len(source.Binaries), len(source.Images))
+	}
 }
