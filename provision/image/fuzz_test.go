@@ -126,3 +126,19 @@ func FuzzManifest(f *testing.F) {
 		}
 	})
 }
+
+// FuzzEnv: the #! line of a script is the image's. What env runs of it is one word, and it is found in so many steps.
+func FuzzEnv(f *testing.F) {
+	for _, s := range []string{"-S PATH=/opt/bin tool -u", "-vS -i -u HOME 'a b' c", "-iS-iS x", "--split-string=\"x", "-C /x -", "-S"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, argument string) {
+		program, inside, err := envProgram(environment{dir: "/", path: defaultPath}, argument)
+		if err != nil && program != "" {
+			t.Errorf("%q runs %q, and %v", argument, program, err)
+		}
+		if n := len(inside.candidates(program)); n > maxPathDirs {
+			t.Errorf("%d places are looked at", n)
+		}
+	})
+}

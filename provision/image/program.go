@@ -358,11 +358,11 @@ func envProgram(e environment, argument string) (string, environment, error) {
 		switch name, value, assigns := strings.Cut(word, "="); {
 		case word == "":
 		case isSplit:
-			if split == "" && len(words) > 0 {
-				split, words = words[0], words[1:]
-			}
 			if strings.ContainsAny(word[:len(word)-len(split)], "i") && !strings.HasPrefix(word, "--") {
 				e.path = emptyPath
+			}
+			if split == "" && len(words) > 0 {
+				split, words = words[0], words[1:]
 			}
 			words = append(splitWords(split), words...)
 		case word == "-" || word == "-i" || word == "--ignore-environment":
