@@ -80,7 +80,10 @@ func parseDocument(document []byte) ([]*unstructured.Unstructured, error) {
 		objects = append(objects, decoded)
 	}
 	for _, object := range objects {
-		if object.GetName() == "" {
+		switch {
+		case object.GetAPIVersion() == "" || object.GetKind() == "":
+			return nil, fmt.Errorf("%q has no apiVersion or no kind", object.GetKind()+"/"+object.GetName())
+		case object.GetName() == "":
 			return nil, fmt.Errorf("%s has no metadata.name", object.GetKind())
 		}
 	}

@@ -55,6 +55,7 @@ func TestParseManifests_Refuses(t *testing.T) {
 		{"not YAML", good + "a: [", "manifest document 2: "},
 		{"a key twice", good + "apiVersion: v1\nkind: ConfigMap\nkind: Secret\nmetadata: {name: a}", "manifest document 2: "},
 		{"no kind", good + "apiVersion: v1\nmetadata: {name: a}", "manifest document 2: "},
+		{"no apiVersion", good + "kind: Namespace\nmetadata: {name: a}", `manifest document 2: "Namespace/a" has no apiVersion or no kind`},
 		{"no name", good + "apiVersion: v1\nkind: ConfigMap\nmetadata: {namespace: a}", "manifest document 2: ConfigMap has no metadata.name"},
 	}
 	for _, tt := range tests {
