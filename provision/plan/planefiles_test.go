@@ -128,3 +128,20 @@ func TestBuild_WireGuard(t *testing.T) {
 		t.Errorf("modules %v", m)
 	}
 }
+
+// Whether a host is as it should be is judged by digests: what a cluster does not ask for must not be in what they are made of.
+func TestDigests_OfWhatIsNotAskedFor(t *testing.T) {
+	in := fresh()
+	for _, s := range mustBuild(t, in).Steps {
+		text, err := json.Marshal(s.Inputs)
+		if err != nil || strings.Contains(string(text), "processes") || strings.Contains(string(text), "Lands") {
+			t.Errorf("%s: %s %v", s.ID, text, err)
+		}
+		if init, ok := s.Inputs.(InitInputs); ok {
+			text, err := json.Marshal(init.Config)
+			if err != nil || strings.Contains(string(text), "ExtraVolumes") || strings.Contains(string(text), "ServerTLSBootstrap") {
+				t.Errorf("kubeadm's configuration: %s %v", text, err)
+			}
+		}
+	}
+}
