@@ -78,6 +78,7 @@ func observe(ctx context.Context, r remote.Runner, cmd remote.Command) (Host, er
 	}
 	h.Speed.within(took)
 	h.ClockOffset, h.RoundTrip = out.offset(clock)
+	h.Time = clock.time
 	return h, nil
 }
 

@@ -29,6 +29,7 @@ func parse(data []byte) (Host, clock, error) {
 	h.readSoftware(d)
 	h.Surroundings = readSurroundings(d)
 	h.Kubeadm = readKubeadm(d)
+	h.Belongs = readBelonging(d)
 	h.Markers = readMarkers(d, h)
 	h.Kubelet = h.installed(kubeletTool, kubeletUnit, "kubernetes")
 	h.Containerd = h.installed(containerdTool, containerdUnit, "runtime")

@@ -137,12 +137,12 @@ func TestParse_Kubeadm(t *testing.T) {
 		"nothing":     {nil, Kubeadm{}},
 		"it had pods": {map[string]string{"pods": ""}, Kubeadm{Pods: true}},
 		"worker": {map[string]string{"kubelet.conf": "    server: \"https://k8s.example:6443\"\n", "ca.crt": "no certificate\n"},
-			Kubeadm{KubeletConf: true, Server: "https://k8s.example:6443"}},
+			Kubeadm{KubeletConf: true, Server: "https://k8s.example:6443", Certificates: []Certificate{{Name: "ca"}}}},
 		"control plane": {map[string]string{"admin.conf": "", "etcd": "", "apiserver": "    image: registry.example:5000/kube-apiserver:v1.36.3\n"},
 			Kubeadm{AdminConf: true, Etcd: true, Version: "v1.36.3"}},
 		"image without a tag": {map[string]string{"apiserver": "    image: registry.example:5000/kube-apiserver\n"}, Kubeadm{}},
 	} {
-		if got := one(t, c.values).Kubeadm; got != c.want {
+		if got := one(t, c.values).Kubeadm; !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: got %+v, want %+v", name, got, c.want)
 		}
 	}
@@ -166,7 +166,7 @@ func TestParse_Installed(t *testing.T) {
 		"running": {map[string]string{"tools": "containerd /usr/bin/containerd\n", "units": "containerd.service\n", "states": "active\n"},
 			Installed{Path: "/usr/bin/containerd", Running: true}},
 	} {
-		if got := one(t, c.values).Containerd; got != c.want {
+		if got := one(t, c.values).Containerd; !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: got %+v, want %+v", name, got, c.want)
 		}
 	}

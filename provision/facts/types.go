@@ -46,6 +46,7 @@ type Host struct {
 	IPTables string            // nft, legacy or none: the back end that can add a chain, or as `iptables --version` says
 	Binfmt   []Binfmt          // registered handlers
 
+	Time        time.Time     `json:",omitzero"` // when the script began, by the host's clock; zero when that could not be read
 	ClockOffset time.Duration // host minus here, corrected for half the round trip
 	RoundTrip   time.Duration // of the script: an upper bound of the offset's error is half of it
 
@@ -57,6 +58,8 @@ type Host struct {
 	Systemd   bool     // whether systemd runs the host
 
 	Surroundings Surroundings `json:",omitzero"`
+
+	Belongs Belonging `json:",omitzero"`
 
 	Kubelet    Installed
 	Containerd Installed
@@ -129,6 +132,21 @@ type Kubeadm struct {
 	Etcd        bool   // /var/lib/etcd is not empty, but for what a new disk has
 	Pods        bool   // the kubelet has pods, or pods have left a network (/etc/cni/net.d): its node was registered
 	Version     string // Kubernetes' version of the API server that runs here, v1.36.3; "" on workers
+
+	Certificates []Certificate `json:",omitempty"` // those that kubeadm and the kubelet keep, by name
+}
+
+// Certificate tells from when to when a certificate is good. One that cannot be read has no times.
+type Certificate struct {
+	Name                string // as kubeadm calls it: apiserver, etcd/server, admin.conf; that of the kubelet is "kubelet"
+	Authority           bool   // it signs others, and kubeadm does not renew it
+	NotBefore, NotAfter time.Time
+}
+
+// Belonging is the mark that hybridctl left when it made the host a part of a cluster. One that cannot be read names nothing.
+type Belonging struct {
+	Marked bool
+	host.ClusterMark
 }
 
 // Marker is a step's marker with what its files, units, modules and sysctls look like now.

@@ -35,9 +35,14 @@ const (
 
 // Kubeadm runs kubeadm init or join with this configuration, to its end even when the connection is lost; called again it waits for
 // the run that is under way. The configuration holds a token and stays on a tmpfs while kubeadm runs. The marker "done" is written by
-// the run itself. What an earlier attempt of ours left half done is reset first, unless ErrHalfJoined or ErrHalfControlPlane.
-func (h *Host) Kubeadm(ctx context.Context, verb, digest string, config []byte) error {
-	_, err := h.script(ctx, "kubeadm", bytes.NewReader(config), verb, verb, digest)
+// the run itself. What an earlier attempt of ours left half done is reset first, unless ErrHalfJoined or ErrHalfControlPlane. A join leaves the
+// cluster's mark before it begins; that of an init is known only when it has ended: nil, and WriteClusterMark.
+func (h *Host) Kubeadm(ctx context.Context, verb, digest string, config []byte, mark *ClusterMark) error {
+	args := []string{verb, verb, digest}
+	if mark != nil {
+		args = append(args, mark.CA, mark.Name)
+	}
+	_, err := h.script(ctx, "kubeadm", bytes.NewReader(config), args...)
 	var exit *remote.ExitError
 	if !errors.As(err, &exit) {
 		return err

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -22,6 +23,8 @@ var (
 	ErrUnreachable = errors.New("the API server does not answer")
 	// ErrUntrusted: what answers is not the kubeconfig's cluster. Stop: the kubeconfig is stale or the address is another's.
 	ErrUntrusted = errors.New("another server answers")
+	// ErrExpired: the API server's certificate has ended. Stop: somebody has to renew it.
+	ErrExpired = errors.New("the API server's certificate has ended")
 	// ErrUnauthorized: the API server does not know the kubeconfig's user. Stop: fetch the kubeconfig again.
 	ErrUnauthorized = errors.New("credentials are not accepted")
 	// ErrForbidden: rights, a quota or an admission policy are in the way. Tell the user.
@@ -88,11 +91,15 @@ func serverBusy(err error) bool {
 func (c *Client) explain(err error) error {
 	var unreachable *unreachableError
 	var known *failure
+	var invalid x509.CertificateInvalidError
 	switch {
 	case err == nil, errors.As(err, &known), errors.Is(err, context.Canceled):
 		return err
 	case errors.As(err, &unreachable):
 		return unreachable
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return &failure{ErrExpired, "the API server at " + c.server + " has a certificate that is not good at this time, or this machine's clock is wrong (" + invalid.Detail +
+			"): \"kubeadm certs renew apiserver\" on each control plane makes another", err}
 	case foreignServer(err):
 		return &failure{ErrUntrusted, "the server at " + c.server + " is not the kubeconfig's cluster: its certificate is not of the cluster's authority", err}
 	case apierrors.IsUnauthorized(err):

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"time"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -41,6 +42,28 @@ func CAHashes(kubeconfig []byte) ([]string, error) {
 		return nil, badKubeconfig("it has no certificate-authority-data")
 	}
 	return hashes, nil
+}
+
+// ClientCertificate returns from when to when the certificate is good that the kubeconfig's user has; none is no error, and zero.
+// ErrKubeconfig when it cannot be read.
+func ClientCertificate(kubeconfig []byte) (notBefore, notAfter time.Time, err error) {
+	config, err := parseKubeconfig(kubeconfig)
+	if err != nil {
+		return notBefore, notAfter, err
+	}
+	data := config.AuthInfos[config.Contexts[config.CurrentContext].AuthInfo].ClientCertificateData
+	if len(data) == 0 {
+		return notBefore, notAfter, nil
+	}
+	block, _ := pem.Decode(data)
+	if block == nil {
+		return notBefore, notAfter, badKubeconfig("its client-certificate-data is no certificate")
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return notBefore, notAfter, badKubeconfig("its client-certificate-data is no certificate")
+	}
+	return cert.NotBefore, cert.NotAfter, nil
 }
 
 // RenameContext gives the kubeconfig's current context, its cluster and its user the cluster's name, and leaves out everything

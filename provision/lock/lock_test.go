@@ -31,15 +31,6 @@ func (l *leases) RenewLease(ctx context.Context, _ kube.LeaseOptions) error {
 	return l.renew
 }
 
-func ended(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
-
 func TestLock_StopIsTheUsersAndTheLocks(t *testing.T) {
 	user := make(chan struct{})
 	l, err := Take(context.Background(), &leases{}, user, Options{})
@@ -137,7 +128,7 @@ func TestLock_OutlivedLapseIsNoLoss(t *testing.T) {
 			t.Fatal(err)
 		}
 		l.Outlive()
-		<-l.held.Lost()
+		<-l.held.Load().Lost()
 		if (l.Lost() != nil) != test.lost {
 			t.Errorf("%v: lost: %v", test.renew, l.Lost())
 		}

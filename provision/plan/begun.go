@@ -52,6 +52,8 @@ func signOn(f facts.Host) string {
 		return "an admin.conf"
 	case k.KubeletConf, k.CACertHash != "":
 		return "a kubelet of a cluster"
+	case f.Belongs.Marked:
+		return "the mark of a cluster"
 	}
 	return ""
 }

@@ -20,6 +20,7 @@ type Input struct {
 	Patches     map[string][]byte // kubeadm patches by file name
 	CNIManifest []byte            // with the CNI provider "manifest": the file
 	Only        []string          // names of the hosts to plan for; nil = all, and the cluster's own steps
+	Forced      []string          // hosts that are reset and join whatever cluster they are of: the user named them
 
 	CephKeys map[string]inventory.Secret // by ID of the user
 	Files    map[string]inventory.Secret // of control planes, by name; one that was not read is not there

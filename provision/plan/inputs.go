@@ -88,6 +88,7 @@ type JoinInputs struct {
 	Files FilesInputs `json:"-"` // of the step files, on a control plane
 
 	Registers bool `json:"-"` // the host has joined as it is to, and only its kubelet has not registered the node yet
+	Forced    bool `json:"-"` // the host may be of another cluster, and is reset first: the user named it
 }
 
 // NodeInputs are the labels and taints that the inventory gives a node.

@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"net"
+	"slices"
 	"sort"
 	"strings"
 
@@ -37,15 +38,23 @@ func (b *builder) joinStep(h inventory.Host, after ID) Step {
 		s.DependsOn = append(s.DependsOn, after)
 	}
 	b.judgeMember(&s, h)
+	if in.Forced = b.forced(h); in.Forced {
+		s.Action, s.Reason, s.Inputs = Create, "it is not known to be of this cluster, and is reset first, as --force names it", in
+	}
 	if s.Action == Create {
 		s.Details = []string{fmt.Sprintf("kubeadm join %s as %s", config.Endpoint, h.Role)}
 	}
-	if in.Registers = s.Action == Create && b.registersYet(s, h); in.Registers {
+	if in.Registers = s.Action == Create && !in.Forced && b.registersYet(s, h); in.Registers {
 		s.Reason = "it has joined, and its kubelet has not registered the node yet"
 		s.Details = []string{"wait for the node; if none comes, reset the host and " + s.Details[0]}
 		s.Inputs = in
 	}
 	return s
+}
+
+// forced reports whether the user named the host to be reset.
+func (b *builder) forced(h inventory.Host) bool {
+	return slices.Contains(b.in.Forced, h.Name) && b.facts[h.Name].Err == nil
 }
 
 // registersYet reports whether a worker has joined with these very settings and was never seen by the API server: an earlier run ended between

@@ -33,7 +33,7 @@ func (b *builder) external() error {
 }
 
 // standing looks for such hosts: one that joined under another name, and control planes, whose reset takes etcd's data with it, or a member
-// that etcd counts on. A worker that was reset, or whose node was deleted, has nothing to lose: it joins again.
+// that etcd counts on, unless the user named the host to be reset. A worker that was reset, or whose node was deleted, has nothing to lose: it joins again.
 func (b *builder) standing() error {
 	var errs []error
 	for _, h := range b.in.Cluster.Spec.Hosts {
@@ -48,7 +48,7 @@ func (b *builder) stands(h inventory.Host, f facts.Host) error {
 	node, listed := b.nodes[h.Name]
 	unlisted := b.in.API.Observed && !listed
 	called := CalledNow(b.in.Cluster, b.in.API.Nodes, f.MachineID)
-	controlPlane := h.Role == inventory.ControlPlane || node.ControlPlane
+	controlPlane := (h.Role == inventory.ControlPlane || node.ControlPlane) && !b.forced(h)
 	switch {
 	case unlisted && isMember(f) && called != "":
 		return hint.With(fmt.Errorf("%s: %w: the cluster has no node of that name, and knows this machine as %s (machine-id %s)", h.Name, ErrStanding, called, f.MachineID),

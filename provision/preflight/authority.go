@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/facts"
+	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 )
 
@@ -16,33 +17,56 @@ type Authority struct {
 	Unknown error    // why they are not known
 }
 
-// MayReset refuses to reset a host in the name of a cluster that it is not known to be of. What the host has to lose are a node's files: one
-// that trusts no authority, or has no mark of hybridctl's, is nobody's node that would be reset. The error says what it has, and why that is
-// not known to be this cluster's.
-func (a Authority) MayReset(f facts.Host) error {
-	k := f.Kubeadm
+// whose is what a host has of a cluster.
+type whose struct {
+	ca  string // the pin of the authority; "" = its mark cannot be read
+	has string // in words
+}
+
+// clusterOf tells what a host has of a cluster; false where it is nobody's, so that nothing is lost with it: it trusts no authority, or has no
+// mark of hybridctl's. What its kubelet trusts counts before the mark, which may be of an authority that was replaced since.
+func clusterOf(f facts.Host) (w whose, some bool) {
+	k, m := f.Kubeadm, f.Belongs
 	switch {
-	case f.Err != nil, k.CACertHash == "", len(f.Markers) == 0, slices.Contains(a.Hashes, k.CACertHash):
+	case f.Err != nil:
+		return whose{}, false
+	case k.CACertHash != "" && (len(f.Markers) > 0 || m.Marked):
+		return whose{k.CACertHash, fmt.Sprintf("is a node of %%s (%s) that trusts the cluster CA %s", cmp.Or(k.Server, "API server unknown"), k.CACertHash)}, true
+	case m.Marked && m.CA == "":
+		return whose{"", fmt.Sprintf("has a mark that cannot be read (%s), of %%s", host.ClusterMarkFile)}, true
+	case m.Marked:
+		return whose{m.CA, fmt.Sprintf("bears the mark of %%s (%s, with the cluster CA %s)", m.Name, m.CA)}, true
+	}
+	return whose{}, false
+}
+
+// MayReset refuses to reset a host in the name of a cluster that it is not known to be of. What it has to lose are a node's files and what ran
+// there. The error says what it has, and why that is not known to be this cluster's.
+func (a Authority) MayReset(f facts.Host) error {
+	w, some := clusterOf(f)
+	switch {
+	case !some, w.ca != "" && slices.Contains(a.Hashes, w.ca):
 		return nil
 	case a.Unknown != nil:
-		return fmt.Errorf("%s is a node of a cluster (%s) that trusts the cluster CA %s, and which one is this cluster's is not known: %w",
-			f.Name, cmp.Or(k.Server, "API server unknown"), k.CACertHash, a.Unknown)
+		return fmt.Errorf("%s %s, and which one is this cluster's is not known: %w", f.Name, fmt.Sprintf(w.has, "a cluster"), a.Unknown)
+	case w.ca == "":
+		return fmt.Errorf("%s %s", f.Name, fmt.Sprintf(w.has, "a cluster that is not known"))
 	}
-	return fmt.Errorf("%s is a node of another cluster (%s): it trusts the cluster CA %s, this cluster's is %s",
-		f.Name, cmp.Or(k.Server, "API server unknown"), k.CACertHash, strings.Join(a.Hashes, ", "))
+	return fmt.Errorf("%s %s; this cluster's is %s", f.Name, fmt.Sprintf(w.has, "another cluster"), strings.Join(a.Hashes, ", "))
 }
 
 // Agrees refuses to work with hosts of which some are of the cluster that the kept kubeconfig is of, and others of another one. Where all of
-// them agree on another authority, they were initialised again since it was kept.
+// them agree on another authority, they were initialised again since it was kept. Where none is kept, the hosts are compared with each other,
+// and the name in their marks with the cluster's.
 func (a Authority) Agrees(c *inventory.Cluster, hosts []facts.Host) error {
 	if a.Unknown != nil {
-		return nil // the hosts are compared with each other
+		return namesAgree(c, hosts)
 	}
 	var ours, others []string
 	for _, f := range hosts {
-		switch k := f.Kubeadm; {
-		case f.Err != nil, k.CACertHash == "", len(f.Markers) == 0:
-		case slices.Contains(a.Hashes, k.CACertHash):
+		switch w, some := clusterOf(f); {
+		case !some:
+		case slices.Contains(a.Hashes, w.ca):
 			ours = append(ours, f.Name)
 		default:
 			others = append(others, f.Name)
@@ -53,6 +77,33 @@ func (a Authority) Agrees(c *inventory.Cluster, hosts []facts.Host) error {
 		return nil
 	}
 	slices.Sort(others)
-	return fmt.Errorf("%s: of another cluster than the kubeconfig that is kept (its cluster CA is %s); if that cluster is not needed: kubeadm reset on the host; "+
-		"else take it out of the inventory: hybridctl inventory rm %s", list(others), strings.Join(a.Hashes, ", "), others[0])
+	return fmt.Errorf("%s: of another cluster than the kubeconfig that is kept (its cluster CA is %s); if that cluster is not needed: kubeadm reset on the host, and rm -f %s; "+
+		"else take it out of the inventory: hybridctl inventory rm %s", list(others), strings.Join(a.Hashes, ", "), host.ClusterMarkFile, others[0])
+}
+
+// namesAgree refuses hosts whose marks have another cluster's name.
+func namesAgree(c *inventory.Cluster, hosts []facts.Host) error {
+	for _, f := range hosts {
+		if f.Err != nil {
+			continue
+		}
+		if err := NameAgrees(c, f.Name, f.Belongs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// NameAgrees refuses a host whose mark has another cluster's name, while no kubeconfig is kept that could tell whether it is this one under an
+// earlier name.
+func NameAgrees(c *inventory.Cluster, name string, m facts.Belonging) error {
+	switch {
+	case !m.Marked || m.Name == c.Metadata.Name:
+		return nil
+	case m.Name == "":
+		return fmt.Errorf("%s has a mark that cannot be read (%s), and no kubeconfig of cluster %s is kept here: whose host it is is not known; "+
+			"look at it, and delete that file if the host is of this cluster or of none", name, host.ClusterMarkFile, c.Metadata.Name)
+	}
+	return fmt.Errorf("%s bears the mark of cluster %s, and no kubeconfig of cluster %s is kept here: if they are one, write metadata.name: %[2]s, "+
+		"or bring its state directory along; else the address in the inventory is another cluster's host's", name, m.Name, c.Metadata.Name)
 }

@@ -112,7 +112,9 @@ func (f *fixture) up() *fixture {
 	f.mark("arm-1", "join", host.MarkerDone)
 	for i := range f.hosts {
 		h := &f.hosts[i]
-		h.Kubeadm = facts.Kubeadm{KubeletConf: true, CACertHash: "sha256:aa", Server: "https://10.99.0.11:6443"}
+		h.Time = today
+		h.Kubeadm = facts.Kubeadm{KubeletConf: true, CACertHash: "sha256:aa", Server: "https://10.99.0.11:6443",
+			Certificates: []facts.Certificate{lasting("ca", 3000, 3650), lasting("kubelet", 200, 365)}}
 		h.Containerd = facts.Installed{Path: "/usr/local/bin/containerd", Running: true, Ours: true}
 		h.Kubelet = facts.Installed{Path: "/usr/local/bin/kubelet", Running: true, Ours: true}
 		h.Images = []string{"registry.example/kube-proxy:v1.36.3", "registry.example/pause:3.10"}

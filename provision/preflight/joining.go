@@ -18,6 +18,7 @@ type Joining struct {
 	Hosts        []string // names in the inventory
 	API          facts.Cluster
 	CACertHashes []string // of the cluster's authorities, "sha256:<hex>": any of them is the cluster's
+	Force        []string // hosts that are reset and join whatever cluster they are of: the user named them
 	Version      string   // of the API server, v1.36.3
 	Ceph         CephSeen
 }
@@ -29,6 +30,9 @@ func RunJoining(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest, j 
 	for i := range all {
 		if slices.Contains(j.CACertHashes, all[i].Kubeadm.CACertHash) {
 			all[i].Kubeadm.CACertHash = j.CACertHashes[0] // to be compared with the bootstrap host's
+		}
+		if slices.Contains(j.CACertHashes, all[i].Belongs.CA) {
+			all[i].Belongs.CA = j.CACertHashes[0]
 		}
 	}
 	for _, n := range j.API.Nodes {
@@ -44,7 +48,15 @@ func RunJoining(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest, j 
 	on := j.in(c)
 	v := newView(c, all, m, j.Ceph)
 	v.resolv = j.API.ResolvConf
+	if len(j.CACertHashes) > 0 {
+		v.own = j.CACertHashes[0]
+	}
 	out := v.run(on)
+	for i := range out {
+		if ch := &out[i]; ch.Status == report.Fail && slices.Contains(j.Force, ch.Host) && slices.Contains(ofMembers, ch.Name) {
+			ch.Status, ch.Message, ch.Hint = report.Warn, ch.Message+"; --force resets the host first, and what runs there is lost", ""
+		}
+	}
 	for _, ch := range joinChecks {
 		r := ch.run(c, j, on)
 		out = append(out, report.Check{Name: ch.name, Status: r.status, Message: r.message, Hint: r.hint})
@@ -52,6 +64,9 @@ func RunJoining(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest, j 
 	sortChecks(out)
 	return out
 }
+
+// ofMembers are the checks of what a host is a node of already: a host that is reset first has nothing of it any more.
+var ofMembers = []string{otherCluster, "version-change"}
 
 // RunJoinChecks runs those of the joining itself alone, and of those on hosts the one that the cluster's own authority decides. The others
 // were run before the cluster was asked.

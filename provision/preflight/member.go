@@ -1,11 +1,13 @@
 package preflight
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 )
 
@@ -52,26 +54,35 @@ func checkPorts(v view) verdict {
 }
 
 func checkOtherCluster(v view) verdict {
-	k := v.facts.Kubeadm
-	if !k.KubeletConf && !k.AdminConf && !k.Etcd && k.CACertHash == "" {
-		return pass("no node of any cluster")
-	}
+	k, mark := v.facts.Kubeadm, v.facts.Belongs
+	clean := !k.KubeletConf && !k.AdminConf && !k.Etcd && k.CACertHash == ""
 	boot := v.fleet.facts[v.cluster.Bootstrap().Name]
-	reset := "if that cluster is not needed: kubeadm reset on the host; else take the host out of the inventory: hybridctl inventory rm " + v.host.Name
+	own, whose := v.own, "this cluster's"
+	if own == "" {
+		own, whose = cmp.Or(boot.Kubeadm.CACertHash, boot.Belongs.CA), "that of the bootstrap host "+boot.Name
+	}
+	reset := fmt.Sprintf("if that cluster is not needed: kubeadm reset on the host, and rm -f %s; where this cluster runs, hybridctl scale-out --force=%s does both, and joins it; "+
+		"else take the host out of the inventory: hybridctl inventory rm %[2]s", host.ClusterMarkFile, v.host.Name)
 	switch {
-	case !v.begun():
+	case clean && !mark.Marked:
+		return pass("no node of any cluster")
+	case !clean && !v.begun():
 		return fail("it has %s, and hybridctl did not put it there", remnant(v)).hinted("%s", reset)
-	case v.host.Name == v.cluster.Bootstrap().Name:
-		return pass("node of this cluster, %s", first(k.CACertHash, "not finished"))
-	case boot.Err != nil:
+	case v.own == "" && v.host.Name == boot.Name:
+		return pass("node of this cluster, %s", cmp.Or(k.CACertHash, mark.CA, "not finished"))
+	case v.own == "" && boot.Err != nil:
 		return unknown("node of ours; the bootstrap host %s was not there to compare with", boot.Name)
-	case v.member() && boot.Kubeadm.CACertHash == "":
+	case v.own == "" && v.member() && boot.Kubeadm.CACertHash == "":
 		return fail("it is a node of a cluster (%s) that the bootstrap host %s does not know of: that one is not initialised", first(k.Server, "API server unknown"), boot.Name).
 			hinted("if %[1]s was reinstalled and other control planes go on, hybridctl scale-out --replace %[1]s joins it again; if none does, the cluster is gone, "+
 				"and hybridctl destroy clears the other hosts; if another host is the cluster's first control plane, put it first in the inventory", boot.Name)
-	case k.CACertHash != "" && boot.Kubeadm.CACertHash != "" && k.CACertHash != boot.Kubeadm.CACertHash:
-		return fail("it is a node of another cluster (%s): it trusts the cluster CA %s, that of the bootstrap host %s is %s", first(k.Server, "API server unknown"), k.CACertHash, boot.Name, boot.Kubeadm.CACertHash).
-			hinted("%s", reset)
+	case k.CACertHash != "" && own != "" && k.CACertHash != own:
+		return fail("it is a node of another cluster (%s): it trusts the cluster CA %s, %s is %s", first(k.Server, "API server unknown"), k.CACertHash, whose, own).hinted("%s", reset)
+	case k.CACertHash != "" || !mark.Marked:
+	case mark.CA == "":
+		return fail("it has a mark that cannot be read (%s): whose host it is is not known", host.ClusterMarkFile).hinted("%s", reset)
+	case mark.CA != own:
+		return fail("it bears the mark of another cluster: %s, with the cluster CA %s, %s is %s", mark.Name, mark.CA, whose, first(own, "not there")).hinted("%s", reset)
 	}
 	return pass("node of this cluster")
 }

@@ -40,7 +40,7 @@ const (
 )
 
 // checks are all checks, in the order of their subjects.
-var checks = slices.Concat(accessChecks, archChecks, bundleChecks, kernelChecks, resourceChecks, speedChecks, identityChecks, softwareChecks, surroundingChecks, memberChecks, admissionChecks, cephChecks)
+var checks = slices.Concat(accessChecks, archChecks, bundleChecks, kernelChecks, resourceChecks, speedChecks, identityChecks, softwareChecks, surroundingChecks, memberChecks, certificateChecks, admissionChecks, cephChecks)
 
 // view is what a check looks at.
 type view struct {
@@ -49,6 +49,7 @@ type view struct {
 	fleet   *fleet
 	ceph    CephSeen
 	resolv  string // the resolv.conf that the cluster gives every kubelet; "" = none
+	own     string // the pin of the cluster's authority by its kubeconfig's word; "" = only the hosts tell
 	host    inventory.Host
 	facts   facts.Host
 }

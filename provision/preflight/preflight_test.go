@@ -289,6 +289,24 @@ var cases = []one{
 		f.host("arm-1").Kubeadm.KubeletConf = true
 	}, host: "arm-1", check: "other-cluster", status: report.Pass, message: "node of this cluster"},
 
+	{name: "a worker's mark is another cluster's", running: true, change: func(f *fixture) {
+		f.host("arm-1").Kubeadm = facts.Kubeadm{}
+		f.host("arm-1").Belongs = facts.Belonging{Marked: true, ClusterMark: host.ClusterMark{CA: "sha256:bb", Name: "b"}}
+	}, host: "arm-1", check: "other-cluster", status: report.Fail, message: "the mark of another cluster: b, with the cluster CA sha256:bb, that of the bootstrap host x86-1 is sha256:aa", hint: "scale-out --force=arm-1", also: []string{"certificates"}},
+	{name: "a worker's mark is ours", running: true, change: func(f *fixture) {
+		f.host("arm-1").Kubeadm = facts.Kubeadm{}
+		f.host("arm-1").Belongs = facts.Belonging{Marked: true, ClusterMark: host.ClusterMark{CA: "sha256:aa", Name: "b"}}
+	}, host: "arm-1", check: "other-cluster", status: report.Pass},
+	{name: "a new host's mark is another cluster's", running: true, change: func(f *fixture) {
+		*f.host("arm-1") = fitHost("arm-1", platform.ARM64, "10.99.0.21")
+		f.host("arm-1").Belongs = facts.Belonging{Marked: true}
+	}, host: "arm-1", check: "other-cluster", status: report.Fail, message: "cannot be read"},
+	{name: "a mark, and the bootstrap host is clean", change: func(f *fixture) {
+		f.host("arm-1").Belongs = facts.Belonging{Marked: true, ClusterMark: host.ClusterMark{CA: "sha256:bb", Name: "b"}}
+	}, host: "arm-1", check: "other-cluster", status: report.Fail, message: "that of the bootstrap host x86-1 is not there"},
+	{name: "a certificate that ends soon", running: true, change: func(f *fixture) { f.host("arm-1").Kubeadm.Certificates[1] = lasting("kubelet", 10, 365) },
+		host: "arm-1", check: Certificates, status: report.Warn, message: "kubelet on 2026-12-09", hint: "journalctl"},
+
 	{name: "control plane of another version", running: true, change: func(f *fixture) { f.host("x86-1").Kubeadm.Version = "v1.35.2" },
 		host: "x86-1", check: "version-change", status: report.Fail, message: "runs Kubernetes v1.35.2, the inventory asks for v1.36.3", hint: "set spec.kubernetes.version back"},
 	{name: "worker of another version", running: true, change: func(f *fixture) {

@@ -29,6 +29,8 @@ type Env struct {
 	Kube func(ctx context.Context) (API, error)
 	// Initialised is given the admin kubeconfig, a secret, as soon as the bootstrap host has it.
 	Initialised func(kubeconfig []byte) error
+	// Serves is told of the API server that this run has made, as soon as it answers; nil = no one is.
+	Serves func(ctx context.Context)
 	// JoinTaint is a taint that joining nodes register with besides the inventory's; nil = none. It is of the run and not of the step: it
 	// goes when the run has proven the node.
 	JoinTaint *render.Taint
@@ -36,6 +38,8 @@ type Env struct {
 	Serving func(host string) []string
 	// Bootstrap is the control plane that gives certificates to further ones, and on which etcd is asked.
 	Bootstrap string
+	// Cluster is the cluster's name in the inventory: it stands in the marks of its hosts.
+	Cluster string
 	// TakeOut takes a host out of the inventory; nil = the run does not write it. A host that is not in it is no error.
 	TakeOut func(host string) error
 

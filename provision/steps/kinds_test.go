@@ -55,7 +55,13 @@ func marked(host, step string) func(*world) bool {
 }
 
 func isMember(host string) func(*world) bool {
-	return func(w *world) bool { return w.hosts[host].member }
+	return func(w *world) bool {
+		h := w.hosts[host]
+		if h.member != (h.belongs == "ca sha256:ca\nname lab\n") {
+			w.t.Errorf("%s: member %t, and its mark is %q", host, h.member, h.belongs)
+		}
+		return h.member
+	}
 }
 
 // files is the row of a step that puts files on a host.

@@ -31,7 +31,7 @@ func (x *Steps) applyInit(ctx context.Context, s plan.Step, h *host.Host) (strin
 	config := in.Config
 	config.Token = token.Reveal()
 	x.say(s, "kubeadm init")
-	if err := h.Kubeadm(ctx, host.KubeadmInit, s.Digest, render.KubeadmInitConfig(config)); err != nil {
+	if err := h.Kubeadm(ctx, host.KubeadmInit, s.Digest, render.KubeadmInitConfig(config), nil); err != nil {
 		return "", err
 	}
 	kubeconfig, err := h.ReadFile(ctx, host.AdminConf)
@@ -45,9 +45,15 @@ func (x *Steps) applyInit(ctx context.Context, s plan.Step, h *host.Host) (strin
 	if err != nil {
 		return "", err
 	}
+	if err := h.WriteClusterMark(ctx, x.mark(api)); err != nil {
+		return "", err
+	}
 	x.say(s, "waiting for the API server")
 	if err := api.WaitAPI(ctx); err != nil {
 		return "", err
+	}
+	if x.env.Serves != nil {
+		x.env.Serves(ctx)
 	}
 	if err := api.DeleteToken(ctx, token.ID); err != nil {
 		return "", err
@@ -99,6 +105,7 @@ func (x *Steps) applyJoin(ctx context.Context, s plan.Step, h *host.Host) (strin
 	if x.env.JoinTaint != nil {
 		config.Registration.Taints = append(slices.Clone(config.Registration.Taints), *x.env.JoinTaint)
 	}
+	mark := x.mark(api)
 	join := func() error {
 		if config.ControlPlane {
 			if err := x.sharePKI(ctx, h); err != nil {
@@ -106,7 +113,7 @@ func (x *Steps) applyJoin(ctx context.Context, s plan.Step, h *host.Host) (strin
 			}
 		}
 		x.say(s, "kubeadm join")
-		err := h.Kubeadm(ctx, host.KubeadmJoin, s.Digest, render.KubeadmJoinConfig(config))
+		err := h.Kubeadm(ctx, host.KubeadmJoin, s.Digest, render.KubeadmJoinConfig(config), &mark)
 		if !host.Ended(err) {
 			x.token.keep()
 			return fmt.Errorf("%w; kubeadm may be at work there still: the join token stays good until %s, and the next run waits for kubeadm", err, token.Expires.Format(time.TimeOnly))
@@ -136,6 +143,15 @@ func (x *Steps) applyJoin(ctx context.Context, s plan.Step, h *host.Host) (strin
 	}
 	told, err := x.serve(ctx, api, s)
 	return with("joined", told), err
+}
+
+// mark is what every host of the cluster bears.
+func (x *Steps) mark(api API) host.ClusterMark {
+	m := host.ClusterMark{Name: x.env.Cluster}
+	if pins := api.CAHashes(); len(pins) > 0 {
+		m.CA = pins[0]
+	}
+	return m
 }
 
 // registersYet waits for the node of a host that has joined, and reports whether its kubelet registers it. It leaves the step enough time to
@@ -202,10 +218,11 @@ func (x *Steps) forget(ctx context.Context, api API, name, nodeIP string, wasCon
 }
 
 // clear resets a host that was a member once and is no longer: kubeadm refuses to run over what an earlier membership left. What an
-// interrupted attempt left is the kubeadm script's, or ErrHalfJoined.
+// interrupted attempt left is the kubeadm script's, or ErrHalfJoined. A host of another cluster is reset when the user named it.
 func (x *Steps) clear(ctx context.Context, s plan.Step, files plan.FilesInputs, h *host.Host) error {
 	m, marked := x.env.Facts(s.Host).Markers[string(s.Kind)]
-	if !marked || m.State != host.MarkerDone {
+	in, _ := s.Inputs.(plan.JoinInputs)
+	if !in.Forced && (!marked || m.State != host.MarkerDone) {
 		return nil
 	}
 	x.say(s, "clearing up the earlier membership")

@@ -96,7 +96,7 @@ func newWorld(t *testing.T) *world {
 	if w.plan, err = plan.Build(plan.Input{Cluster: c, Bundle: &b.Manifest, Hosts: observed, Files: map[string]inventory.Secret{"audit": "rules: []"}}); err != nil {
 		t.Fatal(err)
 	}
-	for _, script := range []string{"apply", "probe-files", "kubeadm", "mark", "reset", "remove", "pki-pack", "pki-unpack"} {
+	for _, script := range []string{"apply", "probe-files", "kubeadm", "mark", "cluster-mark", "reset", "remove", "pki-pack", "pki-unpack"} {
 		fleet.On(remotetest.Is(templates.Script(script)), w.answer(script))
 	}
 	fleet.On(remotetest.Prefix("/usr/local/bin/ctr -n k8s.io images ls"), w.answer("images"))
@@ -118,6 +118,7 @@ func newWorld(t *testing.T) *world {
 		Kube:        func(context.Context) (API, error) { return w.api, w.api.fail["Kube"] },
 		Initialised: func([]byte) error { return nil },
 		Bootstrap:   "cp",
+		Cluster:     "lab",
 		TakeOut: func(name string) error {
 			if err := w.api.fail["TakeOut"]; err != nil {
 				return err
@@ -201,6 +202,7 @@ type fakeHost struct {
 	cut     map[string]bool   // scripts that begin, and lose the connection; once
 	started bool              // the kubelet was started
 	pki     bool
+	belongs string // the mark of its cluster
 }
 
 func (w *world) answer(what string) remotetest.Handler {
@@ -296,12 +298,17 @@ func (h *fakeHost) carryOut(what string, args []string, in []byte, session *remo
 		say("remove images")
 	case "mark":
 		h.markers[args[0]] = string(in)
+	case "cluster-mark":
+		h.belongs = string(in)
 	case "kubeadm":
 		if h.half != 0 {
 			say("kubeadm %s refused", args[0])
 			return h.half
 		}
 		say("kubeadm %s", args[0])
+		if len(args) > 3 {
+			h.belongs = fmt.Sprintf("ca %s\nname %s\n", args[3], args[4])
+		}
 		h.markers[args[1]] = fmt.Sprintf("state done\ndigest %s\n", args[2])
 		h.member = true
 		h.world.api.register(h.name)
@@ -310,6 +317,7 @@ func (h *fakeHost) carryOut(what string, args []string, in []byte, session *remo
 		h.member, h.half = false, 0
 		delete(h.markers, "init")
 		delete(h.markers, "join")
+		h.belongs = ""
 	case "remove":
 		say("remove %s", args[0])
 		delete(h.markers, args[0])

@@ -209,6 +209,10 @@ kubernetes() {
 	[ ! -e etc/kubernetes/kubelet.conf ] || from kubelet.conf etc/kubernetes/kubelet.conf
 	[ ! -e etc/kubernetes/admin.conf ] || say admin.conf
 	[ ! -e etc/kubernetes/pki/ca.crt ] || from ca.crt etc/kubernetes/pki/ca.crt
+	# The first certificate of each file, which alone tells when it ends.
+	for f in etc/kubernetes/pki/*.crt etc/kubernetes/pki/etcd/*.crt var/lib/kubelet/pki/kubelet-client-current.pem etc/kubernetes/*.conf; do
+		[ ! -e "$f" ] || [ "$f" = etc/kubernetes/pki/ca.crt ] || from "certificate/$f" "$f"
+	done
 	[ ! -e etc/kubernetes/manifests/kube-apiserver.yaml ] || from apiserver etc/kubernetes/manifests/kube-apiserver.yaml
 	for f in var/lib/etcd/*; do # a disk of its own has lost+found
 		[ ! -e "$f" ] || [ "$f" = var/lib/etcd/lost+found ] || { say etcd && break; }
@@ -274,6 +278,7 @@ speed() {
 }
 
 steps() {
+	[ ! -e "${markers%/*}/cluster" ] || from cluster "${markers%/*}/cluster"
 	from_dir marker "$markers"
 	IFS=$nl
 	set -f
@@ -359,8 +364,8 @@ everything 2>/dev/null | awk '
 		return s
 	}
 	function put(s) { printf "%s\\n", quoted(s) }
-	# pick puts what is wanted of a line of a file, and sets done when nothing more is. Of kubeconfigs nothing but the server
-	# is ever looked at: they hold keys.
+	# pick puts what is wanted of a line of a file, and sets done when nothing more is. Of kubeconfigs, and of files that hold a key
+	# besides, nothing but the server and the certificate ever goes out.
 	function pick(s,  f, i, n) {
 		if (key == "cpu") {
 			if (s ~ /^processor/) cpus++
@@ -404,13 +409,19 @@ everything 2>/dev/null | awk '
 			if (s !~ /^ENABLED=/) return
 		} else if (key == "network-manager") {
 			if (s !~ /^[ \t]*unmanaged-devices/) return
+		} else if (key == "cluster") {
+			if (s !~ /^(ca|name) /) return
 		} else if (key == "kubelet.conf") {
 			if (s !~ /^ *server:/) return
 			done = 1
 		} else if (key == "apiserver") {
 			if (s !~ /^ *image:/) return
 			done = 1
-		} else if (key == "ca.crt") {
+		} else if (key ~ /^certificate\/.*\.conf$/) {
+			if (s !~ /^ *client-certificate-data:/) return
+			sub(/^ *client-certificate-data: */, "", s)
+			done = 1
+		} else if (key == "ca.crt" || key ~ /^certificate\//) {
 			if (s ~ /BEGIN CERTIFICATE/) inside = 1
 			if (!inside) return
 			if (s ~ /END CERTIFICATE/) done = 1
@@ -420,7 +431,7 @@ everything 2>/dev/null | awk '
 	/^\001/ { key = substr($0, 2); printf "%s,\"%s\":\"", end, quoted(key); end = "\""; next }
 	/^\002/ {
 		file = substr($0, 2)
-		done = 0
+		done = inside = 0
 		while (!done && (getline text <file) > 0) pick(text)
 		close(file)
 		next

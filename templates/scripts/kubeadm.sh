@@ -1,9 +1,10 @@
 #!/bin/sh
-# kubeadm.sh VERB STEP DIGEST: runs "kubeadm VERB" (init or join) to its end, whatever happens to this connection.
+# kubeadm.sh VERB STEP DIGEST [CA NAME]: runs "kubeadm VERB" (init or join) to its end, whatever happens to this connection.
 #
 # Standard input is the kubeadm configuration, which holds a token: it lives on a tmpfs, readable by root alone, and is removed
 # when kubeadm ends. kubeadm runs as a oneshot unit of systemd: when the connection goes, it goes on; a second call of this script
-# waits for it. The finished marker is written by the unit itself, so that no kubeadm run is ever done twice.
+# waits for it. The finished marker is written by the unit itself, so that no kubeadm run is ever done twice. CA and NAME are the mark of
+# the cluster that is joined: it is here before the cluster can have this host.
 set -eu
 verb=$1 step=$2 digest=$3
 marker=/var/lib/hybridctl/steps/$step
@@ -143,6 +144,12 @@ if grep -qs '^state started$' "$marker"; then
 	fi
 fi
 mkdir -p /var/lib/hybridctl/steps
+if [ $# -ge 5 ]; then
+	printf 'ca %s\nname %s\n' "$4" "$5" >/var/lib/hybridctl/cluster.new
+	chmod 644 /var/lib/hybridctl/cluster.new
+	sync -f /var/lib/hybridctl/cluster.new 2>/dev/null || sync
+	mv -f /var/lib/hybridctl/cluster.new /var/lib/hybridctl/cluster
+fi
 printf 'state started\n' >"$marker.new"
 chmod 644 "$marker.new"
 mv -f "$marker.new" "$marker"

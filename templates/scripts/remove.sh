@@ -113,5 +113,6 @@ fi
 [ -z "$units" ] || systemctl daemon-reload
 [ -z "$units" ] || systemctl reset-failed 2>/dev/null
 [ -z "$failed" ] || exit 1 # the marker tells that what is left is ours
+[ "$step" != os ] || rm -f /var/lib/hybridctl/cluster # no mark outlives the last step
 rm -f "$marker"
 [ "$step" != os ] || rm -rf --one-file-system /var/lib/hybridctl /run/hybridctl

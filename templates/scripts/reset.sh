@@ -240,3 +240,4 @@ for f in /var/lib/cni/flannel /var/lib/cni/networks/cbr0 /var/lib/cni/results/cb
 rmdir /var/lib/cni/networks /var/lib/cni/results /var/lib/cni/cache/results /var/lib/cni/cache /var/lib/cni 2>/dev/null
 [ -z "$failed" ] || exit 1 # the markers tell that what is left is ours
 rm -f /var/lib/hybridctl/steps/init /var/lib/hybridctl/steps/join /var/lib/hybridctl/kubeadm-*.log*
+rm -f /var/lib/hybridctl/cluster # at last: until here this host is that cluster's

@@ -1,0 +1,76 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/hybridctl/hybridctl/provision/remote"
+)
+
+// LockFile is the lock on the host where a cluster begins, while there is no API server that could have one. It is beside /var/lib/hybridctl:
+// a destroy takes that away while it has the lock.
+const LockFile = "/var/lib/hybridctl.lock"
+
+// Locked is how a host answered about its lock.
+type Locked struct {
+	Taken bool // it is this run's now, or was given back
+	Again bool // it was its own before, of a run that was ended in the middle
+	Gone  bool // there was none to give back
+
+	Since, By string // whose it is, when it is another's; "" = the file does not say
+
+	Steps map[string]string // what is done on the host by now: state and digest, by the step's short name
+}
+
+// TakeLock takes the lock of a cluster that has no API server yet, or tells who has it. Whoever knows its token has it already. breaks takes
+// it from anyone.
+func (h *Host) TakeLock(ctx context.Context, token, holder string, breaks bool) (Locked, error) {
+	args := []string{"take", token, holder}
+	if breaks {
+		args = append(args, "break")
+	}
+	return h.lock(ctx, args...)
+}
+
+// GiveLock gives it back, or tells who has it now. breaks takes it away from anyone.
+func (h *Host) GiveLock(ctx context.Context, token string, breaks bool) (Locked, error) {
+	args := []string{"give", token}
+	if breaks {
+		args = append(args, "break")
+	}
+	return h.lock(ctx, args...)
+}
+
+func (h *Host) lock(ctx context.Context, args ...string) (Locked, error) {
+	out, err := h.script(ctx, "lock", nil, args...)
+	if err != nil {
+		return Locked{}, fmt.Errorf("%s: %w", LockFile, err)
+	}
+	return parseLocked(out)
+}
+
+func parseLocked(out remote.Output) (l Locked, err error) {
+	lines := strings.Split(strings.TrimRight(string(out.Stdout), "\n"), "\n")
+	switch word := lines[0]; word {
+	case "taken", "given":
+		l.Taken = true
+	case "again":
+		l.Taken, l.Again = true, true
+	case "gone":
+		l.Gone = true
+	case "held":
+		lines = append(lines, "", "")
+		l.Since, l.By = lines[1], lines[2]
+		return l, nil
+	default:
+		return l, fmt.Errorf("%s: the host answers %.60q", LockFile, word)
+	}
+	l.Steps = map[string]string{}
+	for _, line := range lines[1:] {
+		if f := strings.SplitN(line, " ", 3); len(f) == 3 && f[0] == "step" {
+			l.Steps[f[1]] = strings.TrimSpace(f[2])
+		}
+	}
+	return l, nil
+}

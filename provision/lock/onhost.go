@@ -1,0 +1,130 @@
+package lock
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hybridctl/hybridctl/provision/host"
+	"github.com/hybridctl/hybridctl/provision/kube"
+)
+
+// HostAPI is a host that can have the lock; *host.Host is one.
+type HostAPI interface {
+	TakeLock(ctx context.Context, token, holder string, breaks bool) (host.Locked, error)
+	GiveLock(ctx context.Context, token string, breaks bool) (host.Locked, error)
+}
+
+// HostOptions say how the lock is taken on a host.
+type HostOptions struct {
+	Name  string            // the host's
+	Token string            // only this state directory knows it: a lock with it is of an earlier run from here, which is gone
+	Break bool              // take it from whoever has it
+	Seen  map[string]string // the host's steps as this run looked at them, as host.Locked has them; nil = it did not
+}
+
+// onHost is a lock on a host.
+type onHost struct {
+	api HostAPI
+	o   HostOptions
+
+	once sync.Once
+	err  error
+}
+
+// TakeOnHost takes the lock on the host where the cluster begins. stop is the user's; Stop ends with it too.
+// Errors: kube.ErrHeld: another run has it. kube.ErrStale: another run was at work since this one looked. Both are for the user.
+func TakeOnHost(ctx context.Context, api HostAPI, stop <-chan struct{}, o HostOptions) (*Lock, error) {
+	locked, err := api.TakeLock(ctx, o.Token, kube.NewHolder(), o.Break)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", o.Name, err)
+	case !locked.Taken:
+		return nil, &held{fmt.Sprintf("there is no API server yet, and the lock on %s (%s) is held by %s; when that run is gone, --break-lock takes it", o.Name, host.LockFile, by(locked))}
+	}
+	l := watched(stop)
+	l.onHost = &onHost{api: api, o: o}
+	if changed := changedSince(o.Seen, locked.Steps); changed != "" && !locked.Again {
+		return nil, errors.Join(fmt.Errorf("%w: step %s on %s is not any more as this run saw it; nothing was done: run it again", kube.ErrStale, changed, o.Name), l.GiveBack(ctx))
+	}
+	return l, nil
+}
+
+// held is a kube.ErrHeld of a lock on a host.
+type held struct{ text string }
+
+func (e *held) Error() string { return e.text }
+
+func (e *held) Unwrap() error { return kube.ErrHeld }
+
+// by says who has the lock, and since when.
+func by(l host.Locked) string {
+	return fmt.Sprintf("%s since %s", cmp.Or(l.By, "a run that does not say whose it is"), cmp.Or(l.Since, "a time that it does not say"))
+}
+
+// changedSince names a step that is not as it was seen; "" = none.
+func changedSince(seen, now map[string]string) string {
+	if seen == nil {
+		return ""
+	}
+	for step, is := range now {
+		if was, known := seen[step]; !known || was != is {
+			return step
+		}
+	}
+	for step := range seen {
+		if _, there := now[step]; !there {
+			return step
+		}
+	}
+	return ""
+}
+
+// Lease takes the cluster's lease besides a lock on a host, as soon as there is an API server: who comes from now on asks that one. When it is
+// not given, the lock is lost.
+func (l *Lock) Lease(ctx context.Context, api kube.LeaseAPI, o Options) {
+	if l.onHost == nil || l.held.Load() != nil {
+		return
+	}
+	lease, err := hold(ctx, api, o)
+	switch {
+	case err != nil:
+		l.refused = err
+		close(l.refusal)
+	case ended(l.over): // the run has not waited for this
+		_ = lease.Release(ctx) // it ends by itself
+	default:
+		l.held.Store(lease)
+		l.leased <- struct{}{}
+	}
+}
+
+// Refused is why the lease was not given to a run that has the lock on a host; nil while it was not asked for, or was given.
+func (l *Lock) Refused() error {
+	if l.refusal == nil || !ended(l.refusal) {
+		return nil
+	}
+	return l.refused
+}
+
+// OnHost reports whether the lock is on a host.
+func (l *Lock) OnHost() bool { return l.onHost != nil }
+
+// giveBack ends it on the host, also after an interruption.
+func (l *onHost) giveBack(ctx context.Context) error {
+	l.once.Do(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+		defer cancel()
+		locked, err := l.api.GiveLock(ctx, l.o.Token, false)
+		switch {
+		case err != nil:
+			l.err = fmt.Errorf("the lock on %s could not be given back; the next run from here takes it, any other with --break-lock: %w", l.o.Name, err)
+		case !locked.Taken && !locked.Gone:
+			l.err = &held{fmt.Sprintf("the lock on %s was taken from this run: it is held by %s", l.o.Name, by(locked))}
+		}
+	})
+	return l.err
+}
