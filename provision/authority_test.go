@@ -21,7 +21,7 @@ func (s *sim) wipe(name string) {
 	h := s.hosts[name]
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.member = false
+	h.member, h.belongs = false, ""
 	clear(h.markers)
 }
 
@@ -146,7 +146,7 @@ func TestPlan_KubeconfigThatIsRefusedIsReadAgainFromAControlPlane(t *testing.T) 
 	if err != nil || asked != 2 || p.Changes() != 0 {
 		t.Errorf("error %v, %d clients, %d changes", err, asked, p.Changes())
 	}
-	o.hooks.newAPI = func([]byte, kube.Options) (api, error) { return refusing{s.api}, nil }
+	o.hooks.newAPI = refusingAll(s)
 	if status, err := Status(context.Background(), o); err != nil || !strings.Contains(status.API, "not accepted") {
 		t.Errorf("%v, API %q", err, status.API)
 	}
@@ -174,4 +174,9 @@ func TestUp_BootstrapHostWithoutFactsIsNotBegun(t *testing.T) {
 	if _, err := s.up(); err == nil || s.hosts["host-1"].member || len(s.hosts["host-1"].markers) > 0 {
 		t.Errorf("error %v, markers %v", err, s.hosts["host-1"].markers)
 	}
+}
+
+// refusingAll makes API servers that accept no kubeconfig.
+func refusingAll(s *sim) func([]byte, kube.Options) (api, error) {
+	return func([]byte, kube.Options) (api, error) { return refusing{s.api}, nil }
 }

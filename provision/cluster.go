@@ -23,6 +23,7 @@ func (r *run) surveyHosts() (seen survey.Seen, err error) {
 	}
 	seen.Bundle = &r.bundle.Manifest
 	seen.Hosts = r.reader().Hosts(r.reading, r.Cluster.Managed())
+	seen.KeptCertificate(r.fleet)
 	return seen, r.reading.Err()
 }
 
@@ -44,7 +45,7 @@ func (r *run) surveyAll() (survey.Seen, plan.Plan, []report.Check, error) {
 	if err := reader.PlaneFiles(r.reading, &seen); err != nil {
 		return seen, plan.Plan{}, nil, err
 	}
-	checks := problems(seen)
+	checks := r.problems(seen)
 	if blocked(checks) {
 		return seen, plan.Plan{}, checks, ErrPreflight
 	}
@@ -128,10 +129,20 @@ func keptAuthority(f *fleet.Fleet) (own preflight.Authority) {
 }
 
 // problems runs every check on what is known by now, and returns those that did not pass.
-func problems(seen survey.Seen) []report.Check { return report.Problems(allChecks(seen)) }
+func (r *run) problems(seen survey.Seen) []report.Check { return report.Problems(r.allChecks(seen)) }
 
-func allChecks(seen survey.Seen) []report.Check {
-	return preflight.RunCeph(seen.Cluster, seen.Hosts.Of(seen.Cluster.Managed()), seen.Bundle, seen.Ceph)
+func (r *run) allChecks(seen survey.Seen) []report.Check {
+	checks := preflight.RunCeph(seen.Cluster, seen.Hosts.Of(seen.Cluster.Managed()), seen.Bundle, seen.Ceph)
+	return slices.Concat(r.keptEnds(seen), checks) // the cluster's own come first
+}
+
+// keptEnds is the check of the kubeconfig that is kept. One that cannot be read is told of by whoever needs it.
+func (r *run) keptEnds(seen survey.Seen) []report.Check {
+	c, there, err := seen.Kept.Get()
+	if err != nil || !there {
+		return nil
+	}
+	return []report.Check{preflight.KeptKubeconfig(c, r.StateDir, seen.At)}
 }
 
 // blocked reports whether a check stops the run before its first change.

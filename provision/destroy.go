@@ -65,7 +65,7 @@ func Destroy(ctx context.Context, o DestroyOptions) (Result, error) {
 			return result, err
 		}
 	}
-	failed, err := r.underLock(ctx, func(l *lock.Lock) (err error) {
+	failed, err := r.underLock(ctx, seen.Hosts, func(l *lock.Lock) (err error) {
 		if _, err := r.keepKubeconfig(); err != nil { // whoever finishes this run has to know whose hosts are left
 			return err
 		}
@@ -91,14 +91,7 @@ func Destroy(ctx context.Context, o DestroyOptions) (Result, error) {
 
 // verb is the command that goes on, as it was given.
 func (o DestroyOptions) verb() string {
-	verb := "destroy"
-	if o.Force {
-		verb += " --force"
-	}
-	if len(o.ForceHosts) > 0 {
-		verb += " --force=" + strings.Join(o.ForceHosts, ",")
-	}
-	return verb
+	return strings.Join(append([]string{"destroy"}, forced(o.Force, o.ForceHosts)...), " ")
 }
 
 // surveyDestroy finds out what there is to take away. No preflight check stops a destroy, and no bundle is needed. An API server that does

@@ -85,6 +85,13 @@ func (a *fakeAPI) addNode(name string) {
 	a.nodes[name] = kube.Node{Name: name, Ready: true, MachineID: "id-of-" + name}
 }
 
+// isNew makes it the API server of a cluster that begins: nobody has its lease.
+func (a *fakeAPI) isNew() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.holder = ""
+}
+
 // controlPlane makes a node one of a control plane.
 func (a *fakeAPI) controlPlane(name string) {
 	n := a.nodes[name]
@@ -340,7 +347,7 @@ func (a *fakeAPI) CreateToken(_ context.Context, ttl time.Duration, _ string) (k
 
 var tokenID = regexp.MustCompile(`token: "?([a-z0-9]{6})\.`)
 
-// lets tells whether the token in a configuration of kubeadm is good.
+// lets reports whether the token in a configuration of kubeadm is good.
 func (a *fakeAPI) lets(config []byte) (id string, good bool) {
 	if m := tokenID.FindSubmatch(config); m != nil {
 		id = string(m[1])
@@ -508,10 +515,12 @@ func newCA() string {
 }
 
 // testKubeconfig is one that parses; nothing answers at its address.
-func testKubeconfig() string {
+func testKubeconfig() string { return kubeconfigOf(testCA()) }
+
+func kubeconfigOf(ca string) string {
 	return `apiVersion: v1
 kind: Config
-clusters: [{name: kubernetes, cluster: {server: "https://192.0.2.1:6443", certificate-authority-data: ` + base64.StdEncoding.EncodeToString([]byte(testCA())) + `}}]
+clusters: [{name: kubernetes, cluster: {server: "https://192.0.2.1:6443", certificate-authority-data: ` + base64.StdEncoding.EncodeToString([]byte(ca)) + `}}]
 users: [{name: kubernetes-admin, user: {token: not-a-secret}}]
 contexts: [{name: admin, context: {cluster: kubernetes, user: kubernetes-admin}}]
 current-context: admin

@@ -21,7 +21,7 @@ func Preflight(ctx context.Context, o Options) ([]report.Check, error) {
 	}
 	r.reader().Ceph(r.reading, &seen)
 	seen.Ceph.Hosts = r.reader().Kernels(r.reading, seen, survey.CephHosts(seen, nil))
-	checks := allChecks(seen)
+	checks := r.allChecks(seen)
 	if err := r.reading.Err(); err != nil {
 		return checks, err
 	}

@@ -18,6 +18,17 @@ func (r *run) refuseUnknown(hosts []string) error {
 	return nil
 }
 
+// forced are the words that force again what was forced: --force of the verb's own, and of hosts that were named.
+func forced(all bool, hosts []string) (words []string) {
+	if all {
+		words = append(words, "--force")
+	}
+	if len(hosts) > 0 {
+		words = append(words, "--force="+strings.Join(hosts, ","))
+	}
+	return words
+}
+
 // refuseOrphans refuses when there are volumes in Ceph; goes is what happens to their cluster with --force.
 func (r *run) refuseOrphans(goes string) error {
 	volumes, err := r.api.StoredBy(r.reading, []string{render.RBD.DriverName(), render.CephFS.DriverName()})

@@ -23,11 +23,13 @@ import (
 // RemoveOptions are Remove's own.
 type RemoveOptions struct {
 	Options
-	Hosts   []string
-	DryRun  bool          // show the plan, and do nothing
-	Force   bool          // evict pods that no controller makes again, and those with local data
-	Timeout time.Duration // of one host's drain; 0 = 5 minutes
-	Offline bool          // the API's side alone: the hosts are not connected to
+	Hosts  []string
+	DryRun bool // show the plan, and do nothing
+	Force  bool // evict pods that no controller makes again, and those with local data
+	// ForceHosts are reset although they are not known to be of this cluster.
+	ForceHosts []string
+	Timeout    time.Duration // of one host's drain; 0 = 5 minutes
+	Offline    bool          // the API's side alone: the hosts are not connected to
 	// MayTakeOut finds out whether TakeOut will do for all the hosts, one after another in this order; nil = it is not asked.
 	MayTakeOut func(hosts []string) error
 	// TakeOut takes a host out of the inventory when it is gone from the cluster; nil = it stays there, and the result says so.
@@ -67,7 +69,7 @@ func Remove(ctx context.Context, o RemoveOptions) (Result, error) {
 	if err := r.confirm(result.Plan); err != nil {
 		return result, err
 	}
-	failed, err := r.underLock(ctx, func(l *lock.Lock) (err error) {
+	failed, err := r.underLock(ctx, seen.Hosts, func(l *lock.Lock) (err error) {
 		r.watcher.begin(ctx)
 		env := r.env(seen, nil)
 		env.TakeOut = o.TakeOut
@@ -100,9 +102,7 @@ func (o RemoveOptions) leaving(nodes []facts.Node, leaving []plan.Leaver) plan.L
 // verb is the command that goes on with hosts, as they were to be removed.
 func (o RemoveOptions) verb(hosts []string) string {
 	words := append([]string{"remove"}, hosts...)
-	if o.Force {
-		words = append(words, "--force")
-	}
+	words = append(words, forced(o.Force, slices.DeleteFunc(slices.Clone(o.ForceHosts), func(h string) bool { return !slices.Contains(hosts, h) }))...)
 	if o.Offline {
 		words = append(words, "--offline")
 	}
@@ -168,7 +168,7 @@ func (r removing) surveyRemoval(o RemoveOptions) (leaving []plan.Leaver, seen su
 		return nil, seen, err
 	}
 	if !o.Offline {
-		if seen.Hosts, err = r.reachLeavers(seen, leaving); err != nil {
+		if seen.Hosts, err = r.reachLeavers(seen, leaving, o.ForceHosts); err != nil {
 			return nil, seen, err
 		}
 	}
@@ -185,8 +185,13 @@ func (r removing) mayAsk(o RemoveOptions) error {
 	if len(o.Hosts) == 0 {
 		return fmt.Errorf("%w: no host was named", ErrRefused)
 	}
-	if err := r.refuseUnknown(o.Hosts); err != nil {
+	if err := r.refuseUnknown(slices.Concat(o.Hosts, o.ForceHosts)); err != nil {
 		return err
+	}
+	for _, name := range o.ForceHosts {
+		if !slices.Contains(o.Hosts, name) {
+			return fmt.Errorf("%w: --force=%s names a host that is not to leave", ErrRefused, name)
+		}
 	}
 	for _, name := range o.Hosts {
 		if h, _ := r.Cluster.Host(name); !h.IsManaged() && !o.Offline {
@@ -237,8 +242,9 @@ func (r removing) findPods(leaving []plan.Leaver, force bool) error {
 	return refused(plan.KeepsData(leaving))
 }
 
-// reachLeavers connects to the hosts, and refuses those that must not be reset.
-func (r removing) reachLeavers(seen survey.Seen, leaving []plan.Leaver) (survey.Hosts, error) {
+// reachLeavers connects to the hosts, and refuses those that must not be reset; one that is not known to be of this cluster only when the
+// user has not named it.
+func (r removing) reachLeavers(seen survey.Seen, leaving []plan.Leaver, force []string) (survey.Hosts, error) {
 	hosts := plan.HostsOf(leaving)
 	r.fleet.Only(names(hosts)...)
 	found := r.reader().Hosts(r.reading, hosts)
@@ -250,9 +256,9 @@ func (r removing) reachLeavers(seen survey.Seen, leaving []plan.Leaver) (survey.
 		l := &leaving[i]
 		l.Facts = found.Fact(l.Host.Name)
 		var others error
-		if l.Facts.Err == nil {
+		if name := l.Host.Name; l.Facts.Err == nil && !slices.Contains(force, name) {
 			others = hint.With(refused(preflight.Authority{Hashes: r.api.CAHashes()}.MayReset(l.Facts)),
-				`if that cluster is not needed, run "kubeadm reset" on the host; else %s`, plan.Offline)
+				`if it is of this cluster, or that cluster is not needed, --force=%s resets it anyway; else %s`, name, plan.Offline)
 		}
 		if err := cmp.Or(others, refused(plan.MayReset(r.Cluster, nodes, *l))); err != nil {
 			return nil, err

@@ -20,6 +20,7 @@ func (s *sim) reinstalled(name string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.markers, h.images, h.member = map[string]string{}, map[string]string{}, false
+	h.belongs = ""
 	s.api.machineID(name, "the machine that was")
 	s.api.ready(name, false)
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/hybridctl/hybridctl/provision/facts"
 	"github.com/hybridctl/hybridctl/provision/fleet"
 	"github.com/hybridctl/hybridctl/provision/host"
-	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/lock"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/render"
@@ -31,6 +30,7 @@ type run struct {
 	cancel  context.CancelFunc
 
 	watcher *watcher
+	locked  *lock.Lock // nil outside of underLock
 }
 
 // look starts a run that reads: nothing is connected yet. Its reading ends on the first ^C.
@@ -98,43 +98,6 @@ func (r *run) confirm(p plan.Plan) error {
 	return ErrDeclined
 }
 
-// underLock does the part of a run that writes while the cluster's lock is this run's, so that no other writes from another machine; while
-// there is no API server, there is no lock to take. work is told to stop when the user says so, or when the lock is lost.
-//
-// It decides which error wins. err ends the verb: ErrLocked when another run has the lock or took it, before anything else; then
-// context.Canceled. failed is of single steps, or of a lock that could not be given back: the verb goes on to its end.
-func (r *run) underLock(ctx context.Context, work func(*lock.Lock) error) (failed, err error) {
-	l, err := r.takeLock()
-	if err != nil {
-		return nil, err
-	}
-	failed = work(l)
-	notBack := l.GiveBack(ctx)
-	switch lost := l.Lost(); {
-	case errors.Is(lost, kube.ErrLapsed):
-		return failed, fmt.Errorf("%w, perhaps: the cluster's lock: %w, and no other step was begun; run it again when the API server answers", ErrLocked, lost)
-	case lost != nil:
-		return failed, fmt.Errorf("%w: the cluster's lock was taken from this run: it is %w", ErrLocked, lost)
-	case errors.Is(failed, context.Canceled):
-		return nil, failed
-	}
-	return errors.Join(failed, notBack), nil
-}
-
-func (r *run) takeLock() (*lock.Lock, error) {
-	if r.api == nil {
-		return lock.None(r.Stop), nil
-	}
-	l, err := lock.Take(r.reading, r.api, r.Stop, lock.Options{TTL: r.hooks.leaseTTL, Break: r.BreakLock, Mark: r.mark})
-	switch {
-	case errors.Is(err, kube.ErrHeld):
-		return nil, fmt.Errorf("%w, or was ended in the middle: %w", ErrLocked, err)
-	case errors.Is(err, kube.ErrStale):
-		return nil, fmt.Errorf("%w: %w", ErrLocked, err)
-	}
-	return l, err
-}
-
 // carryOut runs a plan through the engine. extra is a taint that joining nodes get besides the inventory's; nil = none.
 func (r *run) carryOut(ctx context.Context, seen survey.Seen, p plan.Plan, extra *render.Taint, stop <-chan struct{}) ([]report.Change, error) {
 	r.watcher.begin(ctx)
@@ -169,8 +132,10 @@ func (r *run) env(seen survey.Seen, extra *render.Taint) steps.Env {
 		Facts:       func(name string) facts.Host { return seen.Hosts[name] },
 		Kube:        r.kube,
 		Initialised: r.initialised,
+		Serves:      r.leaseBesides,
 		JoinTaint:   extra,
 		Bootstrap:   r.member(seen.Hosts),
+		Cluster:     r.Cluster.Metadata.Name,
 		Bundle:      r.bundle,
 		Progress:    r.Progress,
 		Timeout:     r.Cluster.Spec.Timeouts.Step.Std(),

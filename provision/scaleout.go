@@ -41,6 +41,7 @@ type ScaleOutOptions struct {
 	Hosts       []string      // names in the inventory; nil = every host that is no node yet
 	Arch        platform.Arch // only hosts that have it, by fact; "" = any
 	Replace     []string      // names of nodes whose hosts were reinstalled: their old nodes are deleted, and they join again
+	Force       []string      // hosts that are reset and join although they are not known to be of this cluster or of none
 	Guard       bool          // new nodes take no ordinary pods until they are proven
 	Audit       AuditMode     // "" = off
 	Conformance ConformanceMode
@@ -138,6 +139,9 @@ func (o ScaleOutOptions) verb() string {
 	if o.Arch != "" {
 		words = append(words, "--arch "+o.Arch.String())
 	}
+	if len(o.Force) > 0 {
+		words = append(words, "--force="+strings.Join(o.Force, ","))
+	}
 	if o.Guard {
 		words = append(words, "--guard")
 	}
@@ -173,7 +177,7 @@ type outcome struct {
 // grow carries the plan out under the lock. A run that is killed later finds in the state directory which hosts are to be proven.
 func (r scaleOut) grow(ctx context.Context, g growth, guard *render.Taint) (done outcome, failed, err error) {
 	var before error
-	failed, err = r.underLock(ctx, func(l *lock.Lock) (err error) {
+	failed, err = r.underLock(ctx, g.seen.Hosts, func(l *lock.Lock) (err error) {
 		if before = proof.NoteUnproven(r.StateDir, names(g.hosts), true); before != nil {
 			return before
 		}
@@ -184,6 +188,7 @@ func (r scaleOut) grow(ctx context.Context, g growth, guard *render.Taint) (done
 			return before
 		}
 		done.changes, err = r.carryOut(ctx, g.seen, g.plan, guard, l.Stop())
+		err = errors.Join(err, r.markNodes(ctx, g.seen, l.Stop()))
 		if done.changes == nil {
 			done.changes = []report.Change{}
 		}
@@ -219,7 +224,7 @@ func (r scaleOut) letIn(guarded bool, nodes []string, p proven, unproven error) 
 
 // surveyGrowth finds the hosts that are to join and plans for them. None: g says why.
 func (r scaleOut) surveyGrowth(o ScaleOutOptions) (g growth, err error) {
-	if err := cmp.Or(r.refuseUnknown(slices.Concat(o.Hosts, o.Replace)), refuseUnmanaged(r.Cluster, o.Replace)); err != nil {
+	if err := cmp.Or(r.refuseUnknown(slices.Concat(o.Hosts, o.Replace, o.Force)), refuseUnmanaged(r.Cluster, o.Replace)); err != nil {
 		return g, err
 	}
 	if len(o.Replace) > 0 {
@@ -280,6 +285,7 @@ func (r scaleOut) surveyRunning() (seen survey.Seen, err error) {
 	if seen.Nodes, err = r.reachRunning(); err != nil {
 		return seen, err
 	}
+	seen.KeptCertificate(r.fleet)
 	seen.Version, err = r.api.Version(r.reading)
 	return seen, err
 }
@@ -306,8 +312,8 @@ func (r scaleOut) planGrowth(o ScaleOutOptions, g *growth, cluster facts.Cluster
 		}
 	}
 	judge := func() []report.Check {
-		j := preflight.Joining{Hosts: names(g.hosts), API: cluster, Version: g.seen.Version, CACertHashes: r.api.CAHashes(), Ceph: g.seen.Ceph}
-		return append(report.Problems(preflight.RunJoining(r.Cluster, g.seen.Hosts.Of(g.hosts), g.seen.Bundle, j)), audited...)
+		j := preflight.Joining{Hosts: names(g.hosts), API: cluster, Version: g.seen.Version, CACertHashes: r.api.CAHashes(), Force: o.Force, Ceph: g.seen.Ceph}
+		return slices.Concat(report.Problems(r.keptEnds(g.seen)), report.Problems(preflight.RunJoining(r.Cluster, g.seen.Hosts.Of(g.hosts), g.seen.Bundle, j)), audited)
 	}
 	if g.checks = judge(); blocked(g.checks) {
 		return ErrPreflight
@@ -318,6 +324,11 @@ func (r scaleOut) planGrowth(o ScaleOutOptions, g *growth, cluster facts.Cluster
 	g.seen.API = survey.Found(cluster)
 	in := g.seen.Input()
 	in.Only = names(g.hosts)
+	for _, name := range o.Force { // one that is of this cluster, or of none, joins as ever
+		if (preflight.Authority{Hashes: r.api.CAHashes()}).MayReset(g.seen.Hosts.Fact(name)) != nil {
+			in.Forced = append(in.Forced, name)
+		}
+	}
 	if g.plan, err = build(in); err != nil {
 		return err
 	}

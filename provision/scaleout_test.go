@@ -31,6 +31,7 @@ func grown(t testing.TB, n, old int) *sim {
 	}
 	s.c.Spec.Hosts = all
 	s.changed()
+	s.api.held = 0
 	return s
 }
 

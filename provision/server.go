@@ -8,10 +8,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hybridctl/hybridctl/provision/facts"
 	"github.com/hybridctl/hybridctl/provision/fleet"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/lock"
+	"github.com/hybridctl/hybridctl/provision/preflight"
 	"github.com/hybridctl/hybridctl/provision/report"
 	"github.com/hybridctl/hybridctl/provision/steps"
 	"github.com/hybridctl/hybridctl/provision/survey"
@@ -60,7 +62,7 @@ func (s *server) readMark(ctx context.Context) (err error) {
 
 // access is the one way to the API server: with the kubeconfig that is kept when it is of the cluster that the hosts know, else with
 // that of a control plane. hosts are those that were asked; none = the run asks no host first. The lock's mark is read on the way.
-// fleet.ErrNoKubeconfig: there is none anywhere.
+// fleet.ErrNoKubeconfig: there is none anywhere. ErrRefused: none is kept, and the control plane is of a cluster with another name.
 func (s *server) access(ctx context.Context, hosts survey.Hosts) error {
 	var refused error // its certificate has ended, or was taken back: a control plane may have another
 	kept, err := s.fleet.Kept()
@@ -73,17 +75,46 @@ func (s *server) access(ctx context.Context, hosts survey.Hosts) error {
 	case err != nil && !errors.Is(err, fleet.ErrNoKubeconfig):
 		return err
 	}
-	given, err := s.fleet.Given(ctx, func(h inventory.Host) bool {
+	_, none := s.fleet.Kept()
+	given, by, err := s.fleet.Given(ctx, func(h inventory.Host) bool {
 		f, asked := hosts[h.Name]
 		return !asked || f.Kubeadm.AdminConf && survey.Initialised(f)
 	})
 	if err != nil && refused != nil {
-		return fmt.Errorf("%w (the kubeconfig in %s), and no control plane gives another: %v", refused, s.StateDir, report.OneLine(err.Error()))
+		return fmt.Errorf("%w (the kubeconfig in %s%s), and no control plane gives another: %v", refused, s.StateDir, endedOn(kept), report.OneLine(err.Error()))
+	}
+	if err == nil && none != nil {
+		err = s.sameName(ctx, hosts, by)
 	}
 	if err != nil {
 		return err
 	}
 	return s.ask(ctx, given)
+}
+
+// endedOn says when a kubeconfig's certificate has ended; "" = it has not, or has none.
+func endedOn(kubeconfig []byte) string {
+	_, end, err := kube.ClientCertificate(kubeconfig)
+	if err != nil || end.IsZero() || time.Now().Before(end) {
+		return ""
+	}
+	return ", which ended on " + end.UTC().Format(time.DateOnly)
+}
+
+// sameName refuses the word of a control plane whose mark has another cluster's name, where nothing else tells which cluster is meant.
+func (s *server) sameName(ctx context.Context, hosts survey.Hosts, by inventory.Host) error {
+	f, asked := hosts[by.Name]
+	if !asked {
+		text, err := s.fleet.ClusterMark(ctx, by)
+		if err != nil {
+			return fmt.Errorf("%s: %w", by.Name, err)
+		}
+		f.Belongs = facts.ReadBelonging(text)
+	}
+	if err := preflight.NameAgrees(s.Cluster, by.Name, f.Belongs); err != nil {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return nil
 }
 
 // ask makes the client, and reads the lock's mark with it.

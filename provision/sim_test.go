@@ -10,13 +10,16 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/hybridctl/hybridctl/provision/bundle"
 	"github.com/hybridctl/hybridctl/provision/bundle/bundletest"
+	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/platform"
@@ -35,6 +38,9 @@ type sim struct {
 	state string
 
 	bundle *bundle.Bundle
+
+	kill   atomic.Pointer[killing] // nil = the runs are not killed
+	joined func(name string)       // is told of hosts that became nodes; nil = no one is
 }
 
 type simHost struct {
@@ -47,6 +53,8 @@ type simHost struct {
 
 	mu       sync.Mutex
 	markers  map[string]string
+	belongs  string           // the mark of its cluster
+	lock     [2]string        // the token and the holder of the lock; "" = nobody has it
 	files    map[string]int64 // sizes of uploads by sha256
 	images   map[string]string
 	member   bool
@@ -132,7 +140,7 @@ func newSim(t testing.TB, n int, o remotetest.Options) *sim {
 	inventory.Default(c)
 	s.c = c
 	s.fleet.On(asksForFacts, s.answer("facts"))
-	for _, script := range []string{"apply", "probe-files", "kubeadm", "mark", "reset", "remove", "ceph-probe", "pki-pack", "pki-unpack"} {
+	for _, script := range []string{"apply", "probe-files", "kubeadm", "mark", "cluster-mark", "lock", "reset", "remove", "ceph-probe", "pki-pack", "pki-unpack"} {
 		s.fleet.On(remotetest.Is(templates.Script(script)), s.answer(script))
 	}
 	s.fleet.On(remotetest.Is(templates.Script("static-pods")), func(session *remotetest.Session) int {
@@ -177,6 +185,7 @@ func (s *sim) up() (Result, error) { return Up(context.Background(), UpOptions{O
 func (s *sim) answer(what string) remotetest.Handler {
 	return func(session *remotetest.Session) int {
 		h := s.hosts[session.Host.Name]
+		killing := s.kill.Load() // of the run that asks: its words may come in late
 		h.mu.Lock()
 		gate, fail := h.gate[what], h.fail[what]
 		h.mu.Unlock()
@@ -199,9 +208,15 @@ func (s *sim) answer(what string) remotetest.Handler {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.asked = append(h.asked, session.Command())
+		if killing != nil && !slices.Contains(readings, what) {
+			return killing.command(h, what, args, in, session)
+		}
 		return h.carryOut(what, args, in, session)
 	}
 }
+
+// readings are the commands that change nothing.
+var readings = []string{"facts", "probe-files", "images", "ceph-probe", "pki-pack", "admin.conf", "machine-id"}
 
 func (h *simHost) carryOut(what string, args []string, in []byte, session *remotetest.Session) int {
 	switch what {
@@ -239,6 +254,14 @@ func (h *simHost) carryOut(what string, args []string, in []byte, session *remot
 	case "admin.conf":
 		fmt.Fprint(session.Stdout, testKubeconfig())
 		return 0
+	case "cluster-mark":
+		if args[0] == "read" {
+			fmt.Fprint(session.Stdout, h.belongs)
+			return 0
+		}
+	case "lock":
+		h.lockScript(args, session.Stdout)
+		return 0
 	case "machine-id":
 		fmt.Fprintln(session.Stdout, "id-of-"+h.name)
 		return 0
@@ -253,6 +276,8 @@ func (h *simHost) carryOut(what string, args []string, in []byte, session *remot
 		clear(h.images)
 	case "mark":
 		h.markers[args[0]] = string(in)
+	case "cluster-mark":
+		h.belongs = string(in)
 	case "kubeadm":
 		if h.half != 0 {
 			fmt.Fprintln(session.Stderr, "kubeadm: an earlier attempt may have made this host a part of the cluster already")
@@ -264,13 +289,23 @@ func (h *simHost) carryOut(what string, args []string, in []byte, session *remot
 		}
 		h.config = string(in)
 		h.member = true
+		if len(args) > 4 {
+			h.belongs = fmt.Sprintf("ca %s\nname %s\n", args[3], args[4])
+		}
 		h.markers[args[1]] = fmt.Sprintf("state done\ndigest %s\n", args[2])
+		if args[0] == "init" {
+			h.sim.api.isNew()
+		}
 		h.sim.api.addNode(h.name)
+		if h.sim.joined != nil {
+			h.sim.joined(h.name)
+		}
 	case "reset":
 		h.member, h.half = false, 0
 		h.sim.api.log("reset " + h.name)
 		delete(h.markers, "init")
 		delete(h.markers, "join")
+		h.belongs = ""
 	case "remove":
 		delete(h.markers, args[0])
 		switch args[0] {
@@ -278,6 +313,7 @@ func (h *simHost) carryOut(what string, args []string, in []byte, session *remot
 			delete(h.markers, "images")
 		case "os":
 			clear(h.markers)
+			h.belongs = ""
 		}
 	case "pki-unpack":
 		h.files["pki"] = int64(len(in))
@@ -289,6 +325,34 @@ func (h *simHost) carryOut(what string, args []string, in []byte, session *remot
 		return 127
 	}
 	return 0
+}
+
+// lockScript is lock.sh.
+func (h *simHost) lockScript(args []string, out io.Writer) {
+	var said string
+	switch verb, token := args[0], args[1]; {
+	case verb == "give" && h.lock[0] == "":
+		said = "gone"
+	case verb == "give" && h.lock[0] == token:
+		said, h.lock = "given", [2]string{}
+	case verb == "take" && h.lock[0] == token:
+		said = "again"
+	case verb == "take" && (h.lock[0] == "" || len(args) > 3):
+		said = "taken"
+	default:
+		fmt.Fprintf(out, "held\n2026-01-02T03:04:05Z\n%s\n", h.lock[1])
+		return
+	}
+	if args[0] == "take" {
+		h.lock = [2]string{args[1], args[2]}
+	}
+	fmt.Fprintln(out, said)
+	for step, text := range h.markers {
+		m, err := host.ParseMarker(step, []byte(text))
+		if err == nil {
+			fmt.Fprintln(out, "step", step, m.State, m.Digest)
+		}
+	}
 }
 
 // apply is the end of apply.sh: the marker.
@@ -356,6 +420,9 @@ func (h *simHost) facts() []byte {
 		if h.others {
 			m["kubelet.conf"], m["ca.crt"] = "    server: https://198.51.100.1:6443\n", otherCA()
 		}
+	}
+	if h.belongs != "" {
+		m["cluster"] = h.belongs
 	}
 	if _, ok := h.markers["init"]; ok {
 		m["admin.conf"] = ""

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/facts"
 	"github.com/hybridctl/hybridctl/provision/fleet"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/preflight"
 	"github.com/hybridctl/hybridctl/provision/survey"
 )
 
@@ -72,6 +74,11 @@ func Status(ctx context.Context, o Options) (StatusReport, error) {
 		out.Hosts = append(out.Hosts, hostStatus(h, seen.Hosts[h.Name], survey.Told(seen.API), p))
 	}
 	out.Notes = p.Notes
+	for _, ch := range r.problems(seen) {
+		if ch.Name == preflight.Certificates {
+			out.Notes = append(out.Notes, strings.TrimPrefix(fmt.Sprintf("%s: certificates: %s (%s)", ch.Host, ch.Message, ch.Hint), ": "))
+		}
+	}
 	return out, nil
 }
 
@@ -122,7 +129,7 @@ func Kubeconfig(ctx context.Context, o Options) ([]byte, error) {
 		return b, err
 	}
 	r.fleet.Only() // no host is of interest but for it
-	if b, err = r.fleet.Given(r.reading, nil); err != nil {
+	if b, _, err = r.fleet.Given(r.reading, nil); err != nil {
 		return nil, err
 	}
 	return kube.RenameContext(b, r.Cluster.Metadata.Name)

@@ -49,7 +49,7 @@ func StorageRemove(ctx context.Context, o StorageRemoveOptions) (Result, error) 
 	if err := r.confirm(result.Plan); err != nil {
 		return result, err
 	}
-	failed, err := r.underLock(ctx, func(*lock.Lock) error {
+	failed, err := r.underLock(ctx, nil, func(*lock.Lock) error {
 		deleted, err := r.api.DeleteObjects(ctx, objects)
 		for _, c := range deleted {
 			result.Changes = append(result.Changes, report.Change{Step: c.String(), Kind: string(plan.CSI), Action: c.Action})

@@ -36,7 +36,7 @@ func Up(ctx context.Context, o UpOptions) (Result, error) {
 	if err != nil {
 		return result, err
 	}
-	if after, asked, err := r.askKernels(&seen, p, func() []report.Check { return problems(seen) }); asked || err != nil {
+	if after, asked, err := r.askKernels(&seen, p, func() []report.Check { return r.problems(seen) }); asked || err != nil {
 		if asked {
 			result.Checks = after
 		}
@@ -84,15 +84,25 @@ func Up(ctx context.Context, o UpOptions) (Result, error) {
 	return result, err
 }
 
-// apply carries the plan out under the lock. A plan that changes nothing, and that the state knows, needs neither.
+// apply carries the plan out under the lock. A plan that changes nothing, and that the state knows, needs neither; marks of nodes that are
+// missing are written all the same, and a lock on a host that an earlier run from here has left is given back.
 func apply(ctx context.Context, r *run, seen survey.Seen, p plan.Plan) (changes []report.Change, failed, err error) {
-	if p.Changes() == 0 && r.store.InSync(p) {
+	inSync := p.Changes() == 0 && r.store.InSync(p)
+	if inSync && len(r.unmarked(seen.Hosts)) == 0 && !r.leftLock() {
 		return unchanged(p), nil, nil
 	}
-	failed, err = r.underLock(ctx, func(l *lock.Lock) (err error) {
-		changes, err = r.carryOut(ctx, seen, p, nil, l.Stop())
-		return err
+	failed, err = r.underLock(ctx, seen.Hosts, func(l *lock.Lock) (err error) {
+		if !inSync {
+			changes, err = r.carryOut(ctx, seen, p, nil, l.Stop())
+		}
+		return errors.Join(err, r.markNodes(ctx, seen, l.Stop()))
 	})
+	if inSync {
+		changes = unchanged(p)
+		if errors.Is(err, ErrLocked) { // there was nothing else to do: the next run writes the marks
+			err = nil
+		}
+	}
 	return changes, failed, err
 }
 

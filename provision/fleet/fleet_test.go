@@ -155,14 +155,14 @@ func TestGiven_FirstControlPlaneThatGivesOne(t *testing.T) {
 		return 0
 	})
 	f.Only()
-	if b, err := f.Given(context.Background(), nil); err != nil || string(b) != "of host-2" {
-		t.Errorf("%q, %v", b, err)
+	if b, by, err := f.Given(context.Background(), nil); err != nil || string(b) != "of host-2" || by.Name != "host-2" {
+		t.Errorf("%q by %s, %v", b, by.Name, err)
 	}
 	if _, connected := f.connected("host-1"); connected {
 		t.Error("a control plane that gives none is kept as a way")
 	}
 	none := func(inventory.Host) bool { return false }
-	if _, err := f.Given(context.Background(), none); !errors.Is(err, ErrNoKubeconfig) {
+	if _, _, err := f.Given(context.Background(), none); !errors.Is(err, ErrNoKubeconfig) {
 		t.Errorf("none is worth asking: %v", err)
 	}
 }

@@ -34,8 +34,8 @@ func (f *Fleet) Keep(kubeconfig []byte) (string, error) {
 }
 
 // Given returns the admin kubeconfig of the first control plane that gives one, over the connections that Dial would use. worth says
-// which are worth asking; nil = all. ErrNoKubeconfig says why there is none. It is a secret.
-func (f *Fleet) Given(ctx context.Context, worth func(inventory.Host) bool) ([]byte, error) {
+// which are worth asking; nil = all. by is who gave it. ErrNoKubeconfig says why there is none. It is a secret.
+func (f *Fleet) Given(ctx context.Context, worth func(inventory.Host) bool) (kubeconfig []byte, by inventory.Host, err error) {
 	errs := []error{ErrNoKubeconfig}
 	for _, h := range f.gateways() {
 		if worth != nil && !worth(h) {
@@ -43,11 +43,24 @@ func (f *Fleet) Given(ctx context.Context, worth func(inventory.Host) bool) ([]b
 		}
 		b, err := f.readAdminConf(ctx, h)
 		if err == nil {
-			return b, nil
+			return b, h, nil
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", h.Name, err))
 	}
-	return nil, errors.Join(errs...)
+	return nil, inventory.Host{}, errors.Join(errs...)
+}
+
+// ClusterMark returns the text of a control plane's mark, over the connection that Dial would use; nothing when it has none, and of a host
+// that hybridctl did not set up. The error is why it is not known.
+func (f *Fleet) ClusterMark(ctx context.Context, h inventory.Host) ([]byte, error) {
+	if !h.IsManaged() {
+		return nil, nil
+	}
+	r, _, err := f.way(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	return host.New(r).ReadClusterMark(ctx)
 }
 
 func (f *Fleet) readAdminConf(ctx context.Context, h inventory.Host) ([]byte, error) {

@@ -66,6 +66,9 @@ type Seen struct {
 	Nodes   []kube.Node
 	Version string // of the API server
 	API     Known[facts.Cluster]
+	// Kept is the certificate of the kubeconfig in the state directory, and At when it was read.
+	Kept Known[facts.Certificate]
+	At   time.Time
 	// Authority is the cluster's own certificate authorities as pins, by the word of its kubeconfig.
 	Authority Known[[]string]
 }
@@ -75,6 +78,23 @@ func (s Seen) Input() plan.Input {
 	in := plan.Input{Cluster: s.Cluster, Bundle: s.Bundle, Hosts: s.Hosts.List(), CNIManifest: s.Files.CNIManifest, Patches: s.Files.Patches, CephKeys: s.Keys, Files: s.Files.Planes}
 	in.API = Told(s.API)
 	return in
+}
+
+// KeptCertificate reads of the kubeconfig that is kept when its certificate ends.
+func (s *Seen) KeptCertificate(f *fleet.Fleet) {
+	s.At = time.Now()
+	kubeconfig, err := f.Kept()
+	if errors.Is(err, fleet.ErrNoKubeconfig) {
+		s.Kept = None[facts.Certificate]()
+		return
+	}
+	c := facts.Certificate{Name: fleet.KubeconfigFile}
+	if err == nil {
+		c.NotBefore, c.NotAfter, err = kube.ClientCertificate(kubeconfig)
+	}
+	if s.Kept = Found(c); err != nil {
+		s.Kept = Unknown[facts.Certificate](err)
+	}
 }
 
 // Told is what the API server told, in the form that plan and preflight take.

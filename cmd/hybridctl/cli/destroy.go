@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -20,40 +19,6 @@ type destroyFlags struct {
 	force forceFlag
 }
 
-// forceVolumes is the value of --force without a host.
-const forceVolumes = "true"
-
-// forceFlag is --force, which speaks of volumes, and --force=HOST, which speaks of that host alone.
-type forceFlag struct {
-	volumes bool
-	hosts   []string
-}
-
-func (f *forceFlag) String() string {
-	if f.volumes {
-		return forceVolumes
-	}
-	return strings.Join(f.hosts, ",")
-}
-
-// Set implements pflag.Value.
-func (f *forceFlag) Set(value string) error {
-	switch value {
-	case forceVolumes:
-		f.volumes = true
-	case "false":
-		*f = forceFlag{}
-	case "":
-		return errors.New("name a host, or write --force alone")
-	default:
-		f.hosts = append(f.hosts, strings.Split(value, ",")...)
-	}
-	return nil
-}
-
-// Type implements pflag.Value.
-func (f *forceFlag) Type() string { return "HOST,…" }
-
 func newDestroy(a *app) *cobra.Command {
 	var f destroyFlags
 	cmd := &cobra.Command{
@@ -70,8 +35,7 @@ func newDestroy(a *app) *cobra.Command {
 	f.register(cmd)
 	f.registerBreakLock(cmd)
 	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
-	cmd.Flags().Var(&f.force, "force", "also when volumes of the cluster would stay in Ceph; --force=`HOST,…` also resets these hosts although they are not known to be of this cluster")
-	cmd.Flags().Lookup("force").NoOptDefVal = forceVolumes
+	f.force.register(cmd, "also when volumes of the cluster would stay in Ceph; --force=`HOST,…` also resets these hosts although they are not known to be of this cluster")
 	return cmd
 }
 
@@ -90,7 +54,7 @@ func (a *app) destroy(ctx context.Context, f destroyFlags) error {
 		}
 	}
 	done := s.announceStop()
-	result, err := a.Front.Destroy(ctx, provision.DestroyOptions{Options: s.options, Force: f.force.volumes, ForceHosts: f.force.hosts})
+	result, err := a.Front.Destroy(ctx, provision.DestroyOptions{Options: s.options, Force: f.force.alone, ForceHosts: f.force.hosts})
 	done()
 	s.close()
 	return a.writeResult(result, err, func(w io.Writer) error { return writeDestroy(w, result, err == nil, a.color(w)) })

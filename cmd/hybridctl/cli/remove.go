@@ -20,8 +20,9 @@ import (
 
 type removeFlags struct {
 	clusterFlags
-	yes, force, offline, dryRun bool
-	timeout                     time.Duration
+	yes, offline, dryRun bool
+	force                forceFlag
+	timeout              time.Duration
 }
 
 func newRemove(a *app) *cobra.Command {
@@ -47,7 +48,8 @@ that would be lost for good are named.`,
 	flags := cmd.Flags()
 	flags.BoolVar(&f.yes, "yes", false, "do not ask")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "show the steps, and do none of them")
-	flags.BoolVar(&f.force, "force", false, "evict pods that no controller recreates, and pods with local data (emptyDir); when --timeout is over, go on although volumes are still attached")
+	f.force.register(cmd, "evict pods that no controller recreates, and pods with local data (emptyDir); when --timeout is over, go on although volumes are still attached; "+
+		"--force=`HOST,…` also resets these hosts although they are not known to be of this cluster")
 	flags.DurationVar(&f.timeout, "timeout", 5*time.Minute, "how long the drain of one node may take, with its volumes")
 	flags.BoolVar(&f.offline, "offline", false, "do not connect to the hosts: take their nodes out of the cluster, and list what is left on them")
 	return cmd
@@ -65,7 +67,7 @@ func (a *app) remove(ctx context.Context, f removeFlags, hosts []string) error {
 		return err
 	}
 	defer s.close()
-	o := provision.RemoveOptions{Options: s.options, Hosts: hosts, DryRun: f.dryRun, Force: f.force, Timeout: f.timeout, Offline: f.offline}
+	o := provision.RemoveOptions{Options: s.options, Hosts: hosts, DryRun: f.dryRun, Force: f.force.alone, ForceHosts: f.force.hosts, Timeout: f.timeout, Offline: f.offline}
 	o.MayTakeOut = func(hosts []string) error { return mayTakeOut(f.inventory, hosts) }
 	o.TakeOut = func(host string) error { return takeOut(f.inventory, host) }
 	o.Ask = func(p plan.Plan) bool { return s.confirmRemoval(ctx, p, f.yes) }

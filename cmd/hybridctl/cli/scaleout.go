@@ -25,6 +25,7 @@ type scaleOutFlags struct {
 	yes, guard bool
 	hosts, add []string
 	replace    []string
+	force      forceFlag
 	arch       string
 	audit      string
 
@@ -35,7 +36,7 @@ type scaleOutFlags struct {
 }
 
 func newScaleOut(a *app) *cobra.Command {
-	var f scaleOutFlags
+	f := scaleOutFlags{force: forceFlag{hostsOnly: true}}
 	cmd := &cobra.Command{
 		Use:   "scale-out",
 		Short: "Join the inventory's new hosts to the running cluster",
@@ -56,6 +57,7 @@ When some hosts fail, the others are joined anyway; running it again finishes th
 	flags.StringArrayVar(&f.add, "add", nil, "write this host into the inventory first, as inventory add does: `NAME=ADDRESS[,WORD=VALUE]...`; the flag may be repeated")
 	flags.StringSliceVar(&f.hosts, "host", nil, "only these hosts: `NAME,NAME…`; the flag may be repeated")
 	flags.StringSliceVar(&f.replace, "replace", nil, "the hosts of these nodes were reinstalled: delete the old nodes and join the hosts again, and no others: `NAME,NAME…`")
+	f.force.register(cmd, "these hosts are reset and join although they are not known to be of this cluster or of none, and what runs there is lost: `HOST,…`")
 	flags.StringVar(&f.arch, "arch", "", "only hosts of this architecture, as they say themselves: `ARCH`")
 	flags.StringSliceVar(&f.auditRegistries, "audit-registry", nil, "a further registry that the audit asks, beside the well-known ones and those of the inventory: `HOST[:PORT]`")
 	flags.StringVar(&f.audit, "audit", string(provision.AuditBlock), "what happens when a DaemonSet would run an image on the new nodes that is not made for their architecture: `MODE` is block, warn or off")
@@ -85,7 +87,7 @@ func (a *app) scaleOut(ctx context.Context, f scaleOutFlags) error {
 	if !slices.Contains(provision.AuditModes(), provision.AuditMode(f.audit)) {
 		return usagef("--audit must be block, warn or off, not %q", f.audit)
 	}
-	o := provision.ScaleOutOptions{Guard: f.guard, Audit: provision.AuditMode(f.audit), Hosts: f.hosts, Replace: f.replace, Conformance: provision.ConformanceMode(f.conformance)}
+	o := provision.ScaleOutOptions{Guard: f.guard, Audit: provision.AuditMode(f.audit), Hosts: f.hosts, Replace: f.replace, Force: f.force.hosts, Conformance: provision.ConformanceMode(f.conformance)}
 	if f.arch != "" {
 		arch, err := platform.Parse(f.arch)
 		if err != nil {

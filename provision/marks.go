@@ -1,0 +1,59 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/hybridctl/hybridctl/provision/host"
+	"github.com/hybridctl/hybridctl/provision/survey"
+)
+
+// unmarked are the hosts that are nodes of this cluster, as their kubelet's authority says, and whose mark does not say so: clusters that
+// stand longer than there are marks, and those that were given another name. Where the API server is not known, no one is.
+func (r *run) unmarked(hosts survey.Hosts) (names []string) {
+	if r.api == nil {
+		return nil
+	}
+	own := r.api.CAHashes()
+	for _, h := range r.Cluster.Managed() {
+		f := hosts.Fact(h.Name)
+		node := f.Err == nil && f.Kubeadm.KubeletConf && survey.Initialised(f) && slices.Contains(own, f.Kubeadm.CACertHash)
+		if node && (f.Belongs.Name != r.Cluster.Metadata.Name || !slices.Contains(own, f.Belongs.CA)) {
+			names = append(names, h.Name)
+		}
+	}
+	return names
+}
+
+// markNodes writes onto the hosts that are nodes already of which cluster they are. It is no change of the cluster.
+func (r *run) markNodes(ctx context.Context, seen survey.Seen, stop <-chan struct{}) error {
+	if ctx.Err() != nil {
+		return nil // the run was abandoned, which is told already
+	}
+	var all sync.WaitGroup
+	names := r.unmarked(seen.Hosts)
+	errs := make([]error, len(names))
+	slots := make(chan struct{}, r.Parallel)
+	for i, name := range names {
+		select {
+		case <-stop: // the next run writes what is left
+			continue
+		case slots <- struct{}{}:
+		}
+		all.Go(func() { // ends with the command on its host
+			defer func() { <-slots }()
+			h, err := knownHost(r.fleet, seen, name)
+			if err == nil {
+				err = h.WriteClusterMark(ctx, host.ClusterMark{CA: seen.Hosts[name].Kubeadm.CACertHash, Name: r.Cluster.Metadata.Name})
+			}
+			if err != nil {
+				errs[i] = fmt.Errorf("%s: %w", name, err)
+			}
+		})
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
