@@ -166,7 +166,7 @@ func (c *cluster) traces() map[string]string {
 }
 
 const tracesScript = `
-ls -d /etc/kubernetes /var/lib/kubelet /var/lib/etcd /etc/cni /opt/cni /var/lib/cni /etc/containerd /var/lib/containerd /run/containerd /run/flannel /var/lib/hybridctl /run/hybridctl 2>/dev/null
+ls -d /etc/kubernetes /var/lib/kubelet /var/lib/etcd /etc/cni /opt/cni /var/lib/cni /etc/containerd /var/lib/containerd /run/containerd /run/flannel /var/lib/hybridctl /var/lib/hybridctl.lock /run/hybridctl 2>/dev/null
 find /usr/local/bin /usr/local/sbin /etc/systemd/system /etc/modules-load.d /etc/sysctl.d -type f -o -type l | sort
 ps -eo comm= | grep -E '^(kubelet|containerd|containerd-shim|runc|kube|etcd|flanneld|coredns|pause)' | sort
 ip -br link | awk '{print $1}' | grep -vE '^(lo|eth0|vec0)' | sed 's/@.*//' | sort
