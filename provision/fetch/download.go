@@ -242,7 +242,7 @@ func (d *download) take(ctx context.Context, cancel context.CancelCauseFunc, res
 				return d.stop(ErrContent, "%s answers with a web page in the file's place: a proxy or a login stands between", d.host)
 			}
 			if _, failed := d.write(d.f, buf[:n]); failed != nil {
-				return errors.Join(failed, d.trim())
+				return failed // what is in the file is its beginning all the same
 			}
 			d.sum.Write(buf[:n])
 			d.have += int64(n)
@@ -273,12 +273,6 @@ var errStalled = errors.New("no progress")
 func isTimeout(err error) bool {
 	var t interface{ Timeout() bool }
 	return errors.As(err, &t) && t.Timeout()
-}
-
-// trim takes back what was written but not counted, when a write failed half-way.
-func (d *download) trim() error {
-	_, err := d.f.Seek(d.have, io.SeekStart)
-	return errors.Join(err, d.f.Truncate(d.have))
 }
 
 // isPage tells a web page, by what the server says of it and by how it begins.

@@ -296,6 +296,11 @@ func TestBundle_ChecksumsOfUpstream(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	o.AllowUpstreamChecksums = true
+	clear := o
+	clear.Sources = Sources{"https://dl.test": "http://dl.test"}
+	if _, err := Bundle(t.Context(), w.set, clear); !errors.Is(err, ErrInput) || !strings.Contains(err.Error(), "only HTTPS is taken") {
+		t.Errorf("%v", err)
+	}
 	w.files["/dl.test/sums"] = []byte("<html>")
 	if _, err := Bundle(t.Context(), w.set, o); !errors.Is(err, ErrContent) {
 		t.Errorf("%v", err)

@@ -31,7 +31,6 @@ type work struct {
 	Cache   string
 	CAFile  string
 	Sources Sources
-	Hello   string // an address that is asked first
 }
 
 func TestMain(m *testing.M) {
@@ -52,19 +51,6 @@ func TestMain(m *testing.M) {
 
 // do fetches, and writes a line for each event.
 func (w work) do() error {
-	if w.Hello != "" {
-		c, err := newClient(Options{CAFile: w.CAFile})
-		if err != nil {
-			return err
-		}
-		resp, err := c.Get(w.Hello)
-		if err != nil {
-			return err
-		}
-		if err := resp.Body.Close(); err != nil {
-			return err
-		}
-	}
 	_, err := Bundle(context.Background(), w.Set, Options{Cache: w.Cache, CAFile: w.CAFile, Sources: w.Sources, Progress: func(e Event) {
 		if e.Item != "" {
 			fmt.Println(e.Bytes, e.Message)
@@ -74,10 +60,10 @@ func (w work) do() error {
 }
 
 // child starts a process that fetches.
-func (w *world) child(cache, hello string, env ...string) (*exec.Cmd, io.Reader) {
+func (w *world) child(cache string, env ...string) (*exec.Cmd, io.Reader) {
 	w.t.Helper()
 	o := w.options(cache)
-	raw, err := json.Marshal(work{Set: w.set, Cache: cache, CAFile: o.CAFile, Sources: o.Sources, Hello: hello})
+	raw, err := json.Marshal(work{Set: w.set, Cache: cache, CAFile: o.CAFile, Sources: o.Sources})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -109,7 +95,7 @@ func TestProcess_KilledAndRunAgain(t *testing.T) {
 		return true
 	})
 	cache := t.TempDir()
-	cmd, out := w.child(cache, "")
+	cmd, out := w.child(cache)
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		if n, _ := strconv.Atoi(strings.Fields(lines.Text())[0]); n == half {
 			if err := cmd.Process.Kill(); err != nil {
@@ -132,46 +118,55 @@ func TestProcess_KilledAndRunAgain(t *testing.T) {
 	}
 }
 
-// Two runs at once fetch each file once.
+// Two runs at once fetch each file once: the first answer comes only when the other run waits for it, or has asked, too.
 func TestProcess_TwoAtOnce(t *testing.T) {
 	w := newWorld(t, 2_000_000)
-	w.files["/hello"] = []byte("hello")
 	cache := t.TempDir()
-	var both sync.WaitGroup
-	both.Add(2)
-	w.before = func(_ http.ResponseWriter, r *http.Request, _ []byte) bool {
-		if r.URL.Path == "/hello" {
-			both.Done()
-			return false
+	met := make(chan struct{})
+	meet := sync.OnceFunc(func() { close(met) })
+	w.on(kubelet, func(_ http.ResponseWriter, _ *http.Request, _ []byte, n int) bool {
+		if n > 1 {
+			meet()
 		}
-		both.Wait() // nobody is served before both are there
+		<-met
 		return false
-	}
+	})
 	var cmds []*exec.Cmd
+	var read sync.WaitGroup
 	for range 2 {
-		cmd, out := w.child(cache, w.web.URL+"/hello")
+		cmd, out := w.child(cache)
 		cmds = append(cmds, cmd)
-		go func() { _, _ = io.Copy(io.Discard, out) }()
+		read.Go(func() {
+			for lines := bufio.NewScanner(out); lines.Scan(); {
+				if strings.Contains(lines.Text(), "kubelet v1.36.4 for arm64 is being fetched by another run") {
+					meet()
+				}
+			}
+		})
 	}
+	read.Wait()
 	for _, cmd := range cmds {
 		if err := cmd.Wait(); err != nil {
 			t.Error(err)
 		}
 	}
-	files, _ := w.requests()
-	if len(files) != 2+len(w.set.Files) {
-		t.Errorf("%d requests: %v", len(files), files)
-	}
-	blobs := map[string]int{}
+	asked := map[string]int{}
 	for _, a := range w.registry.Asked() {
 		if strings.Contains(a, "/blobs/") {
-			blobs[a]++
+			asked[a]++
 		}
 	}
-	for a, n := range blobs {
+	files, _ := w.requests()
+	for _, a := range files {
+		asked[a.path]++
+	}
+	for a, n := range asked {
 		if n > 1 {
 			t.Errorf("%s %d times", a, n)
 		}
+	}
+	if len(files) != len(w.set.Files) {
+		t.Errorf("%d requests for %d files", len(files), len(w.set.Files))
 	}
 	mustBundle(t, w.set, w.options(cache))
 }
@@ -206,7 +201,7 @@ func TestProcess_AProxy(t *testing.T) {
 		t.Fatal(err)
 	}
 	cache := t.TempDir()
-	cmd, out := w.child(cache, "", "HTTPS_PROXY="+u.String(), "NO_PROXY=")
+	cmd, out := w.child(cache, "HTTPS_PROXY="+u.String(), "NO_PROXY=")
 	said, err := io.ReadAll(out)
 	if err := errors.Join(err, cmd.Wait()); err != nil {
 		t.Fatalf("%v: %s", err, said)
