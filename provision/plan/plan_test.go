@@ -252,6 +252,25 @@ func TestBuild_BundleLacksAnImage(t *testing.T) {
 	}
 }
 
+func TestBuild_CrictlIsInstalledWhereTheBundleHasIt(t *testing.T) {
+	in := fresh()
+	in.Bundle.Binaries = append(in.Bundle.Binaries, bundle.Binary{Component: bundle.Crictl, Name: "crictl", Version: "v1", Arch: platform.AMD64, SHA256: Digest("crictl")[7:], Size: 10e6})
+	var has []string
+	for _, s := range mustBuild(t, in).Steps {
+		if s.Kind != Runtime {
+			continue
+		}
+		for _, b := range s.Inputs.(FilesInputs).Binaries {
+			if b.Source.Component == bundle.Crictl {
+				has = append(has, string(s.ID)+" "+b.Path)
+			}
+		}
+	}
+	if len(has) != 1 || has[0] != "x86-1/runtime /usr/local/bin/crictl" {
+		t.Errorf("installed: %q", has)
+	}
+}
+
 func TestBuild_WorkerGetsNoControlPlaneImages(t *testing.T) {
 	for _, s := range mustBuild(t, fresh()).Steps {
 		if s.ID != "x86-1/images" {
