@@ -32,7 +32,7 @@ current-context: prod
 
 func TestMergeKubeconfig(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config")
-	if err := os.WriteFile(path, []byte(existing), 0o640); err != nil {
+	if err := errors.Join(os.WriteFile(path, []byte(existing), 0o640), os.Chmod(path, 0o640)); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 { // a second merge is the same

@@ -108,7 +108,7 @@ func TestHostKey_ChangedIsRefused(t *testing.T) {
 		t.Fatalf("error %v", err)
 	}
 	for _, part := range []string{h.Addr(), old, ssh.FingerprintSHA256(h.HostKey()), file + " line 2",
-		fmt.Sprintf("ssh-keygen -R '[%s]:%d' -f %s", h.Address, h.Port, file)} {
+		fmt.Sprintf("ssh-keygen -R '[%s]:%d' -f %s", h.Address, h.Port, remote.Quote(file))} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("%q is not in: %v", part, err)
 		}

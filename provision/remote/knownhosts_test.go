@@ -99,8 +99,9 @@ func TestKnownHosts_WhatIsNoFile(t *testing.T) {
 	if _, err := loadKnownHosts([]string{pipe, dir, null, os.DevNull, "/dev/zero"}, "", slog.New(slog.NewTextHandler(&log, nil))); err != nil {
 		t.Error(err)
 	}
+	told := strings.NewReplacer(`file="`, "file=", `" error=`, " error=").Replace(log.String()) // a path with a blank is quoted
 	for _, want := range []string{"file=" + pipe + ` error="not a file"`, "file=" + dir + ` error="is a directory"`, `file=/dev/zero error="not a file"`} {
-		if !strings.Contains(log.String(), want) {
+		if !strings.Contains(told, want) {
 			t.Errorf("not told: %s", want)
 		}
 	}

@@ -70,7 +70,7 @@ func writeNotations(t *testing.T) string {
 		t.Fatal(err)
 	}
 	files := map[string]string{
-		path:     strings.Replace(notations, "more.conf", included, 1),
+		path:     strings.Replace(notations, "more.conf", `"`+included+`"`, 1),
 		included: "Host inc\n\tUser included\nMatch final all\n\tAddressFamily inet\nMatch exec \"exit 1\"\n\tUser vpn\nHost nothing\n",
 	}
 	for f, text := range files {
@@ -97,6 +97,9 @@ func TestSSHConfig_ReadsAsSSHDoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.close()
+	if s.asking == nil {
+		t.Skip("ssh takes another folder for the user's home than HOME says")
+	}
 	for _, alias := range notationHosts {
 		for _, q := range []question{{alias: alias}, {alias: alias, user: "nobody", port: 77}} {
 			ours := evaluate(s.texts, q, s.home).values
@@ -118,7 +121,7 @@ func fakeSSH(t *testing.T, answer string) (program, log string) {
 	t.Helper()
 	dir := t.TempDir()
 	program, log = filepath.Join(dir, "ssh"), filepath.Join(dir, "log")
-	script := fmt.Sprintf("#!/bin/sh\necho \"$*\" >>%s\n%s\n", log, answer)
+	script := fmt.Sprintf("#!/bin/sh\necho \"$*\" >>'%s'\n%s\n", log, answer)
 	if err := os.WriteFile(program, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}

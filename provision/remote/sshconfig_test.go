@@ -187,7 +187,7 @@ func TestSSHConfig_Include(t *testing.T) {
 	if err := os.WriteFile(more, []byte("Host a\n\tUser included\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r, _ := newResolver(t, "Include "+more+"\nHost a\n\tUser later\n")
+	r, _ := newResolver(t, "Include \""+more+"\"\nHost a\n\tUser later\n")
 	ep, err := r.resolve(HostConfig{Address: "a"})
 	if err != nil || ep.user != "included" {
 		t.Errorf("%+v, %v", ep, err)
@@ -196,7 +196,7 @@ func TestSSHConfig_Include(t *testing.T) {
 
 func TestSSHConfig_Broken(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config")
-	if err := os.WriteFile(path, []byte("Include "+path+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("Include \""+path+"\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var log strings.Builder
