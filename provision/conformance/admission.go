@@ -1,14 +1,13 @@
 package conformance
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
-	"github.com/hybridctl/hybridctl/provision/report"
 )
 
 // deniedError is of an object that a policy of the cluster does not let in. What needs it cannot be tried, and nothing is wrong with the nodes.
@@ -36,83 +35,31 @@ func forbids(err error) bool {
 	return errors.As(err, &denied) || kube.Denied(err)
 }
 
+// policies are what the cluster does not let in, by the name of an object.
+type policies struct {
+	mu     sync.Mutex
+	denied map[string]error
+}
+
+func newPolicies() *policies { return &policies{denied: map[string]error{}} }
+
 // deny notes that an object is not there because a policy forbids it.
-func (r *run) deny(name string, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.denied[name] = err
+func (p *policies) deny(name string, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.denied[name] = err
 }
 
-func (r *run) isDenied(name string) bool { return r.deniedPod(name) != nil }
-
-func (r *run) deniedPod(name string) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.denied[name]
-}
-
-// deniedTo is why a cell cannot have one of its objects.
-func (r *run) deniedTo(c Cell) error {
-	names := probesOf(r, c)
-	if makes := kinds[c.kind].makes; makes != nil {
-		for _, o := range makes(r, c) {
-			names = append(names, nameOf(o))
-		}
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// forbid is why the first of the objects that is not there is not; nil when none is forbidden.
+func (p *policies) forbid(names ...string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for _, name := range names {
-		if err := r.denied[name]; err != nil {
+		if err := p.denied[name]; err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// createPod makes a pod, where policies forbid it as it is in a form that asks for less: without its directory of the host, and then without
-// root. The cells that want what it does without are blocked. A pod that may not be at all is noted, and is no error.
-func (r *run) createPod(ctx context.Context, o object) error {
-	err := r.API.Create(ctx, manifests(o))
-	if !kube.Denied(err) {
-		return err
-	}
-	name, node := nameOf(o), nodeOf(o)
-	if isProbe(o) {
-		if less, had := withoutDirectory(o); had {
-			r.hostFails(node, withDirectory, &deniedError{"directories of hosts in pods", err})
-			if o, err = less, r.API.Create(ctx, manifests(less)); !kube.Denied(err) {
-				return err
-			}
-		}
-	}
-	if less, may := withoutRoot(o); may {
-		again := r.API.Create(ctx, manifests(less))
-		if again == nil {
-			r.Event(report.Event{Kind: report.Progress, Host: node, Step: "set up", Message: "pod " + name + " runs without root, as a policy of the cluster wants it"})
-		}
-		if !kube.Denied(again) {
-			return again
-		}
-	}
-	r.deny(name, &deniedError{"pod " + name, err})
-	return nil
-}
-
-// createService makes a Service, without a node port where policies forbid that: the cells that dial it from outside are blocked.
-func (r *run) createService(ctx context.Context, o object) error {
-	err := r.API.Create(ctx, manifests(o))
-	if kube.Denied(err) {
-		r.deny(nodePortsOf(nameOf(o)), &deniedError{"node ports", err})
-		err = r.API.Create(ctx, manifests(withoutNodePort(o)))
-	}
-	if kube.Denied(err) {
-		r.deny(nameOf(o), &deniedError{"service " + nameOf(o), err})
-		return nil
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.made[nameOf(o)] = r.Now()
-	return err
 }
 
 // nodePortsOf is what a Service's node ports are noted as.

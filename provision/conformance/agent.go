@@ -230,24 +230,34 @@ type lazyAgent struct {
 	err   error
 }
 
-// agent returns a container's agent, which lasts for the run.
-func (r *run) agent(pod, container string) (*agent, error) {
+// agents are a run's agents, by pod and container.
+type agents struct {
+	life      context.Context // of the run: agents last as long
+	api       API
+	namespace string
+	pace      pace
+	mu        sync.Mutex
+	all       map[string]*lazyAgent
+}
+
+// of returns a container's agent, which lasts for the run.
+func (a *agents) of(pod, container string) (*agent, error) {
 	key := pod + "/" + container
-	r.mu.Lock()
-	l := r.agents[key]
+	a.mu.Lock()
+	l := a.all[key]
 	if l == nil {
 		l = &lazyAgent{}
-		r.agents[key] = l
+		a.all[key] = l
 	}
-	r.mu.Unlock()
-	l.once.Do(func() { l.agent, l.err = startAgent(r.life, r.API, r.objects.namespace, pod, container, r.pace) })
+	a.mu.Unlock()
+	l.once.Do(func() { l.agent, l.err = startAgent(a.life, a.api, a.namespace, pod, container, a.pace) })
 	return l.agent, l.err
 }
 
-func (r *run) closeAgents() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, l := range r.agents {
+func (a *agents) close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, l := range a.all {
 		if l.agent != nil {
 			l.agent.close()
 		}

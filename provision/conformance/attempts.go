@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,25 +14,10 @@ import (
 // attempt is one attempt; an error is one that nobody could make, from which nothing follows.
 type attempt func(ctx context.Context, nonce string) (probe.Attempt, error)
 
-// asks is an attempt of an agent.
-func (r *run) asks(a *agent, c Cell, addr string) attempt {
-	c.size, c.times = sizeOne, 1
-	return func(ctx context.Context, nonce string) (probe.Attempt, error) {
-		answer, err := a.ask(ctx, r.order(c, addr, []string{nonce}))
-		if err == nil && len(answer.Attempts) != 1 {
-			err = errors.New("the probe made no attempt")
-		}
-		if err != nil {
-			return probe.Attempt{}, err
-		}
-		return made(answer.Attempts[0])
-	}
-}
-
 // made is an attempt that was made, and an error when it was not.
 func made(a probe.Attempt) (probe.Attempt, error) {
 	if a.Ending == probe.Untried || a.Ending == "" {
-		return a, errors.New(orDefault(a.Error, "the probe does not say how its attempt ended"))
+		return a, errors.New(cmp.Or(a.Error, "the probe does not say how its attempt ended"))
 	}
 	return a, nil
 }
@@ -42,11 +28,17 @@ type settled struct {
 	late bool          // it was waited for as long as rules may need, in vain
 }
 
+// rules knows how long the rules that follow a change of the cluster may need, and tries again for so long.
+type rules struct {
+	now  func() time.Time
+	pace pace
+}
+
 // settle attempts until a probe answers. kube-proxy's rules follow a Service and its endpoint with a delay: as long as they may need,
 // attempts do not count. That is counted from when both were there, so that a Service that is dead later has no grace any more.
-func (r *run) settle(ctx context.Context, since time.Time, try attempt) (s settled) {
+func (r rules) settle(ctx context.Context, since time.Time, try attempt) (s settled) {
 	until := since.Add(r.pace.rulesLag)
-	for i := 0; r.Now().Before(until); i++ {
+	for i := 0; r.now().Before(until); i++ {
 		a, err := try(ctx, fmt.Sprint("settle/", i))
 		switch {
 		case ctx.Err() != nil:
@@ -54,21 +46,21 @@ func (r *run) settle(ctx context.Context, since time.Time, try attempt) (s settl
 		case err == nil && a.Ending == probe.Answered && i == 0:
 			return s
 		case err == nil && a.Ending == probe.Answered:
-			s.lag = r.Now().Sub(since)
+			s.lag = r.now().Sub(since)
 			return s
 		}
 		select {
 		case <-ctx.Done():
 			return s
 		case <-time.After(r.pace.rulesPause):
-			s.late = !r.Now().Before(until)
+			s.late = !r.now().Before(until)
 		}
 	}
 	return s
 }
 
-// answersAt tells whether a probe answers within the time of the rules, for what can only be found out when it does.
-func (r *run) answersAt(ctx context.Context, since time.Time, try attempt) error {
+// answersAt returns no error when a probe answers within the time of the rules, for what can only be found out when it does.
+func (r rules) answersAt(ctx context.Context, since time.Time, try attempt) error {
 	s := r.settle(ctx, since, try)
 	if !s.late && s.lag > 0 {
 		return nil
@@ -81,17 +73,6 @@ func (r *run) answersAt(ctx context.Context, since time.Time, try attempt) error
 		return errors.New(a.Error)
 	}
 	return nil
-}
-
-// endpointSince is since when a Service and the probe behind it were both there, as far as the run saw it.
-func (r *run) endpointSince(service, pod string) time.Time {
-	r.mu.Lock()
-	made := r.made[service]
-	r.mu.Unlock()
-	if ready := r.view.readySince(pod); ready.After(made) {
-		return ready
-	}
-	return made
 }
 
 // with says in an outcome how long the rules needed. A pass that came after more time than they may need is none.
@@ -118,8 +99,8 @@ type shut struct {
 }
 
 // closes attempts until it is shut, for as long as rules may need.
-func (r *run) closes(ctx context.Context, s shut) outcome {
-	since := r.Now()
+func (r rules) closes(ctx context.Context, s shut) outcome {
+	since := r.now()
 	limited, cancel := context.WithTimeout(ctx, r.pace.rulesLag)
 	defer cancel()
 	silent := 0
@@ -141,12 +122,12 @@ func (r *run) closes(ctx context.Context, s shut) outcome {
 		r.pause(limited)
 	}
 	o := r.controlled(ctx, s)
-	o.lag = r.Now().Sub(since)
+	o.lag = r.now().Sub(since)
 	return o
 }
 
 // stays attempts a few times what has to be shut all the time.
-func (r *run) stays(ctx context.Context, s shut) outcome {
+func (r rules) stays(ctx context.Context, s shut) outcome {
 	for i := range silences {
 		a, err := s.try(ctx, fmt.Sprint("shut/", i))
 		switch {
@@ -163,7 +144,7 @@ func (r *run) stays(ctx context.Context, s shut) outcome {
 }
 
 // controlled passes when the control is answered.
-func (r *run) controlled(ctx context.Context, s shut) outcome {
+func (r rules) controlled(ctx context.Context, s shut) outcome {
 	var last string
 	for i := range silences { // one packet may be lost here too
 		a, err := s.control(ctx, fmt.Sprint("control/", i))
@@ -181,7 +162,7 @@ func (r *run) controlled(ctx context.Context, s shut) outcome {
 }
 
 // pause is between two attempts.
-func (r *run) pause(ctx context.Context) {
+func (r rules) pause(ctx context.Context) {
 	select {
 	case <-ctx.Done():
 	case <-time.After(r.pace.rulesPause):

@@ -69,9 +69,9 @@ func (a *attendance) while(ctx context.Context, names ...string) (context.Contex
 	}
 }
 
-// attend looks at the nodes until the context ends.
-func (r *run) attend(ctx context.Context) {
-	tick := time.NewTicker(r.pace.nodes)
+// follow looks at the nodes until the context ends.
+func (a *attendance) follow(ctx context.Context, api API, rules rules) {
+	tick := time.NewTicker(rules.pace.nodes)
 	defer tick.Stop()
 	for {
 		select {
@@ -79,12 +79,12 @@ func (r *run) attend(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		nodes, err := r.API.Nodes(ctx)
+		nodes, err := api.Nodes(ctx)
 		if err != nil {
 			continue // the next look may tell
 		}
 		for _, n := range nodes {
-			r.here.see(n.Name, n.Ready, r.Now(), r.pace.away)
+			a.see(n.Name, n.Ready, rules.now(), rules.pace.away)
 		}
 	}
 }

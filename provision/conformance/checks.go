@@ -9,7 +9,6 @@ import (
 // Scenario is a list of checks with a purpose.
 type Scenario string
 
-// The scenarios.
 const (
 	NewDeployment Scenario = "new-deployment"
 	ScaleOut      Scenario = "scale-out"

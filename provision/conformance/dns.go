@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -10,18 +11,18 @@ import (
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
-func (r *run) tryDNS(ctx context.Context, c Cell) outcome {
-	a, err := r.agent(r.slot(podA, c.Dst), mainContainer)
+func (t *serviceTrier) tryDNS(ctx context.Context, c Cell) outcome {
+	a, err := t.agents.of(t.slot(podA, c.Dst), mainContainer)
 	if err != nil {
 		return lost(c, err)
 	}
-	name := r.slot(svcTo, c.Dst)
-	if _, err := r.addressOfService(name); err != nil {
+	name := t.slot(svcTo, c.Dst)
+	if _, err := t.services.address(name); err != nil {
 		return wrong(err)
 	}
-	want, servers := r.svc[name].ClusterIP, []string{""}
+	want, servers := t.services.all[name].ClusterIP, []string{""}
 	if c.kind == kindEachDNS {
-		pods, err := r.API.Pods(ctx, "kube-system", "k8s-app=kube-dns")
+		pods, err := t.api.Pods(ctx, "kube-system", "k8s-app=kube-dns")
 		if err != nil {
 			return failed("%v", err)
 		}
@@ -41,12 +42,12 @@ func (r *run) tryDNS(ctx context.Context, c Cell) outcome {
 		before := o.ok
 		for i := range c.times {
 			o.planned++
-			got, err := a.ask(ctx, probe.Order{Op: probe.OpLookup, Server: server, Name: r.fullName(name), TimeoutMillis: int(r.pace.attempt.Milliseconds())})
+			got, err := a.ask(ctx, probe.Order{Op: probe.OpLookup, Server: server, Name: t.services.fullName(name), TimeoutMillis: int(t.pace.attempt.Milliseconds())})
 			switch {
 			case err != nil:
-				last = strings.TrimPrefix(orDefault(server, "the pod's own server")+": ", ": ") + err.Error()
+				last = strings.TrimPrefix(cmp.Or(server, "the pod's own server")+": ", ": ") + err.Error()
 			case !slices.Contains(got.Addresses, want):
-				last = fmt.Sprintf("%s answers %s instead of %s", orDefault(server, "the pod's own server"), strings.Join(got.Addresses, ", "), want)
+				last = fmt.Sprintf("%s answers %s instead of %s", cmp.Or(server, "the pod's own server"), strings.Join(got.Addresses, ", "), want)
 			default:
 				o.ok++
 				continue

@@ -18,47 +18,70 @@ const (
 	evidenceNodes = 12
 )
 
-// explain gathers evidence about the cells that failed or were flaky, once for each node and pod concerned, and names the likely
-// causes. It runs before anything is cleaned up.
-func (r *run) explain(ctx context.Context) {
-	concerned := map[string][]string{} // by node name: its files
-	var order []string
-	for _, c := range r.cells {
-		for _, node := range nodesOf(c) {
-			if _, ok := concerned[node]; !ok && len(order) < evidenceNodes {
-				concerned[node] = nil
-				order = append(order, node)
-			}
+// witness gathers what the cluster and the hosts say of cells that failed or were flaky.
+type witness struct {
+	api       API
+	machines  map[string]Machine
+	namespace string
+	drivers   string // the namespace of ceph-csi's pods; empty = there are none
+	keep      func(name string, body []byte) (path string, err error)
+	event     func(report.Event)
+}
+
+// explain gathers evidence, once for each node and pod concerned, and returns the results with it and with the likely causes. It runs before
+// anything is cleaned up.
+func (w witness) explain(ctx context.Context, cells []Cell, results []report.CellResult) []report.CellResult {
+	out := slices.Clone(results)
+	all := make([]tried, len(cells))
+	for i, c := range cells {
+		all[i] = tried{c, results[i]}
+	}
+	gathered := w.gather(ctx, all)
+	for i := range out {
+		nodes := nodesOf(out[i])
+		var text strings.Builder
+		for _, node := range nodes {
+			out[i].Evidence = append(out[i].Evidence, gathered[node].files...)
+			text.WriteString(gathered[node].text)
+		}
+		if len(nodes) > 0 {
+			out[i].Cause, out[i].Hint = diagnose(all[i], all, text.String())
 		}
 	}
-	texts := map[string]string{}
+	return out
+}
+
+// evidence is what is said of a node: in files, and as one text.
+type evidence struct {
+	files []string
+	text  string
+}
+
+// gather asks for the evidence of the nodes concerned, of all at the same time.
+func (w witness) gather(ctx context.Context, all []tried) map[string]evidence {
+	storage := map[string]bool{} // by node concerned: a cell with a volume is
+	var order []string
+	for _, c := range all {
+		for _, node := range nodesOf(c.result) {
+			if _, known := storage[node]; !known && len(order) < evidenceNodes {
+				order = append(order, node)
+			}
+			storage[node] = storage[node] || kinds[c.cell.kind].load == loadsStorage
+		}
+	}
+	out := map[string]evidence{}
 	var mu sync.Mutex
 	var open sync.WaitGroup
 	for _, node := range order {
 		open.Go(func() {
-			files, text := r.evidenceOf(ctx, node)
+			e := w.evidenceOf(ctx, node, storage[node])
 			mu.Lock()
 			defer mu.Unlock()
-			concerned[node], texts[node] = files, text
+			out[node] = e
 		})
 	}
 	open.Wait()
-	var all []tried
-	for i, c := range r.matrix.Cells {
-		all = append(all, tried{c, r.cells[i]})
-	}
-	for i := range r.cells {
-		c := &r.cells[i]
-		nodes := nodesOf(*c)
-		var text strings.Builder
-		for _, node := range nodes {
-			c.Evidence = append(c.Evidence, concerned[node]...)
-			text.WriteString(texts[node])
-		}
-		if len(nodes) > 0 {
-			c.Cause, c.Hint = diagnose(all[i], all, text.String())
-		}
-	}
+	return out
 }
 
 // nodesOf are the nodes a cell's evidence is on; none for a cell that needs no explanation.
@@ -76,42 +99,42 @@ func nodesOf(c report.CellResult) []string {
 }
 
 // evidenceOf writes what the cluster and the host say of a node.
-func (r *run) evidenceOf(ctx context.Context, node string) (files []string, text string) {
+func (w witness) evidenceOf(ctx context.Context, node string, storage bool) (e evidence) {
 	keep := func(name string, body []byte) {
 		body = redact(body)
 		if len(body) > evidenceLimit {
 			body = append([]byte("…\n"), body[len(body)-evidenceLimit:]...)
 		}
-		text += string(body)
-		if r.Evidence == nil {
+		e.text += string(body)
+		if w.keep == nil {
 			return
 		}
-		path, err := r.Evidence(name, body)
+		path, err := w.keep(name, body)
 		if err != nil {
-			r.Event(report.Event{Kind: report.Progress, Host: node, Step: "evidence", Message: err.Error()})
+			w.event(report.Event{Kind: report.Progress, Host: node, Step: "evidence", Message: err.Error()})
 			return
 		}
-		files = append(files, path)
+		e.files = append(e.files, path)
 	}
-	keep(node+"-cluster.txt", r.clusterEvidence(ctx, node))
-	if m, ok := r.Machines[node]; ok {
+	keep(node+"-cluster.txt", w.clusterEvidence(ctx, node, storage))
+	if m, ok := w.machines[node]; ok {
 		body, err := m.Evidence(ctx)
 		if err != nil {
 			body = fmt.Appendf(body, "\nthe rest could not be read: %v\n", err)
 		}
 		keep(node+"-host.txt", body)
 	}
-	return files, text
+	return e
 }
 
 // clusterEvidence is what the API server says of the run's pods on a node: their state, their events, their logs.
-func (r *run) clusterEvidence(ctx context.Context, node string) []byte {
+func (w witness) clusterEvidence(ctx context.Context, node string, storage bool) []byte {
 	var b bytes.Buffer
-	pods, err := r.API.Pods(ctx, r.objects.namespace, "")
+	pods, err := w.api.Pods(ctx, w.namespace, "")
 	if err != nil {
 		fmt.Fprintf(&b, "pods: %v\n", err)
 	}
-	events, err := r.API.Events(ctx, r.objects.namespace)
+	events, err := w.api.Events(ctx, w.namespace)
 	if err != nil {
 		fmt.Fprintf(&b, "events: %v\n", err)
 	}
@@ -125,11 +148,13 @@ func (r *run) clusterEvidence(ctx context.Context, node string) []byte {
 				fmt.Fprintf(&b, "   %s %s %s (%d): %s\n", e.Last.UTC().Format("15:04:05"), e.Type, e.Reason, e.Count, e.Message)
 			}
 		}
-		if log, err := r.API.PodLog(ctx, r.objects.namespace, p.Name, mainContainer, 8<<10); err == nil && len(log) > 0 {
+		if log, err := w.api.PodLog(ctx, w.namespace, p.Name, mainContainer, 8<<10); err == nil && len(log) > 0 {
 			fmt.Fprintf(&b, "   log:\n%s\n", log)
 		}
 	}
-	r.driverEvidence(ctx, node, &b)
+	if storage && w.drivers != "" {
+		w.driverEvidence(ctx, node, &b)
+	}
 	return b.Bytes()
 }
 
@@ -142,15 +167,8 @@ func driverContainer(pod string) string {
 }
 
 // driverEvidence is what ceph-csi's pods on a node log, and the provisioners, wherever they are.
-func (r *run) driverEvidence(ctx context.Context, node string, b *bytes.Buffer) {
-	failed := false
-	for i, c := range r.matrix.Cells {
-		failed = failed || kinds[c.kind].load == loadsStorage && slices.Contains(nodesOf(r.cells[i]), node)
-	}
-	if len(r.Storage) == 0 || !failed {
-		return
-	}
-	pods, err := r.API.Pods(ctx, r.Storage[0].Namespace, "")
+func (w witness) driverEvidence(ctx context.Context, node string, b *bytes.Buffer) {
+	pods, err := w.api.Pods(ctx, w.drivers, "")
 	if err != nil {
 		fmt.Fprintf(b, "pods of ceph-csi: %v\n", err)
 	}
@@ -159,7 +177,7 @@ func (r *run) driverEvidence(ctx context.Context, node string, b *bytes.Buffer) 
 			continue
 		}
 		fmt.Fprintf(b, "== pod %s/%s on %s restarts %d ready %v %s\n", p.Namespace, p.Name, p.Node, p.Restarts, p.Ready, p.Problem)
-		log, err := r.API.PodLog(ctx, p.Namespace, p.Name, driverContainer(p.Name), 16<<10)
+		log, err := w.api.PodLog(ctx, p.Namespace, p.Name, driverContainer(p.Name), 16<<10)
 		if err != nil {
 			fmt.Fprintf(b, "   log: %v\n", err)
 			continue

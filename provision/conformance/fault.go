@@ -12,7 +12,6 @@ import (
 // FaultName is a fault that a self-test makes on purpose.
 type FaultName string
 
-// The faults.
 const (
 	faultOverlay    FaultName = "overlay-dropped"    // two hosts do not hear each other's pod network
 	faultEndpoint   FaultName = "endpoint-deleted"   // a Service loses its only endpoint
@@ -36,12 +35,12 @@ type Fault struct {
 	Checks []string // what is run to see it
 }
 
-// is tells whether this is the fault, at that node.
+// is reports whether this is the fault, at that node.
 func (f *Fault) is(name FaultName, node string) bool {
 	return f != nil && f.Name == name && f.Node == node
 }
 
-// red tells whether a cell must fail because of the fault: these and no others.
+// red reports whether a cell must fail because of the fault: these and no others.
 func (f Fault) red(c Cell) bool {
 	at := kinds[c.kind].red[f.Name]
 	return at != nil && at(f, c)
@@ -92,47 +91,69 @@ func Faults(scenario Scenario, nodes []Node, registry bool) ([]Fault, error) {
 	return faults, nil
 }
 
-// sabotage makes the faults that are in the cluster or on its network, once everything is set up.
-func (r *run) sabotage(ctx context.Context, service string) error {
-	if r.Fault == nil {
+// saboteur makes the fault of a self-test.
+type saboteur struct {
+	*draft
+	api         API
+	machines    map[string]Machine
+	view        *view
+	overlayPort int // of Options
+}
+
+// beforehand makes a fault that has to be there before the cells' objects.
+func (s saboteur) beforehand(ctx context.Context) error {
+	if s.fault == nil || s.fault.Name != faultDirectory {
 		return nil
 	}
-	f := *r.Fault
-	target := r.slot(service, f.Node)
-	selector := ""
+	if err := s.machines[s.fault.Node].MakeDir(ctx, s.missingDir()); err != nil {
+		return fmt.Errorf("%s: %w", s.fault.Node, err)
+	}
+	return nil
+}
+
+// sabotage makes the faults that are in the cluster or on its network, once everything is set up. What takes a fault on a host away again is
+// returned also when the fault could not be made.
+func (s saboteur) sabotage(ctx context.Context) (undo []func(context.Context) error, err error) {
+	if s.fault == nil {
+		return nil, nil
+	}
+	f := *s.fault
 	switch f.Name {
 	case faultEndpoint:
-		selector = "none"
+		err = s.lead(ctx, s.slot(svcTo, f.Node), "none")
 	case faultWrongPod, faultMovedPort:
-		selector = r.slot(podA, f.Other)
+		err = s.lead(ctx, s.slot(svcTo, f.Node), s.slot(podA, f.Other))
+	case faultNotLocal:
+		err = s.lead(ctx, s.slot(svcLocal, f.Node), s.slot(podA, f.Node))
+	case faultStays:
+		err = s.leaveEndpoint(ctx, f.Node)
 	case faultOverlay:
 		for _, pair := range [][2]string{{f.Node, f.Other}, {f.Other, f.Node}} {
-			r.undo = append(r.undo, func(ctx context.Context) error { return r.Machines[pair[0]].RemoveFaults(ctx, r.RunID) })
-			if err := r.Machines[pair[0]].DropUDP(ctx, r.RunID, r.node(pair[1]).Address, r.OverlayPort); err != nil {
-				return fmt.Errorf("%s: %w", pair[0], err)
+			undo = append(undo, func(ctx context.Context) error { return s.machines[pair[0]].RemoveFaults(ctx, s.runID) })
+			if err := s.machines[pair[0]].DropUDP(ctx, s.runID, s.node(pair[1]).Address, s.overlayPort); err != nil {
+				return undo, fmt.Errorf("%s: %w", pair[0], err)
 			}
 		}
-		return nil
-	case faultNotLocal:
-		target, selector = r.slot(svcLocal, f.Node), r.slot(podA, f.Node)
-	case faultStays:
-		return r.leaveEndpoint(ctx, f.Node)
-	default:
-		return nil
 	}
-	_, err := r.API.Apply(ctx, manifests(r.objects.service(target, map[string]string{slotLabel: selector}, "Cluster", 0)), kube.ApplyOptions{Force: true})
+	return undo, err
+}
+
+// lead has a Service lead to another probe.
+func (s saboteur) lead(ctx context.Context, service, probe string) error {
+	changed := s.service(service, map[string]string{slotLabel: probe}, "Cluster", 0)
+	_, err := s.api.Apply(ctx, manifests(changed), kube.ApplyOptions{Force: true})
 	return err
 }
 
 // leaveEndpoint gives the Service that is to lose its endpoint another one, which no selector takes away.
-func (r *run) leaveEndpoint(ctx context.Context, node string) error {
-	waiting, cancel := context.WithTimeout(ctx, r.Patience)
+func (s saboteur) leaveEndpoint(ctx context.Context, node string) error {
+	waiting, cancel := context.WithTimeout(ctx, s.view.patience)
 	defer cancel()
-	pod, err := r.view.ready(waiting, r.slot(podA, node))
+	pod, err := s.view.ready(waiting, s.slot(podA, node))
 	if err != nil {
 		return err
 	}
-	_, err = r.API.Apply(ctx, manifests(r.objects.endpoint(r.slot(svcStay, node), pod.IP)), kube.ApplyOptions{})
+	_, err = s.api.Apply(ctx, manifests(s.endpoint(s.slot(svcStay, node), pod.IP)), kube.ApplyOptions{})
 	return err
 }
 
@@ -148,7 +169,7 @@ type SelfTest struct {
 	Error  string    `json:"error,omitempty"`
 }
 
-// OK tells whether exactly the right cells turned red, and that there were any to turn.
+// OK reports whether exactly the right cells turned red, and that there were any to turn.
 func (s SelfTest) OK() bool {
 	return s.Error == "" && len(s.Missed) == 0 && len(s.Wrong) == 0 && s.Cells > 0 && (s.Red > 0 || s.Fault == faultNone)
 }
@@ -159,11 +180,11 @@ func TestSelf(ctx context.Context, o Options, done func(SelfTest, report.Conform
 	if err != nil {
 		return err
 	}
-	look := &run{Options: o}
-	if err := look.look(nodes); err != nil {
+	known, err := newRoster(o, nodes)
+	if err != nil {
 		return err
 	}
-	faults, err := Faults(o.Scenario, look.nodes, o.Registry != nil)
+	faults, err := Faults(o.Scenario, known, o.Registry != nil)
 	if err != nil {
 		return err
 	}

@@ -26,25 +26,31 @@ type guard struct {
 // looks is how often nodes and pods are looked at until those that were Ready are so again: a probe may miss its time once.
 const looks = 4
 
-// lookAgain asks for all nodes and pods: for all cells of check G together.
-func (r *run) lookAgain(ctx context.Context) (guard, error) {
+// guardTrier compares the old nodes with what they were before the run, or before the scale-out.
+type guardTrier struct {
+	guard func() (guard, error) // asked when the first cell is tried
+}
+
+// lookAgain asks for all nodes and pods: for all cells of check G together. What is in the namespace ours is the run's own; pause is between
+// two looks.
+func lookAgain(ctx context.Context, api API, before snapshot, ours string, pause time.Duration) (guard, error) {
 	for look := 1; ; look++ {
 		var now snapshot
 		var err error
-		if now.nodes, err = r.API.Nodes(ctx); err != nil {
+		if now.nodes, err = api.Nodes(ctx); err != nil {
 			return guard{}, err
 		}
-		if now.pods, err = r.API.Pods(ctx, "", ""); err != nil {
+		if now.pods, err = api.Pods(ctx, "", ""); err != nil {
 			return guard{}, err
 		}
-		g := newGuard(r.before, now, r.objects.namespace)
+		g := newGuard(before, now, ours)
 		if look == looks || !g.wavers() {
 			return g, nil
 		}
 		select {
 		case <-ctx.Done():
 			return guard{}, ctx.Err()
-		case <-time.After(r.pace.guardPause):
+		case <-time.After(pause):
 		}
 	}
 }
@@ -68,7 +74,7 @@ func newGuard(before, now snapshot, ours string) guard {
 	return g
 }
 
-// wavers tells whether there is something that was Ready, is there still, and is not Ready.
+// wavers reports whether there is something that was Ready, is there still, and is not Ready.
 func (g guard) wavers() bool {
 	for node, before := range g.before {
 		if ready, there := g.ready[node]; there && g.wasReady[node] && !ready {
@@ -83,15 +89,15 @@ func (g guard) wavers() bool {
 	return false
 }
 
-func (r *run) tryGuard(_ context.Context, c Cell) outcome {
-	g, err := r.guard()
+func (t *guardTrier) tryGuard(_ context.Context, c Cell) outcome {
+	g, err := t.guard()
 	if err != nil {
 		return failed("%v", err)
 	}
 	return g.unchanged(c.Dst)
 }
 
-// unchanged tells whether a node is as well as it was, and with it the pods that ran there.
+// unchanged is whether a node is as well as it was, and with it the pods that ran there.
 func (g guard) unchanged(node string) outcome {
 	ready, there := g.ready[node]
 	switch {
@@ -136,7 +142,7 @@ func (g guard) changeOf(p kube.Pod) string {
 
 func ofJob(p kube.Pod) bool { return p.Controller == "Job" }
 
-// faltered tells whether a pod that was Ready is not, and has no right to that.
+// faltered reports whether a pod that was Ready is not, and has no right to that.
 func faltered(was, now kube.Pod) bool { return !now.Ready && !ofJob(was) && !(now.Ended && now.MayEnd) }
 
 func (p *planner) guard() {

@@ -10,12 +10,18 @@ import (
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
-func (r *run) tryPodWrites(ctx context.Context, c Cell) outcome {
-	a, err := r.agent(r.slot(podA, c.Dst), mainContainer)
+// directoryTrier tries directories of the hosts in pods.
+type directoryTrier struct {
+	asker
+	hosts *hosts
+}
+
+func (t *directoryTrier) tryPodWrites(ctx context.Context, c Cell) outcome {
+	a, err := t.agents.of(t.slot(podA, c.Dst), mainContainer)
 	if err != nil {
 		return lost(c, err)
 	}
-	text := r.nonces(Cell{Check: c.Check, Name: c.Name, Dst: c.Dst, times: 1})[0]
+	text := t.nonces(Cell{Check: c.Check, Name: c.Name, Dst: c.Dst, times: 1})[0]
 	if _, err := a.ask(ctx, probe.Order{Op: probe.OpWrite, Path: "/host/by-pod", Text: text}); err != nil {
 		return failed("the pod cannot write: %v", err)
 	}
@@ -23,13 +29,13 @@ func (r *run) tryPodWrites(ctx context.Context, c Cell) outcome {
 	if err != nil {
 		return failed("the pod cannot read what it wrote: %v", err)
 	}
-	path := hostDirs + r.RunID + "/by-pod"
-	if r.Fault.is(faultByte, c.Dst) {
-		if err := r.Machines[c.Dst].WriteFile(ctx, path, flip(text)); err != nil {
+	path := hostDirs + t.runID + "/by-pod"
+	if t.fault.is(faultByte, c.Dst) {
+		if err := t.hosts.machines[c.Dst].WriteFile(ctx, path, flip(text)); err != nil {
 			return failed("the fault could not be made: %v", err)
 		}
 	}
-	got, id, err := r.Machines[c.Dst].ReadFile(ctx, path)
+	got, id, err := t.hosts.machines[c.Dst].ReadFile(ctx, path)
 	switch {
 	case err != nil:
 		return failed("the host does not have what the pod wrote: %v", err)
@@ -39,13 +45,13 @@ func (r *run) tryPodWrites(ctx context.Context, c Cell) outcome {
 	return same(got, text, "the pod wrote", "the host has")
 }
 
-func (r *run) tryHostWrites(ctx context.Context, c Cell) outcome {
-	a, err := r.agent(r.slot(podB, c.Dst), mainContainer)
+func (t *directoryTrier) tryHostWrites(ctx context.Context, c Cell) outcome {
+	a, err := t.agents.of(t.slot(podB, c.Dst), mainContainer)
 	if err != nil {
 		return lost(c, err)
 	}
-	text := r.nonces(Cell{Check: c.Check, Name: c.Name, Dst: c.Dst, times: 1})[0]
-	if err := r.Machines[c.Dst].WriteFile(ctx, hostDirs+r.RunID+"/by-host", text); err != nil {
+	text := t.nonces(Cell{Check: c.Check, Name: c.Name, Dst: c.Dst, times: 1})[0]
+	if err := t.hosts.machines[c.Dst].WriteFile(ctx, hostDirs+t.runID+"/by-host", text); err != nil {
 		return failed("the host cannot write: %v", err)
 	}
 	got, err := a.ask(ctx, probe.Order{Op: probe.OpRead, Path: "/host/by-host"})
@@ -55,16 +61,16 @@ func (r *run) tryHostWrites(ctx context.Context, c Cell) outcome {
 	return same(got.Text, text, "the host wrote", "the pod read")
 }
 
-func (r *run) tryElsewhere(ctx context.Context, c Cell) outcome {
-	name := fmt.Sprintf("only-on-%d", r.index(c.Dst))
-	if err := r.Machines[c.Dst].WriteFile(ctx, hostDirs+r.RunID+"/"+name, r.RunID); err != nil {
+func (t *directoryTrier) tryElsewhere(ctx context.Context, c Cell) outcome {
+	name := fmt.Sprintf("only-on-%d", t.index(c.Dst))
+	if err := t.hosts.machines[c.Dst].WriteFile(ctx, hostDirs+t.runID+"/"+name, t.runID); err != nil {
 		return failed("the host cannot write: %v", err)
 	}
-	a, err := r.agent(r.slot(podA, c.Src), mainContainer)
+	a, err := t.agents.of(t.slot(podA, c.Src), mainContainer)
 	if err != nil {
 		return lost(c, err)
 	}
-	if o := r.seesItsOwn(ctx, c, a); o.verdict != report.Passed {
+	if o := t.seesItsOwn(ctx, c, a); o.verdict != report.Passed {
 		return o
 	}
 	_, err = a.ask(ctx, probe.Order{Op: probe.OpRead, Path: "/host/" + name})
@@ -79,9 +85,9 @@ func (r *run) tryElsewhere(ctx context.Context, c Cell) outcome {
 }
 
 // seesItsOwn shows that a pod sees what its own host writes: that it does not see the other's would prove nothing otherwise.
-func (r *run) seesItsOwn(ctx context.Context, c Cell, a *agent) outcome {
-	name := fmt.Sprintf("own-of-%d-for-%d", r.index(c.Src), r.index(c.Dst))
-	if err := r.Machines[c.Src].WriteFile(ctx, hostDirs+r.RunID+"/"+name, name); err != nil {
+func (t *directoryTrier) seesItsOwn(ctx context.Context, c Cell, a *agent) outcome {
+	name := fmt.Sprintf("own-of-%d-for-%d", t.index(c.Src), t.index(c.Dst))
+	if err := t.hosts.machines[c.Src].WriteFile(ctx, hostDirs+t.runID+"/"+name, name); err != nil {
 		return blocked("host %s cannot write: %v", c.Src, err)
 	}
 	got, err := a.ask(ctx, probe.Order{Op: probe.OpRead, Path: "/host/" + name})
@@ -97,9 +103,9 @@ func (r *run) seesItsOwn(ctx context.Context, c Cell, a *agent) outcome {
 // noSuchDirectory is what the kubelet says of a directory that is not there (pkg/volume/hostpath: checkType). Mounts fail for other reasons too.
 const noSuchDirectory = "hostPath type check failed"
 
-func (r *run) tryNoDirectory(ctx context.Context, c Cell) outcome {
-	name := r.slot(podNoDir, c.Dst)
-	return r.shows(ctx, func(pods map[string]kube.Pod, events []kube.Event) (string, bool) {
+func (t *directoryTrier) tryNoDirectory(ctx context.Context, c Cell) outcome {
+	name := t.slot(podNoDir, c.Dst)
+	return t.view.shows(ctx, func(pods map[string]kube.Pod, events []kube.Event) (string, bool) {
 		switch {
 		case pods[name].Ready:
 			return "a pod runs although the directory it wants does not exist", true
@@ -126,12 +132,4 @@ func (p *planner) hostPath() {
 		p.on(n, "not-seen-elsewhere", kindElsewhere, c)
 		p.on(n, "missing-directory-fails", kindNoDirectory, Cell{})
 	}
-}
-
-// missingDir is a directory that is not there.
-func (r *run) missingDir() string { return hostDirs + r.RunID + "/missing" }
-
-// noDirectoryPod wants a directory that nothing makes.
-func (r *run) noDirectoryPod(c Cell) []object {
-	return []object{r.objects.pod(podSpec{name: r.slot(podNoDir, c.Dst), node: c.Dst, hostDir: r.missingDir(), hostType: "Directory"})}
 }

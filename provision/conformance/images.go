@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"strings"
@@ -13,27 +14,33 @@ import (
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
-func (r *run) tryOwn(ctx context.Context, c Cell) outcome {
-	ctx, cancel := context.WithTimeout(ctx, r.Patience)
+// imageTrier tries images that never were before, of the node's architecture and of another.
+type imageTrier struct {
+	asker
+	api API
+}
+
+func (t *imageTrier) tryOwn(ctx context.Context, c Cell) outcome {
+	ctx, cancel := context.WithTimeout(ctx, t.view.patience)
 	defer cancel()
-	name := r.slot(podOwn, c.Dst)
+	name := t.slot(podOwn, c.Dst)
 	var pod kube.Pod
-	err := r.view.until(ctx, func(pods map[string]kube.Pod, events []kube.Event) (string, bool) {
+	err := t.view.until(ctx, func(pods map[string]kube.Pod, events []kube.Event) (string, bool) {
 		pod = pods[name]
 		if pod.Ready {
 			return "", false
 		}
 		text := pod.Words + "\n" + warnings(events, "Pod/"+name)
-		return "a pod of a new image does not run: " + orDefault(pod.Problem, "it does not exist yet") + "; " + lastWarning(events, "Pod/"+name), refusesFormat(text)
+		return "a pod of a new image does not run: " + cmp.Or(pod.Problem, "it does not exist yet") + "; " + lastWarning(events, "Pod/"+name), refusesFormat(text)
 	})
 	if err != nil {
 		return failed("%v", err)
 	}
-	a, err := r.agent(name, mainContainer)
+	a, err := t.agents.of(name, mainContainer)
 	if err != nil {
 		return failed("%v", err)
 	}
-	arch, err := platform.Parse(r.node(c.Dst).Arch)
+	arch, err := platform.Parse(t.node(c.Dst).Arch)
 	if err != nil {
 		return failed("%v", err)
 	}
@@ -46,15 +53,15 @@ func (r *run) tryOwn(ctx context.Context, c Cell) outcome {
 	return o
 }
 
-// refusesFormat tells whether a text is of a kernel that refused a program of another architecture.
+// refusesFormat reports whether a text is of a kernel that refused a program of another architecture.
 func refusesFormat(text string) bool {
 	return strings.Contains(text, "exec format error") || strings.Contains(text, "no match for platform")
 }
 
-func (r *run) tryForeign(ctx context.Context, c Cell) outcome {
-	ctx, cancel := context.WithTimeout(ctx, r.Patience)
+func (t *imageTrier) tryForeign(ctx context.Context, c Cell) outcome {
+	ctx, cancel := context.WithTimeout(ctx, t.view.patience)
 	defer cancel()
-	name := r.slot(podWrong, c.Dst)
+	name := t.slot(podWrong, c.Dst)
 	var text string
 	ended := func(orReady bool) func(map[string]kube.Pod, []kube.Event) (string, bool) {
 		return func(pods map[string]kube.Pod, events []kube.Event) (string, bool) {
@@ -63,24 +70,24 @@ func (r *run) tryForeign(ctx context.Context, c Cell) outcome {
 			if refusesFormat(text) || strings.Contains(p.Words, "exit code") || orReady && p.Ready {
 				return "", false
 			}
-			return "a program of another architecture neither runs nor is refused: " + orDefault(p.Problem, "the pod does not exist yet"), false
+			return "a program of another architecture neither runs nor is refused: " + cmp.Or(p.Problem, "the pod does not exist yet"), false
 		}
 	}
-	if err := r.view.until(ctx, ended(true)); err != nil {
+	if err := t.view.until(ctx, ended(true)); err != nil {
 		return failed("%v", err)
 	}
 	// A container counts as running, and its pod as Ready, before its program is loaded. Whether it runs, its own answer tells.
-	if _, err := r.agent(name, mainContainer); err == nil {
+	if _, err := t.agents.of(name, mainContainer); err == nil {
 		return failed("a program of another architecture runs here: an emulator hides wrong images")
 	}
-	if err := r.view.until(ctx, ended(false)); err != nil {
+	if err := t.view.until(ctx, ended(false)); err != nil {
 		return failed("%v", err)
 	}
 	if refusesFormat(text) {
 		return passed()
 	}
 	// Some runtimes let the program's end tell: it is in the container's log.
-	log, err := r.API.PodLog(ctx, r.objects.namespace, name, mainContainer, 4<<10)
+	log, err := t.api.PodLog(ctx, t.namespace, name, mainContainer, 4<<10)
 	if err != nil || !refusesFormat(string(log)) {
 		return failed("the container ended, but not because of its format: %s %s", strings.Join(strings.Fields(text), " "), log)
 	}
@@ -100,29 +107,33 @@ func (p *planner) images() {
 	}
 }
 
+// imagesOf are the images that a node's cells want, with the pods that run them.
+func (r *run) imagesOf(n Node) (images []MadeImage, pods []object) {
+	arch, err := platform.Parse(n.Arch)
+	if err != nil {
+		return nil, nil // its cells say so
+	}
+	if r.draft.has(n.Name, kindOwn) {
+		holds := arch
+		if r.Fault.is(faultWrongImage, n.Name) {
+			holds = other(arch)
+		}
+		images = append(images, MadeImage{Ref: ownRef(r.RunID), Holds: holds, Claims: arch})
+		pods = append(pods, r.draft.ownPod(Cell{Dst: n.Name})...)
+	}
+	if r.draft.has(n.Name, kindForeign) {
+		images = append(images, MadeImage{Ref: foreignRef(r.RunID), Holds: other(arch), Claims: arch})
+		pods = append(pods, r.draft.foreignPod(Cell{Dst: n.Name})...)
+	}
+	return images, pods
+}
+
 // makeImagePods sends each host the images that its cells want, and makes the pods that run them: after the images, since they are
 // never pulled.
 func (r *run) makeImagePods(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, n := range r.nodes {
-		var pods []object
-		var images []MadeImage
-		arch, err := platform.Parse(n.Arch)
-		if err != nil {
-			continue // its cells say so
-		}
-		if r.has(n.Name, kindOwn) {
-			holds := arch
-			if r.Fault.is(faultWrongImage, n.Name) {
-				holds = other(arch)
-			}
-			images = append(images, MadeImage{Ref: ownRef(r.RunID), Holds: holds, Claims: arch})
-			pods = append(pods, r.ownPod(Cell{Dst: n.Name})...)
-		}
-		if r.has(n.Name, kindForeign) {
-			images = append(images, MadeImage{Ref: foreignRef(r.RunID), Holds: other(arch), Claims: arch})
-			pods = append(pods, r.foreignPod(Cell{Dst: n.Name})...)
-		}
+		images, pods := r.imagesOf(n)
 		if len(images) == 0 {
 			continue
 		}
@@ -130,10 +141,10 @@ func (r *run) makeImagePods(ctx context.Context) error {
 			r.Event(report.Event{Kind: report.Progress, Host: n.Name, Step: "set up", Message: "sending new images"})
 			err := r.Machines[n.Name].ImportImage(ctx, func(w io.Writer) error { return r.Images.Archive(ctx, w, r.RunID+"/"+n.Name, images) })
 			if err != nil {
-				r.hostFails(n.Name, withImages, err)
+				r.hosts.fails(n.Name, withImages, err)
 				return nil
 			}
-			return r.makeObjects(ctx, pods)
+			return r.maker.all(ctx, pods)
 		})
 	}
 	return g.Wait()
@@ -147,14 +158,4 @@ func other(arch platform.Arch) platform.Arch {
 		}
 	}
 	return arch
-}
-
-// ownPod runs the image that never was before.
-func (r *run) ownPod(c Cell) []object {
-	return []object{r.objects.pod(podSpec{name: r.slot(podOwn, c.Dst), node: c.Dst, image: ownRef(r.RunID), pull: "Never"})}
-}
-
-// foreignPod runs an image with a program of another architecture.
-func (r *run) foreignPod(c Cell) []object {
-	return []object{r.objects.pod(podSpec{name: r.slot(podWrong, c.Dst), node: c.Dst, image: foreignRef(r.RunID), pull: "Never", restart: "Never"})}
 }

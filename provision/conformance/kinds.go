@@ -50,15 +50,15 @@ const (
 // traits are what is known of a kind of cell. Their zero values are what most cells need.
 type traits struct {
 	// try finds a cell out. Only kindNever has none.
-	try func(*run, context.Context, Cell) outcome
+	try func(*triers, context.Context, Cell) outcome
 	// needs is what the cell's nodes have to be before it can be tried.
 	needs condition
 	// probes are the probe pods that have to run before the cell is tried; its nodes get probes because of them.
-	probes func(*run, Cell) []string
+	probes func(roster, Cell) []string
 	// load is what the cell puts a load on while it is tried: so many others wait.
 	load load
 	// makes are the cell's own objects, beside the probes; those of one name are made once. Pods of a kind with images come after these.
-	makes func(*run, Cell) []object
+	makes func(*draft, Cell) []object
 	// host is what the hosts of the cell's nodes are prepared with. A host that could not be prepared fails the cell.
 	host preparation
 	// whileAway: the cell is about what becomes of its nodes, and is found out while they are away too.
@@ -72,7 +72,6 @@ type traits struct {
 // condition is what nodes have to be.
 type condition int
 
-// The conditions.
 const (
 	nodesRunProbes condition = iota
 	nodesAreReady
@@ -94,7 +93,6 @@ func (c condition) missing(nodes ...Node) string {
 // load is what cells put a load on: see places.
 type load int
 
-// The loads.
 const (
 	loadsNodes load = iota
 	loadsStorage
@@ -104,14 +102,13 @@ const (
 // preparation is what a host gets before cells are tried there.
 type preparation int
 
-// The preparations.
 const (
 	withNothing preparation = iota
 	withDirectory
 	withImages
 )
 
-// where tells whether a fault is where a cell is.
+// where reports whether a fault is where a cell is.
 type where func(Fault, Cell) bool
 
 func atServer(f Fault, c Cell) bool { return c.Dst == f.Node }
@@ -125,64 +122,64 @@ func betweenBoth(f Fault, c Cell) bool {
 // kinds is everything that is known of each kind. A new kind is a constant, a row here, and the function that tries it.
 var kinds = map[kind]traits{
 	// The nodes.
-	kindReady:   {try: (*run).tryReady, needs: nodesAsTheyAre, load: loadsNothing, whileAway: true},
-	kindArch:    {try: (*run).tryArch, needs: nodesAreReady},
-	kindDaemons: {try: (*run).tryDaemons, needs: nodesAreReady, load: loadsNothing, whileAway: true, red: map[FaultName]where{faultDaemonSet: everywhere}},
-	kindAddress: {try: (*run).tryAddress, load: loadsNothing, probes: server},
-	kindGuard:   {try: (*run).tryGuard, needs: nodesAsTheyAre, load: loadsNothing, whileAway: true, last: true},
+	kindReady:   {try: (*triers).tryReady, needs: nodesAsTheyAre, load: loadsNothing, whileAway: true},
+	kindArch:    {try: (*triers).tryArch, needs: nodesAreReady},
+	kindDaemons: {try: (*triers).tryDaemons, needs: nodesAreReady, load: loadsNothing, whileAway: true, red: map[FaultName]where{faultDaemonSet: everywhere}},
+	kindAddress: {try: (*triers).tryAddress, load: loadsNothing, probes: server},
+	kindGuard:   {try: (*triers).tryGuard, needs: nodesAsTheyAre, load: loadsNothing, whileAway: true, last: true},
 
 	// Images, and where pods come to be.
-	kindOwn:      {try: (*run).tryOwn, load: loadsNothing, host: withImages, makes: (*run).ownPod, red: map[FaultName]where{faultWrongImage: atServer}},
-	kindForeign:  {try: (*run).tryForeign, load: loadsNothing, host: withImages, makes: (*run).foreignPod},
-	kindPull:     {try: (*run).tryPull, load: loadsNothing, makes: (*run).pullPod},
-	kindNoPull:   {try: (*run).tryNoPull, load: loadsNothing, makes: (*run).pullPods, red: map[FaultName]where{faultPull: atServer}},
-	kindSelector: {try: (*run).tryDirected, load: loadsNothing, makes: (*run).directedPod},
-	kindAffinity: {try: (*run).tryDirected, load: loadsNothing, makes: (*run).directedPod},
-	kindNowhere:  {try: (*run).tryNowhere, load: loadsNothing, makes: (*run).nowherePod},
+	kindOwn:      {try: (*triers).tryOwn, load: loadsNothing, host: withImages, makes: (*draft).ownPod, red: map[FaultName]where{faultWrongImage: atServer}},
+	kindForeign:  {try: (*triers).tryForeign, load: loadsNothing, host: withImages, makes: (*draft).foreignPod},
+	kindPull:     {try: (*triers).tryPull, load: loadsNothing, makes: (*draft).pullPod},
+	kindNoPull:   {try: (*triers).tryNoPull, load: loadsNothing, makes: (*draft).pullPods, red: map[FaultName]where{faultPull: atServer}},
+	kindSelector: {try: (*triers).tryDirected, load: loadsNothing, makes: (*draft).directedPod},
+	kindAffinity: {try: (*triers).tryDirected, load: loadsNothing, makes: (*draft).directedPod},
+	kindNowhere:  {try: (*triers).tryNowhere, load: loadsNothing, makes: (*draft).nowherePod},
 
 	// Pods and their network.
-	kindLoopback: {try: (*run).tryLoopback, probes: server},
-	kindEmptyDir: {try: (*run).tryEmptyDir, probes: server},
-	kindSameNode: {try: (*run).trySameNode, probes: clientAndServer},
-	kindPodIP:    {try: (*run).tryPodIP, probes: clientAndServer, red: map[FaultName]where{faultOverlay: betweenBoth}},
+	kindLoopback: {try: (*triers).tryLoopback, probes: server},
+	kindEmptyDir: {try: (*triers).tryEmptyDir, probes: server},
+	kindSameNode: {try: (*triers).trySameNode, probes: clientAndServer},
+	kindPodIP:    {try: (*triers).tryPodIP, probes: clientAndServer, red: map[FaultName]where{faultOverlay: betweenBoth}},
 
 	// Services.
-	kindService:     {try: (*run).tryService, probes: clientAndServer, red: map[FaultName]where{faultEndpoint: atServer, faultWrongPod: atServer}},
-	kindServiceName: {try: (*run).tryService, probes: clientAndServer, red: map[FaultName]where{faultEndpoint: atServer, faultWrongPod: atServer}},
-	kindHairpin:     {try: (*run).tryHairpin, probes: server, red: map[FaultName]where{faultEndpoint: atServer, faultWrongPod: atServer}},
-	kindDNS:         {try: (*run).tryDNS, probes: server},
-	kindEachDNS:     {try: (*run).tryDNS, probes: server},
-	kindRemoved:     {try: (*run).tryRemoved, probes: bothOfServersNode, makes: (*run).stayService, red: map[FaultName]where{faultStays: atServer}},
+	kindService:     {try: (*triers).tryService, probes: clientAndServer, red: map[FaultName]where{faultEndpoint: atServer, faultWrongPod: atServer}},
+	kindServiceName: {try: (*triers).tryService, probes: clientAndServer, red: map[FaultName]where{faultEndpoint: atServer, faultWrongPod: atServer}},
+	kindHairpin:     {try: (*triers).tryHairpin, probes: server, red: map[FaultName]where{faultEndpoint: atServer, faultWrongPod: atServer}},
+	kindDNS:         {try: (*triers).tryDNS, probes: server},
+	kindEachDNS:     {try: (*triers).tryDNS, probes: server},
+	kindRemoved:     {try: (*triers).tryRemoved, probes: bothOfServersNode, makes: (*draft).stayService, red: map[FaultName]where{faultStays: atServer}},
 
 	// From outside the cluster.
-	kindNodePort: {try: (*run).tryNodePort, probes: server, red: map[FaultName]where{faultMovedPort: atServer}},
-	kindLocal:    {try: (*run).tryNodePort, probes: server, makes: (*run).localService, red: map[FaultName]where{faultNotLocal: atServer}},
-	kindNotLocal: {try: (*run).tryNotLocal, probes: clientAndServer, makes: (*run).localService, red: map[FaultName]where{faultNotLocal: atServer}},
-	kindClosed:   {try: (*run).tryClosed, probes: server},
+	kindNodePort: {try: (*triers).tryNodePort, probes: server, red: map[FaultName]where{faultMovedPort: atServer}},
+	kindLocal:    {try: (*triers).tryNodePort, probes: server, makes: (*draft).localService, red: map[FaultName]where{faultNotLocal: atServer}},
+	kindNotLocal: {try: (*triers).tryNotLocal, probes: clientAndServer, makes: (*draft).localService, red: map[FaultName]where{faultNotLocal: atServer}},
+	kindClosed:   {try: (*triers).tryClosed, probes: server},
 
 	// Directories of the host.
-	kindPodWrites:   {try: (*run).tryPodWrites, probes: server, host: withDirectory, red: map[FaultName]where{faultByte: atServer}},
-	kindHostWrites:  {try: (*run).tryHostWrites, probes: bothOfServersNode, host: withDirectory},
-	kindElsewhere:   {try: (*run).tryElsewhere, probes: clientAndServer, host: withDirectory},
-	kindNoDirectory: {try: (*run).tryNoDirectory, load: loadsNothing, makes: (*run).noDirectoryPod, red: map[FaultName]where{faultDirectory: atServer}},
+	kindPodWrites:   {try: (*triers).tryPodWrites, probes: server, host: withDirectory, red: map[FaultName]where{faultByte: atServer}},
+	kindHostWrites:  {try: (*triers).tryHostWrites, probes: bothOfServersNode, host: withDirectory},
+	kindElsewhere:   {try: (*triers).tryElsewhere, probes: clientAndServer, host: withDirectory},
+	kindNoDirectory: {try: (*triers).tryNoDirectory, load: loadsNothing, makes: (*draft).noDirectoryPod, red: map[FaultName]where{faultDirectory: atServer}},
 
 	// Volumes.
-	kindVolumeMoves:   {try: (*run).tryMoves, load: loadsStorage},
-	kindVolumeBlock:   {try: (*run).tryMoves, load: loadsStorage},
-	kindVolumeAlone:   {try: (*run).tryAlone, load: loadsStorage},
-	kindVolumeShared:  {try: (*run).tryShared, load: loadsStorage},
-	kindVolumeGrows:   {try: (*run).tryGrows, load: loadsStorage},
-	kindVolumeDeleted: {try: (*run).tryDeleted, load: loadsStorage},
+	kindVolumeMoves:   {try: (*triers).tryMoves, load: loadsStorage},
+	kindVolumeBlock:   {try: (*triers).tryMoves, load: loadsStorage},
+	kindVolumeAlone:   {try: (*triers).tryAlone, load: loadsStorage},
+	kindVolumeShared:  {try: (*triers).tryShared, load: loadsStorage},
+	kindVolumeGrows:   {try: (*triers).tryGrows, load: loadsStorage},
+	kindVolumeDeleted: {try: (*triers).tryDeleted, load: loadsStorage},
 
 	kindNever: {needs: nodesAsTheyAre, load: loadsNothing},
 }
 
 // The probes that cells use: a serves, and b asks where the server is on the same node.
 
-func server(r *run, c Cell) []string { return []string{r.slot(podA, c.Dst)} }
+func server(n roster, c Cell) []string { return []string{n.slot(podA, c.Dst)} }
 
-func bothOfServersNode(r *run, c Cell) []string {
-	return []string{r.slot(podA, c.Dst), r.slot(podB, c.Dst)}
+func bothOfServersNode(n roster, c Cell) []string {
+	return []string{n.slot(podA, c.Dst), n.slot(podB, c.Dst)}
 }
 
-func clientAndServer(r *run, c Cell) []string { return []string{r.client(c), r.slot(podA, c.Dst)} }
+func clientAndServer(n roster, c Cell) []string { return []string{n.client(c), n.slot(podA, c.Dst)} }

@@ -173,9 +173,9 @@ func TestNonces(t *testing.T) {
 	}
 	seen := map[string]bool{}
 	for _, id := range []string{"run-1", "run-2"} {
-		r := &run{Options: Options{RunID: id}}
+		o := objects{runID: id}
 		for _, c := range m.Cells {
-			for _, n := range r.nonces(c) {
+			for _, n := range o.nonces(c) {
 				if seen[n] {
 					t.Errorf("%s is used twice", n)
 				}

@@ -1,6 +1,9 @@
 package conformance
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // ceph plans check S9: for every class of volumes, that they move between nodes of all architectures and stay what they are.
 func (p *planner) ceph() {
@@ -8,7 +11,7 @@ func (p *planner) ceph() {
 		return
 	}
 	if len(p.in.Storage) == 0 {
-		p.add(Cell{Name: "volumes", Class: "any", kind: kindNever, Blocked: orDefault(p.in.NoStorage, "no Ceph storage in the inventory")})
+		p.add(Cell{Name: "volumes", Class: "any", kind: kindNever, Blocked: cmp.Or(p.in.NoStorage, "no Ceph storage in the inventory")})
 	}
 	for _, s := range p.in.Storage {
 		p.volumes(s)
@@ -22,7 +25,7 @@ func (p *planner) volumes(s StorageClass) {
 	on := func(n Node, name string, k kind) {
 		p.on(n, s.Name+"/"+name, k, Cell{storage: s.Name, times: 1, Blocked: withoutVolumes(s, n)})
 	}
-	met := p.meeting(p.preferred(p.links, func(l link) string { return orDefault(noPods(l.src, l.dst), withoutVolumes(s, l.src, l.dst)) }))
+	met := p.meeting(p.preferred(p.links, func(l link) string { return cmp.Or(noPods(l.src, l.dst), withoutVolumes(s, l.src, l.dst)) }))
 	for _, l := range p.links {
 		if met[l.names()] {
 			between(l, "moves", kindVolumeMoves)
@@ -70,7 +73,7 @@ func withoutVolumes(s StorageClass, nodes ...Node) string {
 			return why
 		}
 		asked = asked || n.NoMachine == ""
-		unasked = orDefault(unasked, needsMachine(n).Blocked)
+		unasked = cmp.Or(unasked, needsMachine(n).Blocked)
 	}
 	if asked {
 		return ""

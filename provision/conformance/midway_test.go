@@ -324,27 +324,29 @@ func TestStartPods_AFewAtATime(t *testing.T) {
 	c := newFake(t, amd64)
 	life, end := context.WithCancel(t.Context())
 	defer end()
-	r := &run{Options: c.options(), objects: objects{namespace: "n", runID: testRun}, view: newView(time.Now), life: life,
-		starting: map[string]chan struct{}{"x86-1": make(chan struct{}, startsAtOnce)}}
-	r.pace.launch = 300 * time.Millisecond
+	o, nodes := c.options(), roster{{RunNode: report.RunNode{Name: "x86-1"}}}
+	m := &maker{
+		api: o.API, event: o.Event, now: time.Now, policies: newPolicies(), hosts: newHosts(nil), view: newView(time.Now, o.Patience), life: life,
+		launch: 300 * time.Millisecond, starting: placesToStart(nodes),
+	}
 	c.spaces["n"] = true
 	var pods []object
 	for i := range startsAtOnce + 1 {
-		pods = append(pods, r.objects.pod(podSpec{name: slot("p", i), node: "x86-1"}))
+		pods = append(pods, (objects{namespace: "n", runID: testRun}).pod(podSpec{name: slot("p", i), node: "x86-1"}))
 	}
 	var made []time.Time
 	c.onApply = func(string, string) { made = append(made, time.Now()) }
-	if err := r.startPods(t.Context(), "x86-1", pods); err != nil {
+	if err := m.startPods(t.Context(), "x86-1", pods); err != nil {
 		t.Fatal(err)
 	}
 	last := len(made) - 1
-	if last != startsAtOnce || made[last].Sub(made[0]) < r.pace.launch { // nobody told that one of the others is Ready
+	if last != startsAtOnce || made[last].Sub(made[0]) < m.launch { // nobody told that one of the others is Ready
 		t.Errorf("%d pods within %s", last+1, made[last].Sub(made[0]))
 	}
 	c.pods = map[string]*fakePod{}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := r.startPods(ended, "x86-1", pods); !errors.Is(err, context.Canceled) {
+	if err := m.startPods(ended, "x86-1", pods); !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted: %v", err)
 	}
 }

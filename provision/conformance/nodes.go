@@ -13,37 +13,51 @@ import (
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
+// nodeTrier tries what the API server and the hosts say of nodes.
+type nodeTrier struct {
+	roster
+	rules
+	api        API
+	machines   map[string]Machine
+	view       *view
+	leases     *leases
+	window     time.Duration
+	daemonSets []string // of Options
+	nodeRanges bool     // of Options
+	fault      *Fault
+}
+
 // tryReady looks whether a node is Ready without a break, and whether its kubelet is alive: the API server believes a dead one for longer than
 // that.
-func (r *run) tryReady(ctx context.Context, c Cell) outcome {
-	before, err := r.leases.of(ctx, c.Dst)
-	o := r.steady(ctx, c, r.API.WaitNodesReady, kube.WaitOptions{}, fmt.Sprintf("not Ready without a break for %s: ", r.Window))
+func (t *nodeTrier) tryReady(ctx context.Context, c Cell) outcome {
+	before, err := t.leases.of(ctx, c.Dst)
+	o := t.steady(ctx, c, t.api.WaitNodesReady, kube.WaitOptions{}, fmt.Sprintf("not Ready without a break for %s: ", t.window))
 	switch {
 	case o.verdict != report.Passed:
 		return o
 	case err != nil:
 		return failed("whether its kubelet is alive cannot be seen: %v", err)
 	}
-	if err := r.renews(ctx, c.Dst, before); err != nil {
+	if err := t.renews(ctx, c.Dst, before); err != nil {
 		return failed("%v", err)
 	}
 	return o
 }
 
 // renews waits for a kubelet to renew its lease. Clocks differ, so that what tells is that the time in it changes.
-func (r *run) renews(ctx context.Context, node string, before time.Time) error {
-	ctx, cancel := context.WithTimeout(ctx, r.pace.lease)
+func (t *nodeTrier) renews(ctx context.Context, node string, before time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, t.pace.lease)
 	defer cancel()
 	for {
-		switch now, err := r.leases.of(ctx, node); {
+		switch now, err := t.leases.of(ctx, node); {
 		case ctx.Err() != nil:
-			return fmt.Errorf("the API server calls the node Ready, but its kubelet has not renewed its lease for %s (last at %s, by its clock)", r.Window+r.pace.lease, inWords(before))
+			return fmt.Errorf("the API server calls the node Ready, but its kubelet has not renewed its lease for %s (last at %s, by its clock)", t.window+t.pace.lease, inWords(before))
 		case err != nil:
 			return fmt.Errorf("whether its kubelet is alive cannot be seen: %w", err)
 		case !now.Equal(before):
 			return nil
 		}
-		r.pause(ctx)
+		t.pause(ctx)
 	}
 }
 
@@ -81,24 +95,24 @@ const anyDaemonSet = "*/*"
 
 // tryDaemons looks at the DaemonSets that have to want the node by name, and at all others that do. Where none is known by name, as in a
 // cluster that hybridctl did not make, one of them has to want the node: none to look at is no pass.
-func (r *run) tryDaemons(ctx context.Context, c Cell) outcome {
-	o := kube.WaitOptions{DaemonSets: r.DaemonSets}
+func (t *nodeTrier) tryDaemons(ctx context.Context, c Cell) outcome {
+	o := kube.WaitOptions{DaemonSets: t.daemonSets}
 	if len(o.DaemonSets) == 0 {
 		o.DaemonSets = []string{anyDaemonSet}
 	}
-	if r.Fault != nil && r.Fault.Name == faultDaemonSet {
+	if t.fault != nil && t.fault.Name == faultDaemonSet {
 		o.DaemonSets = append(slices.Clone(o.DaemonSets), "kube-system/hybridctl-self-test")
 	}
-	return r.steady(ctx, c, r.API.WaitDaemonSets, o, "")
+	return t.steady(ctx, c, t.api.WaitDaemonSets, o, "")
 }
 
 // windowLag is what a wait may need beyond its window: the first answer, and one break.
 const windowLag = 30 * time.Second
 
 // steady waits for something to hold on a node without a break for the window.
-func (r *run) steady(ctx context.Context, c Cell, wait func(context.Context, []string, kube.WaitOptions) error, o kube.WaitOptions, otherwise string) outcome {
-	o.Window = r.Window
-	ctx, cancel := context.WithTimeout(ctx, r.Window+windowLag)
+func (t *nodeTrier) steady(ctx context.Context, c Cell, wait func(context.Context, []string, kube.WaitOptions) error, o kube.WaitOptions, otherwise string) outcome {
+	o.Window = t.window
+	ctx, cancel := context.WithTimeout(ctx, t.window+windowLag)
 	defer cancel()
 	if err := wait(ctx, []string{c.Dst}, o); err != nil {
 		return failed("%s%v", otherwise, err)
@@ -106,8 +120,8 @@ func (r *run) steady(ctx context.Context, c Cell, wait func(context.Context, []s
 	return passed()
 }
 
-func (r *run) tryArch(ctx context.Context, c Cell) outcome {
-	nodes, err := r.API.Nodes(ctx)
+func (t *nodeTrier) tryArch(ctx context.Context, c Cell) outcome {
+	nodes, err := t.api.Nodes(ctx)
 	if err != nil {
 		return failed("%v", err)
 	}
@@ -115,7 +129,7 @@ func (r *run) tryArch(ctx context.Context, c Cell) outcome {
 	if i < 0 {
 		return failed("the node is gone")
 	}
-	machine, err := r.Machines[c.Dst].UnameM(ctx)
+	machine, err := t.machines[c.Dst].UnameM(ctx)
 	if err != nil {
 		return failed("ask the host: %v", err)
 	}
@@ -130,21 +144,21 @@ func (r *run) tryArch(ctx context.Context, c Cell) outcome {
 	return passed()
 }
 
-func (r *run) tryAddress(ctx context.Context, c Cell) outcome {
-	ctx, cancel := context.WithTimeout(ctx, r.Patience)
+func (t *nodeTrier) tryAddress(ctx context.Context, c Cell) outcome {
+	ctx, cancel := context.WithTimeout(ctx, t.view.patience)
 	defer cancel()
-	pod, err := r.view.ready(ctx, r.slot(podA, c.Dst))
+	pod, err := t.view.ready(ctx, t.slot(podA, c.Dst))
 	if err != nil {
 		return failed("a new pod does not start there: %v", err)
 	}
-	n := r.node(c.Dst)
+	n := t.node(c.Dst)
 	if pod.Node != n.Name {
 		return failed("the pod is on %s", pod.Node)
 	}
 	switch {
 	case net.ParseIP(pod.IP) == nil:
 		return failed("the pod has no address (%q)", pod.IP)
-	case !r.NodeRanges:
+	case !t.nodeRanges:
 		return passed() // the pod network has ranges of its own
 	case n.PodCIDR == "":
 		return failed("the node has no podCIDR, which the pod network gives addresses of")

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -96,7 +97,7 @@ type podSpec struct {
 var everything = []object{{"operator": "Exists"}}
 
 func (o objects) pod(p podSpec) object {
-	image := orDefault(p.image, o.image)
+	image := cmp.Or(p.image, o.image)
 	main := o.container(mainContainer, image, "serve", p)
 	containers := []object{main}
 	volumes := []object{}
@@ -127,7 +128,7 @@ func (o objects) pod(p podSpec) object {
 	spec := object{
 		"containers": containers, "volumes": volumes, "tolerations": everything,
 		"automountServiceAccountToken": false, "enableServiceLinks": false, "terminationGracePeriodSeconds": grace,
-		"restartPolicy": orDefault(p.restart, "Always"),
+		"restartPolicy": cmp.Or(p.restart, "Always"),
 	}
 	if p.node != "" {
 		spec["nodeName"] = p.node
@@ -147,7 +148,7 @@ func (o objects) pod(p podSpec) object {
 func (o objects) container(name, image, command string, p podSpec) object {
 	field := func(path string) object { return object{"fieldRef": object{"fieldPath": path}} }
 	c := object{
-		"name": name, "image": image, "imagePullPolicy": orDefault(p.pull, "IfNotPresent"),
+		"name": name, "image": image, "imagePullPolicy": cmp.Or(p.pull, "IfNotPresent"),
 		"command": []string{probePath}, "args": []string{command},
 		"env": []object{
 			{"name": probe.EnvUID, "valueFrom": field("metadata.uid")},
@@ -248,10 +249,3 @@ func archAffinity(arch string) object {
 
 // slot names a probe: which of a node's, and the node's place in the list.
 func slot(which string, i int) string { return fmt.Sprintf("%s-%d", which, i) }
-
-func orDefault(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
-}

@@ -1,11 +1,9 @@
 package conformance
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
@@ -13,17 +11,22 @@ import (
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
-func (r *run) vantage(name string) Vantage {
-	return r.Vantages[slices.IndexFunc(r.Vantages, func(v Vantage) bool { return v.Name == name })]
+// outsideTrier dials node ports from outside the cluster.
+type outsideTrier struct {
+	asker
+	api      API
+	services *services
+	vantages *vantages
+	secret   probe.Secret
 }
 
 // from is one attempt from a vantage point.
-func (r *run) from(c Cell, addr string) attempt {
-	d := r.vantage(c.Vantage).Dial
+func (t *outsideTrier) from(c Cell, addr string) attempt {
+	d := t.vantages.named(c.Vantage).Dial
 	return func(ctx context.Context, nonce string) (probe.Attempt, error) {
-		ctx, cancel := context.WithTimeout(ctx, r.pace.attempt)
+		ctx, cancel := context.WithTimeout(ctx, t.pace.attempt)
 		defer cancel()
-		return made(probe.Dial(ctx, d, r.secret, probe.Call{Network: c.network, Addr: addr, Nonce: nonce, Size: c.size}))
+		return made(probe.Dial(ctx, d, t.secret, probe.Call{Network: c.network, Addr: addr, Nonce: nonce, Size: c.size}))
 	}
 }
 
@@ -35,15 +38,12 @@ func unseen(c Cell) func(format string, args ...any) outcome {
 }
 
 // nodePortOf is where a Service's port is on a node.
-func (r *run) nodePortOf(c Cell, service, node string) (string, error) {
-	r.mu.Lock()
-	denied := cmp.Or(r.denied[service], r.denied[nodePortsOf(service)])
-	r.mu.Unlock()
-	if denied != nil {
-		return "", denied
+func (t *outsideTrier) nodePortOf(c Cell, service, node string) (string, error) {
+	if err := t.services.policies.forbid(service, nodePortsOf(service)); err != nil {
+		return "", err
 	}
-	port := r.svc[service].NodePorts[strings.ToUpper(c.network)]
-	address := r.addressOf(c.Vantage, node)
+	port := t.services.all[service].NodePorts[strings.ToUpper(c.network)]
+	address := t.vantages.addressOf(c.Vantage, node)
 	if port == 0 || address == "" {
 		return "", fmt.Errorf("service %s has no node port, or %s no address", service, node)
 	}
@@ -51,30 +51,30 @@ func (r *run) nodePortOf(c Cell, service, node string) (string, error) {
 }
 
 // besides is a Service of the dialled node's own probe, at the same address and from the same vantage point: it has to answer.
-func (r *run) besides(c Cell) (control attempt, what string, err error) {
-	own := r.slot(svcTo, c.Src)
-	addr, err := r.nodePortOf(c, own, c.Src)
-	return r.from(c, addr), "the node port of service " + own + " there", err
+func (t *outsideTrier) besides(c Cell) (control attempt, what string, err error) {
+	own := t.slot(svcTo, c.Src)
+	addr, err := t.nodePortOf(c, own, c.Src)
+	return t.from(c, addr), "the node port of service " + own + " there", err
 }
 
 // tryNodePort dials a node from outside: the right backend has to answer, and with the policy Local it has to see who asks.
-func (r *run) tryNodePort(ctx context.Context, c Cell) outcome {
-	pod := r.slot(podA, c.Dst)
-	_, w, err := r.wantedOf(pod)
+func (t *outsideTrier) tryNodePort(ctx context.Context, c Cell) outcome {
+	pod := t.slot(podA, c.Dst)
+	_, w, err := t.wantedOf(pod)
 	if err != nil {
 		return lost(c, err)
 	}
-	service := r.slot(svcTo, c.Dst)
+	service := t.slot(svcTo, c.Dst)
 	if c.kind == kindLocal {
-		service = r.slot(svcLocal, c.Dst)
+		service = t.slot(svcLocal, c.Dst)
 	}
-	addr, err := r.nodePortOf(c, service, c.Src)
+	addr, err := t.nodePortOf(c, service, c.Src)
 	if err != nil {
 		return wrong(err)
 	}
-	try := r.from(c, addr)
-	s := r.settle(ctx, r.endpointSince(service, pod), try)
-	nonces := r.nonces(c)
+	try := t.from(c, addr)
+	s := t.settle(ctx, t.services.endpointSince(service, pod), try)
+	nonces := t.nonces(c)
 	var attempts []probe.Attempt
 	untried := 0
 	for _, nonce := range nonces {
@@ -88,91 +88,91 @@ func (r *run) tryNodePort(ctx context.Context, c Cell) outcome {
 	if untried == len(nonces) && untried > 0 {
 		return unseen(c)("%s could not be dialled: %s", addr, attempts[0].Error)
 	}
-	o := s.with(judge(attempts, nonces, w), r.pace.rulesLag)
+	o := s.with(judge(attempts, nonces, w), t.pace.rulesLag)
 	if c.kind == kindLocal {
-		return r.sawWhoAsked(c, attempts, o)
+		return t.sawWhoAsked(c, attempts, o)
 	}
 	return o
 }
 
 // tryNotLocal dials a node that has no backend of a Service with the policy Local: it must not answer, while the backend's node does, and
 // while the node itself answers for its own.
-func (r *run) tryNotLocal(ctx context.Context, c Cell) outcome {
-	service := r.slot(svcLocal, c.Dst)
-	there, err := r.nodePortOf(c, service, c.Dst)
+func (t *outsideTrier) tryNotLocal(ctx context.Context, c Cell) outcome {
+	service := t.slot(svcLocal, c.Dst)
+	there, err := t.nodePortOf(c, service, c.Dst)
 	if err != nil {
 		return wrong(err)
 	}
-	here, err := r.nodePortOf(c, service, c.Src)
+	here, err := t.nodePortOf(c, service, c.Src)
 	if err != nil {
 		return wrong(err)
 	}
-	control, beside, err := r.besides(c)
+	control, beside, err := t.besides(c)
 	if err != nil {
 		return wrong(err)
 	}
-	if err := r.answersAt(ctx, r.endpointSince(service, r.slot(podA, c.Dst)), r.from(c, there)); err != nil {
+	if err := t.answersAt(ctx, t.services.endpointSince(service, t.slot(podA, c.Dst)), t.from(c, there)); err != nil {
 		return unseen(c)("the backend's own node does not answer either, so that silence proves nothing: %v", err)
 	}
-	return r.stays(ctx, shut{
-		try: r.from(c, here), otherwise: "the node answers although it has no backend", control: control, beside: beside, unseen: unseen(c),
+	return t.stays(ctx, shut{
+		try: t.from(c, here), otherwise: "the node answers although it has no backend", control: control, beside: beside, unseen: unseen(c),
 	})
 }
 
 // tryClosed shows that a NodePort is closed before its Service is made, open while it is there, and closed afterwards: so that no
 // other Service's answer is taken for its own.
-func (r *run) tryClosed(ctx context.Context, c Cell) outcome {
-	_, w, err := r.wantedOf(r.slot(podA, c.Dst))
+func (t *outsideTrier) tryClosed(ctx context.Context, c Cell) outcome {
+	_, w, err := t.wantedOf(t.slot(podA, c.Dst))
 	if err != nil {
 		return lost(c, err)
 	}
-	name := r.slot(svcGone, c.Dst) + "-" + fmt.Sprint(slices.IndexFunc(r.Vantages, func(v Vantage) bool { return v.Name == c.Vantage }))
-	control, beside, err := r.besides(c)
+	name := t.slot(svcGone, c.Dst) + "-" + fmt.Sprint(t.vantages.index(c.Vantage))
+	control, beside, err := t.besides(c)
 	if err != nil {
 		return wrong(err)
 	}
 	s := shut{control: control, beside: beside, unseen: unseen(c)}
-	service, o := r.atClosedPort(ctx, c, name, &s)
+	service, o := t.atClosedPort(ctx, c, name, &s)
 	if o.verdict != report.Passed {
 		return o
 	}
-	lag := r.settle(ctx, r.Now(), s.try)
-	nonces := r.nonces(c)[:1]
+	lag := t.settle(ctx, t.now(), s.try)
+	nonces := t.nonces(c)[:1]
 	open, err := s.try(ctx, nonces[0])
 	if err != nil {
 		return unseen(c)("%v", err)
 	}
-	if during := lag.with(judge([]probe.Attempt{open}, nonces, w), r.pace.rulesLag); during.verdict != report.Passed {
+	if during := lag.with(judge([]probe.Attempt{open}, nonces, w), t.pace.rulesLag); during.verdict != report.Passed {
 		during.reason = "while the service is there: " + during.reason
 		return during
 	}
-	if _, err := r.API.Delete(ctx, manifests(service)); err != nil {
+	if _, err := t.api.Delete(ctx, manifests(service)); err != nil {
 		return failed("%v", err)
 	}
 	s.otherwise = "the port still answers although the service is gone"
-	return r.closes(ctx, s)
+	return t.closes(ctx, s)
 }
 
 // portsTried is how many node ports are tried until one is closed: one may answer for somebody else.
 const portsTried = 5
 
 // atClosedPort makes a Service at a node port that was closed before.
-func (r *run) atClosedPort(ctx context.Context, c Cell, name string, s *shut) (service object, o outcome) {
+func (t *outsideTrier) atClosedPort(ctx context.Context, c Cell, name string, s *shut) (service object, o outcome) {
 	for range portsTried {
-		port, err := r.freePort(ctx, c, name)
+		port, err := t.freePort(ctx, c, name)
 		if err != nil {
 			return nil, wrong(err)
 		}
-		s.try, s.otherwise = r.from(c, at(r.addressOf(c.Vantage, c.Src), port)), fmt.Sprintf("port %d answers before the service is made", port)
-		switch o = r.stays(ctx, *s); o.verdict {
+		s.try, s.otherwise = t.from(c, at(t.vantages.addressOf(c.Vantage, c.Src), port)), fmt.Sprintf("port %d answers before the service is made", port)
+		switch o = t.stays(ctx, *s); o.verdict {
 		case report.Passed:
 		case report.Failing:
 			continue
 		default:
 			return nil, o
 		}
-		service = r.objects.service(name, map[string]string{slotLabel: r.slot(podA, c.Dst)}, "Cluster", port)
-		if _, err = r.API.Apply(ctx, manifests(service), kube.ApplyOptions{}); err == nil {
+		service = t.service(name, map[string]string{slotLabel: t.slot(podA, c.Dst)}, "Cluster", port)
+		if _, err = t.api.Apply(ctx, manifests(service), kube.ApplyOptions{}); err == nil {
 			return service, o
 		}
 		o = failed("%v", err) // somebody else may have taken it
@@ -182,13 +182,13 @@ func (r *run) atClosedPort(ctx context.Context, c Cell, name string, s *shut) (s
 
 // freePort is a node port that no Service has. The API server chooses it, who knows its range and what is taken: a Service without an
 // endpoint gets one and is deleted again.
-func (r *run) freePort(ctx context.Context, c Cell, name string) (port int, err error) {
-	service := manifests(r.objects.service(name, map[string]string{slotLabel: "none"}, "Cluster", 0))
-	if _, err := r.API.Apply(ctx, service, kube.ApplyOptions{}); err != nil {
+func (t *outsideTrier) freePort(ctx context.Context, c Cell, name string) (port int, err error) {
+	service := manifests(t.service(name, map[string]string{slotLabel: "none"}, "Cluster", 0))
+	if _, err := t.api.Apply(ctx, service, kube.ApplyOptions{}); err != nil {
 		return 0, err
 	}
-	all, err := r.API.Services(ctx, r.objects.namespace)
-	if _, derr := r.API.Delete(ctx, service); err != nil || derr != nil {
+	all, err := t.api.Services(ctx, t.namespace)
+	if _, derr := t.api.Delete(ctx, service); err != nil || derr != nil {
 		return 0, errors.Join(err, derr)
 	}
 	for _, one := range all {
@@ -244,6 +244,3 @@ func (p *planner) from(v Vantage, address, backend Node, name string, k kind, ne
 func (p *planner) otherArch(n Node) (Node, bool) {
 	return p.partner(func(o Node) bool { return o.Arch != n.Arch && noPods(o) == "" })
 }
-
-// localService leads from node ports to the probe of the same node only.
-func (r *run) localService(c Cell) []object { return []object{r.serviceTo(svcLocal, c.Dst, "Local")} }

@@ -189,8 +189,8 @@ func costOf(t *testing.T, in Input) cost {
 			c.cells++
 		}
 	}
-	r := &run{Options: Options{Registry: &Registry{}}, nodes: in.Nodes, matrix: m}
-	for _, o := range r.wantedObjects() {
+	d := &draft{roster: in.Nodes, cells: m.Cells, registry: &Registry{}}
+	for _, o := range d.wanted(nil) {
 		if o["kind"] == "Pod" {
 			c.pods++
 		} else {

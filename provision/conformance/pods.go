@@ -9,9 +9,12 @@ import (
 	"github.com/hybridctl/hybridctl/provision/probe"
 )
 
-func (r *run) tryLoopback(ctx context.Context, c Cell) outcome {
-	name := r.slot(podA, c.Dst)
-	_, w, err := r.wantedOf(name)
+// podTrier tries what pods say to one another by their own addresses.
+type podTrier struct{ asker }
+
+func (t *podTrier) tryLoopback(ctx context.Context, c Cell) outcome {
+	name := t.slot(podA, c.Dst)
+	_, w, err := t.wantedOf(name)
 	if err != nil {
 		return lost(c, err)
 	}
@@ -19,7 +22,7 @@ func (r *run) tryLoopback(ctx context.Context, c Cell) outcome {
 	if strings.HasSuffix(c.network, "6") {
 		addr = at("::1", probe.Port)
 	}
-	o := r.dial(ctx, c, name, peerContainer, addr, w)
+	o := t.dial(ctx, c, name, peerContainer, addr, w)
 	if strings.HasSuffix(c.network, "6") && noIPv6(o.reason) {
 		return blocked("the pod has no IPv6")
 	}
@@ -32,17 +35,17 @@ func noIPv6(reason string) bool {
 		strings.Contains(reason, "network is unreachable")
 }
 
-func (r *run) tryEmptyDir(ctx context.Context, c Cell) outcome {
-	name := r.slot(podA, c.Dst)
-	writer, err := r.agent(name, mainContainer)
+func (t *podTrier) tryEmptyDir(ctx context.Context, c Cell) outcome {
+	name := t.slot(podA, c.Dst)
+	writer, err := t.agents.of(name, mainContainer)
 	if err != nil {
 		return lost(c, err)
 	}
-	reader, err := r.agent(name, peerContainer)
+	reader, err := t.agents.of(name, peerContainer)
 	if err != nil {
 		return lost(c, err)
 	}
-	text := r.nonces(Cell{Check: c.Check, Name: c.Name, Dst: c.Dst, times: 1})[0]
+	text := t.nonces(Cell{Check: c.Check, Name: c.Name, Dst: c.Dst, times: 1})[0]
 	if _, err := writer.ask(ctx, probe.Order{Op: probe.OpWrite, Path: "/shared/from-the-other", Text: text}); err != nil {
 		return failed("one container cannot write: %v", err)
 	}
@@ -61,12 +64,12 @@ func same(got, want, wrote, read string) outcome {
 	return passed()
 }
 
-func (r *run) trySameNode(ctx context.Context, c Cell) outcome {
-	server, w, err := r.wantedOf(r.slot(podA, c.Dst))
+func (t *podTrier) trySameNode(ctx context.Context, c Cell) outcome {
+	server, w, err := t.wantedOf(t.slot(podA, c.Dst))
 	if err != nil {
 		return lost(c, err)
 	}
-	client, err := r.view.now(r.slot(podB, c.Dst))
+	client, err := t.view.now(t.slot(podB, c.Dst))
 	if err != nil {
 		return lost(c, err)
 	}
@@ -74,20 +77,20 @@ func (r *run) trySameNode(ctx context.Context, c Cell) outcome {
 		return failed("the pods are on %s (%s) and %s (%s)", client.Node, client.HostIP, server.Node, server.HostIP)
 	}
 	w.clientIP = client.IP
-	return r.dial(ctx, c, client.Name, mainContainer, at(server.IP, probe.Port), w)
+	return t.dial(ctx, c, client.Name, mainContainer, at(server.IP, probe.Port), w)
 }
 
-func (r *run) tryPodIP(ctx context.Context, c Cell) outcome {
-	server, w, err := r.wantedOf(r.slot(podA, c.Dst))
+func (t *podTrier) tryPodIP(ctx context.Context, c Cell) outcome {
+	server, w, err := t.wantedOf(t.slot(podA, c.Dst))
 	if err != nil {
 		return lost(c, err)
 	}
-	client, err := r.view.now(r.slot(podA, c.Src))
+	client, err := t.view.now(t.slot(podA, c.Src))
 	if err != nil {
 		return lost(c, err)
 	}
 	w.clientIP = client.IP
-	return r.dial(ctx, c, client.Name, mainContainer, at(server.IP, probe.Port), w)
+	return t.dial(ctx, c, client.Name, mainContainer, at(server.IP, probe.Port), w)
 }
 
 func (p *planner) containers() {

@@ -55,8 +55,7 @@ func TestShut(t *testing.T) {
 		{"it closes later", []probe.Ending{yes, yes, silent}, []probe.Ending{yes}, report.Passed, report.Failing},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			r := &run{Options: Options{Now: time.Now}}
-			r.pace = usual
+			r := rules{time.Now, usual}
 			s := func() shut {
 				return shut{try: endings(c.try...), control: endings(c.control...), otherwise: "it answers", beside: "the other", unseen: blocked}
 			}
@@ -86,8 +85,7 @@ func TestSettle(t *testing.T) {
 		{"an old endpoint", kubeProxyLag, 20, false, false, false},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			r := &run{Options: Options{Now: time.Now}}
-			r.pace = usual
+			r := rules{time.Now, usual}
 			left, asked := c.silent, false
 			s := r.settle(t.Context(), time.Now().Add(-c.age), func(context.Context, string) (probe.Attempt, error) {
 				asked = true

@@ -1,10 +1,10 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -20,36 +20,54 @@ const reachPatience = 4 * time.Second
 // kubeletPort is where every kubelet listens.
 const kubeletPort = 10250
 
+// vantages are the places outside the cluster, and where each reaches the nodes.
+type vantages struct {
+	roster  roster
+	all     []Vantage
+	reached map[[2]string]string // by vantage point and node: the address
+}
+
 // lookFrom finds out at which of its addresses each vantage point reaches each node that it is to dial: at the one that Kubernetes knows, or
 // else at the one that SSH goes to. A vantage point that reaches a node at no address has its cells blocked.
-func (r *run) lookFrom(ctx context.Context) {
-	r.reached = map[[2]string]string{}
+func (v *vantages) lookFrom(ctx context.Context, scenario Scenario) {
+	v.reached = map[[2]string]string{}
 	var open sync.WaitGroup
 	var mu sync.Mutex
-	r.Vantages = slices.Clone(r.Vantages)
-	for i := range r.Vantages {
-		v := &r.Vantages[i]
-		if v.Problem != "" || v.Dial == nil {
+	v.all = slices.Clone(v.all)
+	for i := range v.all {
+		from := &v.all[i]
+		if from.Problem != "" || from.Dial == nil {
 			continue
 		}
-		v.Unreached = map[string]string{}
-		for _, n := range r.nodes {
-			if r.Scenario == ScaleOut && !n.New {
+		from.Unreached = map[string]string{}
+		for _, n := range v.roster {
+			if scenario == ScaleOut && !n.New {
 				continue // the others are left alone
 			}
 			open.Go(func() {
-				address, err := v.reaches(ctx, n)
+				address, err := from.reaches(ctx, n)
 				mu.Lock()
 				defer mu.Unlock()
 				if err != nil {
-					v.Unreached[n.Name] = report.OneLine(err.Error())
+					from.Unreached[n.Name] = report.OneLine(err.Error())
 					return
 				}
-				r.reached[[2]string{v.Name, n.Name}] = address
+				v.reached[[2]string{from.Name, n.Name}] = address
 			})
 		}
 	}
 	open.Wait()
+}
+
+func (v *vantages) index(name string) int {
+	return slices.IndexFunc(v.all, func(v Vantage) bool { return v.Name == name })
+}
+
+func (v *vantages) named(name string) Vantage { return v.all[v.index(name)] }
+
+// addressOf is where a vantage point dials a node.
+func (v *vantages) addressOf(vantage, node string) string {
+	return cmp.Or(v.reached[[2]string{vantage, node}], v.roster.node(node).Address)
 }
 
 // reaches is the first of a node's addresses at which something answers, if only that nothing listens.
@@ -84,18 +102,13 @@ func (v *Vantage) knock(ctx context.Context, addr string) error {
 	return err
 }
 
-// addressOf is where a vantage point dials a node.
-func (r *run) addressOf(vantage, node string) string {
-	return orDefault(r.reached[[2]string{vantage, node}], r.node(node).Address)
-}
-
 // sawWhoAsked is a good outcome of a Service with the policy Local when its server saw who asked. An address that is neither the vantage
 // point's nor the cluster's was translated on the way there: what the node does to it cannot be told then.
-func (r *run) sawWhoAsked(c Cell, attempts []probe.Attempt, o outcome) outcome {
-	v := r.vantage(c.Vantage)
+func (t *outsideTrier) sawWhoAsked(c Cell, attempts []probe.Attempt, o outcome) outcome {
+	v := t.vantages.named(c.Vantage)
 	var own []string
 	if v.Addresses != nil {
-		own = v.Addresses(r.addressOf(c.Vantage, c.Src))
+		own = v.Addresses(t.vantages.addressOf(c.Vantage, c.Src))
 	}
 	if len(own) > 0 {
 		o.wantIP = own[0]
@@ -105,7 +118,7 @@ func (r *run) sawWhoAsked(c Cell, attempts []probe.Attempt, o outcome) outcome {
 	}
 	for _, a := range attempts {
 		seen := a.Reply.Client
-		switch whose := r.whose(seen); {
+		switch whose := t.whose(seen); {
 		case slices.Contains(own, seen):
 			o.wantIP = seen
 			continue
@@ -120,20 +133,6 @@ func (r *run) sawWhoAsked(c Cell, attempts []probe.Attempt, o outcome) outcome {
 		return o
 	}
 	return o
-}
-
-// whose is the node that an address is of, itself or in its range of pods; empty when of none.
-func (r *run) whose(address string) string {
-	ip, err := netip.ParseAddr(address)
-	for _, n := range r.nodes {
-		if slices.Contains(n.Addresses, address) {
-			return "node " + n.Name
-		}
-		if pods, perr := netip.ParsePrefix(n.PodCIDR); err == nil && perr == nil && pods.Contains(ip) {
-			return "the pod network of node " + n.Name
-		}
-	}
-	return ""
 }
 
 // LocalAddress is the address from which this machine reaches a target; none when it does not.

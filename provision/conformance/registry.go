@@ -3,8 +3,6 @@ package conformance
 import (
 	"context"
 	"regexp"
-	"slices"
-	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/report"
@@ -26,36 +24,15 @@ func (p *planner) registry() {
 // registrySecret is the name of the registry's credentials.
 const registrySecret = "registry"
 
-// makeSecret gives the run's namespace the registry's credentials, where the inventory names a registry.
-func (r *run) makeSecret(ctx context.Context) error {
-	if r.Registry == nil || !slices.ContainsFunc(r.matrix.Cells, func(c Cell) bool { return c.kind == kindPull && c.Blocked == "" }) {
-		return nil
-	}
-	password, err := r.Registry.Password()
-	if err != nil {
-		return err
-	}
-	registry, _, _ := strings.Cut(r.Registry.Image, "/")
-	_, err = r.API.Apply(ctx, manifests(r.objects.pullSecret(registrySecret, registry, r.Registry.Username, password)), kube.ApplyOptions{})
-	return err
+// registryTrier tries to pull from the private registry.
+type registryTrier struct {
+	roster
+	view *view
 }
 
-func (r *run) pullPod(c Cell) []object {
-	return []object{r.objects.pod(podSpec{name: r.slot(podPull, c.Dst), node: c.Dst, image: r.Registry.Image, pull: "Always", secret: registrySecret, restart: "Never"})}
-}
-
-// pullPods are one without the secret, and the one with it.
-func (r *run) pullPods(c Cell) []object {
-	without := podSpec{name: r.slot(podNoPull, c.Dst), node: c.Dst, image: r.Registry.Image, pull: "Always", restart: "Never"}
-	if r.Fault.is(faultPull, c.Dst) {
-		without.secret = registrySecret
-	}
-	return []object{r.pullPod(c)[0], r.objects.pod(without)}
-}
-
-func (r *run) tryPull(ctx context.Context, c Cell) outcome {
-	name := r.slot(podPull, c.Dst)
-	return r.shows(ctx, func(_ map[string]kube.Pod, events []kube.Event) (string, bool) {
+func (t *registryTrier) tryPull(ctx context.Context, c Cell) outcome {
+	name := t.slot(podPull, c.Dst)
+	return t.view.shows(ctx, func(_ map[string]kube.Pod, events []kube.Event) (string, bool) {
 		if said(events, "Pod/"+name, "Pulled") {
 			return "", false
 		}
@@ -72,9 +49,9 @@ var refusals = regexp.MustCompile(`(?i)` +
 	`|pull access denied, |insufficient_scope: |authorization failed\b|no basic auth credentials\b|authentication required\b|invalid username/password\b`)
 
 // tryNoPull shows that an image is not pulled without the secret: that the registry says so, while the same node gets it with the secret.
-func (r *run) tryNoPull(ctx context.Context, c Cell) outcome {
-	with, without := "Pod/"+r.slot(podPull, c.Dst), "Pod/"+r.slot(podNoPull, c.Dst)
-	o := r.shows(ctx, func(_ map[string]kube.Pod, events []kube.Event) (string, bool) {
+func (t *registryTrier) tryNoPull(ctx context.Context, c Cell) outcome {
+	with, without := "Pod/"+t.slot(podPull, c.Dst), "Pod/"+t.slot(podNoPull, c.Dst)
+	o := t.view.shows(ctx, func(_ map[string]kube.Pod, events []kube.Event) (string, bool) {
 		switch {
 		case said(events, without, "Pulled"):
 			return "the image was pulled without the secret: the registry is not private, or the node knows it", true
@@ -86,7 +63,7 @@ func (r *run) tryNoPull(ctx context.Context, c Cell) outcome {
 	if o.verdict != report.Passed {
 		return o
 	}
-	if control := r.shows(ctx, func(_ map[string]kube.Pod, events []kube.Event) (string, bool) {
+	if control := t.view.shows(ctx, func(_ map[string]kube.Pod, events []kube.Event) (string, bool) {
 		if said(events, with, "Pulled") {
 			return "", false
 		}

@@ -1,7 +1,6 @@
 package conformance
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,69 +9,65 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/probe"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
-// run is one run on its way.
+// run is one run on its way. What it uses are parts with a purpose each; the cells are tried by the triers.
 type run struct {
 	Options
-	objects objects
-	secret  probe.Secret         // of its probes
-	reached map[[2]string]string // by vantage point and node: the address
-	nodes   []Node               // sorted by name; their index names their probes
-	matrix  Matrix
-	before  snapshot
-	guard   func() (guard, error) // what check G compares, asked when its first cell is tried
-	started time.Time
-	view    *view
-	here    *attendance
-	leases  *leases
-	follow  func() // has view and here look at the cluster from now on
-	// starting are, by node, the places of pods that start; those without a node have places too.
-	starting map[string]chan struct{}
-	life     context.Context // of the one run: agents last as long
-	cells    []report.CellResult
-	phases   []report.Phase
+	nodes    roster
+	vantages vantages
+	matrix   Matrix
+	draft    *draft
+	secret   probe.Secret // of its probes
+	before   snapshot
+	started  time.Time
 
-	mu         sync.Mutex
-	agents     map[string]*lazyAgent
-	claims     int // how many volumes were asked for
-	svc        map[string]kube.Service
-	made       map[string]time.Time          // when Services were
-	undo       []func(context.Context) error // takes faults away again
-	unprepared map[hostOf]error
-	denied     map[string]error // by object: what a policy of the cluster does not let in
+	view     *view
+	here     *attendance
+	hosts    *hosts
+	policies *policies
+	services *services
+	maker    *maker
+	agents   *agents
+	triers   *triers
+	follow   func()                        // has view and here look at the cluster from now on
+	undo     []func(context.Context) error // takes faults away again
+
+	mu      sync.Mutex
+	results []report.CellResult
+	phases  []report.Phase
 }
 
 // Run plans the matrix, tries every cell and cleans up. The report is complete whatever happens: cells that could not be tried are
 // blocked. ErrUsage, ErrLeftovers: nothing was begun. ErrSetup: the report says why. A context that ends is an interruption: what was
 // made is taken away all the same.
 func Run(ctx context.Context, o Options) (report.ConformanceRun, error) {
-	r := &run{Options: o, agents: map[string]*lazyAgent{}, unprepared: map[hostOf]error{}, denied: map[string]error{}, secret: newSecret(), made: map[string]time.Time{}, started: o.Now()}
+	r := &run{Options: o, secret: newSecret(), started: o.Now()}
 	if r.pace == (pace{}) {
 		r.pace = usual
 	}
-	r.objects = objects{namespace: namespacePrefix + o.RunID, runID: o.RunID, image: o.Image}
-	document := func(err error) report.ConformanceRun {
-		d := report.ConformanceRun{
-			Version: report.RunVersion, ID: o.RunID, Cluster: o.Cluster, Scenario: string(o.Scenario), Tool: o.Tool,
-			Started: r.started, Finished: o.Now(), Coverage: r.matrix.Coverage, Checks: r.checks(), Cells: r.cells, Phases: r.phases,
-		}
-		for _, n := range r.nodes {
-			d.Nodes = append(d.Nodes, n.RunNode)
-		}
-		if err != nil {
-			d.Error = report.OneLine(err.Error())
-		}
-		return d
+	err := r.prepare(ctx)
+	if err == nil {
+		err = r.all(ctx)
 	}
-	if err := r.prepare(ctx); err != nil {
-		return document(err), err
+	return r.document(err), err
+}
+
+// document is the report of the run as it is.
+func (r *run) document(err error) report.ConformanceRun {
+	d := report.ConformanceRun{
+		Version: report.RunVersion, ID: r.RunID, Cluster: r.Cluster, Scenario: string(r.Scenario), Tool: r.Tool,
+		Started: r.started, Finished: r.Now(), Coverage: r.matrix.Coverage, Checks: r.checks(), Cells: r.results, Phases: r.phases,
 	}
-	err := r.all(ctx)
-	return document(err), err
+	for _, n := range r.nodes {
+		d.Nodes = append(d.Nodes, n.RunNode)
+	}
+	if err != nil {
+		d.Error = report.OneLine(err.Error())
+	}
+	return d
 }
 
 // checks are those of the scenario that this run has.
@@ -103,21 +98,22 @@ func (r *run) prepare(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrSetup, err)
 	}
-	if err := r.look(nodes); err != nil {
+	if r.nodes, err = newRoster(r.Options, nodes); err != nil {
 		return err
 	}
+	r.vantages = vantages{roster: r.nodes, all: r.Vantages}
 	if !r.Quick && (len(r.Checks) == 0 || slices.Contains(r.Checks, "S7")) {
-		r.lookFrom(ctx)
+		r.vantages.lookFrom(ctx, r.Scenario)
 	}
 	r.matrix, err = Plan(Input{
 		Scenario: r.Scenario, Nodes: r.nodes, Checks: r.Checks, Quick: r.Quick, MaxPairs: r.MaxPairs, Seed: r.Seed,
-		Vantages: r.Vantages, HasImage: r.Images != nil, Registry: r.Registry != nil, Storage: r.Storage, NoStorage: r.NoStorage, Fault: r.Fault,
+		Vantages: r.vantages.all, HasImage: r.Images != nil, Registry: r.Registry != nil, Storage: r.Storage, NoStorage: r.NoStorage, Fault: r.Fault,
 	})
 	if err != nil {
 		return err
 	}
 	for _, c := range r.matrix.Cells {
-		r.cells = append(r.cells, r.unread(c, "it was not tried"))
+		r.results = append(r.results, r.nodes.unread(c, "it was not tried"))
 	}
 	if r.Planned != nil {
 		r.Planned(r.matrix.Cells)
@@ -133,73 +129,6 @@ func (r *run) prepare(ctx context.Context) error {
 	return nil
 }
 
-// look takes the nodes as the matrix wants them.
-func (r *run) look(nodes []kube.Node) error {
-	for _, name := range r.NewNodes {
-		if !slices.ContainsFunc(nodes, func(n kube.Node) bool { return n.Name == name }) {
-			return fmt.Errorf("%w: there is no node %q in the cluster", ErrUsage, name)
-		}
-	}
-	for _, n := range nodes {
-		known, _ := slices.BinarySearchFunc(r.nodes, n.Name, func(a Node, name string) int { return strings.Compare(a.Name, name) })
-		node := Node{PodCIDR: n.PodCIDR, Addresses: slices.Clone(n.InternalIPs), SSHPort: 22, Ready: n.Ready}
-		node.RunNode = report.RunNode{Name: n.Name, Arch: n.Arch, Role: "worker", Kernel: n.KernelVersion, New: slices.Contains(r.NewNodes, n.Name)}
-		if n.ControlPlane {
-			node.Role = "control-plane"
-		}
-		if len(n.InternalIPs) > 0 {
-			node.Address = n.InternalIPs[0]
-		}
-		if !n.Ready {
-			node.OutOf = "not Ready"
-		}
-		if f, ok := r.Facts[n.Name]; ok {
-			node.PageKiB, node.CPU, node.SSHPort = f.PageKiB, f.CPU, cmp.Or(f.SSHPort, 22)
-			if f.Address != "" && !slices.Contains(node.Addresses, f.Address) {
-				node.Addresses = append(node.Addresses, f.Address)
-			}
-		}
-		if _, ok := r.Machines[n.Name]; !ok {
-			node.NoMachine = orDefault(r.NoMachine[n.Name], "it is not in the inventory")
-		}
-		node.NoProbe = r.NoProbe[n.Name]
-		r.nodes = slices.Insert(r.nodes, known, node)
-	}
-	return nil
-}
-
-// unread is a cell's result before it is tried.
-func (r *run) unread(c Cell, reason string) report.CellResult {
-	out := report.CellResult{Check: c.Check, Name: c.Name, Class: c.Class, Verdict: report.Blocked, Reason: reason}
-	if c.Blocked != "" {
-		out.Reason = c.Blocked
-	}
-	switch {
-	case c.Vantage != "":
-		out.Src, out.Dst = &report.Endpoint{Where: c.Vantage + " via " + c.Src}, r.end(c.Dst)
-	default:
-		out.Src, out.Dst = r.end(c.Src), r.end(c.Dst)
-	}
-	return out
-}
-
-func (r *run) end(node string) *report.Endpoint {
-	if node == "" {
-		return nil
-	}
-	return &report.Endpoint{Node: node, Arch: r.node(node).Arch}
-}
-
-func (r *run) node(name string) Node { return r.nodes[r.index(name)] }
-
-// slot names a node's probe or Service.
-func (r *run) slot(which, node string) string { return slot(which, r.index(node)) }
-
-// index is a node's place among all, which names its probes.
-func (r *run) index(name string) int {
-	return slices.IndexFunc(r.nodes, func(n Node) bool { return n.Name == name })
-}
-
 func (r *run) phase(name string, since time.Time) {
 	r.phases = append(r.phases, report.Phase{Name: name, Duration: r.Now().Sub(since)})
 }
@@ -209,24 +138,17 @@ func (r *run) all(ctx context.Context) (err error) {
 	if r.Image == "" {
 		return fmt.Errorf("%w: the bundle has no image of the probe (component \"probe\"): make the bundle anew", ErrSetup)
 	}
-	watching, stop := context.WithCancel(ctx)
-	r.life = watching
-	r.guard = sync.OnceValues(func() (guard, error) { return r.lookAgain(watching) })
-	r.leases = &leases{api: r.API, now: r.Now, good: r.pace.lease / 20}
-	r.view, r.here = newView(r.Now), newAttendance(r.nodes)
-	r.starting = map[string]chan struct{}{"": make(chan struct{}, startsAtOnce)}
-	for _, n := range r.nodes {
-		r.starting[n.Name] = make(chan struct{}, startsAtOnce)
-	}
+	life, stop := context.WithCancel(ctx)
+	r.equip(life)
 	var watch sync.WaitGroup
 	r.follow = sync.OnceFunc(func() {
-		watch.Go(func() { r.attend(watching) })
-		watch.Go(func() { r.view.follow(watching, r.API, r.objects.namespace) })
+		watch.Go(func() { r.here.follow(life, r.API, rules{r.Now, r.pace}) })
+		watch.Go(func() { r.view.follow(life, r.API, r.draft.namespace) })
 	})
 	defer func() {
 		stop()
 		watch.Wait()
-		r.closeAgents()
+		r.agents.close()
 		start := r.Now()
 		err = errors.Join(err, r.clean(context.WithoutCancel(ctx)))
 		r.phase("clean up", start)
@@ -246,9 +168,52 @@ func (r *run) all(ctx context.Context) (err error) {
 		return fmt.Errorf("interrupted: %w", context.Cause(ctx))
 	}
 	start = r.Now()
-	r.explain(ctx)
+	r.results = r.witness().explain(ctx, r.matrix.Cells, r.results)
 	r.phase("evidence", start)
 	return nil
+}
+
+// equip makes the parts of the run, which last as long as its life.
+func (r *run) equip(life context.Context) {
+	r.draft = &draft{
+		objects: objects{namespace: namespacePrefix + r.RunID, runID: r.RunID, image: r.Image},
+		roster:  r.nodes, cells: r.matrix.Cells, registry: r.Registry, fault: r.Fault,
+	}
+	r.view, r.here, r.hosts, r.policies = newView(r.Now, r.Patience), newAttendance(r.nodes), newHosts(r.Machines), newPolicies()
+	r.services = &services{namespace: r.draft.namespace, domain: r.DNSDomain, policies: r.policies, view: r.view, made: map[string]time.Time{}}
+	r.maker = &maker{
+		api: r.API, event: r.Event, now: r.Now, policies: r.policies, hosts: r.hosts, services: r.services, view: r.view,
+		life: life, launch: r.pace.launch, starting: placesToStart(r.nodes),
+	}
+	r.agents = &agents{life: life, api: r.API, namespace: r.draft.namespace, pace: r.pace, all: map[string]*lazyAgent{}}
+	rules := rules{r.Now, r.pace}
+	asker := asker{draft: r.draft, rules: rules, view: r.view, agents: r.agents}
+	r.triers = &triers{
+		nodeTrier: nodeTrier{
+			roster: r.nodes, rules: rules, api: r.API, machines: r.Machines, view: r.view, window: r.Window, daemonSets: r.DaemonSets,
+			leases: &leases{api: r.API, now: r.Now, good: r.pace.lease / 20}, nodeRanges: r.NodeRanges, fault: r.Fault,
+		},
+		imageTrier:     imageTrier{asker, r.API},
+		registryTrier:  registryTrier{r.nodes, r.view},
+		placeTrier:     placeTrier{r.nodes, r.view},
+		podTrier:       podTrier{asker},
+		serviceTrier:   serviceTrier{asker, r.API, r.services},
+		outsideTrier:   outsideTrier{asker, r.API, r.services, &r.vantages, r.secret},
+		directoryTrier: directoryTrier{asker, r.hosts},
+		volumeTrier:    volumeTrier{asker: asker, api: r.API, maker: r.maker, storage: r.Storage},
+		guardTrier: guardTrier{sync.OnceValues(func() (guard, error) {
+			return lookAgain(life, r.API, r.before, r.draft.namespace, r.pace.guardPause)
+		})},
+	}
+}
+
+// witness gathers the evidence of the run.
+func (r *run) witness() witness {
+	w := witness{api: r.API, machines: r.Machines, namespace: r.draft.namespace, keep: r.Evidence, event: r.Event}
+	if len(r.Storage) > 0 {
+		w.drivers = r.Storage[0].Namespace
+	}
+	return w
 }
 
 // tryAll tries the cells, many at once. What must not have changed by them is looked at last.
@@ -260,7 +225,7 @@ func (r *run) tryAll(ctx context.Context) {
 			switch {
 			case kinds[c.kind].last != last:
 			case c.Blocked != "":
-				r.done(r.cells[i])
+				r.done(r.results[i])
 			default:
 				open.Go(func() { r.tryOne(ctx, i, c, places) })
 			}
@@ -303,16 +268,49 @@ func (r *run) tryOne(run context.Context, i int, c Cell, places places) {
 	r.finish(i, c, start, o)
 }
 
+// deniedTo is why a cell cannot have one of its objects.
+func (r *run) deniedTo(c Cell) error {
+	names := probesOf(r.nodes, c)
+	if makes := kinds[c.kind].makes; makes != nil {
+		for _, o := range makes(r.draft, c) {
+			names = append(names, nameOf(o))
+		}
+	}
+	return r.policies.forbid(names...)
+}
+
+// startable waits for the probes a cell uses.
+func (r *run) startable(ctx context.Context, c Cell) error {
+	ctx, cancel := context.WithTimeout(ctx, r.Patience)
+	defer cancel()
+	for _, pod := range probesOf(r.nodes, c) {
+		if _, err := r.view.ready(ctx, pod); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) try(ctx context.Context, c Cell) outcome {
+	if err := r.hosts.problem(c); err != nil {
+		if forbids(err) {
+			return blocked("%v", err)
+		}
+		return failed("the host: %v", err)
+	}
+	return kinds[c.kind].try(r.triers, ctx, c)
+}
+
 // finish writes a cell's result.
 func (r *run) finish(i int, c Cell, start time.Time, o outcome) {
-	cell := r.unread(c, "")
+	cell := r.nodes.unread(c, "")
 	cell.Verdict, cell.Reason = o.verdict, o.reason
 	cell.Planned, cell.OK, cell.FirstAttemptOK = o.planned, o.ok, o.first
 	cell.P50Millis, cell.P99Millis, cell.Nonce, cell.Responder = o.p50, o.p99, o.nonce, o.who
 	cell.ExpectClientIP, cell.ObservedClientIP, cell.RulesLagMillis = o.wantIP, o.seen, float64(o.lag.Milliseconds())
 	cell.Started, cell.Duration = start, r.Now().Sub(start)
 	r.mu.Lock()
-	r.cells[i] = cell
+	r.results[i] = cell
 	r.mu.Unlock()
 	r.done(cell)
 }
@@ -342,9 +340,9 @@ func (r *run) clean(ctx context.Context) error {
 		errs = append(errs, undo(limited))
 		cancel()
 	}
-	failing := slices.ContainsFunc(r.cells, func(c report.CellResult) bool { return c.Verdict == report.Failing })
+	failing := slices.ContainsFunc(r.results, func(c report.CellResult) bool { return c.Verdict == report.Failing })
 	if r.Keep || r.KeepOnFailure && failing {
-		r.Event(report.Event{Kind: report.Done, Step: "clean up", Action: report.Skipped, Message: "namespace " + r.objects.namespace + " is kept; \"hybridctl conformance clean\" removes it"})
+		r.Event(report.Event{Kind: report.Done, Step: "clean up", Action: report.Skipped, Message: "namespace " + r.draft.namespace + " is kept; \"hybridctl conformance clean\" removes it"})
 		return errors.Join(errs...)
 	}
 	return errors.Join(append(errs, Clean(ctx, r.API, r.Machines, r.RunID))...)

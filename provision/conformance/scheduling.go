@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"regexp"
 	"slices"
@@ -8,17 +9,23 @@ import (
 	"github.com/hybridctl/hybridctl/provision/kube"
 )
 
-func (r *run) tryDirected(ctx context.Context, c Cell) outcome {
-	ctx, cancel := context.WithTimeout(ctx, r.Patience)
+// placeTrier tries where the scheduler puts pods.
+type placeTrier struct {
+	roster
+	view *view
+}
+
+func (t *placeTrier) tryDirected(ctx context.Context, c Cell) outcome {
+	ctx, cancel := context.WithTimeout(ctx, t.view.patience)
 	defer cancel()
-	pod, err := r.view.ready(ctx, directed(c))
+	pod, err := t.view.ready(ctx, directed(c))
 	if err != nil {
 		return failed("%v", err)
 	}
-	if r.index(pod.Node) < 0 {
+	if t.index(pod.Node) < 0 {
 		return failed("the pod is on %s, which was not there when the run began", pod.Node)
 	}
-	if n := r.node(pod.Node); n.Arch != c.arch {
+	if n := t.node(pod.Node); n.Arch != c.arch {
 		return failed("the pod is on %s, which is %s", pod.Node, n.Arch)
 	}
 	return passed()
@@ -27,8 +34,8 @@ func (r *run) tryDirected(ctx context.Context, c Cell) outcome {
 // noNodeMatches is what the scheduler says of a selector (plugins/nodeaffinity: ErrReasonPod). A pod finds no place for other reasons too.
 var noNodeMatches = regexp.MustCompile(`didn't match (?:Pod's )?(?:node affinity|node selector)`)
 
-func (r *run) tryNowhere(ctx context.Context, _ Cell) outcome {
-	return r.shows(ctx, func(pods map[string]kube.Pod, _ []kube.Event) (string, bool) {
+func (t *placeTrier) tryNowhere(ctx context.Context, _ Cell) outcome {
+	return t.view.shows(ctx, func(pods map[string]kube.Pod, _ []kube.Event) (string, bool) {
 		p := pods[podNowhere]
 		switch {
 		case p.Node != "":
@@ -36,7 +43,7 @@ func (r *run) tryNowhere(ctx context.Context, _ Cell) outcome {
 		case noNodeMatches.MatchString(p.Unschedulable):
 			return "", false
 		}
-		return "the scheduler does not say that no node matches the pod's selector: " + orDefault(p.Unschedulable, "it says nothing"), false
+		return "the scheduler does not say that no node matches the pod's selector: " + cmp.Or(p.Unschedulable, "it says nothing"), false
 	})
 }
 
@@ -78,18 +85,4 @@ func directed(c Cell) string {
 		return "affinity-" + c.arch
 	}
 	return "selector-" + c.arch
-}
-
-func (r *run) directedPod(c Cell) []object {
-	p := podSpec{name: directed(c)}
-	if c.kind == kindAffinity {
-		p.affinity = archAffinity(c.arch)
-	} else {
-		p.selector = archSelector(c.arch)
-	}
-	return []object{r.objects.pod(p)}
-}
-
-func (r *run) nowherePod(Cell) []object {
-	return []object{r.objects.pod(podSpec{name: podNowhere, selector: archSelector("no-such-architecture")})}
 }

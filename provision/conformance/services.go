@@ -4,101 +4,139 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"sync"
+	"time"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/probe"
 )
 
-// client is the pod that dials for a cell: another one where the server is on the same node.
-func (r *run) client(c Cell) string {
-	if c.Src == c.Dst {
-		return r.slot(podB, c.Src)
-	}
-	return r.slot(podA, c.Src)
+// services are a run's Services as the API server has them.
+type services struct {
+	namespace string
+	domain    string // of the cluster: "cluster.local"
+	policies  *policies
+	view      *view
+	all       map[string]kube.Service // by name; complete before the first cell is tried
+	mu        sync.Mutex
+	made      map[string]time.Time
 }
 
-func (r *run) tryService(ctx context.Context, c Cell) outcome {
-	_, w, err := r.wantedOf(r.slot(podA, c.Dst))
+// read asks the API server for the Services that were made.
+func (s *services) read(ctx context.Context, api API) error {
+	all, err := api.Services(ctx, s.namespace)
+	s.all = map[string]kube.Service{}
+	for _, one := range all {
+		s.all[one.Name] = one
+	}
+	return err
+}
+
+// note keeps when a Service was made.
+func (s *services) note(name string, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.made[name] = at
+}
+
+// endpointSince is since when a Service and the probe behind it were both there, as far as the run saw it.
+func (s *services) endpointSince(service, pod string) time.Time {
+	s.mu.Lock()
+	made := s.made[service]
+	s.mu.Unlock()
+	if ready := s.view.readySince(pod); ready.After(made) {
+		return ready
+	}
+	return made
+}
+
+// address is where a Service listens. Without an address there is nothing to dial: an empty one would be the client itself.
+func (s *services) address(name string) (string, error) {
+	if err := s.policies.forbid(name); err != nil {
+		return "", err
+	}
+	if ip := s.all[name].ClusterIP; net.ParseIP(ip) != nil {
+		return at(ip, probe.Port), nil
+	}
+	return "", fmt.Errorf("service %s has no address in the cluster (%q)", name, s.all[name].ClusterIP)
+}
+
+func (s *services) fullName(service string) string {
+	return service + "." + s.namespace + ".svc." + s.domain + "."
+}
+
+// serviceTrier tries Services from within the cluster, by address and by name.
+type serviceTrier struct {
+	asker
+	api      API
+	services *services
+}
+
+func (t *serviceTrier) tryService(ctx context.Context, c Cell) outcome {
+	_, w, err := t.wantedOf(t.slot(podA, c.Dst))
 	if err != nil {
 		return lost(c, err)
 	}
-	name := r.slot(svcTo, c.Dst)
-	addr, err := r.addressOfService(name)
+	name := t.slot(svcTo, c.Dst)
+	addr, err := t.services.address(name)
 	if err != nil {
 		return wrong(err)
 	}
 	if c.kind == kindServiceName {
-		addr = at(r.fullName(name), probe.Port)
+		addr = at(t.services.fullName(name), probe.Port)
 	}
-	return r.dialSettled(ctx, c, r.client(c), addr, w)
+	return t.dialSettled(ctx, c, t.client(c), addr, w)
 }
 
-// addressOfService is where a Service listens. Without an address there is nothing to dial: an empty one would be the client itself.
-func (r *run) addressOfService(name string) (string, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := r.denied[name]; err != nil {
-		return "", err
-	}
-	if ip := r.svc[name].ClusterIP; net.ParseIP(ip) != nil {
-		return at(ip, probe.Port), nil
-	}
-	return "", fmt.Errorf("service %s has no address in the cluster (%q)", name, r.svc[name].ClusterIP)
-}
-
-func (r *run) fullName(service string) string {
-	return service + "." + r.objects.namespace + ".svc." + r.DNSDomain + "."
-}
-
-func (r *run) tryHairpin(ctx context.Context, c Cell) outcome {
-	name := r.slot(podA, c.Dst)
-	_, w, err := r.wantedOf(name)
+func (t *serviceTrier) tryHairpin(ctx context.Context, c Cell) outcome {
+	name := t.slot(podA, c.Dst)
+	_, w, err := t.wantedOf(name)
 	if err != nil {
 		return lost(c, err)
 	}
-	addr, err := r.addressOfService(r.slot(svcTo, c.Dst))
+	addr, err := t.services.address(t.slot(svcTo, c.Dst))
 	if err != nil {
 		return wrong(err)
 	}
-	return r.dialSettled(ctx, c, name, addr, w)
+	return t.dialSettled(ctx, c, name, addr, w)
 }
 
 // dialSettled dials a Service, whose rules follow its pod with a delay.
-func (r *run) dialSettled(ctx context.Context, c Cell, pod, addr string, w wanted) outcome {
-	a, err := r.agent(pod, mainContainer)
+func (t *serviceTrier) dialSettled(ctx context.Context, c Cell, pod, addr string, w wanted) outcome {
+	a, err := t.agents.of(pod, mainContainer)
 	if err != nil {
 		return lost(c, err)
 	}
-	s := r.settle(ctx, r.endpointSince(r.slot(svcTo, c.Dst), r.slot(podA, c.Dst)), r.asks(a, c, addr))
-	return s.with(r.dial(ctx, c, pod, mainContainer, addr, w), r.pace.rulesLag)
+	s := t.settle(ctx, t.services.endpointSince(t.slot(svcTo, c.Dst), t.slot(podA, c.Dst)), t.asks(a, c, addr))
+	return s.with(t.dial(ctx, c, pod, mainContainer, addr, w), t.pace.rulesLag)
 }
 
 // tryRemoved takes away a Service's endpoint: nothing may answer any more, while its client still reaches the pod beside it.
-func (r *run) tryRemoved(ctx context.Context, c Cell) outcome {
-	name, pod := r.slot(svcStay, c.Dst), r.slot(podA, c.Dst)
-	client, err := r.agent(pod, mainContainer)
+func (t *serviceTrier) tryRemoved(ctx context.Context, c Cell) outcome {
+	name, pod := t.slot(svcStay, c.Dst), t.slot(podA, c.Dst)
+	client, err := t.agents.of(pod, mainContainer)
 	if err != nil {
 		return lost(c, err)
 	}
-	beside, err := r.view.now(r.slot(podB, c.Dst))
+	beside, err := t.view.now(t.slot(podB, c.Dst))
 	if err != nil {
 		return lost(c, err)
 	}
-	addr, err := r.addressOfService(name)
+	addr, err := t.services.address(name)
 	if err != nil {
 		return wrong(err)
 	}
-	try := r.asks(client, c, addr)
-	if err := r.answersAt(ctx, r.endpointSince(name, pod), try); err != nil {
+	try := t.asks(client, c, addr)
+	if err := t.answersAt(ctx, t.services.endpointSince(name, pod), try); err != nil {
 		return failed("the service never answered, so that nothing can be said of its end: %v", err)
 	}
-	gone := r.objects.service(name, map[string]string{slotLabel: "none"}, "", 0)
-	if _, err := r.API.Apply(ctx, manifests(gone), kube.ApplyOptions{Force: true}); err != nil {
+	gone := t.service(name, map[string]string{slotLabel: "none"}, "", 0)
+	if _, err := t.api.Apply(ctx, manifests(gone), kube.ApplyOptions{Force: true}); err != nil {
 		return failed("%v", err)
 	}
-	return r.closes(ctx, shut{
+	return t.closes(ctx, shut{
 		try: try, otherwise: "the service still answers although it has no endpoint any more",
-		control: r.asks(client, c, at(beside.IP, probe.Port)), beside: "the pod beside it", unseen: failed,
+		control: t.asks(client, c, at(beside.IP, probe.Port)), beside: "the pod beside it", unseen: failed,
 	})
 }
 
@@ -122,6 +160,3 @@ func (p *planner) services() {
 		p.on(n, "endpoint-removed", kindRemoved, Cell{Src: n.Name, network: "tcp", size: sizeOne})
 	}
 }
-
-// stayService is a Service that stays and loses its endpoint.
-func (r *run) stayService(c Cell) []object { return []object{r.serviceTo(svcStay, c.Dst, "")} }

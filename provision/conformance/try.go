@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -42,26 +43,34 @@ const kubeProxyLag = 45 * time.Second
 var usual = pace{attempt: 5 * time.Second, stream: 40 * time.Second, start: 2 * time.Minute, answer: 30 * time.Second, rulesLag: kubeProxyLag, rulesPause: 500 * time.Millisecond, guardPause: 10 * time.Second,
 	volume: 64 << 20, launch: 20 * time.Second, nodes: 15 * time.Second, away: Away, lease: nodeLease}
 
-func (r *run) try(ctx context.Context, c Cell) outcome {
-	if err := r.hostError(c); err != nil {
-		if forbids(err) {
-			return blocked("%v", err)
-		}
-		return failed("the host: %v", err)
+// timeoutOf is how long an attempt of a cell may take.
+func (p pace) timeoutOf(c Cell) time.Duration {
+	if c.size >= sizeStream {
+		return p.stream
 	}
-	return kinds[c.kind].try(r, ctx, c)
+	return p.attempt
 }
 
-// startable waits for the probes a cell uses.
-func (r *run) startable(ctx context.Context, c Cell) error {
-	ctx, cancel := context.WithTimeout(ctx, r.Patience)
-	defer cancel()
-	for _, pod := range probesOf(r, c) {
-		if _, err := r.view.ready(ctx, pod); err != nil {
-			return err
-		}
+// order has a probe dial an address, once with each nonce.
+func (p pace) order(c Cell, addr string, nonces []string) probe.Order {
+	return probe.Order{
+		Op: probe.OpDial, Network: c.network, Addr: addr, Nonces: nonces, Size: c.size,
+		TimeoutMillis: int(p.timeoutOf(c).Milliseconds()),
 	}
-	return nil
+}
+
+// triers try cells: each has those of its subject, and what they use.
+type triers struct {
+	nodeTrier
+	imageTrier
+	registryTrier
+	placeTrier
+	podTrier
+	serviceTrier
+	outsideTrier
+	directoryTrier
+	volumeTrier
+	guardTrier
 }
 
 // lost is the outcome of a cell whose probe is not there, or not any more. It is the failure of the probe's own node, so that no run
@@ -74,68 +83,67 @@ func lost(c Cell, err error) outcome {
 }
 
 // probesOf are the probe pods that a cell uses.
-func probesOf(r *run, c Cell) []string {
+func probesOf(n roster, c Cell) []string {
 	if probes := kinds[c.kind].probes; probes != nil {
-		return probes(r, c)
+		return probes(n, c)
 	}
 	return nil
 }
 
 // nonces are new for every attempt of every cell of every run.
-func (r *run) nonces(c Cell) []string {
+func (o objects) nonces(c Cell) []string {
 	var out []string
 	for i := range c.times {
-		out = append(out, fmt.Sprintf("%s/%s/%s/%s>%s/%s/%d", r.RunID, c.Check, c.Name, c.Src, c.Dst, c.Vantage, i))
+		out = append(out, fmt.Sprintf("%s/%s/%s/%s>%s/%s/%d", o.runID, c.Check, c.Name, c.Src, c.Dst, c.Vantage, i))
 	}
 	return out
 }
 
+// asker has probes ask others, and knows who has to answer.
+type asker struct {
+	*draft
+	rules
+	view   *view
+	agents *agents
+}
+
 // wantedOf is who has to answer for a pod.
-func (r *run) wantedOf(pod string) (kube.Pod, wanted, error) {
-	p, err := r.view.now(pod)
+func (a *asker) wantedOf(pod string) (kube.Pod, wanted, error) {
+	p, err := a.view.now(pod)
 	if err != nil {
 		return p, wanted{}, err
 	}
-	arch, err := platform.Parse(r.node(p.Node).Arch)
+	arch, err := platform.Parse(a.node(p.Node).Arch)
 	return p, wanted{podUID: p.UID, node: p.Node, container: mainContainer, arch: arch}, err
 }
 
 // dial has a container dial an address as often as the cell wants.
-func (r *run) dial(ctx context.Context, c Cell, pod, container, addr string, w wanted) outcome {
-	agent, err := r.agent(pod, container)
+func (a *asker) dial(ctx context.Context, c Cell, pod, container, addr string, w wanted) outcome {
+	agent, err := a.agents.of(pod, container)
 	if err != nil {
 		return lost(c, err)
 	}
-	nonces := r.nonces(c)
-	answer, err := agent.ask(ctx, r.order(c, addr, nonces))
+	nonces := a.nonces(c)
+	answer, err := agent.ask(ctx, a.pace.order(c, addr, nonces))
 	if err != nil {
 		return failed("%v", err)
 	}
 	return judge(answer.Attempts, nonces, w)
 }
 
-func (r *run) order(c Cell, addr string, nonces []string) probe.Order {
-	return probe.Order{
-		Op: probe.OpDial, Network: c.network, Addr: addr, Nonces: nonces, Size: c.size,
-		TimeoutMillis: int(r.timeoutOf(c).Milliseconds()),
+// asks is an attempt of an agent.
+func (a *asker) asks(agent *agent, c Cell, addr string) attempt {
+	c.size, c.times = sizeOne, 1
+	return func(ctx context.Context, nonce string) (probe.Attempt, error) {
+		answer, err := agent.ask(ctx, a.pace.order(c, addr, []string{nonce}))
+		if err == nil && len(answer.Attempts) != 1 {
+			err = errors.New("the probe made no attempt")
+		}
+		if err != nil {
+			return probe.Attempt{}, err
+		}
+		return made(answer.Attempts[0])
 	}
-}
-
-func (r *run) timeoutOf(c Cell) time.Duration {
-	if c.size >= sizeStream {
-		return r.pace.stream
-	}
-	return r.pace.attempt
-}
-
-// shows waits for what a claim says of the run's namespace, as long as pods have to start.
-func (r *run) shows(ctx context.Context, claim claim) outcome {
-	ctx, cancel := context.WithTimeout(ctx, r.Patience)
-	defer cancel()
-	if err := r.view.until(ctx, claim); err != nil {
-		return failed("%v", err)
-	}
-	return passed()
 }
 
 func at(ip string, port int) string { return net.JoinHostPort(ip, strconv.Itoa(port)) }

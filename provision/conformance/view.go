@@ -13,7 +13,9 @@ import (
 
 // view is the run's namespace as it is at the moment: one watch, which every cell that waits for a pod shares.
 type view struct {
-	clock   func() time.Time
+	clock    func() time.Time
+	patience time.Duration // how long pods have to start
+
 	mu      sync.Mutex
 	pods    map[string]kube.Pod
 	since   map[string]time.Time // by UID: when a pod was first seen Ready
@@ -22,8 +24,8 @@ type view struct {
 	changed chan struct{} // closed at the next change
 }
 
-func newView(clock func() time.Time) *view {
-	return &view{clock: clock, pods: map[string]kube.Pod{}, since: map[string]time.Time{}, changed: make(chan struct{})}
+func newView(clock func() time.Time, patience time.Duration) *view {
+	return &view{clock: clock, patience: patience, pods: map[string]kube.Pod{}, since: map[string]time.Time{}, changed: make(chan struct{})}
 }
 
 // follow watches until the context ends.
@@ -74,6 +76,16 @@ func (v *view) until(ctx context.Context, claim claim) error {
 			return fmt.Errorf("%s", reason)
 		}
 	}
+}
+
+// shows waits for a claim to be true, as long as pods have to start.
+func (v *view) shows(ctx context.Context, claim claim) outcome {
+	ctx, cancel := context.WithTimeout(ctx, v.patience)
+	defer cancel()
+	if err := v.until(ctx, claim); err != nil {
+		return failed("%v", err)
+	}
+	return passed()
 }
 
 // readySince is when a pod was first seen Ready.
@@ -143,14 +155,14 @@ func warnings(events []kube.Event, object string) string {
 	return text
 }
 
-// saidOf tells whether a reason was given for an object, with words that it is about.
+// saidOf reports whether a reason was given for an object, with words that it is about.
 func saidOf(events []kube.Event, object, reason, words string) bool {
 	return slices.ContainsFunc(events, func(e kube.Event) bool {
 		return e.Object == object && e.Reason == reason && strings.Contains(e.Message, words)
 	})
 }
 
-// said tells whether a reason was given for an object.
+// said reports whether a reason was given for an object.
 func said(events []kube.Event, object, reason string) bool {
 	return slices.ContainsFunc(events, func(e kube.Event) bool { return e.Object == object && e.Reason == reason })
 }

@@ -7,6 +7,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -53,9 +54,18 @@ const (
 // fillTime is how long writing or reading a volume may take.
 const fillTime = 5 * time.Minute
 
+// volumeTrier tries volumes of the storage classes.
+type volumeTrier struct {
+	asker
+	api     API
+	maker   *maker
+	storage []StorageClass
+	claims  atomic.Int64 // how many volumes were asked for
+}
+
 // volume is a claim of one cell, with the pods that use it.
 type volume struct {
-	r     *run
+	t     *volumeTrier
 	class StorageClass
 	claim string
 	block bool
@@ -69,11 +79,8 @@ type user struct {
 }
 
 // withVolume makes a claim, has do use it, and takes everything away again.
-func (r *run) withVolume(ctx context.Context, c Cell, block bool, do func(v *volume) outcome) outcome {
-	r.mu.Lock()
-	r.claims++
-	v := &volume{r: r, class: r.class(c.storage), claim: "volume-" + strconv.Itoa(r.claims), block: block}
-	r.mu.Unlock()
+func (t *volumeTrier) withVolume(ctx context.Context, c Cell, block bool, do func(v *volume) outcome) outcome {
+	v := &volume{t: t, class: t.class(c.storage), claim: fmt.Sprint("volume-", t.claims.Add(1)), block: block}
 	if err := v.create(ctx, v.claimOf(claimSize)); err != nil {
 		return wrong(err)
 	}
@@ -84,8 +91,8 @@ func (r *run) withVolume(ctx context.Context, c Cell, block bool, do func(v *vol
 	return o
 }
 
-func (r *run) class(name string) StorageClass {
-	for _, s := range r.Storage {
+func (t *volumeTrier) class(name string) StorageClass {
+	for _, s := range t.storage {
 		if s.Name == name {
 			return s
 		}
@@ -96,12 +103,12 @@ func (r *run) class(name string) StorageClass {
 func (v *volume) create(ctx context.Context, o object) error {
 	v.made = append(v.made, o)
 	if o["kind"] != "Pod" {
-		return v.r.API.Create(ctx, manifests(o))
+		return v.t.api.Create(ctx, manifests(o))
 	}
-	if err := v.r.createPod(ctx, o); err != nil {
+	if err := v.t.maker.pod(ctx, o); err != nil {
 		return err
 	}
-	return v.r.deniedPod(nameOf(o))
+	return v.t.maker.policies.forbid(nameOf(o))
 }
 
 // claimOf is the claim with a size. Block devices are for one node, directories for all.
@@ -110,18 +117,18 @@ func (v *volume) claimOf(size string) object {
 	if v.class.Driver == RBD {
 		mode = "ReadWriteOnce"
 	}
-	return v.r.objects.claim(v.claim, v.class.Name, mode, size, v.block)
+	return v.t.claim(v.claim, v.class.Name, mode, size, v.block)
 }
 
 // start runs a pod with the volume on a node, and waits for it.
 func (v *volume) start(ctx context.Context, node, which string) (user, error) {
 	name := v.claim + "-" + which
-	if err := v.create(ctx, v.r.objects.pod(podSpec{name: name, node: node, claim: v.claim, block: v.block})); err != nil {
+	if err := v.create(ctx, v.t.pod(podSpec{name: name, node: node, claim: v.claim, block: v.block})); err != nil {
 		return user{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, v.r.Patience)
+	ctx, cancel := context.WithTimeout(ctx, v.t.view.patience)
 	defer cancel()
-	pod, err := v.r.view.ready(ctx, name)
+	pod, err := v.t.view.ready(ctx, name)
 	if err != nil {
 		return user{}, fmt.Errorf("on %s: %w%s", node, err, v.claimWarning())
 	}
@@ -130,7 +137,7 @@ func (v *volume) start(ctx context.Context, node, which string) (user, error) {
 			return user{}, err
 		}
 	}
-	a, err := v.r.agent(name, mainContainer)
+	a, err := v.t.agents.of(name, mainContainer)
 	if err != nil {
 		return user{}, err
 	}
@@ -139,7 +146,7 @@ func (v *volume) start(ctx context.Context, node, which string) (user, error) {
 
 // claimWarning is what the provisioner says of the claim.
 func (v *volume) claimWarning() string {
-	if w := v.r.view.warning("PersistentVolumeClaim/" + v.claim); w != "" {
+	if w := v.t.view.warning("PersistentVolumeClaim/" + v.claim); w != "" {
 		return "; the claim: " + w
 	}
 	return ""
@@ -147,13 +154,13 @@ func (v *volume) claimWarning() string {
 
 // letGo has the volume deleted with its claim, whatever its class says: nothing of a run stays in the pool.
 func (v *volume) letGo(ctx context.Context) error {
-	all, err := v.r.API.Volumes(ctx, []string{v.class.Driver.csiName()})
+	all, err := v.t.api.Volumes(ctx, []string{v.class.Driver.csiName()})
 	if err != nil {
 		return err
 	}
 	for _, pv := range all {
-		if pv.Claim == v.r.objects.namespace+"/"+v.claim && pv.Retained {
-			return release(ctx, v.r.API, pv)
+		if pv.Claim == v.t.namespace+"/"+v.claim && pv.Retained {
+			return release(ctx, v.t.api, pv)
 		}
 	}
 	return nil
@@ -161,12 +168,12 @@ func (v *volume) letGo(ctx context.Context) error {
 
 // stop ends a pod and waits until the API server has forgotten it.
 func (v *volume) stop(ctx context.Context, u user) error {
-	if _, err := v.r.API.Delete(ctx, manifests(object{"apiVersion": "v1", "kind": "Pod", "metadata": v.r.objects.meta(u.Name, nil)})); err != nil {
+	if _, err := v.t.api.Delete(ctx, manifests(object{"apiVersion": "v1", "kind": "Pod", "metadata": v.t.meta(u.Name, nil)})); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, v.r.Patience)
+	ctx, cancel := context.WithTimeout(ctx, v.t.view.patience)
 	defer cancel()
-	return v.r.view.until(ctx, func(pods map[string]kube.Pod, _ []kube.Event) (string, bool) {
+	return v.t.view.until(ctx, func(pods map[string]kube.Pod, _ []kube.Event) (string, bool) {
 		if _, there := pods[u.Name]; there {
 			return "pod " + u.Name + " does not end", false
 		}
@@ -178,7 +185,7 @@ func (v *volume) stop(ctx context.Context, u user) error {
 func (v *volume) remove(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, cleanFor)
 	defer cancel()
-	_, err := v.r.API.Delete(ctx, manifests(v.made...))
+	_, err := v.t.api.Delete(ctx, manifests(v.made...))
 	return err
 }
 
@@ -186,13 +193,13 @@ func (v *volume) remove(ctx context.Context) error {
 // everything, and the pod writes to the node's own disk.
 // A host that cannot be asked is passed over: the cell has another end.
 func (v *volume) mounted(ctx context.Context, pod kube.Pod, a *agent) error {
-	if v.r.Machines[pod.Node] == nil {
+	if v.t.maker.hosts.machines[pod.Node] == nil {
 		return nil
 	}
 	if v.block {
 		return v.isDevice(ctx, pod, a)
 	}
-	text, _, err := v.r.Machines[pod.Node].ReadFile(ctx, "/proc/self/mounts")
+	text, _, err := v.t.maker.hosts.machines[pod.Node].ReadFile(ctx, "/proc/self/mounts")
 	if err != nil {
 		return fmt.Errorf("ask %s for its mounts: %w", pod.Node, err)
 	}
@@ -213,7 +220,7 @@ func (v *volume) isDevice(ctx context.Context, pod kube.Pod, a *agent) error {
 	if err != nil {
 		return err
 	}
-	text, _, err := v.r.Machines[pod.Node].ReadFile(ctx, "/proc/devices")
+	text, _, err := v.t.maker.hosts.machines[pod.Node].ReadFile(ctx, "/proc/devices")
 	if err != nil {
 		return fmt.Errorf("ask %s for its devices: %w", pod.Node, err)
 	}
@@ -254,14 +261,14 @@ func (v *volume) file() string {
 }
 
 // tryMoves writes on one node and reads on the other: the bytes have to be those that were written, from the same volume.
-func (r *run) tryMoves(ctx context.Context, c Cell) outcome {
-	return r.withVolume(ctx, c, c.kind == kindVolumeBlock, func(v *volume) outcome {
+func (t *volumeTrier) tryMoves(ctx context.Context, c Cell) outcome {
+	return t.withVolume(ctx, c, c.kind == kindVolumeBlock, func(v *volume) outcome {
 		writer, err := v.start(ctx, c.Src, "writer")
 		if err != nil {
 			return wrong(err)
 		}
-		nonce := r.nonces(Cell{Check: c.Check, Name: c.Name, Src: c.Src, Dst: c.Dst, times: 1})
-		wrote, err := writer.ask(ctx, probe.Order{Op: probe.OpFill, Path: v.file(), Nonces: nonce, Size: r.pace.volume, TimeoutMillis: int(fillTime.Milliseconds())})
+		nonce := t.nonces(Cell{Check: c.Check, Name: c.Name, Src: c.Src, Dst: c.Dst, times: 1})
+		wrote, err := writer.ask(ctx, probe.Order{Op: probe.OpFill, Path: v.file(), Nonces: nonce, Size: t.pace.volume, TimeoutMillis: int(fillTime.Milliseconds())})
 		if err != nil {
 			return failed("write on %s: %v", c.Src, err)
 		}
@@ -272,7 +279,7 @@ func (r *run) tryMoves(ctx context.Context, c Cell) outcome {
 		if err != nil {
 			return wrong(err)
 		}
-		read, err := reader.ask(ctx, probe.Order{Op: probe.OpSum, Path: v.file(), Size: r.pace.volume, TimeoutMillis: int(fillTime.Milliseconds())})
+		read, err := reader.ask(ctx, probe.Order{Op: probe.OpSum, Path: v.file(), Size: t.pace.volume, TimeoutMillis: int(fillTime.Milliseconds())})
 		if err != nil {
 			return failed("read on %s: %v", c.Dst, err)
 		}
@@ -285,16 +292,16 @@ func (r *run) tryMoves(ctx context.Context, c Cell) outcome {
 const multiAttach = "Multi-Attach error"
 
 // tryAlone has a pod on another node want a block device that is in use: it has to stay out.
-func (r *run) tryAlone(ctx context.Context, c Cell) outcome {
-	return r.withVolume(ctx, c, false, func(v *volume) outcome {
+func (t *volumeTrier) tryAlone(ctx context.Context, c Cell) outcome {
+	return t.withVolume(ctx, c, false, func(v *volume) outcome {
 		if _, err := v.start(ctx, c.Src, "first"); err != nil {
 			return wrong(err)
 		}
 		second := v.claim + "-second"
-		if err := v.create(ctx, r.objects.pod(podSpec{name: second, node: c.Dst, claim: v.claim})); err != nil {
+		if err := v.create(ctx, t.pod(podSpec{name: second, node: c.Dst, claim: v.claim})); err != nil {
 			return wrong(err)
 		}
-		return r.shows(ctx, func(pods map[string]kube.Pod, events []kube.Event) (string, bool) {
+		return t.view.shows(ctx, func(pods map[string]kube.Pod, events []kube.Event) (string, bool) {
 			switch {
 			case pods[second].Ready:
 				return "a second pod on another node has the device too", true
@@ -307,8 +314,8 @@ func (r *run) tryAlone(ctx context.Context, c Cell) outcome {
 }
 
 // tryShared has pods on two nodes append to the same file at the same time, under its lock: both have to see every line once.
-func (r *run) tryShared(ctx context.Context, c Cell) outcome {
-	return r.withVolume(ctx, c, false, func(v *volume) outcome {
+func (t *volumeTrier) tryShared(ctx context.Context, c Cell) outcome {
+	return t.withVolume(ctx, c, false, func(v *volume) outcome {
 		nodes := []string{c.Src, c.Dst}
 		var users []user
 		for i, node := range nodes {
@@ -366,8 +373,8 @@ func notEvery(text string, writers []string, count int) string {
 }
 
 // tryGrows asks for a larger volume while a pod has it, and waits for the pod to see it.
-func (r *run) tryGrows(ctx context.Context, c Cell) outcome {
-	return r.withVolume(ctx, c, false, func(v *volume) outcome {
+func (t *volumeTrier) tryGrows(ctx context.Context, c Cell) outcome {
+	return t.withVolume(ctx, c, false, func(v *volume) outcome {
 		u, err := v.start(ctx, c.Dst, "user")
 		if err != nil {
 			return wrong(err)
@@ -380,10 +387,10 @@ func (r *run) tryGrows(ctx context.Context, c Cell) outcome {
 		if err != nil {
 			return failed("%v", err)
 		}
-		if _, err := r.API.Apply(ctx, manifests(v.claimOf(grownSize)), kube.ApplyOptions{Force: true}); err != nil {
+		if _, err := t.api.Apply(ctx, manifests(v.claimOf(grownSize)), kube.ApplyOptions{Force: true}); err != nil {
 			return failed("%v", err)
 		}
-		ctx, cancel := context.WithTimeout(ctx, r.Patience)
+		ctx, cancel := context.WithTimeout(ctx, t.view.patience)
 		defer cancel()
 		for {
 			now, err := space()
@@ -396,15 +403,15 @@ func (r *run) tryGrows(ctx context.Context, c Cell) outcome {
 			select {
 			case <-ctx.Done():
 				return failed("the pod still sees %d bytes, as before%s", before, v.claimWarning())
-			case <-time.After(r.pace.rulesPause):
+			case <-time.After(t.pace.rulesPause):
 			}
 		}
 	})
 }
 
 // tryDeleted deletes a claim that was used: the driver has to say that its image or directory is gone.
-func (r *run) tryDeleted(ctx context.Context, c Cell) outcome {
-	return r.withVolume(ctx, c, false, func(v *volume) outcome {
+func (t *volumeTrier) tryDeleted(ctx context.Context, c Cell) outcome {
+	return t.withVolume(ctx, c, false, func(v *volume) outcome {
 		u, err := v.start(ctx, c.Dst, "user")
 		if err != nil {
 			return wrong(err)
@@ -415,9 +422,9 @@ func (r *run) tryDeleted(ctx context.Context, c Cell) outcome {
 		if err := v.remove(ctx); err != nil {
 			return failed("%v", err)
 		}
-		ctx, cancel := context.WithTimeout(ctx, r.Patience)
+		ctx, cancel := context.WithTimeout(ctx, t.view.patience)
 		defer cancel()
-		if err := r.API.WaitNoVolumes(ctx, r.objects.namespace, v.claim, kube.WaitOptions{}); err != nil {
+		if err := t.api.WaitNoVolumes(ctx, t.namespace, v.claim, kube.WaitOptions{}); err != nil {
 			return failed("%v", err)
 		}
 		return passed()
