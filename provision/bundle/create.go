@@ -137,7 +137,7 @@ func (m *maker) copyBinary(b foundBinary) (Binary, error) {
 	}
 	defer f.Close()
 	sum := sha256.New()
-	n, err := io.Copy(io.MultiWriter(f, sum, counter(m.wrote)), contextReader{m.ctx, from})
+	n, err := io.Copy(io.MultiWriter(f, sum, counter(m.wrote)), image.ReadContext(m.ctx, from))
 	if err != nil {
 		return Binary{}, err
 	}

@@ -195,7 +195,7 @@ func (e *exporter) kept(f *os.File) (done int, at int64, err error) {
 			break
 		}
 		sum := sha256.New()
-		if _, err := io.CopyN(sum, contextReader{e.ctx, r}, p.size); err != nil || hex.EncodeToString(sum.Sum(nil)) != p.sha256 {
+		if _, err := io.CopyN(sum, image.ReadContext(e.ctx, r), p.size); err != nil || hex.EncodeToString(sum.Sum(nil)) != p.sha256 {
 			break
 		}
 		if padding, err := io.ReadAll(r); err != nil || int64(len(padding)) != padded(p.size)-p.size || len(bytes.Trim(padding, "\x00")) > 0 {
@@ -244,7 +244,7 @@ func (b *Bundle) copyPart(ctx context.Context, w io.Writer, p part, wrote func(i
 	}
 	defer f.Close()
 	sum := sha256.New()
-	n, err := io.Copy(io.MultiWriter(w, sum, counter(wrote)), io.LimitReader(contextReader{ctx, f}, p.size))
+	n, err := io.Copy(io.MultiWriter(w, sum, counter(wrote)), io.LimitReader(image.ReadContext(ctx, f), p.size))
 	if err != nil {
 		return err
 	}

@@ -59,7 +59,7 @@ func (b *Bundle) writeMember(ctx context.Context, w io.Writer, m member) error {
 	}
 	defer r.Close()
 	sum := sha256.New()
-	n, err := io.Copy(io.MultiWriter(w, sum), io.LimitReader(contextReader{ctx, r}, m.size))
+	n, err := io.Copy(io.MultiWriter(w, sum), io.LimitReader(image.ReadContext(ctx, r), m.size))
 	if err != nil {
 		return err
 	}
@@ -119,17 +119,4 @@ func (b *Bundle) members(arch platform.Arch, refs []string, skip map[string]bool
 
 func body(name string, content []byte) member {
 	return member{name: name, size: int64(len(content)), body: content}
-}
-
-// contextReader is a reader that ends with the context.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
 }

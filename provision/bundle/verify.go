@@ -128,7 +128,7 @@ func (v *verifier) fileDigest(name string) (string, error) {
 
 func (v *verifier) digest(r io.Reader) (string, int64, error) {
 	sum := sha256.New()
-	n, err := io.Copy(io.MultiWriter(sum, counter(v.read)), contextReader{v.ctx, r})
+	n, err := io.Copy(io.MultiWriter(sum, counter(v.read)), image.ReadContext(v.ctx, r))
 	return hex.EncodeToString(sum.Sum(nil)), n, err
 }
 

@@ -100,7 +100,6 @@ type OS struct {
 // Module says how the kernel has a module.
 type Module string
 
-// The ways.
 const (
 	ModuleLoaded    Module = "loaded"
 	ModuleBuiltin   Module = "builtin"

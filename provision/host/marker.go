@@ -11,7 +11,6 @@ import (
 // MarkerDir holds one marker per step on every host: what hybridctl did there. The facts script reads all of them.
 const MarkerDir = "/var/lib/hybridctl/steps"
 
-// The states of a marker.
 const (
 	MarkerStarted = "started" // written before a step's first change: an interrupted step is ours to clear up
 	MarkerDone    = "done"

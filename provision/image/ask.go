@@ -20,7 +20,6 @@ import (
 // Verdict reports whether a node of an architecture gets an image.
 type Verdict string
 
-// The verdicts.
 const (
 	VerdictYes     Verdict = "yes"
 	VerdictListed  Verdict = "listed" // the index names an image for it, and that is not there, or nobody looked

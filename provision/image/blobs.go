@@ -87,8 +87,8 @@ func (l storedLayer) Size() (int64, error)                { return l.desc.Size, 
 func (l storedLayer) MediaType() (types.MediaType, error) { return l.desc.MediaType, nil }
 func (l storedLayer) Compressed() (io.ReadCloser, error)  { return l.open(l.desc.Digest) }
 
-// readContext is a reader that ends with the context.
-func readContext(ctx context.Context, r io.Reader) io.Reader { return contextReader{ctx, r} }
+// ReadContext is a reader that ends with the context, whose error it then returns.
+func ReadContext(ctx context.Context, r io.Reader) io.Reader { return contextReader{ctx, r} }
 
 type contextReader struct {
 	ctx context.Context

@@ -139,6 +139,6 @@ func describeLayer(ctx context.Context, f files, name string) (v1.Descriptor, er
 	case bytes.Equal(head, []byte{0x28, 0xb5, 0x2f, 0xfd}):
 		media = types.OCILayerZStd
 	}
-	hash, size, err := v1.SHA256(readContext(ctx, io.MultiReader(bytes.NewReader(head[:n]), r)))
+	hash, size, err := v1.SHA256(ReadContext(ctx, io.MultiReader(bytes.NewReader(head[:n]), r)))
 	return v1.Descriptor{MediaType: media, Size: size, Digest: hash}, err
 }

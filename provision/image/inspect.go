@@ -33,7 +33,6 @@ type Finding struct {
 	Message string `json:"message"`
 }
 
-// The rules of an inspection.
 const (
 	RuleAbsent   = "absent"   // the index names an image that is not there
 	RuleUnread   = "unread"   // content that is damaged, or that could not be read

@@ -63,7 +63,7 @@ func (p packed) read(ctx context.Context, b *budget, see func(change) error) (la
 		return layer{}, err
 	}
 	defer r.Close()
-	stored := &measured{r: readContext(ctx, r), sum: sha256.New(), count: &b.packed}
+	stored := &measured{r: ReadContext(ctx, r), sum: sha256.New(), count: &b.packed}
 	plain, done, err := unpack(stored)
 	if err != nil {
 		return layer{}, err

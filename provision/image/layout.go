@@ -151,7 +151,7 @@ func (l *Layout) copyBlob(ctx context.Context, path string, hash v1.Hash, open f
 	}
 	defer f.Close()
 	sum := sha256.New()
-	if _, err := io.Copy(io.MultiWriter(f, sum, counter(l.Wrote)), readContext(ctx, r)); err != nil {
+	if _, err := io.Copy(io.MultiWriter(f, sum, counter(l.Wrote)), ReadContext(ctx, r)); err != nil {
 		return err
 	}
 	if hex.EncodeToString(sum.Sum(nil)) != hash.Hex {

@@ -119,6 +119,6 @@ func addMember(ctx context.Context, t *tar.Writer, name string, size int64, open
 		return err
 	}
 	defer r.Close()
-	_, err = io.Copy(t, readContext(ctx, r))
+	_, err = io.Copy(t, ReadContext(ctx, r))
 	return err
 }

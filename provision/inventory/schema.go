@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// testdata/schema.json is made from the types, their comments and the rules of validation by TestSchema_IsThatOfTheTypes, with -update.
+// schema.json is made from the types, their comments and the rules of validation by TestSchema_IsThatOfTheTypes, with -update.
 //
-//go:embed testdata/schema.json
+//go:embed schema.json
 var schema []byte
 
 // Schema returns the JSON schema (draft 2020-12) of the document, for editors and for checks without hybridctl. What it accepts

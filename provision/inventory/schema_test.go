@@ -18,7 +18,7 @@ import (
 func TestSchema_IsThatOfTheTypes(t *testing.T) {
 	want := generateSchema(t)
 	if golden.Update() {
-		if err := os.WriteFile("testdata/schema.json", want, 0o644); err != nil {
+		if err := os.WriteFile("schema.json", want, 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
@@ -28,7 +28,7 @@ func TestSchema_IsThatOfTheTypes(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, want) {
-		t.Error("testdata/schema.json is not what the types say; run: go test ./provision/inventory -run TestSchema -update")
+		t.Error("schema.json is not what the types say; run: go test ./provision/inventory -run TestSchema -update")
 	}
 }
 

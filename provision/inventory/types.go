@@ -184,7 +184,6 @@ type SSH struct {
 	SudoPasswordEnv  string   `yaml:"sudoPasswordEnv,omitempty" json:"sudoPasswordEnv,omitempty"`   // name of an environment variable
 }
 
-// The host key policies.
 const (
 	HostKeysAcceptNew = "accept-new"
 	HostKeysStrict    = "strict"

@@ -14,7 +14,6 @@ import (
 // Route says which way to the API server is used.
 type Route string
 
-// The routes.
 const (
 	Direct     Route = "direct"
 	ThroughSSH Route = "through SSH"

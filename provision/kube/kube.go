@@ -5,6 +5,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/http"
@@ -72,9 +73,9 @@ func New(kubeconfig []byte, o Options) (*Client, error) {
 	}
 	c := &Client{
 		server: hostPort(config.Host), config: config, caHashes: hashes,
-		routes:         newRouter(o.Dial, orDefault(o.DirectTimeout, 2*time.Second)),
-		requestTimeout: orDefault(o.RequestTimeout, 30*time.Second),
-		retryFor:       orDefault(o.RetryFor, 30*time.Second),
+		routes:         newRouter(o.Dial, cmp.Or(max(o.DirectTimeout, 0), 2*time.Second)),
+		requestTimeout: cmp.Or(max(o.RequestTimeout, 0), 30*time.Second),
+		retryFor:       cmp.Or(max(o.RetryFor, 0), 30*time.Second),
 		waiting:        o.Waiting,
 	}
 	config.UserAgent = o.UserAgent
@@ -155,13 +156,6 @@ func (c *Client) waits(what string) (over func()) {
 		return func() {}
 	}
 	return c.waiting(what)
-}
-
-func orDefault(d, otherwise time.Duration) time.Duration {
-	if d > 0 {
-		return d
-	}
-	return otherwise
 }
 
 // hostPort is the address in a kubeconfig's server, for messages.

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -166,22 +167,15 @@ func (b *builder) cephImages() render.CephImages {
 	refs := map[string]string{}
 	for _, w := range b.in.Cluster.Spec.Storage.WantedImages() {
 		i, _ := b.in.Bundle.Find(w.Component, w.Ref)
-		refs[w.Component] = first(w.Ref, i.Ref)
+		refs[w.Component] = cmp.Or(w.Ref, i.Ref)
 	}
 	images := render.CephImages{Driver: refs["ceph-csi"], Provisioner: refs["csi-provisioner"], Attacher: refs["csi-attacher"],
 		Resizer: refs["csi-resizer"], Registrar: refs["csi-node-driver-registrar"]}
 	if b.in.API.Snapshots {
 		i, _ := b.in.Bundle.Find("csi-snapshotter", "")
-		images.Snapshotter = first(b.in.Cluster.Spec.Storage.CSI.Images.Snapshotter, i.Ref)
+		images.Snapshotter = cmp.Or(b.in.Cluster.Spec.Storage.CSI.Images.Snapshotter, i.Ref)
 	}
 	return images
-}
-
-func first(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 func (b *builder) missingCephImages() []string {

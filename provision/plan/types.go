@@ -14,7 +14,6 @@ type ID string
 // Kind says what a step does; one executor carries out each.
 type Kind string
 
-// The kinds of step.
 const (
 	OS         Kind = "os"         // kernel modules, sysctls
 	Runtime    Kind = "runtime"    // containerd, runc, CNI plugins, and crictl where the bundle has it
@@ -36,7 +35,6 @@ const (
 // Action says what has to be done for a step.
 type Action string
 
-// The actions.
 const (
 	Create    Action = "create"
 	Update    Action = "update"

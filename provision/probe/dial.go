@@ -18,7 +18,6 @@ import (
 // could make.
 type Ending string
 
-// The endings.
 const (
 	Answered Ending = "answered" // a probe of the run answered, rightly or not
 	Strange  Ending = "strange"  // something took the connection, or answered, and is no probe of the run

@@ -50,7 +50,6 @@ func UserConfig(home string) Config {
 	}
 }
 
-// The host key policies.
 const (
 	AcceptNew = "accept-new" // the first key seen is kept, a changed one is refused
 	Strict    = "strict"     // only known keys

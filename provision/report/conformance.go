@@ -55,7 +55,7 @@ type RunNode struct {
 	CPU     string `json:"cpu,omitempty"`
 	Address string `json:"address"`
 	New     bool   `json:"new,omitempty"` // added by the scale-out that is proven
-	// OutOf says why no probe runs there: "cordoned"; empty when one does.
+	// OutOf says why no probe runs there: "not Ready"; empty when one does.
 	OutOf string `json:"outOf,omitempty"`
 }
 

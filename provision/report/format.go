@@ -12,7 +12,6 @@ import (
 // Format is how results are written.
 type Format string
 
-// The formats.
 const (
 	Text Format = "text"
 	JSON Format = "json"

@@ -11,7 +11,6 @@ import (
 // Style is how a piece of text stands out on a terminal with colours.
 type Style int
 
-// The styles.
 const (
 	Normal Style = iota
 	Good

@@ -20,7 +20,8 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/common/workspace"
 )
 
-const defaultParallel = 256 // steps wait for hosts, they do not compute
+// DefaultParallel is how many steps, and so hosts, are worked on at once: steps wait for hosts rather than compute here.
+const DefaultParallel = 256
 
 // Pulumi is cut off from the user's environment and home: a run must not depend on PULUMI_… variables, look for plugins there, or
 // read the credentials of a Pulumi account, which it does to tell plugins when it is told of no backend.
@@ -48,7 +49,7 @@ func (s *Store) carryOut(ctx context.Context, op operation, r *run, parallel int
 		return err
 	}
 	if parallel <= 0 {
-		parallel = defaultParallel
+		parallel = DefaultParallel
 	}
 	done := make(chan error, 1)
 	go func() { // may outlive this call: an executor that does not heed its context cannot be ended

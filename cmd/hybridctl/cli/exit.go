@@ -18,7 +18,6 @@ import (
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
-// The exit codes.
 const (
 	exitDone        = 0
 	exitOther       = 1
