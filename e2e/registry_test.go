@@ -31,6 +31,10 @@ const (
 
 // TestMain makes this binary a private registry when it is started as one: it has to run inside the lab's network.
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(internetFolder); dir != "" {
+		fmt.Fprintln(os.Stderr, serveInternet(dir))
+		os.Exit(1)
+	}
 	if password := os.Getenv(registryPassword); password != "" {
 		fmt.Fprintln(os.Stderr, serveRegistry(password))
 		os.Exit(1)
@@ -66,17 +70,20 @@ type descriptor struct {
 	Annotations       map[string]string
 }
 
-// push puts the echo image of every architecture into the registry, out of the bundle's OCI layout.
-func push(to http.Handler) error {
+// push puts the echo image of every architecture into the registry.
+func push(to http.Handler) error { return pushImage(to, "private/echo", "1", "lab.test/kube/echo:1") }
+
+// pushImage puts an image of every architecture into a registry, out of the bundle's OCI layout.
+func pushImage(to http.Handler, repository, tag, ref string) error {
 	var all struct{ Manifests []descriptor }
 	if err := readJSON("index.json", &all); err != nil {
 		return err
 	}
 	i := slices.IndexFunc(all.Manifests, func(d descriptor) bool {
-		return d.Annotations["org.opencontainers.image.ref.name"] == "lab.test/kube/echo:1"
+		return d.Annotations["org.opencontainers.image.ref.name"] == ref
 	})
 	if i < 0 {
-		return errors.New("the bundle has no echo image")
+		return errors.New("the bundle has no image " + ref)
 	}
 	var index struct{ Manifests []descriptor }
 	if err := readJSON(blobPath(all.Manifests[i].Digest), &index); err != nil {
@@ -91,15 +98,15 @@ func push(to http.Handler) error {
 			return err
 		}
 		for _, b := range append(manifest.Layers, manifest.Config) {
-			if err := send(to, http.MethodPost, "blobs/uploads/?digest="+b.Digest, b); err != nil {
+			if err := send(to, http.MethodPost, repository+"/blobs/uploads/?digest="+b.Digest, b); err != nil {
 				return err
 			}
 		}
-		if err := send(to, http.MethodPut, "manifests/"+m.Digest, m); err != nil {
+		if err := send(to, http.MethodPut, repository+"/manifests/"+m.Digest, m); err != nil {
 			return err
 		}
 	}
-	return send(to, http.MethodPut, "manifests/1", all.Manifests[i])
+	return send(to, http.MethodPut, repository+"/manifests/"+tag, all.Manifests[i])
 }
 
 // send gives the registry one of the bundle's blobs.
@@ -108,7 +115,7 @@ func send(to http.Handler, method, path string, d descriptor) error {
 	if err != nil {
 		return err
 	}
-	r := httptest.NewRequest(method, "/v2/private/echo/"+path, bytes.NewReader(body))
+	r := httptest.NewRequest(method, "/v2/"+path, bytes.NewReader(body))
 	r.Header.Set("Content-Type", d.MediaType)
 	w := httptest.NewRecorder()
 	if to.ServeHTTP(w, r); w.Code != http.StatusCreated {

@@ -8,6 +8,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/facts"
 	"github.com/hybridctl/hybridctl/provision/fleet"
 	"github.com/hybridctl/hybridctl/provision/hint"
+	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/preflight"
@@ -15,16 +16,18 @@ import (
 	"github.com/hybridctl/hybridctl/provision/survey"
 )
 
-// surveyHosts opens the bundle and asks every managed host what it is.
+// surveyHosts opens the bundle, asks every managed host what it is, and settles what they would get.
 func (r *run) surveyHosts() (seen survey.Seen, err error) {
 	seen.Cluster = r.Cluster
 	if err := r.openBundle(); err != nil {
 		return seen, err
 	}
-	seen.Bundle = &r.bundle.Manifest
 	seen.Hosts = r.reader().Hosts(r.reading, r.Cluster.Managed())
 	seen.KeptCertificate(r.fleet)
-	return seen, r.reading.Err()
+	if err := r.reading.Err(); err != nil {
+		return seen, err
+	}
+	return seen, r.findBundle(&seen)
 }
 
 // surveyAll learns everything that a plan of the whole cluster is made of, and makes it. The checks are those that did not pass.
@@ -45,9 +48,10 @@ func (r *run) surveyAll() (survey.Seen, plan.Plan, []report.Check, error) {
 	if err := reader.PlaneFiles(r.reading, &seen); err != nil {
 		return seen, plan.Plan{}, nil, err
 	}
-	checks := r.problems(seen)
-	if blocked(checks) {
-		return seen, plan.Plan{}, checks, ErrPreflight
+	reader.Site(r.reading, &seen)
+	checks, err := r.fetchAndJudge(&seen, r.Cluster.Managed(), func() []report.Check { return r.problems(seen) })
+	if err != nil {
+		return seen, plan.Plan{}, checks, err
 	}
 	if err := keptAuthority(r.fleet).Agrees(r.Cluster, seen.Hosts.List()); err != nil {
 		return seen, plan.Plan{}, checks, fmt.Errorf("%w: %w", ErrRefused, err)
@@ -62,6 +66,28 @@ func (r *run) surveyAll() (survey.Seen, plan.Plan, []report.Check, error) {
 		err = mayInit(r, seen, p)
 	}
 	return seen, p, checks, err
+}
+
+// fetchAndJudge judges what was read; when nothing stops the run, a verb that writes fetches what is missing, the registries are asked that hosts
+// pull from, and it is judged again. Nothing was written to a host by then. Errors: ErrPreflight: a check failed; or package fetch's.
+func (r *run) fetchAndJudge(seen *survey.Seen, hosts []inventory.Host, judge func() []report.Check) ([]report.Check, error) {
+	checks := judge()
+	if blocked(checks) {
+		return checks, ErrPreflight
+	}
+	if r.store != nil {
+		if err := r.fetchBundle(seen); err != nil {
+			return checks, err
+		}
+	}
+	if seen.Fetch.Missing != "" { // which manifests hosts would pull is not known
+		return checks, nil
+	}
+	r.reader().Pulls(r.reading, seen, hosts)
+	if checks = judge(); blocked(checks) {
+		return checks, ErrPreflight
+	}
+	return checks, r.reading.Err()
 }
 
 // askKernels asks the kernels of the hosts that the plan gives storage to, before anything is written. A run that changes nothing about
@@ -132,7 +158,8 @@ func keptAuthority(f *fleet.Fleet) (own preflight.Authority) {
 func (r *run) problems(seen survey.Seen) []report.Check { return report.Problems(r.allChecks(seen)) }
 
 func (r *run) allChecks(seen survey.Seen) []report.Check {
-	checks := preflight.RunCeph(seen.Cluster, seen.Hosts.Of(seen.Cluster.Managed()), seen.Bundle, seen.Ceph)
+	found := preflight.Seen{Ceph: seen.Ceph, Registries: seen.Registries, Fetch: seen.Fetch}
+	checks := preflight.RunSeen(seen.Cluster, seen.Hosts.Of(seen.Cluster.Managed()), seen.Bundle, found)
 	return slices.Concat(r.keptEnds(seen), checks) // the cluster's own come first
 }
 

@@ -45,6 +45,9 @@ func Conformance(ctx context.Context, o ConformanceOptions) (report.ConformanceR
 		return report.ConformanceRun{}, err
 	}
 	defer r.end()
+	if err := r.fetchBundle(&seen); err != nil {
+		return report.ConformanceRun{}, err
+	}
 	r.watcher.begin(r.reading)
 	run, err := proof.Run(r.reading, r.proofOptions(o.wish(), seen), dir)
 	return run, r.watcher.explained(err)
@@ -68,6 +71,9 @@ func ConformanceSelfTest(ctx context.Context, o ConformanceOptions, done func(co
 		return nil, err
 	}
 	defer r.end()
+	if err := r.fetchBundle(&seen); err != nil {
+		return nil, err
+	}
 	return proof.TestSelf(r.reading, r.proofOptions(o.wish(), seen), done)
 }
 

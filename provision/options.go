@@ -35,6 +35,9 @@ type Options struct {
 	// AuditRegistries are asked by the audit besides the well-known ones and those of the inventory.
 	AuditRegistries []string
 
+	// Catalogue is a catalogue of the user's, for an inventory without a bundle; "" = hybridctl's own.
+	Catalogue string
+
 	// BreakLock takes the cluster's lock from whoever has it: for a holder that is gone.
 	BreakLock bool
 
@@ -47,6 +50,8 @@ type hooks struct {
 	registryPatience time.Duration                                                    // as survey.Reader has it
 	askRegistry      func(ctx context.Context, image string) ([]platform.Arch, error) // as survey.Reader has it
 	registerWithin   time.Duration                                                    // as steps.Env has it
+	cache            string                                                           // as fetch.Options has it
+	program          func(name string) (string, error)                                // as fetch.Options has it
 	newAPI           func(kubeconfig []byte, o kube.Options) (api, error)             // without a cluster
 }
 

@@ -2,7 +2,6 @@ package provision
 
 import (
 	"context"
-	"errors"
 
 	"github.com/hybridctl/hybridctl/provision/report"
 	"github.com/hybridctl/hybridctl/provision/survey"
@@ -16,10 +15,14 @@ func Preflight(ctx context.Context, o Options) ([]report.Check, error) {
 	}
 	defer r.end()
 	seen, err := r.surveyHosts()
-	if errors.Is(err, ErrBundle) {
+	if err != nil && r.reading.Err() == nil {
 		return nil, err
 	}
 	r.reader().Ceph(r.reading, &seen)
+	r.reader().Site(r.reading, &seen)
+	if err == nil && seen.Fetch.Missing == "" {
+		r.reader().Pulls(r.reading, &seen, r.Cluster.Managed())
+	}
 	seen.Ceph.Hosts = r.reader().Kernels(r.reading, seen, survey.CephHosts(seen, nil))
 	checks := r.allChecks(seen)
 	if err := r.reading.Err(); err != nil {

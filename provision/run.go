@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/catalogue"
 	"github.com/hybridctl/hybridctl/provision/facts"
 	"github.com/hybridctl/hybridctl/provision/fleet"
 	"github.com/hybridctl/hybridctl/provision/host"
@@ -25,9 +26,12 @@ type run struct {
 	*server
 	fleet   *fleet.Fleet
 	store   *stack.Store   // nil in a verb that only reads
-	bundle  *bundle.Bundle // nil until openBundle
+	bundle  *bundle.Bundle // nil until findBundle; of what is not fetched yet it has the manifest alone, without digests
 	reading context.Context
 	cancel  context.CancelFunc
+
+	catalogue *catalogue.Catalogue // where the inventory names no bundle
+	set       catalogue.Set        // of it, for the hosts' architectures
 
 	watcher *watcher
 	locked  *lock.Lock // nil outside of underLock
@@ -74,19 +78,13 @@ func (r *run) end() {
 	}
 }
 
-// openBundle opens the bundle; every way it can be wrong is an ErrBundle.
-func (r *run) openBundle() error {
-	b, err := bundle.Open(r.Cluster.Spec.Bundle)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrBundle, err)
-	}
-	r.bundle = b
-	return nil
-}
-
 // reader is what the run reads with.
 func (r *run) reader() survey.Reader {
-	return survey.Reader{Cluster: r.Cluster, Bundle: r.bundle, Fleet: r.fleet, Parallel: r.Parallel, Event: r.event, Stderr: r.Stderr,
+	b := r.bundle
+	if b == nil { // a run that was ended before it found any
+		b = &bundle.Bundle{}
+	}
+	return survey.Reader{Cluster: r.Cluster, Bundle: b, Fleet: r.fleet, Parallel: r.Parallel, Event: r.event, Stderr: r.Stderr,
 		OtherRegistries: r.AuditRegistries, AskRegistry: r.hooks.askRegistry, Patience: r.hooks.registryPatience}
 }
 

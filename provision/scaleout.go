@@ -253,6 +253,9 @@ func (r scaleOut) surveyGrowth(o ScaleOutOptions) (g growth, err error) {
 	if err := r.reading.Err(); err != nil {
 		return g, err
 	}
+	if err := r.findBundle(&g.seen); err != nil {
+		return g, err
+	}
 	if o.Arch != "" {
 		all := g.hosts
 		if g.hosts = plan.OfArch(all, g.seen.Hosts.Of(all), o.Arch); len(g.hosts) == 0 {
@@ -278,7 +281,6 @@ func (r scaleOut) surveyRunning() (seen survey.Seen, err error) {
 	if err := r.openBundle(); err != nil {
 		return seen, err
 	}
-	seen.Bundle = &r.bundle.Manifest
 	if seen.Files, err = survey.ReadFiles(r.Cluster); err != nil {
 		return seen, err
 	}
@@ -304,6 +306,7 @@ func (r scaleOut) planGrowth(o ScaleOutOptions, g *growth, cluster facts.Cluster
 	if err := reader.PlaneFiles(r.reading, &g.seen); err != nil {
 		return err
 	}
+	reader.Site(r.reading, &g.seen)
 	var audited []report.Check
 	var err error
 	if o.Audit != "" && o.Audit != AuditOff {
@@ -312,11 +315,12 @@ func (r scaleOut) planGrowth(o ScaleOutOptions, g *growth, cluster facts.Cluster
 		}
 	}
 	judge := func() []report.Check {
-		j := preflight.Joining{Hosts: names(g.hosts), API: cluster, Version: g.seen.Version, CACertHashes: r.api.CAHashes(), Force: o.Force, Ceph: g.seen.Ceph}
+		j := preflight.Joining{Hosts: names(g.hosts), API: cluster, Version: g.seen.Version, CACertHashes: r.api.CAHashes(), Force: o.Force,
+			Ceph: g.seen.Ceph, Registries: g.seen.Registries, Fetch: g.seen.Fetch}
 		return slices.Concat(report.Problems(r.keptEnds(g.seen)), report.Problems(preflight.RunJoining(r.Cluster, g.seen.Hosts.Of(g.hosts), g.seen.Bundle, j)), audited)
 	}
-	if g.checks = judge(); blocked(g.checks) {
-		return ErrPreflight
+	if g.checks, err = r.fetchAndJudge(&g.seen, g.hosts, judge); err != nil {
+		return err
 	}
 	if err := survey.Storage(r.reading, r.api, g.seen, &cluster); err != nil {
 		return err

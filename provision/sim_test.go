@@ -41,6 +41,8 @@ type sim struct {
 
 	kill   atomic.Pointer[killing] // nil = the runs are not killed
 	joined func(name string)       // is told of hosts that became nodes; nil = no one is
+
+	catalogue, cache, programs string // see fetches
 }
 
 type simHost struct {
@@ -140,7 +142,7 @@ func newSim(t testing.TB, n int, o remotetest.Options) *sim {
 	inventory.Default(c)
 	s.c = c
 	s.fleet.On(asksForFacts, s.answer("facts"))
-	for _, script := range []string{"apply", "probe-files", "kubeadm", "mark", "cluster-mark", "lock", "reset", "remove", "ceph-probe", "pki-pack", "pki-unpack"} {
+	for _, script := range []string{"apply", "probe-files", "kubeadm", "mark", "cluster-mark", "lock", "reset", "remove", "ceph-probe", "pki-pack", "pki-unpack", "pull"} {
 		s.fleet.On(remotetest.Is(templates.Script(script)), s.answer(script))
 	}
 	s.fleet.On(remotetest.Is(templates.Script("static-pods")), func(session *remotetest.Session) int {
@@ -177,7 +179,10 @@ func baseFacts(t testing.TB) map[string]string {
 
 // options are a run's.
 func (s *sim) options() Options {
-	return Options{Cluster: s.c, StateDir: s.state, hooks: hooks{newAPI: func([]byte, kube.Options) (api, error) { return s.api, nil }}}
+	return Options{Cluster: s.c, StateDir: s.state, Catalogue: s.catalogue, hooks: hooks{
+		newAPI: func([]byte, kube.Options) (api, error) { return s.api, nil },
+		cache:  s.cache, program: func(name string) (string, error) { return filepath.Join(s.programs, name), nil },
+	}}
 }
 
 func (s *sim) up() (Result, error) { return Up(context.Background(), UpOptions{Options: s.options()}) }
@@ -274,6 +279,8 @@ func (h *simHost) carryOut(what string, args []string, in []byte, session *remot
 		h.images["imported"] = fmt.Sprint(len(in))
 	case "forget":
 		clear(h.images)
+	case "pull":
+		h.images[args[0]] = args[1]
 	case "mark":
 		h.markers[args[0]] = string(in)
 	case "cluster-mark":

@@ -56,7 +56,13 @@ func Status(ctx context.Context, o Options) (StatusReport, error) {
 	if err != nil {
 		return out, err
 	}
+	if seen.Fetch.Err != nil {
+		return out, fmt.Errorf("%w: %w", ErrBundle, seen.Fetch.Err)
+	}
 	seen.Files = files
+	reader := r.reader()
+	reader.NoPrograms = true
+	reader.Site(r.reading, &seen)
 	r.observe(&seen)
 	p, err := build(seen.Input())
 	if err != nil {

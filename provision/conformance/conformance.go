@@ -183,6 +183,11 @@ type Registry struct {
 	Image    string // reference with its registry
 	Username string
 	Password func() (string, error) // read when it is used
+
+	// NodesKnow: the nodes have the login themselves (spec.registries), so that pods need no secret; then Refuses asks the registry as nobody.
+	NodesKnow bool
+	// Refuses reports whether the registry refuses whoever has no login; the error says why that is not known.
+	Refuses func(ctx context.Context) (bool, error)
 }
 
 // DefaultMaxPairs is how many ordered pairs of nodes are tried before a sample is drawn: ten nodes' worth.

@@ -101,7 +101,11 @@ func (d *draft) foreignPod(c Cell) []object {
 }
 
 func (d *draft) pullPod(c Cell) []object {
-	return []object{d.pod(podSpec{name: d.slot(podPull, c.Dst), node: c.Dst, image: d.registry.Image, pull: "Always", secret: registrySecret, restart: "Never"})}
+	spec := podSpec{name: d.slot(podPull, c.Dst), node: c.Dst, image: d.registry.Image, pull: "Always", secret: registrySecret, restart: "Never"}
+	if d.registry.NodesKnow {
+		spec.secret = ""
+	}
+	return []object{d.pod(spec)}
 }
 
 // pullPods are one without the secret, and the one with it.

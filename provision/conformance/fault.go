@@ -184,7 +184,7 @@ func TestSelf(ctx context.Context, o Options, done func(SelfTest, report.Conform
 	if err != nil {
 		return err
 	}
-	faults, err := Faults(o.Scenario, known, o.Registry != nil)
+	faults, err := Faults(o.Scenario, known, o.Registry != nil && !o.Registry.NodesKnow)
 	if err != nil {
 		return err
 	}

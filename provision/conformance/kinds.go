@@ -35,6 +35,7 @@ const (
 	kindNoDirectory kind = "noDirectory"
 	kindPull        kind = "pull"
 	kindNoPull      kind = "noPull"
+	kindRefuses     kind = "refuses"
 	kindGuard       kind = "guard"
 
 	kindVolumeMoves   kind = "volumeMoves"
@@ -133,6 +134,7 @@ var kinds = map[kind]traits{
 	kindForeign:  {try: (*triers).tryForeign, load: loadsNothing, host: withImages, makes: (*draft).foreignPod},
 	kindPull:     {try: (*triers).tryPull, load: loadsNothing, makes: (*draft).pullPod},
 	kindNoPull:   {try: (*triers).tryNoPull, load: loadsNothing, makes: (*draft).pullPods, red: map[FaultName]where{faultPull: atServer}},
+	kindRefuses:  {try: (*triers).tryRefuses, needs: nodesAsTheyAre, load: loadsNothing, whileAway: true},
 	kindSelector: {try: (*triers).tryDirected, load: loadsNothing, makes: (*draft).directedPod},
 	kindAffinity: {try: (*triers).tryDirected, load: loadsNothing, makes: (*draft).directedPod},
 	kindNowhere:  {try: (*triers).tryNowhere, load: loadsNothing, makes: (*draft).nowherePod},

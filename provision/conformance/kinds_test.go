@@ -58,7 +58,9 @@ func TestKinds_Complete(t *testing.T) {
 	arm, x86 := planNode("arm-1", "arm64"), planNode("x86-1", "amd64")
 	grown := planInput(planNode("arm-1", "arm64", isNew), x86)
 	grown.Scenario = ScaleOut
-	for _, in := range []Input{planInput(arm, x86), grown} {
+	known := planInput(arm, x86)
+	known.NodesKnow = true
+	for _, in := range []Input{planInput(arm, x86), grown, known} {
 		in.Storage = []StorageClass{{Name: "rbd", Driver: RBD, Grows: true}, {Name: "cephfs", Driver: CephFS}}
 		m, err := Plan(in)
 		if err != nil {

@@ -54,6 +54,7 @@ type Input struct {
 	Vantages  []Vantage
 	HasImage  bool // the probe's own images can be made: S2
 	Registry  bool
+	NodesKnow bool // the registry's login
 	Storage   []StorageClass
 	NoStorage string // why there is none
 	Fault     *Fault // its nodes' pairs are tried whatever the sample is; nil = none

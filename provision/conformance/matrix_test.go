@@ -86,6 +86,7 @@ func TestPlan_Goldens(t *testing.T) {
 		{"adopted.txt", planInput(planNode("arm-1", "arm64", isNew), planNode("x86-1", "amd64", noMachine, noProbe), planNode("x86-2", "amd64", noMachine)), func(in *Input) {
 			in.Scenario, in.Registry, in.Vantages = ScaleOut, false, in.Vantages[:1]
 		}},
+		{"nodes-login.txt", planInput(arm, x86), func(in *Input) { in.Checks, in.NodesKnow = []string{"R"}, true }},
 		{"some-checks.txt", planInput(arm, x86), func(in *Input) { in.Checks = []string{"S9", "S4"} }},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -13,6 +13,11 @@ func (p *planner) registry() {
 	case p.in.Quick:
 	case !p.in.Registry:
 		p.add(Cell{Name: "pull", Class: "any", kind: kindNever, Blocked: "no private registry in the inventory (conformance.registry)"})
+	case p.in.NodesKnow:
+		for _, n := range p.subjects() {
+			p.on(n, "with-the-nodes-login", kindPull, Cell{})
+		}
+		p.add(Cell{Name: "without-login-fails", Class: "any", kind: kindRefuses})
 	default:
 		for _, n := range p.subjects() {
 			p.on(n, "with-secret", kindPull, Cell{})
@@ -27,7 +32,8 @@ const registrySecret = "registry"
 // registryTrier tries to pull from the private registry.
 type registryTrier struct {
 	roster
-	view *view
+	view     *view
+	registry *Registry // of Options
 }
 
 func (t *registryTrier) tryPull(ctx context.Context, c Cell) outcome {
@@ -38,6 +44,17 @@ func (t *registryTrier) tryPull(ctx context.Context, c Cell) outcome {
 		}
 		return "the image was not pulled; " + lastWarning(events, "Pod/"+name), false
 	})
+}
+
+// tryRefuses shows that the image is private: where nodes know the login, no pod of theirs can show it.
+func (t *registryTrier) tryRefuses(ctx context.Context, _ Cell) outcome {
+	switch refuses, err := t.registry.Refuses(ctx); {
+	case err != nil:
+		return blocked("whether the registry refuses somebody without a login could not be found out from here: %v", err)
+	case !refuses:
+		return failed("the registry gives the image to anybody: that a node gets it proves nothing of its login")
+	}
+	return passed()
 }
 
 // refusals are the words of a registry that does not let somebody in: a status, an error code of the distribution's specification, or

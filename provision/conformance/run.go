@@ -107,7 +107,8 @@ func (r *run) prepare(ctx context.Context) error {
 	}
 	r.matrix, err = Plan(Input{
 		Scenario: r.Scenario, Nodes: r.nodes, Checks: r.Checks, Quick: r.Quick, MaxPairs: r.MaxPairs, Seed: r.Seed,
-		Vantages: r.vantages.all, HasImage: r.Images != nil, Registry: r.Registry != nil, Storage: r.Storage, NoStorage: r.NoStorage, Fault: r.Fault,
+		Vantages: r.vantages.all, HasImage: r.Images != nil, Registry: r.Registry != nil, NodesKnow: r.Registry != nil && r.Registry.NodesKnow,
+		Storage: r.Storage, NoStorage: r.NoStorage, Fault: r.Fault,
 	})
 	if err != nil {
 		return err
@@ -194,7 +195,7 @@ func (r *run) equip(life context.Context) {
 			leases: &leases{api: r.API, now: r.Now, good: r.pace.lease / 20}, nodeRanges: r.NodeRanges, fault: r.Fault,
 		},
 		imageTrier:     imageTrier{asker, r.API},
-		registryTrier:  registryTrier{r.nodes, r.view},
+		registryTrier:  registryTrier{r.nodes, r.view, r.Registry},
 		placeTrier:     placeTrier{r.nodes, r.view},
 		podTrier:       podTrier{asker},
 		serviceTrier:   serviceTrier{asker, r.API, r.services},

@@ -59,9 +59,9 @@ func (r *run) makeSpace(ctx context.Context) error {
 	return err
 }
 
-// makeSecret gives the run's namespace the registry's credentials, where the inventory names a registry.
+// makeSecret gives the run's namespace the registry's credentials, where the inventory names a registry whose login the nodes do not know.
 func (r *run) makeSecret(ctx context.Context) error {
-	if r.Registry == nil || !slices.ContainsFunc(r.matrix.Cells, func(c Cell) bool { return c.kind == kindPull && c.Blocked == "" }) {
+	if r.Registry == nil || r.Registry.NodesKnow || !slices.ContainsFunc(r.matrix.Cells, func(c Cell) bool { return c.kind == kindPull && c.Blocked == "" }) {
 		return nil
 	}
 	password, err := r.Registry.Password()

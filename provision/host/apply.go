@@ -31,6 +31,8 @@ type Files struct {
 	Enable   []string // units enabled, restarted only when running
 
 	Processes []Process // ended when a file changed, for their keeper to start them again
+	Restart   []Restart
+	Prune     bool // files that the step's marker names and that are not among these are deleted
 }
 
 // Process is one that something else keeps running; it listens on Port when it is there.
@@ -38,6 +40,9 @@ type Process struct {
 	Name string
 	Port int
 }
+
+// Restart is a unit that is restarted, where it runs, when the file at Path was changed or deleted.
+type Restart struct{ Unit, Path string }
 
 // Binary is a large file, sent over SFTP once per digest.
 type Binary struct {
@@ -64,6 +69,7 @@ type Sysctl struct {
 // Applied is what Apply changed.
 type Applied struct {
 	Changed   []string // paths
+	Removed   []string // paths
 	Restarted []string // units and processes
 	Sent      int64    // bytes of binaries
 }
@@ -97,6 +103,8 @@ func (h *Host) apply(ctx context.Context, staging string, f Files, progress func
 		switch word, rest, _ := strings.Cut(line, " "); word {
 		case "changed":
 			a.Changed = append(a.Changed, rest)
+		case "removed":
+			a.Removed = append(a.Removed, rest)
 		case "restarted":
 			a.Restarted = append(a.Restarted, rest)
 		}
@@ -171,6 +179,12 @@ func (f Files) directives() []byte {
 	}
 	for _, p := range f.Processes {
 		fmt.Fprintf(&b, "process %s %d\n", p.Name, p.Port)
+	}
+	for _, r := range f.Restart {
+		fmt.Fprintf(&b, "unit-restart %s %s\n", r.Unit, r.Path)
+	}
+	if f.Prune {
+		b.WriteString("prune\n")
 	}
 	b.WriteString("end\n")
 	return b.Bytes()

@@ -1,7 +1,9 @@
 package host
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -33,6 +35,40 @@ func (h *Host) ImportImages(ctx context.Context, write func(io.Writer) error) er
 	}
 	if err != nil {
 		return fmt.Errorf("import images: %w", err)
+	}
+	return nil
+}
+
+// Pull is an image that a host pulls.
+type Pull struct {
+	Ref      string // its name, with a tag
+	Digest   string // of the architecture's manifest
+	Platform string // linux/amd64
+	Hosts    []Text // hosts.toml files, by directory, in the place of those in containerd's certs.d; secrets
+}
+
+// The statuses of pull.sh.
+const (
+	exitNotPulled     = 78
+	exitOtherPlatform = 79
+)
+
+// ErrNotPulled: no registry gave the image. The error says what the last one answered; the user mends the registry, or the way to it.
+var ErrNotPulled = errors.New("was not pulled")
+
+// PullImage has the host's containerd pull an image from where its certs.d says, and gives it its name. Errors: ErrNotPulled, or others of the host.
+func (h *Host) PullImage(ctx context.Context, p Pull) error {
+	var in bytes.Buffer
+	for _, t := range p.Hosts {
+		fmt.Fprintf(&in, "%s %s\n", t.Path, base64.StdEncoding.EncodeToString(t.Body))
+	}
+	_, err := h.script(ctx, "pull", &in, p.Ref, p.Digest, p.Platform)
+	var exit *remote.ExitError
+	if errors.As(err, &exit) && (exit.Status == exitNotPulled || exit.Status == exitOtherPlatform) {
+		return fmt.Errorf("%s (%s, %s) %w: %w", p.Ref, p.Platform, p.Digest, ErrNotPulled, err)
+	}
+	if err != nil {
+		return fmt.Errorf("pull %s: %w", p.Ref, err)
 	}
 	return nil
 }

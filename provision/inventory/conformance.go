@@ -20,6 +20,12 @@ func (v *validator) conformance() {
 	if r.Image == "" {
 		v.fail(path, "image: registry.example:5000/team/app:1", "has no image to pull")
 	}
+	if known, i := v.c.credentialsOf(r.Image); known {
+		if r.Username != "" || r.PasswordFile != "" || r.PasswordEnv != "" {
+			v.fail(path, "take username and password out of one of the two", "is not used for %s: %s has credentials for it, which the nodes know", printable(r.Image), item(registriesPath, i))
+		}
+		return
+	}
 	if r.Username == "" {
 		v.fail(path, "check R is about credentials", "has no username")
 	}

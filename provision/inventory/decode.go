@@ -202,8 +202,6 @@ func missingHint(path string) string {
 		return "write apiVersion: " + APIVersion
 	case "kind":
 		return "write kind: " + Kind
-	case "spec.bundle":
-		return `the directory that "hybridctl bundle create" made`
 	case "spec.kubernetes.version":
 		return "for instance v1.36.3"
 	case "spec.hosts":

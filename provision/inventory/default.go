@@ -23,6 +23,7 @@ func Default(c *Cluster) {
 	setDefault(&k.ServiceCIDR, DefaultServiceCIDR)
 	setDefault(&k.DNSDomain, DefaultDNSDomain)
 	setDefault(&c.Spec.CNI.Provider, CNIFlannel)
+	setDefault(&c.Spec.Images, ImagesSent)
 
 	ssh := &c.Spec.SSH
 	setDefault(&ssh.ConnectTimeout, seconds(15))

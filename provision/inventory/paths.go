@@ -30,6 +30,10 @@ func pathFields(c *Cluster) []pathField {
 		f := &s.Kubernetes.Files[i]
 		fields = append(fields, pathField{item(filesPath, i) + ".source", &f.Source}, pathField{item(filesPath, i) + ".secretFile", &f.SecretFile})
 	}
+	for i := range s.Registries {
+		path := item(registriesPath, i)
+		fields = append(fields, pathField{path + ".caFile", &s.Registries[i].CAFile}, pathField{path + ".passwordFile", &s.Registries[i].PasswordFile})
+	}
 	for i := range s.SSH.IdentityFiles {
 		fields = append(fields, pathField{item("spec.ssh.identityFiles", i), &s.SSH.IdentityFiles[i]})
 	}
@@ -46,7 +50,12 @@ func pathFields(c *Cluster) []pathField {
 // resolvePaths makes every path absolute: ~ is the user's home, anything relative starts at dir, the inventory's folder.
 func resolvePaths(c *Cluster, dir string, home func() (string, error)) []Problem {
 	var problems []Problem
-	for _, f := range pathFields(c) {
+	fields := pathFields(c)
+	if caFile, given := c.Spec.Sources[sourcesCA]; given { // a map's value has no address
+		fields = append(fields, pathField{sourcesPath + "." + sourcesCA, &caFile})
+		defer func() { c.Spec.Sources[sourcesCA] = caFile }()
+	}
+	for _, f := range fields {
 		path := *f.value
 		rest, tilde := strings.CutPrefix(path, "~")
 		switch {

@@ -127,7 +127,7 @@ func TestSchema_RefusesWhatTheLoaderRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, replace := range [][2]string{
-		{"v1alpha1", "v1"}, {"kind: Cluster", "kind: Pod"}, {"name: lab", "name: Lab"}, {"  bundle: b", ""}, {"bundle: b", `bundle: ""`},
+		{"v1alpha1", "v1"}, {"kind: Cluster", "kind: Pod"}, {"name: lab", "name: Lab"}, {"bundle: b", `bundle: ""`}, {"bundle: b", "sources: [a]"}, {"bundle: b", `sources: {a.example: ""}`},
 		{"v1.36.3", "1.36.3"}, {"bundle: b", "bundle: b\n  extra: 1"}, {"bundle: b", "bundle: 3"},
 		{"bundle: b", "bundle: b\n  cni: {provider: cilium}"}, {"bundle: b", "bundle: b\n  cni: {provider: manifest}"},
 		{"bundle: b", "bundle: b\n  cni: {path: x}"}, {"bundle: b", "bundle: b\n  ssh: {hostKeys: no}"},

@@ -77,7 +77,22 @@ func constraints() map[string]constraint {
 		"Cluster.kind":       func(s *jsonschema.Schema) { s.Const = Kind },
 		"Metadata.name":      follows(nameRule),
 
-		"Spec.bundle": notEmpty,
+		"Spec.bundle":  notEmpty,
+		"Spec.sources": func(s *jsonschema.Schema) { notEmpty(s.AdditionalProperties) },
+		"Spec.images":  both(enum(ImagesSent, ImagesRegistry), defaults(d.Spec.Images)),
+
+		"Registry.host":         follows(registryRule),
+		"Registry.mirrors":      func(s *jsonschema.Schema) { follows(registryMirrorRule)(s.Items); s.UniqueItems = true },
+		"Registry.caFile":       notEmpty,
+		"Registry.username":     pattern(`^[^:]+$`),
+		"Registry.passwordFile": notEmpty,
+		"Registry.passwordEnv":  follows(envRule),
+		"Registry.passwordCommand": func(s *jsonschema.Schema) {
+			notEmpty(s.Items)
+			one := uint64(1)
+			s.MinItems = &one
+		},
+
 		"Spec.hosts": func(s *jsonschema.Schema) {
 			one := uint64(1)
 			s.MinItems = &one

@@ -50,6 +50,7 @@ spec:
     serviceCIDR: 10.96.0.0/12
     dnsDomain: cluster.local
   bundle: /etc/lab/b
+  images: sent
   cni:
     provider: flannel
   ssh:

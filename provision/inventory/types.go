@@ -40,8 +40,15 @@ type Metadata struct {
 
 // Spec is what the user wants.
 type Spec struct {
-	Kubernetes  Kubernetes  `yaml:"kubernetes" json:"kubernetes"`                       // what kubeadm is told
-	Bundle      string      `yaml:"bundle" json:"bundle"`                               // directory with the binaries and images of every architecture, or one file of them; relative to this document's folder
+	Kubernetes Kubernetes `yaml:"kubernetes" json:"kubernetes"`             // what kubeadm is told
+	Bundle     string     `yaml:"bundle,omitempty" json:"bundle,omitempty"` // directory or file with the binaries and images of every architecture; relative to this document's folder; default: what the catalogue has for the version is fetched
+
+	// Sources say from where is fetched what no bundle brings: a prefix of an address (https://dl.k8s.io) or of an image's name (registry.k8s.io),
+	// and what takes its place. caFile names certificates (PEM) of the sources' authorities.
+	Sources map[string]string `yaml:"sources,omitempty" json:"sources,omitempty"`
+
+	Images      string      `yaml:"images,omitempty" json:"images,omitempty"`           // how images come to the hosts: sent by hybridctl (sent, the default), or pulled by them (registry)
+	Registries  []Registry  `yaml:"registries,omitempty" json:"registries,omitempty"`   // how the hosts reach container registries: mirrors, certificates, credentials
 	CNI         CNI         `yaml:"cni,omitempty" json:"cni,omitempty"`                 // the pod network
 	Storage     Storage     `yaml:"storage,omitempty" json:"storage,omitempty"`         // where persistent volumes come from
 	SSH         SSH         `yaml:"ssh,omitempty" json:"ssh,omitempty"`                 // how hosts are reached

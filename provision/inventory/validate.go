@@ -18,6 +18,8 @@ func validate(c *Cluster, bad map[string]bool) []Problem {
 	v.networks()
 	v.endpoint()
 	v.cni()
+	v.sources()
+	v.registries()
 	v.storage()
 	v.ssh()
 	v.preflight()

@@ -15,6 +15,7 @@ import (
 type Input struct {
 	Cluster     *inventory.Cluster
 	Bundle      *bundle.Manifest
+	Missing     string            // what of the bundle is not here yet, so that its digests are not known; "" = nothing
 	Hosts       []facts.Host      // one for each host of the inventory, in any order
 	API         facts.Cluster     // what the API server told, if there is one
 	Patches     map[string][]byte // kubeadm patches by file name
@@ -24,6 +25,7 @@ type Input struct {
 
 	CephKeys map[string]inventory.Secret // by ID of the user
 	Files    map[string]inventory.Secret // of control planes, by name; one that was not read is not there
+	Site     Site                        // what was read for spec.registries
 }
 
 // ClusterID returns the ID of a cluster step.
@@ -75,6 +77,9 @@ func Build(in Input) (Plan, error) {
 	}
 	b.roll(p.Steps)
 	p.Notes = b.notes()
+	if in.Missing != "" {
+		p.Notes = append([]string{"fetched before a host is written to: " + in.Missing}, p.Notes...)
+	}
 	return p, nil
 }
 
@@ -133,7 +138,11 @@ func newBuilder(in Input) (*builder, error) {
 
 func (b *builder) hostSteps(h inventory.Host) []Step {
 	runtime := b.filesStep(h, Runtime, OS)
-	steps := []Step{b.filesStep(h, OS), runtime, b.filesStep(h, Kubernetes, OS), b.imagesStep(h, runtime.Action)}
+	steps := []Step{b.filesStep(h, OS), runtime}
+	if s, ok := b.registriesStep(h); ok {
+		steps = append(steps, s)
+	}
+	steps = append(steps, b.filesStep(h, Kubernetes, OS), b.imagesStep(h, runtime.Action))
 	if s, ok := b.filesStepOf(h); ok {
 		steps = append(steps, s)
 	}
@@ -163,6 +172,9 @@ func (b *builder) filesStep(h inventory.Host, k Kind, after ...Kind) Step {
 // pending reports whether it is known that there is something to do.
 func (s Step) pending() bool { return s.Action == Create || s.Action == Update }
 
+// fromBundle are the steps whose inputs have digests of the bundle.
+var fromBundle = map[Kind]bool{Runtime: true, Kubernetes: true, Images: true}
+
 // judge compares a step with the marker its last run left on the host.
 func (b *builder) judge(s *Step, f facts.Host) {
 	m, marked := f.Markers[string(s.Kind)]
@@ -173,6 +185,8 @@ func (b *builder) judge(s *Step, f facts.Host) {
 		s.Action, s.Reason = Create, "not done on this host"
 	case m.State != "done":
 		s.Action, s.Reason = Create, "an earlier run did not finish it"
+	case b.in.Missing != "" && fromBundle[s.Kind]:
+		s.Action, s.Reason = Unknown, "what the host has is compared when the artefacts are here"
 	case m.Digest != s.Digest:
 		s.Action, s.Reason = Update, "the inventory or the bundle asks for something else"
 	case len(m.Drift) > 0:

@@ -87,12 +87,16 @@ func (b *builder) osFiles() FilesInputs {
 
 func (b *builder) runtimeFiles(arch platform.Arch) FilesInputs {
 	pause, _ := imageOf(b.in.Bundle, "pause")
+	imports := ""
+	if b.hasLogins() {
+		imports = loginsImport
+	}
 	in := FilesInputs{
 		Texts: []Text{
-			text("/etc/containerd/config.toml", render.ContainerdConfig(pause.Ref)),
+			text("/etc/containerd/config.toml", render.ContainerdConfig(pause.Ref, imports)),
 			text(unitDir+"/containerd.service", render.ContainerdUnit()),
 		},
-		Units: []string{"containerd.service"},
+		Units: []string{containerdUnit},
 	}
 	in.Binaries = append(in.Binaries, b.binaries(arch, bundle.Containerd, binDir)...)
 	in.Binaries = append(in.Binaries, b.binaries(arch, bundle.Runc, sbinDir)...)
@@ -154,7 +158,11 @@ func fileDetails(in FilesInputs) []string {
 			}
 			seen[x.SHA256] = true
 		}
-		out = append(out, fmt.Sprintf("%d binaries, %d MB at most to send", len(in.Binaries), bytes/1e6))
+		line := fmt.Sprintf("%d binaries", len(in.Binaries))
+		if bytes > 0 { // else they are not here yet
+			line += fmt.Sprintf(", %d MB at most to send", bytes/1e6)
+		}
+		out = append(out, line)
 	}
 	for _, t := range in.Texts {
 		out = append(out, "file "+t.Path)

@@ -24,7 +24,7 @@ func (b *builder) components() []string {
 	return c
 }
 
-// ImagesFor are the images that a host of this architecture gets from the bundle before it joins.
+// ImagesFor are the images that a host of this architecture has before it joins, as the bundle names them.
 func ImagesFor(c *inventory.Cluster, m *bundle.Manifest, h inventory.Host, arch platform.Arch) []Image {
 	var out []Image
 	for _, i := range m.Images {
@@ -35,7 +35,8 @@ func ImagesFor(c *inventory.Cluster, m *bundle.Manifest, h inventory.Host, arch 
 			continue
 		}
 		if digest, ok := i.Manifests[arch]; ok {
-			out = append(out, Image{Ref: i.Ref, Manifest: digest})
+			pulled := c.Spec.Images == inventory.ImagesRegistry && i.Component != bundle.Probe // which is ours, and in no registry
+			out = append(out, Image{Ref: i.Ref, Manifest: digest, Pull: pulled})
 		}
 	}
 	return out
@@ -44,7 +45,13 @@ func ImagesFor(c *inventory.Cluster, m *bundle.Manifest, h inventory.Host, arch 
 func (b *builder) imagesStep(h inventory.Host, runtime Action) Step {
 	f := b.facts[h.Name]
 	in := ImagesInputs{Images: ImagesFor(b.in.Cluster, b.in.Bundle, h, f.Arch)}
+	if slices.ContainsFunc(in.Images, func(i Image) bool { return i.Pull }) {
+		in.Hosts = b.pullHosts()
+	}
 	s := Step{ID: HostID(h.Name, Images), Kind: Images, Host: h.Name, DependsOn: []ID{HostID(h.Name, Runtime)}, Inputs: in, Digest: Digest(in)}
+	if _, told := b.registriesStep(h); told {
+		s.DependsOn = append(s.DependsOn, HostID(h.Name, Registries))
+	}
 	b.judge(&s, f)
 	missing := missingImages(in.Images, f.Images)
 	switch {
@@ -56,6 +63,9 @@ func (b *builder) imagesStep(h inventory.Host, runtime Action) Step {
 	}
 	if s.pending() {
 		s.Details = []string{fmt.Sprintf("%d images, %d of them there already", len(in.Images), len(in.Images)-len(missing))}
+		if pulled := slices.DeleteFunc(missing, func(i Image) bool { return !i.Pull }); len(pulled) > 0 {
+			s.Details = append(s.Details, fmt.Sprintf("%d of them are pulled from the registry", len(pulled)))
+		}
 	}
 	return s
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/render"
 )
 
-// FilesInputs are those of the steps os, runtime, kubernetes and files.
+// FilesInputs are those of the steps os, runtime, registries, kubernetes and files.
 type FilesInputs struct {
 	Version  string   `json:"version,omitempty"`
 	Binaries []Binary `json:"binaries,omitempty"`
@@ -20,6 +20,14 @@ type FilesInputs struct {
 	Enable   []string `json:"enable,omitempty"` // enabled
 
 	Processes []Process `json:"processes,omitempty"`
+	Restart   []Restart `json:"restart,omitempty"`
+	Prune     bool      `json:"prune,omitempty"` // what the step put there earlier, and is not among the texts, is deleted
+}
+
+// Restart is a unit that is restarted, where it runs, when one file was changed or deleted.
+type Restart struct {
+	Unit string `json:"unit"`
+	Path string `json:"path"`
 }
 
 // Binary is a file from the bundle.
@@ -33,7 +41,7 @@ type Binary struct {
 type Text struct {
 	Path   string `json:"path"`
 	Mode   string `json:"mode"`
-	SHA256 string `json:"sha256"`
+	SHA256 string `json:"sha256"` // of a file with secrets, another hash
 	Body   []byte `json:"-"`
 
 	// Lands is the mode with which it lands where that is another: a step of a host that was made before is not done again for it alone.
@@ -64,12 +72,15 @@ func text(path string, body []byte) Text {
 // ImagesInputs are the images of the host's architecture that its containerd is to have.
 type ImagesInputs struct {
 	Images []Image `json:"images"`
+
+	Hosts []Text `json:"-"` // how registries that want a login are reached, by the registry's directory in containerd's certs.d; a secret
 }
 
 // Image is one image.
 type Image struct {
 	Ref      string `json:"ref"`
 	Manifest string `json:"manifest"` // digest of the architecture's manifest
+	Pull     bool   `json:"-"`        // the host pulls it; else it is sent
 }
 
 // InitInputs are kubeadm init's: the configuration without its token.

@@ -16,7 +16,7 @@ func Removal(c *inventory.Cluster, hosts []facts.Host) Plan {
 	for _, f := range hosts {
 		byName[f.Name] = f
 	}
-	r := remover{there: map[ID]bool{}}
+	r := remover{there: map[ID]bool{}, registries: len(c.Spec.Registries) > 0}
 	first := c.Bootstrap().Name
 	member := memberOf(byName[first], Init)
 	r.host(&p, byName[first], member, "")
@@ -32,7 +32,7 @@ func Removal(c *inventory.Cluster, hosts []facts.Host) Plan {
 func RemovalOf(c *inventory.Cluster, h inventory.Host, f facts.Host) Plan {
 	p := Plan{Cluster: c.Metadata.Name, Part: true}
 	f.Name = h.Name
-	remover{there: map[ID]bool{}}.host(&p, f, memberOf(f, Join), "")
+	remover{there: map[ID]bool{}, registries: len(c.Spec.Registries) > 0}.host(&p, f, memberOf(f, Join), "")
 	return p
 }
 
@@ -66,7 +66,10 @@ func memberOf(f facts.Host, otherwise Kind) Kind {
 	return otherwise
 }
 
-type remover struct{ there map[ID]bool }
+type remover struct {
+	there      map[ID]bool
+	registries bool // the inventory has some, so that a host that was not reached may have been told of them
+}
 
 func (r remover) host(p *Plan, f facts.Host, member Kind, after ID) {
 	if f.Err != nil {
@@ -74,15 +77,19 @@ func (r remover) host(p *Plan, f facts.Host, member Kind, after ID) {
 	}
 	r.step(p, f, OS)
 	r.step(p, f, Runtime, HostID(f.Name, OS))
+	if f.Err == nil || r.registries {
+		r.step(p, f, Registries, HostID(f.Name, Runtime))
+	}
 	r.step(p, f, Kubernetes, HostID(f.Name, OS))
-	r.step(p, f, Images, HostID(f.Name, Runtime))
-	r.step(p, f, member, HostID(f.Name, Kubernetes), HostID(f.Name, Runtime), HostID(f.Name, Images), after)
+	r.step(p, f, Images, HostID(f.Name, Runtime), HostID(f.Name, Registries))
+	r.step(p, f, member, HostID(f.Name, Kubernetes), HostID(f.Name, Runtime), HostID(f.Name, Registries), HostID(f.Name, Images), after)
 }
 
 // undone says for each kind what is deleted with it. That it left its marker is why it is in the plan.
 var undone = map[Kind]string{
 	OS:         "the kernel modules and settings that hybridctl set are no longer loaded at boot",
 	Runtime:    "containerd is deleted with all that it holds",
+	Registries: "what containerd and the kubelet were told of registries is deleted, with the credentials",
 	Kubernetes: "kubelet, kubeadm and kubectl are deleted",
 	Images:     "the images are deleted with containerd's store",
 	Init:       "pods and kubelet end, and what kubeadm, etcd and the pod network left is deleted",

@@ -7,6 +7,9 @@ import (
 	"github.com/hybridctl/hybridctl/provision/inventory"
 )
 
+// restarting are the steps that may restart a runtime, a kubelet or an API server.
+var restarting = []Kind{Runtime, Registries, Kubernetes, Files}
+
 // mostRestarts is how many workers restart their container runtime or kubelet at a time, at most; of few workers it is a fifth, and one of the
 // control planes, always.
 const mostRestarts = 10
@@ -17,7 +20,7 @@ func (b *builder) roll(steps []Step) {
 	restarts := map[string][]int{} // the steps of a host, by where they stand
 	var planes, workers []string
 	for i, s := range steps {
-		if s.Kind != Runtime && s.Kind != Kubernetes && s.Kind != Files || !s.pending() || !b.works(s.Host) {
+		if !slices.Contains(restarting, s.Kind) || !s.pending() || !b.works(s.Host) {
 			continue
 		}
 		if restarts[s.Host] == nil {

@@ -17,6 +17,7 @@ type Kind string
 const (
 	OS         Kind = "os"         // kernel modules, sysctls
 	Runtime    Kind = "runtime"    // containerd, runc, CNI plugins, and crictl where the bundle has it
+	Registries Kind = "registries" // how containerd and the kubelet reach registries
 	Kubernetes Kind = "kubernetes" // kubelet, kubeadm, kubectl
 	Images     Kind = "images"     // container images of the host's architecture
 	Files      Kind = "files"      // files of a control plane that kube-apiserver reads

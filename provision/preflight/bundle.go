@@ -2,6 +2,7 @@ package preflight
 
 import (
 	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/platform"
 )
@@ -13,9 +14,17 @@ var bundleChecks = []check{
 
 func checkBundleVersion(v view) verdict {
 	want, is := v.cluster.Spec.Kubernetes.Version, v.bundle.Manifest.KubernetesVersion
+	switch {
+	case v.fetch.Err != nil:
+		return fail("the inventory names no bundle, and %v", v.fetch.Err).hinted("%s", hint.Text(v.fetch.Err))
+	case v.fetch.Missing != "":
+		return pass("Kubernetes %s of the catalogue: %s would be fetched", is, v.fetch.Missing)
+	case v.fetch.Set:
+		return pass("Kubernetes %s of the catalogue, which is in the cache", is)
+	}
 	if want != is {
 		return fail("the inventory asks for Kubernetes %s, the bundle has %s", want, first(is, "none")).
-			hinted("set spec.kubernetes.version to the bundle's, or make a bundle of %s (hybridctl bundle create)", want)
+			hinted("set spec.kubernetes.version to the bundle's, or make a bundle of %s (hybridctl bundle fetch, hybridctl bundle create)", want)
 	}
 	return pass("Kubernetes %s", is)
 }
@@ -23,6 +32,9 @@ func checkBundleVersion(v view) verdict {
 func checkBundleArch(v view) verdict {
 	if v.facts.Arch == "" {
 		return unknown("not judged: the architecture is not supported")
+	}
+	if v.fetch.Err != nil {
+		return unknown("not judged: there is neither a bundle nor a set of the catalogue")
 	}
 	var network []string
 	if v.cluster.Spec.CNI.Provider == inventory.CNIFlannel {

@@ -20,9 +20,14 @@ type fixture struct {
 	hosts   []facts.Host
 	bundle  *bundle.Manifest
 	ceph    CephSeen
+
+	registries RegistriesSeen
+	fetch      Fetch
 }
 
-func (f *fixture) run() []report.Check { return RunCeph(f.cluster, f.hosts, f.bundle, f.ceph) }
+func (f *fixture) run() []report.Check {
+	return RunSeen(f.cluster, f.hosts, f.bundle, Seen{f.ceph, f.registries, f.fetch})
+}
 
 func fit() *fixture {
 	return &fixture{

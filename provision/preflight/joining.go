@@ -21,6 +21,8 @@ type Joining struct {
 	Force        []string // hosts that are reset and join whatever cluster they are of: the user named them
 	Version      string   // of the API server, v1.36.3
 	Ceph         CephSeen
+	Registries   RegistriesSeen
+	Fetch        Fetch
 }
 
 // RunJoining runs every check on the hosts that are to join, and those of the joining itself. The nodes that are there already are
@@ -46,7 +48,7 @@ func RunJoining(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest, j 
 		all = append(all, seen)
 	}
 	on := j.in(c)
-	v := newView(c, all, m, j.Ceph)
+	v := newView(c, all, m, Seen{j.Ceph, j.Registries, j.Fetch})
 	v.resolv = j.API.ResolvConf
 	if len(j.CACertHashes) > 0 {
 		v.own = j.CACertHashes[0]

@@ -37,21 +37,25 @@ const (
 
 	onCeph        // like onFacts, on hosts that are to mount Ceph's volumes
 	onCephCluster // like onCluster, with Ceph in the inventory
+	onRegistries  // like onCluster, with registries in the inventory
 )
 
 // checks are all checks, in the order of their subjects.
-var checks = slices.Concat(accessChecks, archChecks, bundleChecks, kernelChecks, resourceChecks, speedChecks, identityChecks, softwareChecks, surroundingChecks, memberChecks, certificateChecks, admissionChecks, cephChecks)
+var checks = slices.Concat(accessChecks, archChecks, bundleChecks, kernelChecks, resourceChecks, speedChecks, identityChecks, softwareChecks, surroundingChecks, memberChecks,
+	certificateChecks, admissionChecks, registryChecks, cephChecks)
 
 // view is what a check looks at.
 type view struct {
-	cluster *inventory.Cluster
-	bundle  *bundle.Bundle
-	fleet   *fleet
-	ceph    CephSeen
-	resolv  string // the resolv.conf that the cluster gives every kubelet; "" = none
-	own     string // the pin of the cluster's authority by its kubeconfig's word; "" = only the hosts tell
-	host    inventory.Host
-	facts   facts.Host
+	cluster    *inventory.Cluster
+	bundle     *bundle.Bundle
+	fleet      *fleet
+	ceph       CephSeen
+	fetch      Fetch
+	registries RegistriesSeen
+	resolv     string // the resolv.conf that the cluster gives every kubelet; "" = none
+	own        string // the pin of the cluster's authority by its kubeconfig's word; "" = only the hosts tell
+	host       inventory.Host
+	facts      facts.Host
 }
 
 func (v view) controlPlane() bool { return v.host.Role == inventory.ControlPlane }
@@ -88,16 +92,30 @@ func (v verdict) hinted(format string, args ...any) verdict {
 // Run runs every check on every host of the inventory. The results are sorted by host and name, the cluster's own first. What
 // the inventory ignores keeps its message and is Ignored. A host without facts counts as not reached.
 func Run(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest) []report.Check {
-	return RunCeph(c, hosts, m, CephSeen{})
+	return RunSeen(c, hosts, m, Seen{})
 }
 
-// RunCeph is Run with what was found out about the inventory's Ceph clusters.
-func RunCeph(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest, ceph CephSeen) []report.Check {
-	return newView(c, hosts, m, ceph).run(c.Managed())
+// Seen is what was found out beside facts.
+type Seen struct {
+	Ceph       CephSeen
+	Registries RegistriesSeen
+	Fetch      Fetch
 }
 
-func newView(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest, ceph CephSeen) view {
-	v := view{cluster: c, bundle: &bundle.Bundle{}, fleet: newFleet(c, hosts), ceph: ceph}
+// Fetch is where hosts' artefacts come from when the inventory names no bundle.
+type Fetch struct {
+	Set     bool   // the catalogue has a set of the version
+	Missing string // what of it would be fetched, in one clause; "" = nothing
+	Err     error  // why there is no set
+}
+
+// RunSeen is Run with what was found out beside facts.
+func RunSeen(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest, s Seen) []report.Check {
+	return newView(c, hosts, m, s).run(c.Managed())
+}
+
+func newView(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest, s Seen) view {
+	v := view{cluster: c, bundle: &bundle.Bundle{}, fleet: newFleet(c, hosts), ceph: s.Ceph, registries: s.Registries, fetch: s.Fetch}
 	if m != nil {
 		v.bundle.Manifest = *m
 	}
@@ -108,7 +126,7 @@ func newView(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest, ceph 
 func (v view) run(on []inventory.Host) []report.Check {
 	var out []report.Check
 	for _, ch := range checks {
-		if ch.kind == onCluster || ch.kind == onCephCluster && len(v.cluster.Spec.Storage.Ceph) > 0 {
+		if ch.kind == onCluster || ch.kind == onCephCluster && len(v.cluster.Spec.Storage.Ceph) > 0 || ch.kind == onRegistries && usesRegistries(v.cluster) {
 			out = append(out, ch.on(v))
 		}
 	}

@@ -361,7 +361,7 @@ func TestRun(t *testing.T) {
 
 // TestRun_EveryCheck: on fit hosts every check is run and passes, before and after the cluster is up, and each can fail.
 func TestRun_EveryCheck(t *testing.T) {
-	for name, f := range map[string]*fixture{"new": fit().withCeph(), "running": fit().withCeph().up()} {
+	for name, f := range map[string]*fixture{"new": fit().withCeph().withSite(), "running": fit().withCeph().withSite().up()} {
 		ran := map[string]bool{}
 		for _, r := range f.run() {
 			ran[r.Name] = true
@@ -382,7 +382,7 @@ func TestRun_EveryCheck(t *testing.T) {
 		if Describe(name) == "" {
 			t.Errorf("%s has no description", name)
 		}
-		if !slices.ContainsFunc(slices.Concat(cases, cephCases, surroundingCases), func(c one) bool { return c.check == name && (c.status == report.Fail || c.status == report.Warn) }) {
+		if !slices.ContainsFunc(slices.Concat(cases, cephCases, surroundingCases, registryCases), func(c one) bool { return c.check == name && (c.status == report.Fail || c.status == report.Warn) }) {
 			t.Errorf("no case shows %s failing", name)
 		}
 	}

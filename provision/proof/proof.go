@@ -126,10 +126,23 @@ func (o Options) Conformance(ctx context.Context) (c conformance.Options) {
 		c.Facts[h.Name] = known
 	}
 	c.Vantages = o.vantages(ctx)
-	if r := o.Cluster.Spec.Conformance.Registry; r.Image != "" {
-		c.Registry = &conformance.Registry{Image: r.Image, Username: r.Username, Password: secret.From("registry's password", r.PasswordFile, r.PasswordEnv)}
-	}
+	c.Registry = o.registry()
 	return c
+}
+
+// registry is what check R pulls from; nil = the inventory names nothing.
+func (o Options) registry() *conformance.Registry {
+	r := o.Cluster.Spec.Conformance.Registry
+	if r.Image == "" {
+		return nil
+	}
+	if _, known := o.Cluster.LoginOf(r.Image); !known {
+		return &conformance.Registry{Image: r.Image, Username: r.Username, Password: secret.From("registry's password", r.PasswordFile, r.PasswordEnv)}
+	}
+	return &conformance.Registry{Image: r.Image, NodesKnow: true, Refuses: func(ctx context.Context) (bool, error) {
+		given, err := survey.GivenToAnybody(ctx, o.Cluster, r.Image)
+		return !given, err
+	}}
 }
 
 // maxReportedImages is the kubelet's nodeStatusMaxImages.

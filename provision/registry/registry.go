@@ -28,8 +28,9 @@ import (
 type Options struct {
 	// PlainHTTP are the registries that are asked by HTTP, and shown credentials by it; "*" stands for every one that is not well known.
 	PlainHTTP []string
-	// CAFile has certificates of authorities besides the system's.
+	// CAFile has certificates of authorities besides the system's, and so has CA, in PEM.
 	CAFile string
+	CA     []byte
 	// InsecureSkipTLSVerify takes any certificate.
 	InsecureSkipTLSVerify bool
 	// AnyRedirect follows redirects into private networks also of registries that are outside of them.
@@ -66,7 +67,7 @@ type Stats struct {
 	Down     int64 `json:"bytesReceived"`
 }
 
-// New makes a client. The error is about CAFile.
+// New makes a client. The error is about CAFile or CA.
 func New(o Options) (*Client, error) {
 	o.AtOnce, o.Tries, o.Patience = cmp.Or(o.AtOnce, 16), cmp.Or(o.Tries, 5), cmp.Or(o.Patience, 30*time.Second)
 	if o.Lookup == nil {
@@ -89,24 +90,38 @@ func New(o Options) (*Client, error) {
 
 func (o Options) transport() (http.RoundTripper, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: o.InsecureSkipTLSVerify}
-	if o.CAFile != "" {
-		pem, err := os.ReadFile(o.CAFile)
-		if err != nil {
-			return nil, err
-		}
-		pool, err := x509.SystemCertPool()
-		if err != nil {
-			pool = x509.NewCertPool()
-		}
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s holds no certificate in PEM", o.CAFile)
-		}
-		config.RootCAs = pool
+	var err error
+	if config.RootCAs, err = o.authorities(); err != nil {
+		return nil, err
 	}
 	return &http.Transport{
 		Proxy: http.ProxyFromEnvironment, TLSClientConfig: config, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: o.AtOnce, IdleConnTimeout: 30 * time.Second,
 		DialContext: (&net.Dialer{Timeout: o.Patience}).DialContext, TLSHandshakeTimeout: o.Patience, DisableCompression: true,
 	}, nil
+}
+
+// authorities are those whose certificates are taken; nil = the system's.
+func (o Options) authorities() (*x509.CertPool, error) {
+	if o.CAFile == "" && len(o.CA) == 0 {
+		return nil, nil
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	if o.CAFile != "" {
+		pem, err := os.ReadFile(o.CAFile)
+		if err != nil {
+			return nil, err
+		}
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s holds no certificate in PEM", o.CAFile)
+		}
+	}
+	if len(o.CA) > 0 && !pool.AppendCertsFromPEM(o.CA) {
+		return nil, errors.New("the certificates given are none in PEM")
+	}
+	return pool, nil
 }
 
 func wait(ctx context.Context, d time.Duration) error {

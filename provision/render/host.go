@@ -13,9 +13,9 @@ func SysctlConf(settings []Setting) []byte {
 	return file("os/sysctl.conf.tmpl", struct{ Sysctls []Setting }{settings})
 }
 
-// ContainerdConfig is /etc/containerd/config.toml; sandboxImage is the pause image's full name.
-func ContainerdConfig(sandboxImage string) []byte {
-	return file("containerd/config.toml.tmpl", struct{ SandboxImage string }{sandboxImage})
+// ContainerdConfig is /etc/containerd/config.toml; sandboxImage is the pause image's full name, and imports a pattern of further files, "" = none.
+func ContainerdConfig(sandboxImage, imports string) []byte {
+	return file("containerd/config.toml.tmpl", struct{ SandboxImage, Imports string }{sandboxImage, imports}, "containerd/parts.tmpl")
 }
 
 // ContainerdUnit is containerd's systemd unit.

@@ -55,7 +55,7 @@ func TestGolden(t *testing.T) {
 	for name, body := range map[string][]byte{
 		"modules.conf":            ModulesConf([]string{"overlay", "br_netfilter", "vxlan"}),
 		"sysctl.conf":             SysctlConf([]Setting{{"net.ipv4.ip_forward", "1"}, {"-net.bridge.bridge-nf-call-ip6tables", "1"}}),
-		"config.toml":             ContainerdConfig("registry.example/pause:3.10.2"),
+		"config.toml":             ContainerdConfig("registry.example/pause:3.10.2", ""),
 		"containerd.service":      ContainerdUnit(),
 		"kubelet.service":         KubeletUnit(),
 		"10-kubeadm.conf":         KubeletDropIn(),

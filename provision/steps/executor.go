@@ -134,6 +134,7 @@ var (
 	appliers = map[plan.Kind]action{
 		plan.OS:         (*Steps).applyFiles,
 		plan.Runtime:    (*Steps).applyFiles,
+		plan.Registries: (*Steps).applyRegistries,
 		plan.Kubernetes: (*Steps).applyFiles,
 		plan.Files:      (*Steps).applyPlaneFiles,
 		plan.Images:     (*Steps).applyImages,
@@ -148,6 +149,7 @@ var (
 	undoers = map[plan.Kind]action{
 		plan.OS:         (*Steps).undoFiles,
 		plan.Runtime:    (*Steps).undoFiles,
+		plan.Registries: (*Steps).undoFiles,
 		plan.Kubernetes: (*Steps).undoFiles,
 		plan.Files:      (*Steps).undoPlaneFiles,
 		plan.Images:     nothing, // containerd's store goes with the runtime

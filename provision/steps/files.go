@@ -23,6 +23,9 @@ func (x *Steps) applyFiles(ctx context.Context, s plan.Step, h *host.Host) (stri
 		return "", err
 	}
 	detail := fmt.Sprintf("%d files changed", len(done.Changed))
+	if len(done.Removed) > 0 {
+		detail += fmt.Sprintf(", %d deleted", len(done.Removed))
+	}
 	if done.Sent > 0 {
 		detail += fmt.Sprintf(", %d MB sent", done.Sent/1e6)
 	}
@@ -61,7 +64,10 @@ func (x *Steps) bringBack(ctx context.Context, s plan.Step, in plan.FilesInputs,
 }
 
 func (x *Steps) land(ctx context.Context, s plan.Step, in plan.FilesInputs, h *host.Host) (host.Applied, error) {
-	f := host.Files{Step: string(s.Kind), Digest: s.Digest, Modules: in.Modules, Units: in.Units, Enable: in.Enable}
+	f := host.Files{Step: string(s.Kind), Digest: s.Digest, Modules: in.Modules, Units: in.Units, Enable: in.Enable, Prune: in.Prune}
+	for _, r := range in.Restart {
+		f.Restart = append(f.Restart, host.Restart(r))
+	}
 	for _, b := range in.Binaries {
 		source := b.Source
 		f.Binaries = append(f.Binaries, host.Binary{Path: b.Path, Mode: binaryMode, SHA256: b.SHA256, Size: source.Size,
@@ -79,6 +85,15 @@ func (x *Steps) land(ctx context.Context, s plan.Step, in plan.FilesInputs, h *h
 	return h.Apply(ctx, f, x.progress(s))
 }
 
+// applyRegistries puts what the host is told of registries there. Told of none, it has no such step any more.
+func (x *Steps) applyRegistries(ctx context.Context, s plan.Step, h *host.Host) (string, error) {
+	detail, err := x.applyFiles(ctx, s, h)
+	if in, ok := s.Inputs.(plan.FilesInputs); err == nil && ok && len(in.Texts) == 0 {
+		_, err = x.undoFiles(ctx, s, h)
+	}
+	return detail, err
+}
+
 // leavings are what a step's programs make on a host, and where its files land, beside the files its marker names: a step that never
 // finished has no such marker.
 var leavings = map[plan.Kind]struct{ units, files, directories []string }{
@@ -90,6 +105,9 @@ var leavings = map[plan.Kind]struct{ units, files, directories []string }{
 		files: []string{"/etc/systemd/system/containerd.service", "/etc/containerd/config.toml", "/usr/local/bin/containerd",
 			"/usr/local/bin/containerd-shim-runc-v2", "/usr/local/bin/ctr", "/usr/local/sbin/runc"},
 		directories: []string{"/var/lib/containerd", "/run/containerd"},
+	},
+	plan.Registries: {
+		files: []string{"/etc/containerd/conf.d/hybridctl-registries.toml", "/var/lib/kubelet/config.json"},
 	},
 	plan.Kubernetes: {
 		units: []string{"kubelet.service"},

@@ -78,6 +78,12 @@ var rows = map[plan.Kind]row{
 	plan.OS:         files(plan.OS),
 	plan.Runtime:    files(plan.Runtime),
 	plan.Kubernetes: files(plan.Kubernetes),
+	plan.Registries: {
+		step:      func(w *world) plan.Step { w.site(); return w.step("worker/registries") },
+		interrupt: cuts("worker", "apply"), there: marked("worker", "registries"),
+		did: []string{"apply registries worker"}, again: []string{"apply registries worker"},
+		undo: []string{"remove registries worker"}, undoAgain: []string{"remove registries worker"},
+	},
 	plan.Images: {
 		step: ofPlan("worker/images"), interrupt: cuts("worker", "import"), there: marked("worker", "images"),
 		did: []string{"import worker"}, // and nothing again: the images are there

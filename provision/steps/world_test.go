@@ -33,6 +33,7 @@ import (
 // inventory. The steps are those of a real plan: a control plane cp, a second one cp-2, and a worker.
 type world struct {
 	t     *testing.T
+	in    plan.Input
 	plan  plan.Plan
 	hosts map[string]*fakeHost
 	facts map[string]facts.Host
@@ -93,10 +94,11 @@ func newWorld(t *testing.T) *world {
 	c.Spec.Kubernetes.Files = []inventory.ControlPlaneFile{{Name: "audit", Path: "/etc/kubernetes/audit/policy.yaml", Source: "/audit.yaml"}}
 	inventory.Default(c)
 	var err error
-	if w.plan, err = plan.Build(plan.Input{Cluster: c, Bundle: &b.Manifest, Hosts: observed, Files: map[string]inventory.Secret{"audit": "rules: []"}}); err != nil {
+	w.in = plan.Input{Cluster: c, Bundle: &b.Manifest, Hosts: observed, Files: map[string]inventory.Secret{"audit": "rules: []"}}
+	if w.plan, err = plan.Build(w.in); err != nil {
 		t.Fatal(err)
 	}
-	for _, script := range []string{"apply", "probe-files", "kubeadm", "mark", "cluster-mark", "reset", "remove", "pki-pack", "pki-unpack"} {
+	for _, script := range []string{"apply", "probe-files", "kubeadm", "mark", "cluster-mark", "reset", "remove", "pki-pack", "pki-unpack", "pull"} {
 		fleet.On(remotetest.Is(templates.Script(script)), w.answer(script))
 	}
 	fleet.On(remotetest.Prefix("/usr/local/bin/ctr -n k8s.io images ls"), w.answer("images"))
@@ -199,6 +201,8 @@ type fakeHost struct {
 	member  bool
 	half    int               // the status with which kubeadm refuses, once
 	fail    map[string]string // scripts that fail, with their words
+	refuses map[string]string // images that the registry does not give, with its words
+	logins  []string          // what pulls were given on standard input
 	cut     map[string]bool   // scripts that begin, and lose the connection; once
 	started bool              // the kubelet was started
 	pki     bool
@@ -293,6 +297,14 @@ func (h *fakeHost) carryOut(what string, args []string, in []byte, session *remo
 			h.images[i.Ref] = i.Manifest
 		}
 		say("import")
+	case "pull":
+		h.logins = append(h.logins, string(in))
+		if words := h.refuses[args[0]]; words != "" {
+			fmt.Fprintln(session.Stderr, words)
+			return 78
+		}
+		h.images[args[0]] = args[1]
+		say("pull %s %s", args[0], args[2])
 	case "forget":
 		clear(h.images)
 		say("remove images")

@@ -59,13 +59,17 @@ type Reader struct {
 type Seen struct {
 	Cluster *inventory.Cluster
 	Bundle  *bundle.Manifest
+	Fetch   preflight.Fetch // what there is to fetch, where the inventory names no bundle
 	Files   Files
 	Hosts   Hosts
 	Ceph    preflight.CephSeen
-	Keys    map[string]inventory.Secret // of Ceph's users, by ID
-	Nodes   []kube.Node
-	Version string // of the API server
-	API     Known[facts.Cluster]
+	// Registries is what was found out about spec.registries, and about the images that hosts pull.
+	Registries preflight.RegistriesSeen
+	Keys       map[string]inventory.Secret // of Ceph's users, by ID
+	Site       plan.Site                   // what spec.registries names
+	Nodes      []kube.Node
+	Version    string // of the API server
+	API        Known[facts.Cluster]
 	// Kept is the certificate of the kubeconfig in the state directory, and At when it was read.
 	Kept Known[facts.Certificate]
 	At   time.Time
@@ -75,7 +79,8 @@ type Seen struct {
 
 // Input is what a plan is made of.
 func (s Seen) Input() plan.Input {
-	in := plan.Input{Cluster: s.Cluster, Bundle: s.Bundle, Hosts: s.Hosts.List(), CNIManifest: s.Files.CNIManifest, Patches: s.Files.Patches, CephKeys: s.Keys, Files: s.Files.Planes}
+	in := plan.Input{Cluster: s.Cluster, Bundle: s.Bundle, Hosts: s.Hosts.List(), CNIManifest: s.Files.CNIManifest, Patches: s.Files.Patches, CephKeys: s.Keys,
+		Files: s.Files.Planes, Site: s.Site, Missing: s.Fetch.Missing}
 	in.API = Told(s.API)
 	return in
 }

@@ -50,7 +50,7 @@ var mayImport = map[string]string{
 	"provision/lock":              "provision/host provision/kube",
 	"provision/plan":              "provision/hint provision/inventory provision/facts provision/platform provision/bundle provision/render provision/host provision/report",
 	"provision/platform":          "",
-	"provision/preflight":         "provision/inventory provision/facts provision/platform provision/report provision/bundle provision/host",
+	"provision/preflight":         "provision/hint provision/inventory provision/facts provision/platform provision/report provision/bundle provision/host",
 	"provision/probe":             "",
 	"provision/proof":             "provision/bundle provision/conformance provision/fleet provision/inventory provision/kube provision/ready provision/render provision/report provision/secret provision/survey",
 	"provision/publish":           "provision/bundle provision/hint provision/image provision/platform provision/registry",

@@ -11,20 +11,23 @@
 #	unit NAME                      enabled and running; restarted when a file of the step changed
 #	unit-enable NAME               enabled; restarted when running and a file changed
 #	process NAME PORT              ended when a file changed, and awaited on its port: the kubelet starts a static pod's process again
+#	unit-restart NAME PATH         restarted when running and PATH changed, was deleted, or may have been when the step was interrupted
+#	prune                          what the step's marker names of containerd's and the kubelet's files, and is not among these, is deleted
 #	end                            nothing is done without it: the input came whole
 #
-# Files land by rename, after their sha256 was checked. Prints "changed PATH" and "restarted UNIT" lines; writes the marker last.
+# Files land by rename, after their sha256 was checked. Prints "changed PATH", "removed PATH" and "restarted UNIT" lines; writes the marker last.
 set -eu
 staging=$1
 markers=/var/lib/hybridctl/steps
 umask 022
 mkdir -p /run/hybridctl "$markers"
+chmod 700 "$markers" # a marker has the sha256 of files, and some of those hold passwords
 in=$(mktemp /run/hybridctl/apply.XXXXXX)
 trap 'rm -f "$in"' EXIT
 cat >"$in"
 [ "$(tail -n 1 "$in")" = end ] || { echo "apply: the input was cut off; nothing was done" >&2; exit 70; }
 
-step='' digest='' changed='' units='' enables='' before='' processes=''
+step='' digest='' changed='' units='' enables='' before='' processes='' restarts='' prune='' touched=''
 files='' rest=''
 
 digest_of() { sha256sum "$1" | cut -d' ' -f1; }
@@ -46,7 +49,7 @@ land() {
 	# a file may keep the label of where it came from, under which systemd starts nothing
 	if selinuxenabled 2>/dev/null; then restorecon -F "$4" || true; fi
 	echo "changed $4"
-	changed=y
+	changed=y touched="$touched $4"
 }
 
 note() { # note SHA MODE PATH: in the marker of the step that has begun
@@ -155,6 +158,8 @@ while read -r word a b c d; do
 	unit) units="$units $a" ;;
 	unit-enable) enables="$enables $a" ;;
 	process) processes="$processes $a:$b" ;;
+	unit-restart) restarts="$restarts $a=$b" ;;
+	prune) prune=y ;;
 	end) ;;
 	*)
 		echo "apply: unknown directive $word" >&2
@@ -162,6 +167,24 @@ while read -r word a b c d; do
 		;;
 	esac
 done <"$in"
+
+# A marker is a text file that somebody may have edited: only what a step may prune is deleted.
+if [ -n "$prune" ]; then
+	for f in $(sed -n 's/^file [^ ]* [^ ]* [^ ]* [^ ]* \(\/.*\)/\1/p' "$markers/$step"); do
+		case $f in
+		*/../* | */..) continue ;;
+		/etc/containerd/certs.d/*/* | /etc/containerd/conf.d/hybridctl-* | /var/lib/kubelet/config.json) ;;
+		*) continue ;;
+		esac
+		case "$files" in *" $f
+"*) continue ;; esac
+		[ -e "$f" ] || [ -L "$f" ] || continue
+		rm -f "$f"
+		rmdir "$(dirname "$f")" 2>/dev/null || :
+		echo "removed $f"
+		touched="$touched $f"
+	done
+fi
 
 [ -z "$units$enables" ] || [ -z "$changed" ] || systemctl daemon-reload
 for u in $units; do
@@ -189,6 +212,14 @@ done
 if [ -n "$changed" ] || [ "$before" = started ]; then
 	for p in $processes; do again "${p%:*}" "${p#*:}"; done
 fi
+for r in $restarts; do
+	u=${r%%=*}
+	case "$before$touched " in started* | *" ${r#*=} "*) ;; *) continue ;; esac
+	if systemctl is-active -q "$u"; then
+		systemctl restart "$u"
+		echo "restarted $u"
+	fi
+done
 
 m=$markers/$step.new
 printf 'state done\ndigest %s\n' "$digest" >"$m"

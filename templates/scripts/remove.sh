@@ -104,7 +104,7 @@ sed -n 's/^file [^ ]* [^ ]* [^ ]* [^ ]* \(\/.*\)/\1/p' "$marker" 2>/dev/null | w
 done
 for f in $more; do rm -f "$f" || say "$f could not be removed"; done
 for d in $directories; do delete "$d"; done
-rmdir /etc/containerd/certs.d /etc/containerd /etc/systemd/system/kubelet.service.d 2>/dev/null
+rmdir /etc/containerd/certs.d/* /etc/containerd/certs.d /etc/containerd/conf.d /etc/containerd /etc/systemd/system/kubelet.service.d 2>/dev/null
 if [ "$step" = runtime ]; then
 	rm -f /opt/cni/bin/flannel # flannel's own pod puts it there
 	# containerd makes these; others may have put something there

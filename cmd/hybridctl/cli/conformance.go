@@ -50,6 +50,7 @@ The exit code is 5 when a cell failed, 7 when none failed and some were flaky, 8
 		},
 	}
 	f.register(cmd)
+	f.registerCatalogue(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&f.scenario, "scenario", string(conformance.NewDeployment), "what is proven: `SCENARIO` is new-deployment or scale-out")
 	flags.StringSliceVar(&f.checks, "checks", nil, "only these checks: `ID,ID…`")

@@ -35,6 +35,7 @@ type clusterFlags struct {
 	stateDir  string
 	parallel  int
 	breakLock bool
+	catalogue string
 }
 
 func (c *clusterFlags) register(cmd *cobra.Command) {
@@ -48,6 +49,12 @@ func (c *clusterFlags) register(cmd *cobra.Command) {
 // registerBreakLock adds the flag of the verbs that take the cluster's lock.
 func (c *clusterFlags) registerBreakLock(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&c.breakLock, "break-lock", false, "take the cluster's lock from a run that is gone, on this machine or another")
+}
+
+// registerCatalogue adds the flag of the verbs that hosts get something by.
+func (c *clusterFlags) registerCatalogue(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&c.catalogue, "catalogue", "", "a catalogue of your own, `FILE`, for an inventory without spec.bundle (default hybridctl's: \"hybridctl bundle catalogue\")")
+	_ = cmd.MarkFlagFilename("catalogue", "yaml", "yml") // the flag is there
 }
 
 func (c *clusterFlags) registerInventory(cmd *cobra.Command) {

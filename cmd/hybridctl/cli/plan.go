@@ -29,6 +29,7 @@ func newPlan(a *app) *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return a.plan(cmd.Context(), f, exitCode) },
 	}
 	f.register(cmd)
+	f.registerCatalogue(cmd)
 	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "end with 0 when there is nothing to do, with 10 when there are changes")
 	return cmd
 }

@@ -34,6 +34,7 @@ func newPreflight(a *app) *cobra.Command {
 		},
 	}
 	f.register(cmd)
+	f.registerCatalogue(cmd)
 	cmd.Flags().BoolVar(&problems, "problems", false, "show only the checks that did not pass")
 	cmd.Flags().BoolVar(&list, "list", false, "show the names of all checks and what they want, and connect nowhere")
 	return cmd

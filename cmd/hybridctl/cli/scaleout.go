@@ -50,6 +50,7 @@ When some hosts fail, the others are joined anyway; running it again finishes th
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.scaleOut(cmd.Context(), f) },
 	}
 	f.register(cmd)
+	f.registerCatalogue(cmd)
 	f.registerBreakLock(cmd)
 	flags := cmd.Flags()
 	flags.BoolVar(&f.yes, "yes", false, "do not ask")

@@ -47,7 +47,7 @@ func (a *app) openCluster(ctx context.Context, f clusterFlags, c *inventory.Clus
 	})
 	slog.SetDefault(a.logger(s.view))
 	s.options = provision.Options{
-		Cluster: c, StateDir: f.stateDir, Progress: s.view, Parallel: f.parallel, Stop: a.Stop, BreakLock: f.breakLock,
+		Cluster: c, StateDir: f.stateDir, Progress: s.view, Parallel: f.parallel, Stop: a.Stop, BreakLock: f.breakLock, Catalogue: f.catalogue,
 	}
 	if a.Terminal.CanAsk() {
 		s.options.Stderr = s.view

@@ -22,6 +22,7 @@ func newStatus(a *app) *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return a.status(cmd.Context(), f) },
 	}
 	f.register(cmd)
+	f.registerCatalogue(cmd)
 	return cmd
 }
 

@@ -40,6 +40,7 @@ as it is, and what an earlier run left undone is finished. A run that changed so
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.up(cmd.Context(), f) },
 	}
 	f.register(cmd)
+	f.registerCatalogue(cmd)
 	f.registerBreakLock(cmd)
 	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
 	cmd.Flags().StringVar(&f.mergeKubeconfig, "merge-kubeconfig", "", "merge the admin kubeconfig into `PATH`, by default the file that kubectl would write")
