@@ -11,6 +11,7 @@ import (
 
 	"github.com/hybridctl/hybridctl/cmd/hybridctl/progress"
 	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
@@ -86,6 +87,9 @@ func bundleDir(args []string, inventoryFile string) (string, error) {
 	c, err := loadInventory(inventoryFile)
 	if err != nil {
 		return "", err
+	}
+	if c.Spec.Bundle == "" {
+		return "", hint.With(usagef("%s names no bundle", inventoryFile), `name one on the command line; "hybridctl bundle fetch" makes it`)
 	}
 	return c.Spec.Bundle, nil
 }

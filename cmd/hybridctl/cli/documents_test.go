@@ -228,7 +228,7 @@ func commandsOf(doc document) []string {
 }
 
 // notYet are commands and flags that a page beside the code speaks of before the command line has them.
-var notYet = []string{"bundle fetch", "bundle gc", "--allow-upstream-checksums"}
+var notYet = []string{}
 
 func TestDocuments_NotYet(t *testing.T) {
 	flags := map[string]bool{}

@@ -59,7 +59,7 @@ With --probe, init connects to the hosts and asks them for their architecture an
 	flags.BoolVar(&f.probe, "probe", false, "ask the hosts for name and architecture")
 	flags.StringVar(&f.endpoint, "endpoint", "", "`HOST:PORT` of the API server, needed with several control planes")
 	flags.StringVar(&f.version, "kubernetes", "", "the version of Kubernetes (default the newest of hybridctl's catalogue)")
-	flags.StringVar(&f.bundle, "bundle", "bundle", "the bundle, relative to the new inventory's folder")
+	flags.StringVar(&f.bundle, "bundle", "", "the bundle, relative to the new inventory's folder (default none: hybridctl fetches what it needs)")
 	flags.StringVar(&f.out, "out", "inventory.yaml", "the file to write, which must not be there yet")
 	flags.StringVar(&f.stateDir, "state-dir", "", "where host keys are kept with --probe (default .hybridctl/<cluster> beside the inventory)")
 	return cmd

@@ -110,14 +110,14 @@ spec:
 	}
 	fmt.Fprintf(&b, `    # podCIDR: 10.244.0.0/16    # no address of your networks may be in them
     # serviceCIDR: 10.96.0.0/12
-  bundle: %s # what the cluster is built from: a bundle's directory, or its one file; "hybridctl bundle" makes it
+%s
   # cni: {provider: flannel}    # the pod network
   # ssh:                        # how hosts are reached; ~/.ssh/config has a say
   #   user: root                # or somebody who may use sudo
   #   identityFiles: [~/.ssh/id_ed25519]
   #   jump: ops@gate.example.com
   hosts: # the first control plane is where the cluster begins; what is not said is a worker
-`, quoteText(d.Bundle))
+`, d.bundleLine())
 	lead := "    - "
 	if !real {
 		lead = "    # - "
@@ -131,4 +131,12 @@ spec:
 	}
 	b.WriteString("    # A host may say more: {name: arm-7, address: 192.0.2.27, user: ops, jump: x86-1, labels: {rack: a2}, taints: [\"dedicated=db:NoSchedule\"]}\n")
 	return []byte(b.String()), nil
+}
+
+// bundleLine says what the cluster is built from.
+func (d Draft) bundleLine() string {
+	if d.Bundle == "" {
+		return "  # bundle: bundle            # a bundle's directory, or its one file; without it, hybridctl fetches what it needs"
+	}
+	return "  bundle: " + quoteText(d.Bundle) + ` # what the cluster is built from: a bundle's directory, or its one file; "hybridctl bundle" makes it`
 }
