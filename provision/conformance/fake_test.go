@@ -18,26 +18,27 @@ import (
 // fake is a cluster in this process. Its pods are real probes on loopback addresses, 127.<part>.<node>.<pod>, and what a cluster's
 // network does to connections (Services, node ports, policies, filters) is done by the dialers of those who connect.
 type fake struct {
-	t       *testing.T
-	part    int
-	dir     string
-	nodes   []*fakeNode
-	done    sync.WaitGroup
-	mu      sync.Mutex
-	changed chan struct{}
-	spaces  map[string]bool
-	pods    map[string]*fakePod // by name, of the run's namespace
-	svcs    map[string]*fakeService
-	secrets map[string]string // what their credentials are
-	slices  map[string]string // endpoints by hand: Service, address
-	events  []kube.Event
-	others  []kube.Pod           // of other namespaces
-	number  int                  // the last that was given away
-	lists   int                  // how often the pods of all namespaces were listed
-	beats   int                  // how often leases were
-	used    []string             // every address a pod ever had
-	drops   map[[2]string]string // from, to: the run
-	disks   fakeDisks
+	t        *testing.T
+	part     int
+	dir      string
+	nodes    []*fakeNode
+	done     sync.WaitGroup
+	mu       sync.Mutex
+	changed  chan struct{}
+	spaces   map[string]bool
+	accounts map[string]bool     // namespaces whose pods have a service account
+	pods     map[string]*fakePod // by name, of the run's namespace
+	svcs     map[string]*fakeService
+	secrets  map[string]string // what their credentials are
+	slices   map[string]string // endpoints by hand: Service, address
+	events   []kube.Event
+	others   []kube.Pod           // of other namespaces
+	number   int                  // the last that was given away
+	lists    int                  // how often the pods of all namespaces were listed
+	beats    int                  // how often leases were
+	used     []string             // every address a pod ever had
+	drops    map[[2]string]string // from, to: the run
+	disks    fakeDisks
 
 	// What can be wrong with it.
 	forbidden map[string]error                                            // by kind: Apply fails
@@ -117,7 +118,7 @@ const (
 func newFake(t *testing.T, archs ...platform.Arch) *fake {
 	t.Helper()
 	c := &fake{
-		t: t, dir: t.TempDir(), changed: make(chan struct{}), spaces: map[string]bool{}, pods: map[string]*fakePod{}, svcs: map[string]*fakeService{},
+		t: t, dir: t.TempDir(), changed: make(chan struct{}), spaces: map[string]bool{}, accounts: map[string]bool{}, pods: map[string]*fakePod{}, svcs: map[string]*fakeService{},
 		secrets: map[string]string{}, slices: map[string]string{}, drops: map[[2]string]string{}, disks: fakeDisks{claims: map[string]*fakeClaim{}}, forbidden: map[string]error{}, ports: map[int]bool{},
 	}
 	// Nobody else on this machine uses the same part of 127.0.0.0/8 at the same time.

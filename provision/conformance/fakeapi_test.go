@@ -87,8 +87,13 @@ func (c *fake) Apply(ctx context.Context, b []byte, _ kube.ApplyOptions) ([]kube
 		if err == nil && m.Kind != "Namespace" && m.Kind != "PersistentVolume" && !c.spaces[m.Metadata.Namespace] {
 			err = fmt.Errorf("namespace %s not found", m.Metadata.Namespace)
 		}
+		if err == nil && m.Kind == "Pod" && !c.accounts[m.Metadata.Namespace] { // nobody else makes it here
+			err = fmt.Errorf("pods %q is forbidden: error looking up service account %s/default: serviceaccount \"default\" not found", m.Metadata.Name, m.Metadata.Namespace)
+		}
 		if err == nil {
 			switch m.Kind {
+			case "ServiceAccount":
+				c.accounts[m.Metadata.Namespace] = m.Metadata.Name == "default"
 			case "Namespace":
 				c.spaces[m.Metadata.Name] = true
 			case "Secret":

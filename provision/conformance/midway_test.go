@@ -329,7 +329,7 @@ func TestStartPods_AFewAtATime(t *testing.T) {
 		api: o.API, event: o.Event, now: time.Now, policies: newPolicies(), hosts: newHosts(nil), view: newView(time.Now, o.Patience), life: life,
 		launch: 300 * time.Millisecond, starting: placesToStart(nodes),
 	}
-	c.spaces["n"] = true
+	c.spaces["n"], c.accounts["n"] = true, true
 	var pods []object
 	for i := range startsAtOnce + 1 {
 		pods = append(pods, (objects{namespace: "n", runID: testRun}).pod(podSpec{name: slot("p", i), node: "x86-1"}))

@@ -217,6 +217,12 @@ func (o objects) claim(name, class, accessMode, size string, block bool) object 
 	}}
 }
 
+// account is the service account that pods have without naming one. The API server refuses pods until it is there, and the
+// controller-manager, which would make it, may be slow or have just begun.
+func (o objects) account() object {
+	return object{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": o.meta("default", nil)}
+}
+
 // probeSecret is what the probes answer to.
 func (o objects) probeSecret(s probe.Secret) object {
 	return object{

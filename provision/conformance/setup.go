@@ -16,8 +16,15 @@ import (
 
 // setUp makes what the cells need: directories and images on the hosts, objects in the cluster. Everything starts at once, and cells
 // wait for what they use.
-func (r *run) setUp(ctx context.Context) error {
+func (r *run) setUp(ctx context.Context) (err error) {
 	r.Event(report.Event{Kind: report.Started, Step: "set up"})
+	defer func() {
+		e := report.Event{Kind: report.Done, Step: "set up", Action: report.Created, Message: "namespace " + r.draft.namespace}
+		if err != nil {
+			e.Action, e.Err = report.Failed, err
+		}
+		r.Event(e)
+	}()
 	if err := r.makeSpace(ctx); err != nil {
 		return err
 	}
@@ -39,12 +46,12 @@ func (r *run) setUp(ctx context.Context) error {
 	if err := r.services.read(ctx, r.API); err != nil {
 		return err
 	}
-	var err error
 	r.undo, err = fault.sabotage(ctx)
 	return err
 }
 
-// makeSpace makes the namespace, with what the probes want of Pod Security where that may be said, and the probes' secret in it.
+// makeSpace makes the namespace, with what the probes want of Pod Security where that may be said, and in it the account of its pods and the
+// probes' secret.
 func (r *run) makeSpace(ctx context.Context) error {
 	space := r.draft.space()
 	_, err := r.API.Apply(ctx, manifests(space), kube.ApplyOptions{})
@@ -55,7 +62,7 @@ func (r *run) makeSpace(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = r.API.Apply(ctx, manifests(r.draft.probeSecret(r.secret)), kube.ApplyOptions{})
+	_, err = r.API.Apply(ctx, manifests(r.draft.account(), r.draft.probeSecret(r.secret)), kube.ApplyOptions{})
 	return err
 }
 
