@@ -62,6 +62,7 @@ type fakeAPI struct {
 	held            int           // how often it was taken
 	config          kube.ClusterConfiguration
 	serving         []kube.ServingRequest
+	decides         string // another does of this one
 	version         string // of the API server
 	nodeImages      map[string][][]string
 	refuse          map[string]error // why a node cannot be labelled
@@ -216,6 +217,9 @@ func (a *fakeAPI) ServingRequests(context.Context) ([]kube.ServingRequest, error
 func (a *fakeAPI) ApproveServing(_ context.Context, r kube.ServingRequest) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if r.Name == a.decides {
+		return kube.ErrConflict
+	}
 	a.done = append(a.done, "approve "+r.Name)
 	for i := range a.serving {
 		if a.serving[i].Name == r.Name {

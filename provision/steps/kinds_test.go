@@ -404,6 +404,8 @@ func TestFiles_OfControlPlanes(t *testing.T) {
 
 func TestJoin_ServingCertificate(t *testing.T) {
 	right := kube.ServingRequestOf(kubetest.KubeletRequest("csr-right", "worker", []string{"192.0.2.3"}, nil))
+	earlier := kube.ServingRequestOf(kubetest.KubeletRequest("csr-earlier", "worker", []string{"192.0.2.3"}, nil))
+	earlier.Decided, earlier.Issued = true, true
 	for name, c := range map[string]struct {
 		asked []kube.ServingRequest
 		did   []string
@@ -412,8 +414,9 @@ func TestJoin_ServingCertificate(t *testing.T) {
 		"asked for what is the host's": {[]kube.ServingRequest{right}, []string{"kubeadm join worker", "approve csr-right"}, "its serving certificate is approved"},
 		"asked for more": {[]kube.ServingRequest{kube.ServingRequestOf(kubetest.KubeletRequest("csr-more", "worker", []string{"192.0.2.3", "192.0.2.1"}, nil))},
 			[]string{"kubeadm join worker"}, "csr-more for a serving certificate is not approved: it asks for the address 192.0.2.1"},
-		"asked by another":  {[]kube.ServingRequest{kube.ServingRequestOf(kubetest.KubeletRequest("csr-cp", "cp", []string{"192.0.2.1"}, nil))}, []string{"kubeadm join worker"}, "has not asked"},
-		"asked for nothing": {nil, []string{"kubeadm join worker"}, "the next up approves it"},
+		"asked by another":             {[]kube.ServingRequest{kube.ServingRequestOf(kubetest.KubeletRequest("csr-cp", "cp", []string{"192.0.2.1"}, nil))}, []string{"kubeadm join worker"}, "has not asked"},
+		"of the host's kubelet before": {[]kube.ServingRequest{earlier}, []string{"kubeadm join worker"}, "has not asked"},
+		"asked for nothing":            {nil, []string{"kubeadm join worker"}, "the next up approves it"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -428,6 +431,13 @@ func TestJoin_ServingCertificate(t *testing.T) {
 				t.Errorf("did %q, want %q", got, c.did)
 			}
 		})
+	}
+	other := newWorld(t) // another approves, too
+	other.env.Serving = func(string) []string { return []string{"192.0.2.3"} }
+	other.begin()
+	other.api.serving, other.api.fail["ApproveServing"] = []kube.ServingRequest{right}, kube.ErrConflict
+	if did, err := other.x.Apply(t.Context(), other.step("worker/join")); err != nil || !strings.Contains(did.Detail, "csr-right for a serving certificate was changed") {
+		t.Errorf("%v: %q", err, did.Detail)
 	}
 	w := newWorld(t) // with time, it is awaited
 	w.env.Serving = func(string) []string { return []string{"192.0.2.3"} }

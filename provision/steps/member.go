@@ -58,7 +58,7 @@ func (x *Steps) applyInit(ctx context.Context, s plan.Step, h *host.Host) (strin
 	if err := api.DeleteToken(ctx, token.ID); err != nil {
 		return "", err
 	}
-	told, err := x.serve(ctx, api, s)
+	told, err := x.serve(ctx, api, s, nil)
 	return with("initialised", told), err
 }
 
@@ -84,9 +84,13 @@ func (x *Steps) applyJoin(ctx context.Context, s plan.Step, h *host.Host) (strin
 			if err != nil {
 				return "", err
 			}
-			told, err := x.serve(ctx, api, s)
+			told, err := x.serve(ctx, api, s, nil)
 			return with("its kubelet registered the node", told), err
 		}
+	}
+	old, err := x.decided(ctx, api)
+	if err != nil {
+		return "", err
 	}
 	if err := x.clear(ctx, s, in.Files, h); err != nil {
 		return "", err
@@ -141,7 +145,7 @@ func (x *Steps) applyJoin(ctx context.Context, s plan.Step, h *host.Host) (strin
 	if in.Config.ControlPlane {
 		x.changedMembers.Store(true)
 	}
-	told, err := x.serve(ctx, api, s)
+	told, err := x.serve(ctx, api, s, old)
 	return with("joined", told), err
 }
 

@@ -2,9 +2,11 @@ package steps
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/plan"
 )
 
@@ -16,8 +18,9 @@ const (
 
 // serve approves the serving certificate that the kubelet of a new node asks for, where the inventory has it so, and waits until it is issued:
 // without it nothing reaches the node's pods through the API server, etcd on a control plane among them. It returns what is to be told. What
-// does not come, or asks for more than the host's own, is told and fails nothing: the node works but for that.
-func (x *Steps) serve(ctx context.Context, api API, s plan.Step) (string, error) {
+// does not come, or asks for more than the host's own, is told and fails nothing: the node works but for that. old are requests of a kubelet that
+// the host had before.
+func (x *Steps) serve(ctx context.Context, api API, s plan.Step, old map[string]bool) (string, error) {
 	if x.env.Serving == nil {
 		return "", nil
 	}
@@ -28,7 +31,7 @@ func (x *Steps) serve(ctx context.Context, api API, s plan.Step) (string, error)
 	}
 	end := time.Now().Add(within)
 	for {
-		told, done, err := x.approve(ctx, api, s.Host)
+		told, done, err := x.approve(ctx, api, s.Host, old)
 		if done || err != nil {
 			return told, err
 		}
@@ -41,8 +44,21 @@ func (x *Steps) serve(ctx context.Context, api API, s plan.Step) (string, error)
 	}
 }
 
+// decided are the requests that are decided before a host joins: they say nothing of the kubelet that it gets, which asks anew.
+func (x *Steps) decided(ctx context.Context, api API) (map[string]bool, error) {
+	if x.env.Serving == nil {
+		return nil, nil
+	}
+	requests, err := api.ServingRequests(ctx)
+	old := map[string]bool{}
+	for _, r := range requests {
+		old[r.Name] = r.Decided
+	}
+	return old, err
+}
+
 // approve approves what a host's kubelet asks for now. done: its newest certificate is issued, or its request must not be approved.
-func (x *Steps) approve(ctx context.Context, api API, node string) (told string, done bool, err error) {
+func (x *Steps) approve(ctx context.Context, api API, node string, old map[string]bool) (told string, done bool, err error) {
 	requests, err := api.ServingRequests(ctx)
 	if err != nil {
 		return "", false, err
@@ -50,7 +66,7 @@ func (x *Steps) approve(ctx context.Context, api API, node string) (told string,
 	told = "its kubelet has not asked for a serving certificate: the next up approves it"
 	for _, r := range requests {
 		switch {
-		case r.Node != node:
+		case r.Node != node, old[r.Name]:
 		case r.Issued:
 			told, done = "serving certificate issued", true
 		case r.Decided:
@@ -60,7 +76,12 @@ func (x *Steps) approve(ctx context.Context, api API, node string) (told string,
 				told, done = fmt.Sprintf("the request %s for a serving certificate is not approved: %v", r.Name, why), true
 				continue
 			}
-			if err := api.ApproveServing(ctx, r); err != nil {
+			err := api.ApproveServing(ctx, r)
+			if errors.Is(err, kube.ErrConflict) || errors.Is(err, kube.ErrNotFound) {
+				told, done = fmt.Sprintf("the request %s for a serving certificate was changed or deleted by another: the next up looks again", r.Name), false
+				continue
+			}
+			if err != nil {
 				return "", false, err
 			}
 			told, done = "its serving certificate is approved and not yet issued", false
