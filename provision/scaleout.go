@@ -314,9 +314,9 @@ func (r scaleOut) planGrowth(o ScaleOutOptions, g *growth, cluster facts.Cluster
 			return err
 		}
 	}
+	j := preflight.Joining{Hosts: names(g.hosts), API: cluster, Version: g.seen.Version, CACertHashes: r.api.CAHashes(), Force: o.Force}
 	judge := func() []report.Check {
-		j := preflight.Joining{Hosts: names(g.hosts), API: cluster, Version: g.seen.Version, CACertHashes: r.api.CAHashes(), Force: o.Force,
-			Ceph: g.seen.Ceph, Registries: g.seen.Registries, Fetch: g.seen.Fetch}
+		j.Ceph, j.Registries, j.Fetch = g.seen.Ceph, g.seen.Registries, g.seen.Fetch
 		return slices.Concat(report.Problems(r.keptEnds(g.seen)), report.Problems(preflight.RunJoining(r.Cluster, g.seen.Hosts.Of(g.hosts), g.seen.Bundle, j)), audited)
 	}
 	if g.checks, err = r.fetchAndJudge(&g.seen, g.hosts, judge); err != nil {
@@ -327,12 +327,7 @@ func (r scaleOut) planGrowth(o ScaleOutOptions, g *growth, cluster facts.Cluster
 	}
 	g.seen.API = survey.Found(cluster)
 	in := g.seen.Input()
-	in.Only = names(g.hosts)
-	for _, name := range o.Force { // one that is of this cluster, or of none, joins as ever
-		if (preflight.Authority{Hashes: r.api.CAHashes()}).MayReset(g.seen.Hosts.Fact(name)) != nil {
-			in.Forced = append(in.Forced, name)
-		}
-	}
+	in.Only, in.Forced = names(g.hosts), j.Forced(g.seen.Hosts.Of(g.hosts))
 	if g.plan, err = build(in); err != nil {
 		return err
 	}

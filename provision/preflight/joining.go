@@ -54,9 +54,14 @@ func RunJoining(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest, j 
 		v.own = j.CACertHashes[0]
 	}
 	out := v.run(on)
+	forced := j.Forced(hosts)
 	for i := range out {
-		if ch := &out[i]; ch.Status == report.Fail && slices.Contains(j.Force, ch.Host) && slices.Contains(ofMembers, ch.Name) {
+		switch ch := &out[i]; {
+		case ch.Status != report.Fail:
+		case slices.Contains(forced, ch.Host) && slices.Contains(ofMembers, ch.Name):
 			ch.Status, ch.Message, ch.Hint = report.Warn, ch.Message+"; --force resets the host first, and what runs there is lost", ""
+		case ch.Name == Certificates && !slices.ContainsFunc(j.API.Nodes, func(n facts.Node) bool { return n.Name == ch.Host }):
+			ch.Status, ch.Message, ch.Hint = report.Warn, ch.Message+"; it is no node any more, and gets others as it joins", ""
 		}
 	}
 	for _, ch := range joinChecks {
@@ -68,7 +73,18 @@ func RunJoining(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest, j 
 }
 
 // ofMembers are the checks of what a host is a node of already: a host that is reset first has nothing of it any more.
-var ofMembers = []string{otherCluster, "version-change"}
+var ofMembers = []string{otherCluster, "version-change", Certificates}
+
+// Forced are the hosts that are reset before they join: the user named them, and they are of a cluster that is not known to be this one. One that
+// is of this cluster, or of none, joins as ever.
+func (j Joining) Forced(hosts []facts.Host) (names []string) {
+	for _, f := range hosts {
+		if slices.Contains(j.Force, f.Name) && (Authority{Hashes: j.CACertHashes}).MayReset(f) != nil {
+			names = append(names, f.Name)
+		}
+	}
+	return names
+}
 
 // RunJoinChecks runs those of the joining itself alone, and of those on hosts the one that the cluster's own authority decides. The others
 // were run before the cluster was asked.

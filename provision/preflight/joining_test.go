@@ -38,6 +38,38 @@ func TestRunJoining(t *testing.T) {
 		"another cluster's node that somebody else made": {func(f *fixture, _ *Joining) {
 			f.host("arm-1").Kubeadm = facts.Kubeadm{KubeletConf: true, CACertHash: "sha256:bb", Server: "https://192.0.2.9:6443"}
 		}, "arm-1", "other-cluster", report.Fail, "https://192.0.2.9:6443"},
+		"another cluster's node that somebody else made is reset by no force": {func(f *fixture, j *Joining) {
+			f.host("arm-1").Kubeadm = facts.Kubeadm{KubeletConf: true, CACertHash: "sha256:bb", Server: "https://192.0.2.9:6443"}
+			j.Force = []string{"arm-1"}
+		}, "arm-1", "other-cluster", report.Fail, "https://192.0.2.9:6443"},
+		"another cluster's node, by force": {func(f *fixture, j *Joining) {
+			f.mark("arm-1", "join", "done")
+			f.host("arm-1").Kubeadm = facts.Kubeadm{KubeletConf: true, CACertHash: "sha256:bb"}
+			j.Force = []string{"arm-1"}
+		}, "arm-1", "other-cluster", report.Warn, "--force resets the host first"},
+		"its certificates, which end with it": {func(f *fixture, j *Joining) {
+			f.mark("arm-1", "join", "done")
+			h := f.host("arm-1")
+			h.Time, h.Kubeadm = today, facts.Kubeadm{KubeletConf: true, CACertHash: "sha256:bb", Certificates: []facts.Certificate{lasting("kubelet", -1, 365)}}
+			j.Force = []string{"arm-1"}
+		}, "arm-1", Certificates, report.Warn, "--force resets the host first"},
+		"certificates of this cluster's node once": {func(f *fixture, _ *Joining) {
+			f.mark("arm-1", "join", "done")
+			h := f.host("arm-1")
+			h.Time, h.Kubeadm = today, facts.Kubeadm{KubeletConf: true, CACertHash: "sha256:aa", Certificates: []facts.Certificate{lasting("kubelet", -1, 365)}}
+		}, "arm-1", Certificates, report.Warn, "no node any more"},
+		"certificates of a node that is proven yet": {func(f *fixture, j *Joining) {
+			f.mark("arm-1", "join", "done")
+			h := f.host("arm-1")
+			h.Time, h.Kubeadm = today, facts.Kubeadm{KubeletConf: true, CACertHash: "sha256:aa", Certificates: []facts.Certificate{lasting("kubelet", -1, 365)}}
+			j.API.Nodes = append(j.API.Nodes, facts.Node{Name: "arm-1", MachineID: "id-of-arm-1"})
+		}, "arm-1", Certificates, report.Fail, "ended: kubelet"},
+		"this cluster's node of another version is not reset by force": {func(f *fixture, j *Joining) {
+			f.mark("arm-1", "join", "done")
+			h := f.host("arm-1")
+			h.Kubeadm, h.Images = facts.Kubeadm{KubeletConf: true, CACertHash: "sha256:aa"}, []string{"registry.example/kube-proxy:v1.35.2"}
+			j.Force = []string{"arm-1"}
+		}, "arm-1", "version-change", report.Fail, "does not upgrade"},
 		"this cluster's node once": {func(f *fixture, _ *Joining) {
 			f.mark("arm-1", "join", "done")
 			f.host("arm-1").Kubeadm = facts.Kubeadm{KubeletConf: true, CACertHash: "sha256:aa"}

@@ -61,8 +61,12 @@ func checkOtherCluster(v view) verdict {
 	if own == "" {
 		own, whose = cmp.Or(boot.Kubeadm.CACertHash, boot.Belongs.CA), "that of the bootstrap host "+boot.Name
 	}
-	reset := fmt.Sprintf("if that cluster is not needed: kubeadm reset on the host, and rm -f %s; where this cluster runs, hybridctl scale-out --force=%s does both, and joins it; "+
-		"else take the host out of the inventory: hybridctl inventory rm %[2]s", host.ClusterMarkFile, v.host.Name)
+	byForce := ""
+	if _, some := clusterOf(v.facts); some { // else hybridctl did not set it up, and does not reset it
+		byForce = fmt.Sprintf("where this cluster runs, hybridctl scale-out --force=%s does both, and joins it; ", v.host.Name)
+	}
+	reset := fmt.Sprintf("if that cluster is not needed: kubeadm reset on the host, and rm -f %s; %selse take the host out of the inventory: hybridctl inventory rm %s",
+		host.ClusterMarkFile, byForce, v.host.Name)
 	switch {
 	case clean && !mark.Marked:
 		return pass("no node of any cluster")
