@@ -54,6 +54,19 @@ func TestLockScript(t *testing.T) {
 	}
 }
 
+// A run that was killed right after it took the lock may leave another name of it, and a later one may have its number.
+func TestLockScript_WhatAKilledRunLeavesIsNotTheLock(t *testing.T) {
+	s := newSandbox(t)
+	if code, out, errs := s.run("lock", nil, "take", "t1", "eve@a/1"); code != 0 {
+		t.Fatal(out, errs)
+	}
+	s.before = `ln /var/lib/hybridctl.lock /var/lib/hybridctl.lock.$$; exec sh "$@"`
+	_, out, errs := s.run("lock", nil, "take", "t2", "adam@b/1")
+	if !strings.HasPrefix(out, "held\n") || !strings.HasPrefix(s.read("var-lib", "hybridctl.lock"), "t1\n") {
+		t.Errorf("%q, %q, the lock is %q", out, errs, s.read("var-lib", "hybridctl.lock"))
+	}
+}
+
 // Of many that come at once, one has it.
 func TestLockScript_OneOfMany(t *testing.T) {
 	s := newSandbox(t)

@@ -28,6 +28,7 @@ fi
 
 new=$lock.$$
 trap 'rm -f $new' EXIT
+rm -f $new # a run that was killed may have left it, as another name of the lock itself
 printf '%s\n%s\n%s\n' "$token" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$3" >$new
 sync -f $new 2>/dev/null || sync
 # A link is made whole or not at all, and by one of several alone.
