@@ -138,6 +138,7 @@ func board(t testing.TB) (tree, string) {
 		"etc/kubernetes/scheduler.conf":                  "SECRETSECRET\n",
 		"etc/kubernetes/pki/etcd/server.crt":             cert + "SECRETSECRET\n" + cert,
 		"etc/kubernetes/pki/apiserver.crt":               "",
+		"etc/kubernetes/pki/cut-off.crt":                 cert[:len(cert)/2] + "\n-----BEGIN EC PRIVATE KEY-----\nSECRETSECRET\n-----END EC PRIVATE KEY-----\n",
 		"etc/kubernetes/pki/apiserver.key":               "SECRETSECRET\n",
 		"var/lib/kubelet/pki/kubelet-client-current.pem": "-----BEGIN EC PRIVATE KEY-----\nSECRETSECRET\n-----END EC PRIVATE KEY-----\n" + cert + "-----BEGIN EC PRIVATE KEY-----\nSECRETSECRET\n-----END EC PRIVATE KEY-----\n",
 		"etc/kubernetes/pki/ca.crt":                      "SECRETSECRET\n" + cert + "SECRETSECRET\n",
@@ -257,7 +258,7 @@ func TestScript(t *testing.T) {
 		Units:      map[string]string{"containerd.service": "active", "kubelet.service": "active", "ssh.service": "inactive"},
 		Images:     []string{`a"quote\.example/x:1`, "registry.example/pause:3.10"},
 		Kubeadm: Kubeadm{KubeletConf: true, AdminConf: true, CACertHash: caHash, Server: "https://10.99.0.21:6443", Etcd: true, Pods: true, Certificates: []Certificate{
-			{Name: "admin.conf", NotBefore: begins, NotAfter: ends}, {Name: "apiserver"}, {Name: "ca", NotBefore: begins, NotAfter: ends},
+			{Name: "admin.conf", NotBefore: begins, NotAfter: ends}, {Name: "apiserver"}, {Name: "ca", NotBefore: begins, NotAfter: ends}, {Name: "cut-off"},
 			{Name: "etcd/server", NotBefore: begins, NotAfter: ends}, {Name: "kubelet", NotBefore: begins, NotAfter: ends}}},
 		Belongs: Belonging{true, host.ClusterMark{CA: "sha256:" + strings.Repeat("ab", 32), Name: "lab"}},
 		Markers: map[string]Marker{

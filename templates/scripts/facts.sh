@@ -423,6 +423,7 @@ everything 2>/dev/null | awk '
 			done = 1
 		} else if (key == "ca.crt" || key ~ /^certificate\//) {
 			if (s ~ /BEGIN CERTIFICATE/) inside = 1
+			else if (s ~ /-----BEGIN/) inside = 0 # a certificate that was cut off, and perhaps a key
 			if (!inside) return
 			if (s ~ /END CERTIFICATE/) done = 1
 		}
