@@ -2,7 +2,9 @@ package fetch
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"hash"
@@ -11,13 +13,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
 
 // cache is the directory of everything that was fetched: files by their digest, and bundles made of them.
 //
-//	sha256/HEX             a file; its time is the epoch's from when its content was held against its name
+//	sha256/HEX             a file; its time says since when its content is known to be right: see verified
 //	sha256/HEX.part        the beginning of one; who writes it holds its lock
 //	sha256/HEX.wrong       what came in a file's place
 //	bundles/KEY            a bundle
@@ -28,7 +31,35 @@ type cache struct{ dir string }
 
 // verified is the time of files whose content was read and is right. Whoever writes into one, even through another name of it, gives it
 // another time: then it is read again.
+//
+// What was written since this machine started may not be on its disk yet, and waiting for that would cost as much as fetching it. Such a file
+// bears the time of the start in which it was written: after the next one, which may follow a power cut, it is read once more.
 var verified = time.Unix(0, 0)
+
+// sinceStart is the time of files that were verified since this machine started, and may not be on the disk yet.
+var sinceStart = sync.OnceValue(func() time.Time {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		id = []byte(rand.Text()) // then every run reads everything once more
+	}
+	sum := sha256.Sum256(id)
+	return time.Unix(1+int64(binary.BigEndian.Uint32(sum[:])>>2), 0)
+})
+
+// lastStart is later than every time that sinceStart can be.
+var lastStart = time.Unix(1<<30+1, 0)
+
+// isVerified reports whether a file that was changed at that time was verified since.
+func isVerified(at time.Time) bool { return at.Equal(verified) || at.Equal(sinceStart()) }
+
+// stamp gives a file that was just read and is right its time: what an earlier start has left is on the disk.
+func stamp(path string, was time.Time) error {
+	at := sinceStart()
+	if was.Before(lastStart) && !was.Equal(at) {
+		at = verified
+	}
+	return os.Chtimes(path, at, at)
+}
 
 // cacheDir is the cache's directory: the one given, or hybridctl's in the user's.
 func cacheDir(given string) (string, error) {
@@ -71,7 +102,7 @@ func (c cache) look(digest string, size int64) (has, touched bool) {
 	if size >= 0 && info.Size() != size {
 		return false, true
 	}
-	return info.ModTime().Equal(verified), !info.ModTime().Equal(verified)
+	return isVerified(info.ModTime()), !isVerified(info.ModTime())
 }
 
 // has reports whether the cache has a file. One that was written to since it was fetched is read, and deleted when it is another by now;
@@ -81,19 +112,24 @@ func (c cache) has(ctx context.Context, digest string, size int64) (has, damaged
 	if has || !touched {
 		return has, false, nil
 	}
+	info, err := os.Stat(c.file(digest))
+	if err != nil {
+		return false, false, err
+	}
 	sum, _, err := digestOf(ctx, c.file(digest))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil {
 		return false, false, err
 	}
 	if sum == strings.TrimPrefix(digest, "sha256:") {
-		return true, false, os.Chtimes(c.file(digest), time.Time{}, verified)
+		return true, false, stamp(c.file(digest), info.ModTime())
 	}
 	return false, true, remove(c.file(digest))
 }
 
 // put writes a small file whose digest is known to be right.
 func (c cache) put(digest string, raw []byte) error {
-	return writeWhole(c.file(digest), raw, &verified)
+	at := sinceStart()
+	return writeWhole(c.file(digest), raw, &at)
 }
 
 // part is how many bytes of a file there are.
@@ -127,7 +163,10 @@ func writeWhole(path string, raw []byte, at *time.Time) (err error) {
 		}
 	}()
 	_, err = f.Write(raw)
-	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
+	if at == nil { // nothing else tells whether it is whole
+		err = errors.Join(err, f.Sync())
+	}
+	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
 		return err
 	}
 	if at != nil {

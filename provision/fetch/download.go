@@ -288,7 +288,7 @@ func (d *download) stop(kind error, format string, args ...any) error {
 func (d *download) finish() (again bool, err error) {
 	got := hexOf(d.sum)
 	if "sha256:"+got == d.digest {
-		if err := errors.Join(d.f.Sync(), os.Chtimes(d.f.Name(), verified, verified)); err != nil {
+		if err := os.Chtimes(d.f.Name(), sinceStart(), sinceStart()); err != nil {
 			return false, err
 		}
 		return false, os.Rename(d.f.Name(), d.cache.file(d.digest))

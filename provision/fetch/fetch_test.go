@@ -239,6 +239,34 @@ func TestBundle_WhatTheCacheLostIsFetchedAgain(t *testing.T) {
 	}
 }
 
+// After a power cut a file may have its size and its name, and nothing in it: what an earlier start has left is read once.
+func TestBundle_WhatAnEarlierStartLeftIsReadOnce(t *testing.T) {
+	w := newWorld(t, 100_000)
+	cache := t.TempDir()
+	dir := mustBundle(t, w.set, w.options(cache))
+	kubelet := filepath.Join(dir, "bin/arm64/kubernetes/kubelet")
+	earlier := time.Unix(12345, 0)
+	if err := os.Chtimes(kubelet, earlier, earlier); err != nil {
+		t.Fatal(err)
+	}
+	w.requests()
+	mustBundle(t, w.set, w.options(cache))
+	info, err := os.Stat(kubelet)
+	if err != nil || !info.ModTime().Equal(verified) {
+		t.Errorf("%v: %v", err, info.ModTime())
+	}
+	if files, images := w.requests(); len(files)+images != 0 {
+		t.Errorf("asked %v, and the registry %d times", files, images)
+	}
+	if err := errors.Join(scribble(kubelet), os.Chtimes(kubelet, earlier, earlier)); err != nil {
+		t.Fatal(err)
+	}
+	mustBundle(t, w.set, w.options(cache))
+	if files, images := w.requests(); len(files) != 1 || images != 0 {
+		t.Errorf("asked %v, and the registry %d times", files, images)
+	}
+}
+
 // scribble changes one byte in place.
 func scribble(path string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)

@@ -145,7 +145,7 @@ func (f *fetcher) untouched(ctx context.Context, b *bundle.Bundle) (bool, error)
 		if err != nil {
 			return false, nil
 		}
-		if info.ModTime().Equal(verified) {
+		if isVerified(info.ModTime()) {
 			continue
 		}
 		sum, _, err := digestOf(ctx, path)
@@ -159,7 +159,7 @@ func (f *fetcher) untouched(ctx context.Context, b *bundle.Bundle) (bool, error)
 			f.damaged = true
 			return false, nil
 		}
-		if err := os.Chtimes(path, verified, verified); err != nil {
+		if err := stamp(path, info.ModTime()); err != nil {
 			continue // another user's: it is read again the next time
 		}
 	}

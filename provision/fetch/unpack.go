@@ -184,11 +184,11 @@ func (u *unpacker) store(ctx context.Context, body io.Reader) (sum string, size 
 	defer func() { err = errors.Join(err, remove(to.Name())) }()
 	h := sha256.New()
 	size, err = copyTo(ctx, io.MultiWriter(to, h), body)
-	if err = errors.Join(err, to.Chmod(0o755), to.Sync(), to.Close()); err != nil {
+	if err = errors.Join(err, to.Chmod(0o755), to.Close()); err != nil {
 		return "", 0, err
 	}
 	sum = hexOf(h)
-	if err := os.Chtimes(to.Name(), verified, verified); err != nil {
+	if err := os.Chtimes(to.Name(), sinceStart(), sinceStart()); err != nil {
 		return "", 0, err
 	}
 	return sum, size, os.Rename(to.Name(), u.cache.file(sum))
