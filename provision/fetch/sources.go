@@ -49,8 +49,17 @@ func checkSource(from, to string) error {
 			return fmt.Errorf("%s %w", shown(to), err)
 		}
 	}
-	if _, name := plainRegistry(to); !imagePrefix.MatchString(name) {
+	plain, name := plainRegistry(to)
+	if !imagePrefix.MatchString(name) {
 		return fmt.Errorf("%s is not the beginning of an image's name, such as harbor.example/k8s", shown(to))
+	}
+	if host, path, _ := strings.Cut(name, "/"); host != "localhost" && !strings.ContainsAny(host, ".:") {
+		port := ":443"
+		if plain {
+			port = ":80"
+		}
+		written := strings.TrimSuffix(to[:strings.Index(to, name)]+host+port+"/"+path, "/")
+		return fmt.Errorf("%s names the registry %s without a dot or a port, which would be a folder of Docker Hub (write %s)", to, host, written)
 	}
 	return nil
 }
@@ -75,8 +84,8 @@ func checkAddress(address string, schemes ...string) error {
 func shown(address string) string {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" {
-		if _, rest, ok := strings.Cut(address, "@"); ok {
-			return "…@" + rest
+		if at := strings.LastIndex(address, "@"); at >= 0 {
+			return "…" + address[at:]
 		}
 		return address
 	}

@@ -161,11 +161,11 @@ func repositories(parts []Part) []name.Repository {
 
 // targetTag is the name to push to; the tag has to be spelled out.
 func targetTag(target string) (name.Tag, error) {
-	if strings.Contains(target, "@") {
-		return name.Tag{}, inputf("the target %q has a digest: what is assembled gets its own, so name a tag alone", target)
-	}
 	if _, err := ParseName(target); err != nil {
 		return name.Tag{}, err
+	}
+	if strings.Contains(target, "@") {
+		return name.Tag{}, inputf("the target %q has a digest: what is assembled gets its own, so name a tag alone", target)
 	}
 	if last := target[strings.LastIndex(target, "/")+1:]; !strings.Contains(last, ":") {
 		return name.Tag{}, inputf("the target %q has no tag: write %s:TAG", target, target)

@@ -185,7 +185,11 @@ func looksLikeImages(path string, explicit bool) bool {
 }
 
 // ParseName reads the name of an image in a registry, with a tag, a digest or both: registry:5000/app:v1@sha256:….
+// One that holds a login is refused, and the login is not repeated. Errors: ErrInput.
 func ParseName(ref string) (name.Reference, error) {
+	if at := strings.LastIndex(ref, "@"); at >= 0 && strings.Contains(ref[at:], "/") {
+		return nil, inputf("…%s holds a name or a password, and no name of an image does: docker login, or podman login, is the way to give them", ref[at:])
+	}
 	for _, scheme := range []string{"http://", "https://", "docker://", "oci:", "oci-archive:", "docker-archive:"} {
 		if rest, ok := strings.CutPrefix(ref, scheme); ok {
 			return nil, inputf("%q begins with %s: write %s alone", ref, scheme, rest)

@@ -69,6 +69,9 @@ func Names(to, ref string) []string {
 func Push(ctx context.Context, b *bundle.Bundle, to string, o Options) ([]Result, error) {
 	to = strings.TrimSuffix(to, "/")
 	if !target.MatchString(to) {
+		if at := strings.LastIndex(to, "@"); at >= 0 {
+			to = "…" + to[at:] // what stands before it may be a password
+		}
 		return nil, hint.With(fmt.Errorf("%w: %q is no registry with or without a folder, such as harbor.example/k8s", ErrInput, to),
 			"write the host with its port where it has one, without https://")
 	}

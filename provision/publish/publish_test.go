@@ -162,8 +162,8 @@ func TestPush_RefusesTargets(t *testing.T) {
 	nobody(t)
 	b := sparse(t)
 	s := registrytest.New(t)
-	for _, to := range []string{"", "k8s", "https://harbor.example", "harbor.example/K8S", "me:secret@harbor.example", "harbor.example//x"} {
-		if _, err := Push(t.Context(), b, to, Options{Registry: client(t, s)}); !errors.Is(err, ErrInput) {
+	for _, to := range []string{"", "k8s", "https://harbor.example", "harbor.example/K8S", "me:secret@harbor.example", "me:a@secret@harbor.example/k8s", "harbor.example//x"} {
+		if _, err := Push(t.Context(), b, to, Options{Registry: client(t, s)}); !errors.Is(err, ErrInput) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%q: %v", to, err)
 		}
 	}
