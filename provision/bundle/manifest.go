@@ -64,7 +64,7 @@ func readManifest(fsys fs.FS, dir string) (Manifest, error) {
 	raw, err := fs.ReadFile(fsys, ManifestFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, statErr := os.Stat(dir); errors.Is(statErr, fs.ErrNotExist) {
-			return Manifest{}, sentencef(ErrNotBundle, "there is no directory %s: \"hybridctl bundle create\" makes a bundle", dir)
+			return Manifest{}, sentencef(ErrNotBundle, "there is no bundle %s: \"hybridctl bundle fetch\" or \"hybridctl bundle create\" makes one", dir)
 		}
 		return Manifest{}, sentencef(ErrNotBundle, "%s is not a bundle: it has no %s", dir, ManifestFile)
 	}

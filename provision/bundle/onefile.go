@@ -69,11 +69,15 @@ func (t *oneFile) scan() error {
 	if n, _ := t.f.ReadAt(magic, 0); n == 4 && (bytes.HasPrefix(magic, []byte{0x1f, 0x8b}) || bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd})) {
 		return errors.New("it is compressed; unpack it to a plain .tar first")
 	}
+	last, end := "", int64(0) // of what is there
 	for r := tar.NewReader(t.f); ; {
 		h, err := r.Next()
 		if err == io.EOF {
 			if len(t.files) == 0 {
 				return errors.New("it is empty")
+			}
+			if info.Size() < end+2*512 { // two empty blocks end a tar; the reader takes one that stops short of them
+				return fmt.Errorf("it is cut off: %s is the last that is there", last)
 			}
 			return t.folders()
 		}
@@ -87,6 +91,7 @@ func (t *oneFile) scan() error {
 		if err := t.add(h, offset, info.Size()); err != nil {
 			return err
 		}
+		last, end = h.Name, offset+(h.Size+511)/512*512
 	}
 }
 

@@ -113,6 +113,10 @@ func TestFiles_RefuseWhatNoBundleHolds(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, ErrDamaged, `not a whole tar archive`},
+		{"cut off between two files", []entry{json, regular("bin/x", "x")}, cutTo(512 * 2), ErrDamaged, `it is cut off: bundle.json is the last that is there`},
+		{"cut off in the room behind a file", []entry{json, regular("bin/x", "x"), regular("bin/y", "y")}, cutTo(512*3 + 100), ErrDamaged,
+			`it is cut off: bin/x is the last that is there`},
+		{"cut off before its end", []entry{json, regular("bin/x", "x")}, cutTo(512*4 + 512), ErrDamaged, `it is cut off: bin/x is the last that is there`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			file := pack(t, c.entries...)
@@ -140,6 +144,14 @@ func TestOneFile_RefusesSparseFiles(t *testing.T) {
 	h := &tar.Header{Typeflag: tar.TypeReg, Name: "bin/x", Size: 1 << 40, PAXRecords: map[string]string{"GNU.sparse.realsize": "1099511627776"}}
 	if err := one.add(h, 512, 4096); err == nil || !strings.Contains(err.Error(), "is a link or a special file") {
 		t.Error(err)
+	}
+}
+
+func cutTo(size int64) func(*testing.T, string) {
+	return func(t *testing.T, file string) {
+		if err := os.Truncate(file, size); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -145,7 +145,7 @@ func TestOpen_NotABundle(t *testing.T) {
 	if _, err := bundle.Open(empty); !errors.Is(err, bundle.ErrNotBundle) || err.Error() != empty+" is not a bundle: it has no bundle.json" {
 		t.Errorf("empty directory: %v", err)
 	}
-	if _, err := bundle.Open("/nowhere"); !errors.Is(err, bundle.ErrNotBundle) || err.Error() != `there is no directory /nowhere: "hybridctl bundle create" makes a bundle` {
+	if _, err := bundle.Open("/nowhere"); !errors.Is(err, bundle.ErrNotBundle) || err.Error() != `there is no bundle /nowhere: "hybridctl bundle fetch" or "hybridctl bundle create" makes one` {
 		t.Errorf("no directory: %v", err)
 	}
 }

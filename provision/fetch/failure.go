@@ -122,14 +122,11 @@ func writing(what, dir string, had progress, err error) error {
 	if !errors.As(err, &cause) {
 		return nil
 	}
-	switch {
-	case cause == syscall.ENOSPC || cause == syscall.EDQUOT:
+	if cause == syscall.ENOSPC || cause == syscall.EDQUOT {
 		return hint.With(&failure{fmt.Sprintf("%s: there is no room left in %s (%s came); the next run goes on from there", what, dir, had), ErrDisk, err},
 			"make room, or have the cache elsewhere: XDG_CACHE_HOME=DIR; hybridctl bundle gc deletes what no bundle uses")
-	case cause == syscall.EROFS || cause == syscall.EACCES || cause == syscall.EPERM:
-		return hint.With(&failure{fmt.Sprintf("%s: %s cannot be written: %v", what, dir, cause), ErrDisk, err}, "have the cache elsewhere: XDG_CACHE_HOME=DIR")
 	}
-	return &failure{fmt.Sprintf("%s: %s cannot be written: %v", what, dir, cause), ErrDisk, err}
+	return hint.With(&failure{fmt.Sprintf("%s: %s cannot be written: %v", what, dir, cause), ErrDisk, err}, "have the cache elsewhere: XDG_CACHE_HOME=DIR")
 }
 
 // progress is how much of something there is.

@@ -402,6 +402,11 @@ func TestGC(t *testing.T) {
 	if freed, err := GC(t.Context(), GCOptions{Cache: filepath.Join(cache, "none")}); err != nil || len(freed) != 0 {
 		t.Errorf("%v %v", freed, err)
 	}
+	blocked := filepath.Join(t.TempDir(), "file")
+	imagetest.WriteFile(t, blocked, nil, 0o644)
+	if _, err := GC(t.Context(), GCOptions{Cache: filepath.Join(blocked, "cache")}); !errors.Is(err, ErrDisk) || !strings.Contains(hint.Text(err), "XDG_CACHE_HOME") {
+		t.Errorf("%v (hint %q)", err, hint.Text(err))
+	}
 	dir := mustBundle(t, w.set, w.options(cache))
 	if freed, err := GC(t.Context(), GCOptions{Cache: cache}); err != nil || len(freed) != 0 {
 		t.Errorf("%v %v", freed, err)
@@ -466,6 +471,10 @@ func TestSources(t *testing.T) {
 		"registry.test":            {"harbor.test/K8S", "is not the beginning of an image's name"},
 		"other.test":               {"http://me:secret@harbor.test/k8s", "holds a name or a password"},
 		"third.test":               {"me:secret@harbor.test/k8s", "is not the beginning of an image's name"},
+		"fourth.test":              {"me:a@secret@harbor.test/k8s", "is not the beginning of an image's name"},
+		"fifth.test":               {"harbor/k8s", "names the registry harbor without a dot or a port, which would be a folder of Docker Hub (write harbor:443/k8s)"},
+		"sixth.test":               {"https://harbor/k8s", "names the registry harbor without a dot or a port, which would be a folder of Docker Hub (write https://harbor:443/k8s)"},
+		"seventh.test":             {"http://harbor", "names the registry harbor without a dot or a port, which would be a folder of Docker Hub (write http://harbor:80)"},
 	} {
 		err := Sources{from: c.to}.Check()
 		if !errors.Is(err, ErrInput) || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret") {

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -46,7 +47,7 @@ func GC(ctx context.Context, o GCOptions) ([]Freed, error) {
 	g := &collector{cache: cache{dir}, o: o, used: map[string]bool{}}
 	f, err := os.OpenFile(g.cache.path("use"), os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
-		return nil, err
+		return nil, cmp.Or(writing("the cache", dir, progress{0, -1}, err), err)
 	}
 	defer f.Close()
 	if !free(f) {

@@ -142,7 +142,7 @@ func TestBundleFetch_SaysWhatIsWrong(t *testing.T) {
 		catalogue + "--ca-file none.pem":                            "none.pem cannot be read",
 		"bundle push":                                               "takes the registry",
 		"bundle push --bundle " + i.bundle + " https://harbor.test": "is no registry",
-		"bundle push --bundle none harbor.test":                     "there is no directory none",
+		"bundle push --bundle none harbor.test":                     "there is no bundle none",
 		"bundle gc --unused 1s":                                     "must be a minute at least",
 		"bundle gc x":                                               "takes no arguments",
 	} {

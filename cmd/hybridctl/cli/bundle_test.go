@@ -74,7 +74,7 @@ func TestBundle_WrongCommandLines(t *testing.T) {
 		"bundle import":                  "hybridctl bundle import wants the file to unpack, and takes one bundle's directory at most",
 		"bundle import a b c":            "hybridctl bundle import wants the file to unpack",
 		"bundle diff made":               "hybridctl bundle diff wants two bundles",
-		"bundle diff made none":          "there is no directory none",
+		"bundle diff made none":          "there is no bundle none",
 		"bundle export notes made":       "notes is not replaced: it is no bundle",
 		"bundle import notes":            "notes is not a bundle in one file",
 		"bundle import made new":         "made is a directory, and a bundle already",
