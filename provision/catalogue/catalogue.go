@@ -147,6 +147,9 @@ func (c *Catalogue) Upstream(version string, archs []platform.Arch, components .
 func (c *Catalogue) unknown(version string) error {
 	has := strings.Join(c.Versions(), ", ")
 	err := sentencef(ErrUnknownVersion, "%s has no Kubernetes %q (it has %s)", c.name(), version, has)
+	if slices.Contains(c.Versions(), "v"+version) {
+		return hint.With(err, "write v%s", version)
+	}
 	return hint.With(err, "name one that it has, give a catalogue of your own with --catalogue FILE, or, for another patch release of those, "+
 		"trust the sums that upstream publishes with --allow-upstream-checksums")
 }

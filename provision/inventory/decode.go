@@ -61,7 +61,11 @@ func (d *decoder) value(n, key *yaml.Node, path string, v reflect.Value) {
 	defer done()
 	d.note(n, key, path)
 	if isNull(n) {
-		d.fail(d.at(n, key), path, "has no value", "give it one, or take the line out")
+		remedy := "give it one, or take the line out"
+		if path == "spec.hosts" { // which may not be taken out
+			remedy = "name a host: - {name: NAME, address: ADDRESS, role: control-plane}"
+		}
+		d.fail(d.at(n, key), path, "has no value", remedy)
 		return
 	}
 	if v.Kind() == reflect.Pointer { // of which nothing and the zero value are two things

@@ -149,7 +149,7 @@ func (a *app) probeDraft(ctx context.Context, f initFlags, d *edit.Draft) error 
 
 func (d initDocument) text(w io.Writer) error {
 	if d.Hosts == 0 {
-		_, err := fmt.Fprintf(w, "%s: written, without hosts yet; put them in, or add them with hybridctl inventory add -f %s NAME=ADDRESS\n", d.File, d.File)
+		_, err := fmt.Fprintf(w, "%s: written, without hosts yet; put them in, or add the first with hybridctl inventory add -f %s NAME=ADDRESS,role=control-plane\n", d.File, d.File)
 		return err
 	}
 	_, err := fmt.Fprintf(w, "%s: written, %s; hybridctl preflight -f %s looks at them\n", d.File, report.Count(d.Hosts, "host"), d.File)

@@ -44,10 +44,10 @@ func TestInit_WithoutHosts(t *testing.T) {
 		golden.Check(t, name, inFolder(t, func(t *testing.T) string {
 			r := begin(t)
 			r.want(line, 0)
-			contains(t, "stdout", r.stdout.String(), "written, without hosts yet; put them in")
+			contains(t, "stdout", r.stdout.String(), "written, without hosts yet; put them in", "inventory add -f inventory.yaml NAME=ADDRESS,role=control-plane")
 			text := r.inventory()
 			r.want("inventory validate", 2)
-			contains(t, "stderr", r.stderr.String(), "spec.hosts: ")
+			contains(t, "stderr", r.stderr.String(), "spec.hosts: has no value (name a host: - {name: NAME, address: ADDRESS, role: control-plane})")
 			r.file("inventory.yaml", strings.ReplaceAll(text, "    # - {", "    - {"))
 			r.want("inventory validate", 0)
 			return text
@@ -99,6 +99,7 @@ func (r *run) absent(name string) {
 
 func TestInit_RefusesAndWritesNothing(t *testing.T) {
 	for line, want := range map[string]string{
+		"init lab --out none/inventory.yaml":  "there is no folder none for none/inventory.yaml",
 		"init a b":                            "hybridctl init takes one name at most, but 2 were given",
 		"init lab --probe":                    "--probe asks the hosts that --host names",
 		"init lab --host 192.0.2.1":           `"192.0.2.1" has no name`,

@@ -124,6 +124,9 @@ func create(file string, text []byte) error {
 	if errors.Is(err, fs.ErrExist) {
 		return usagef("%s is there already: name another file with --out, or move it away", file)
 	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return usagef("there is no folder %s for %s: make it, or name another file with --out", filepath.Dir(file), file)
+	}
 	return err
 }
 
