@@ -170,6 +170,7 @@ done <"$in"
 
 # A marker is a text file that somebody may have edited: only what a step may prune is deleted.
 if [ -n "$prune" ]; then
+	# shellcheck disable=SC2013 # words: what may be pruned has no blanks in its path
 	for f in $(sed -n 's/^file [^ ]* [^ ]* [^ ]* [^ ]* \(\/.*\)/\1/p' "$markers/$step"); do
 		case $f in
 		*/../* | */..) continue ;;
