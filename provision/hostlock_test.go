@@ -105,6 +105,18 @@ func TestHostLock_KilledRunIsGoneOnWithFromWhereItWas(t *testing.T) {
 	}
 }
 
+// A copy of its state directory on the same machine is elsewhere: the run may be at work yet.
+func TestHostLock_CopyOfTheStateDirectoryHasItNot(t *testing.T) {
+	s := leftLocked(t)
+	o := s.elsewhere()
+	if err := os.CopyFS(o.StateDir, os.DirFS(s.state)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Up(context.Background(), UpOptions{Options: o}); !errors.Is(err, ErrLocked) || s.changed() != 0 {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestHostLock_KilledRunIsBrokenFromElsewhere(t *testing.T) {
 	s := leftLocked(t)
 	o := s.elsewhere()

@@ -3,6 +3,8 @@ package provision
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -128,7 +130,7 @@ func (r *run) giveBack(ctx context.Context, l *lock.Lock) error {
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askLock)
 		defer cancel()
-		if _, err := h.GiveLock(ctx, tokenHere(token), r.BreakLock); err != nil { // another's is not touched
+		if _, err := h.GiveLock(ctx, r.tokenHere(token), r.BreakLock); err != nil { // another's is not touched
 			return err
 		}
 	}
@@ -159,14 +161,22 @@ func (r *run) hostToken() (string, error) {
 			err = os.Rename(r.tokenFile()+".new", r.tokenFile())
 		}
 	}
-	return tokenHere(token), err
+	return r.tokenHere(token), err
 }
 
-// tokenHere is another one where the state directory was copied to.
-func tokenHere(token []byte) string {
+// tokenHere is another one where the state directory was copied to, on this machine or on another.
+func (r *run) tokenHere(token []byte) string {
 	name, err := os.Hostname()
 	if err != nil {
 		name = "unknown"
 	}
-	return string(token) + "@" + name
+	dir, err := filepath.EvalSymlinks(r.StateDir)
+	if err == nil {
+		dir, err = filepath.Abs(dir)
+	}
+	if err != nil {
+		dir = r.StateDir
+	}
+	sum := sha256.Sum256([]byte(dir)) // any user of the host can read it
+	return string(token) + "@" + name + "/" + hex.EncodeToString(sum[:8])
 }
