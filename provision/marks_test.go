@@ -217,3 +217,16 @@ func TestMarks_OtherNameIsNotBelieved(t *testing.T) {
 		})
 	}
 }
+
+// A control plane of a cluster with another name gives no kubeconfig of this one.
+func TestMarks_KubeconfigOfAnotherName(t *testing.T) {
+	s := standing(t, 2)
+	o := s.elsewhere()
+	if b, err := Kubeconfig(context.Background(), o); err != nil || len(b) == 0 {
+		t.Fatal(err)
+	}
+	s.hosts["host-1"].belongs = markOf(testCA, "b")
+	if b, err := Kubeconfig(context.Background(), o); !errors.Is(err, ErrRefused) || len(b) > 0 {
+		t.Errorf("%v", err)
+	}
+}

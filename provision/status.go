@@ -124,6 +124,7 @@ func hostStatus(h inventory.Host, f facts.Host, api facts.Cluster, p plan.Plan) 
 }
 
 // Kubeconfig returns the admin kubeconfig: from the state, else from a control-plane host. It is a secret.
+// ErrRefused: that host bears the mark of another cluster.
 func Kubeconfig(ctx context.Context, o Options) ([]byte, error) {
 	r, err := look(ctx, o.withDefaults())
 	if err != nil {
@@ -135,7 +136,11 @@ func Kubeconfig(ctx context.Context, o Options) ([]byte, error) {
 		return b, err
 	}
 	r.fleet.Only() // no host is of interest but for it
-	if b, _, err = r.fleet.Given(r.reading, nil); err != nil {
+	b, by, err := r.fleet.Given(r.reading, nil)
+	if err == nil {
+		err = r.sameName(r.reading, nil, by)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return kube.RenameContext(b, r.Cluster.Metadata.Name)
