@@ -21,6 +21,13 @@ var certificateChecks = []check{
 // are over at the latest, is spoken of in the last of them.
 const soon = 30 * 24 * time.Hour
 
+// needed are the certificates without which a node or its control plane does not work. Others may lie beside them, and stop nothing.
+var needed = []string{
+	"kubelet", "kubelet.conf", "admin.conf", "super-admin.conf", "controller-manager.conf", "scheduler.conf",
+	"ca", "apiserver", "apiserver-kubelet-client", "apiserver-etcd-client", "front-proxy-ca", "front-proxy-client",
+	"etcd/ca", "etcd/server", "etcd/peer", "etcd/healthcheck-client",
+}
+
 // ends reports whether a certificate has ended at a time, and whether it will soon.
 func ends(c facts.Certificate, now time.Time) (ended, ending bool) {
 	left := c.NotAfter.Sub(now)
@@ -52,8 +59,10 @@ func checkCertificates(v view) verdict {
 		text := c.Name + " on " + day(c.NotAfter)
 		ended, ending := ends(c, v.facts.Time)
 		switch {
-		case ended:
+		case ended && slices.Contains(needed, c.Name):
 			over = append(over, text)
+		case ended:
+			late = append(late, text+" (ended)")
 		case ending:
 			late = append(late, text)
 		default:
@@ -76,6 +85,8 @@ func checkCertificates(v view) verdict {
 // remedy is what makes another certificate.
 func remedy(v view, c facts.Certificate, ended bool) string {
 	switch {
+	case !slices.Contains(needed, c.Name):
+		return fmt.Sprintf("%s is none of kubeadm's: delete it on %s when nothing has use for it", c.Name, v.host.Name)
 	case c.Authority:
 		return "kubeadm renews no authority: Kubernetes' manual rotation of CA certificates is the way"
 	case c.Name == "kubelet" && ended:

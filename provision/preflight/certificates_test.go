@@ -35,6 +35,7 @@ func TestCertificates(t *testing.T) {
 		"the kubelet's is to end":   {[]facts.Certificate{lasting("kubelet", 10, 365)}, nil, report.Warn, "kubelet", "journalctl -u kubelet on arm-1"},
 		"the kubelet's has ended":   {[]facts.Certificate{lasting("kubelet", -1, 365)}, nil, report.Fail, "kubelet", "hybridctl remove arm-1"},
 		"an authority has ended":    {[]facts.Certificate{authority}, nil, report.Fail, "ca on", "renews no authority"},
+		"somebody's own has ended":  {[]facts.Certificate{lasting("etcd/my-backup", -1, 365), lasting("ca", 3000, 3650)}, nil, report.Warn, "etcd/my-backup on", "none of kubeadm's"},
 		"not readable":              {[]facts.Certificate{{Name: "kubelet"}, lasting("ca", 3000, 3650)}, nil, report.Warn, "cannot be read: kubelet", "openssl"},
 		"none":                      {nil, nil, report.Unknown, "not tried", ""},
 		"no clock":                  {[]facts.Certificate{lasting("apiserver", -1, 365)}, func(h *facts.Host) { h.Time = time.Time{} }, report.Unknown, "what time it is", ""},
