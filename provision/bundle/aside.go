@@ -37,7 +37,7 @@ func buildAside(dir string) (*aside, error) {
 	if err := a.acquire(); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(a.recover(), replaceable(target), empty(a.path)); err != nil {
+	if err := errors.Join(a.recover(), Replaceable(target), empty(a.path)); err != nil {
 		return nil, errors.Join(err, a.discard())
 	}
 	return a, nil
@@ -80,27 +80,27 @@ func (a *aside) recover() error {
 	return os.RemoveAll(a.old)
 }
 
-// replaceable says why a directory must not be replaced.
-func replaceable(target string) error {
-	entries, err := os.ReadDir(target)
+// Replaceable returns nil when a bundle may be made at dir: nothing is there, or an empty directory, or a bundle. Errors: ErrNotBundle.
+func Replaceable(dir string) error {
+	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return sentencef(ErrNotBundle, "%s is in the way: %v", target, errors.Unwrap(err))
+		return sentencef(ErrNotBundle, "%s is in the way: %v", dir, errors.Unwrap(err))
 	}
 	known := []string{ManifestFile, LayoutDir, "bin"}
 	for _, e := range entries {
 		if !slices.Contains(known, e.Name()) {
-			return sentencef(ErrNotBundle, "%s is not replaced: it holds %s, which is no part of a bundle", target, e.Name())
+			return sentencef(ErrNotBundle, "%s is not replaced: it holds %s, which is no part of a bundle", dir, e.Name())
 		}
 	}
 	if len(entries) == 0 {
 		return nil
 	}
-	_, err = os.Stat(filepath.Join(target, ManifestFile))
+	_, err = os.Stat(filepath.Join(dir, ManifestFile))
 	if err != nil {
-		return sentencef(ErrNotBundle, "%s is not replaced: it is not a bundle, as it has no %s", target, ManifestFile)
+		return sentencef(ErrNotBundle, "%s is not replaced: it is not a bundle, as it has no %s", dir, ManifestFile)
 	}
 	return nil
 }

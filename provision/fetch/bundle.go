@@ -32,6 +32,11 @@ func (f *fetcher) bundle(ctx context.Context, set catalogue.Set) (string, error)
 	if dir, ok, err := f.complete(ctx, set, true); ok || err != nil {
 		return dir, err
 	}
+	if f.o.Dir != "" {
+		if err := bundle.Replaceable(f.o.Dir); err != nil {
+			return "", err
+		}
+	}
 	if err := f.cache.make(); err != nil {
 		return "", f.diskError("the cache", err)
 	}

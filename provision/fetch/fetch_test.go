@@ -396,6 +396,21 @@ func TestBundle_ArchivesAreHeldToTheRules(t *testing.T) {
 	}
 }
 
+// A place where no bundle may come is refused before anything is asked for.
+func TestBundle_RefusesThePlaceFirst(t *testing.T) {
+	w := newWorld(t, 10_000)
+	o := w.options(t.TempDir())
+	o.Dir = t.TempDir()
+	imagetest.WriteFile(t, filepath.Join(o.Dir, "notes.txt"), nil, 0o644)
+	_, err := Bundle(t.Context(), w.set, o)
+	if !errors.Is(err, bundle.ErrNotBundle) || !strings.Contains(err.Error(), "it holds notes.txt, which is no part of a bundle") {
+		t.Error(err)
+	}
+	if files, images := w.requests(); len(files)+images != 0 {
+		t.Errorf("asked %v, and the registry %d times", files, images)
+	}
+}
+
 func TestGC(t *testing.T) {
 	w := newWorld(t, 10_000)
 	cache := t.TempDir()
