@@ -420,3 +420,17 @@ func TestKubeadm_LeavesWhatTheClusterMayCountOn(t *testing.T) {
 		})
 	}
 }
+
+// What a file holds may be a secret: a step that fails over it leaves it nowhere.
+func TestApplyScript_LeavesNoTextBehindWhenItFails(t *testing.T) {
+	s := newSandbox(t)
+	s.tool("cp", "exit 1")
+	f := Files{Step: "files", Digest: "sha256:d1", Texts: []Text{{Path: "/opt/etc/secret", Mode: "0600", Body: []byte("key\n")}}}
+	if code, _, _ := s.run("apply", f.directives(), staging); code == 0 {
+		t.Fatal("it did not fail")
+	}
+	left, err := os.ReadDir(s.path("run/hybridctl"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}

@@ -23,7 +23,8 @@ umask 022
 mkdir -p /run/hybridctl "$markers"
 chmod 700 "$markers" # a marker has the sha256 of files, and some of those hold passwords
 in=$(mktemp /run/hybridctl/apply.XXXXXX)
-trap 'rm -f "$in"' EXIT
+body=''
+trap 'rm -f "$in" ${body:+"$body"}' EXIT
 cat >"$in"
 [ "$(tail -n 1 "$in")" = end ] || { echo "apply: the input was cut off; nothing was done" >&2; exit 70; }
 
