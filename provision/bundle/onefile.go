@@ -77,7 +77,7 @@ func (t *oneFile) scan() error {
 				return errors.New("it is empty")
 			}
 			if info.Size() < end+2*512 { // two empty blocks end a tar; the reader takes one that stops short of them
-				return fmt.Errorf("it is cut off: %s is the last that is there", last)
+				return fmt.Errorf("it is cut off: %s is the last that is there (copy it again)", last)
 			}
 			return t.folders()
 		}
@@ -109,7 +109,7 @@ func (t *oneFile) add(h *tar.Header, offset, end int64) error {
 	case len(t.files) == maxTarFiles:
 		return fmt.Errorf("it holds more than %d files", maxTarFiles)
 	case h.Size > end-offset:
-		return fmt.Errorf("it is cut off: %s has %d bytes, and %d are there", name, h.Size, max(0, end-offset))
+		return fmt.Errorf("it is cut off: %s has %d bytes, and %d are there (copy it again)", name, h.Size, max(0, end-offset))
 	case name == ManifestFile && h.Size > maxTarDocument:
 		return fmt.Errorf("%s has %d bytes, more than any bundle's", name, h.Size)
 	}

@@ -107,13 +107,13 @@ func TestFiles_RefuseWhatNoBundleHolds(t *testing.T) {
 			if err := os.Truncate(file, 512*2+512+1000); err != nil {
 				t.Fatal(err)
 			}
-		}, ErrDamaged, `it is cut off: bin/x has 2000 bytes, and 1000 are there`},
+		}, ErrDamaged, `it is cut off: bin/x has 2000 bytes, and 1000 are there (copy it again)`},
 		{"cut off in a header", []entry{json, regular("bin/x", "x")}, func(t *testing.T, file string) {
 			if err := os.Truncate(file, 512*2+100); err != nil {
 				t.Fatal(err)
 			}
 		}, ErrDamaged, `not a whole tar archive`},
-		{"cut off between two files", []entry{json, regular("bin/x", "x")}, cutTo(512 * 2), ErrDamaged, `it is cut off: bundle.json is the last that is there`},
+		{"cut off between two files", []entry{json, regular("bin/x", "x")}, cutTo(512 * 2), ErrDamaged, `it is cut off: bundle.json is the last that is there (copy it again)`},
 		{"cut off in the room behind a file", []entry{json, regular("bin/x", "x"), regular("bin/y", "y")}, cutTo(512*3 + 100), ErrDamaged,
 			`it is cut off: bin/x is the last that is there`},
 		{"cut off before its end", []entry{json, regular("bin/x", "x")}, cutTo(512*4 + 512), ErrDamaged, `it is cut off: bin/x is the last that is there`},

@@ -128,6 +128,12 @@ func TestInit_RefusesAndWritesNothing(t *testing.T) {
 	r.want("inventory validate -f other.yaml", 0)
 }
 
+func TestInventoryImport_NamesTheFileThatIsNotThere(t *testing.T) {
+	r := begin(t)
+	r.want("inventory import hosts.ini", 2)
+	contains(t, "stderr", r.stderr.String(), "error: hosts.ini: no such file\nhint: name an inventory of Ansible or k0sctl\n")
+}
+
 // Who has no inventory is told how to begin.
 func TestNoInventory_NamesInit(t *testing.T) {
 	r := begin(t)

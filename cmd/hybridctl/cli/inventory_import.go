@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/inventory/edit"
 	"github.com/hybridctl/hybridctl/provision/inventory/foreign"
@@ -59,6 +60,9 @@ same. Whatever has no counterpart is reported on stderr, with its line. The vers
 
 func (a *app) importInventory(file string, f importFlags) error {
 	data, err := inventory.Read(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return hint.With(usagef("%s: no such file", file), "name an inventory of Ansible or k0sctl")
+	}
 	if err != nil {
 		return asUsageError(err)
 	}
