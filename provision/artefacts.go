@@ -23,7 +23,7 @@ func (r *run) openBundle() error {
 	if r.Cluster.Spec.Bundle != "" {
 		b, err := bundle.Open(r.Cluster.Spec.Bundle)
 		if errors.Is(err, bundle.ErrNotBundle) {
-			err = hint.With(err, `"hybridctl bundle fetch" makes one; an inventory without spec.bundle, as "hybridctl init" writes it, needs none: what is missing is fetched`)
+			err = hint.With(err, `an inventory without spec.bundle, as "hybridctl init" writes it, needs none: what is missing is fetched`)
 		}
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrBundle, err)
