@@ -110,7 +110,8 @@ func (h *host) isSilent(err error) error {
 	return err
 }
 
-// once sends a request when the host may be asked. It waits for the beginning of the answer no longer than Patience.
+// once sends a request when the host may be asked. It waits for the beginning of the answer no longer than Patience, and storing times as long
+// when something was sent.
 func (c *Client) once(ctx context.Context, h *host, q request) (*http.Response, func(), error) {
 	h.mu.Lock()
 	silent, until := h.silent, h.until
@@ -136,7 +137,13 @@ func (c *Client) once(ctx context.Context, h *host, q request) (*http.Response, 
 		cancel(nil)
 		return nil, nil, own{err}
 	}
-	content.sending = func() { timer.Reset(c.Patience) }
+	content.sending = func(whole bool) {
+		patience := c.Patience
+		if whole {
+			patience *= storing
+		}
+		timer.Reset(patience)
+	}
 	c.requests.Add(1)
 	resp, err := c.http.Do(req)
 	timer.Stop()
@@ -171,7 +178,7 @@ func (c *Client) build(ctx context.Context, q request) (*http.Request, *sent, er
 		req.Header[key] = values
 	}
 	req.Header.Set("User-Agent", "hybridctl")
-	content := &sent{c: c}
+	content := &sent{c: c, left: q.size}
 	if q.body != nil {
 		if content.ReadCloser, err = q.body(); err != nil {
 			return nil, nil, err
@@ -204,11 +211,16 @@ func (e errPatience) Error() string   { return "no answer within " + e.d.String(
 func (e errPatience) Timeout() bool   { return true }
 func (e errPatience) Temporary() bool { return true }
 
+// storing is how many times longer an answer may take to something large that was sent whole: many registries move it to its place first, in
+// a store elsewhere.
+const storing = 10
+
 // sent counts what goes up.
 type sent struct {
 	io.ReadCloser
 	c       *Client
-	sending func()
+	left    int64 // bytes to be sent
+	sending func(whole bool)
 
 	mu  sync.Mutex
 	err error // of what is to be sent
@@ -217,7 +229,8 @@ type sent struct {
 func (s *sent) Read(p []byte) (int, error) {
 	n, err := s.ReadCloser.Read(p)
 	s.c.up.Add(int64(n))
-	s.sending()
+	s.left -= int64(n)
+	s.sending(s.left <= 0)
 	if err != nil && err != io.EOF {
 		s.mu.Lock()
 		s.err = err
