@@ -6,6 +6,7 @@
 need_go
 tool=bin/tools/testlog
 go build -mod=readonly -o "$tool" ./scripts/testlog
-go test -mod=readonly -json "$@" ./... | "$tool" scripts/skips.txt
+# A package may take its time on a slow machine: the tests that write to a fleet take minutes of processor time.
+go test -mod=readonly -timeout 30m -json "$@" ./... | "$tool" scripts/skips.txt
 # What needs a registry whose dependencies are not the product's: a module of its own.
 (cd provision/registry/realtest && go test -mod=readonly "$@" ./...)
