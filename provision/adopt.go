@@ -46,7 +46,7 @@ func Adopt(ctx context.Context, o AdoptOptions) (Adoption, error) {
 			return a, err
 		}
 	}
-	c, err := r.client(a.Kubeconfig)
+	c, err := r.Client(a.Kubeconfig)
 	if err != nil {
 		return a, adopt.Flatten(err)
 	}

@@ -9,10 +9,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hybridctl/hybridctl/provision/access"
 	"github.com/hybridctl/hybridctl/provision/bundle/bundletest"
 	"github.com/hybridctl/hybridctl/provision/fleet"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/kube/fakeapi"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/remote/remotetest"
 )
@@ -25,29 +27,29 @@ func foreign(t *testing.T, n, old int) *sim {
 	for i := range old {
 		h := &s.c.Spec.Hosts[i]
 		h.Managed = &no
-		s.api.addNode(h.Name)
-		node := s.api.nodes[h.Name]
+		s.api.AddNode(h.Name)
+		node := s.api.AllNodes[h.Name]
 		node.InternalIPs, node.Arch, node.ControlPlane = []string{h.NodeIP}, "amd64", i == 0
 		node.Runtime, node.KubeletVersion = "containerd://2.1.4", bundletest.Version
-		s.api.nodes[h.Name] = node
+		s.api.AllNodes[h.Name] = node
 		s.hosts[h.Name].member = true
 	}
 	s.c.Spec.CNI.Provider = inventory.CNINone
-	s.api.config = kube.ClusterConfiguration{ClusterName: "old", Endpoint: "192.0.2.1:6443", Shared: true, PodCIDR: "10.244.0.0/16", ServiceCIDR: "10.96.0.0/12", DNSDomain: "cluster.local"}
+	s.api.Config = kube.ClusterConfiguration{ClusterName: "old", Endpoint: "192.0.2.1:6443", Shared: true, PodCIDR: "10.244.0.0/16", ServiceCIDR: "10.96.0.0/12", DNSDomain: "cluster.local"}
 	return s
 }
 
 // keep is the state directory as adopt leaves it.
 func (s *sim) keep() {
 	s.t.Helper()
-	a := Adoption{Kubeconfig: []byte(testKubeconfig()), Cluster: inventory.Cluster{Metadata: s.c.Metadata}}
+	a := Adoption{Kubeconfig: []byte(fakeapi.Kubeconfig()), Cluster: inventory.Cluster{Metadata: s.c.Metadata}}
 	if err := KeepAdopted(a, s.state); err != nil {
 		s.t.Fatal(err)
 	}
 }
 
 func (s *sim) adopt(change func(*AdoptOptions)) (Adoption, error) {
-	o := AdoptOptions{Options: s.options(), Kubeconfig: []byte(testKubeconfig()), Bundle: "./bundle", BundleDir: s.bundle.Dir}
+	o := AdoptOptions{Options: s.options(), Kubeconfig: []byte(fakeapi.Kubeconfig()), Bundle: "./bundle", BundleDir: s.bundle.Dir}
 	o.Cluster = &inventory.Cluster{}
 	inventory.Default(o.Cluster)
 	if change != nil {
@@ -58,7 +60,7 @@ func (s *sim) adopt(change func(*AdoptOptions)) (Adoption, error) {
 
 func TestAdopt_TheInventorySaysWhatThereIs(t *testing.T) {
 	s := foreign(t, 2, 2)
-	s.api.templates = []kube.PodTemplate{{Kind: "DaemonSet", Namespace: "kube-flannel", Name: "kube-flannel-ds", Daemon: true}}
+	s.api.Templates = []kube.PodTemplate{{Kind: "DaemonSet", Namespace: "kube-flannel", Name: "kube-flannel-ds", Daemon: true}}
 	before := s.connections()
 	a, err := s.adopt(nil)
 	if err != nil {
@@ -98,13 +100,13 @@ func TestAdopt_SaysWhatStandsAgainstAddingHosts(t *testing.T) {
 		want   string
 	}{
 		"no bundle":         {func(_ *sim, o *AdoptOptions) { o.BundleDir = "/nonexistent" }, "make one of Kubernetes " + bundletest.Version},
-		"bundle too new":    {func(s *sim, _ *AdoptOptions) { s.api.version = "v1.30.1" }, "no host can join with it: a kubelet may be as new as its API server, and at most 3 minor versions older; make a bundle of v1.30.1"},
-		"bundle is older":   {func(s *sim, _ *AdoptOptions) { s.api.version = "v1.37.1" }, "new hosts will run Kubernetes " + bundletest.Version},
-		"endpoint of one":   {func(s *sim, _ *AdoptOptions) { s.api.config.Shared = false }, "workers can be added, which find it at 192.0.2.1:6443; control planes cannot"},
-		"name servers":      {func(s *sim, _ *AdoptOptions) { s.api.config.ResolvConf = "/run/systemd/resolve/resolv.conf" }, "the name servers of /run/systemd/resolve/resolv.conf"},
-		"etcd elsewhere":    {func(s *sim, _ *AdoptOptions) { s.api.config.ExternalEtcd = true }, "etcd runs outside the cluster"},
-		"other processor":   {func(s *sim, _ *AdoptOptions) { s.api.arch("host-2", "s390x") }, "host-2 has the architecture s390x"},
-		"node is not Ready": {func(s *sim, _ *AdoptOptions) { s.api.notReady("host-2") }, "host-2 is not Ready"},
+		"bundle too new":    {func(s *sim, _ *AdoptOptions) { s.api.ServerVersion = "v1.30.1" }, "no host can join with it: a kubelet may be as new as its API server, and at most 3 minor versions older; make a bundle of v1.30.1"},
+		"bundle is older":   {func(s *sim, _ *AdoptOptions) { s.api.ServerVersion = "v1.37.1" }, "new hosts will run Kubernetes " + bundletest.Version},
+		"endpoint of one":   {func(s *sim, _ *AdoptOptions) { s.api.Config.Shared = false }, "workers can be added, which find it at 192.0.2.1:6443; control planes cannot"},
+		"name servers":      {func(s *sim, _ *AdoptOptions) { s.api.Config.ResolvConf = "/run/systemd/resolve/resolv.conf" }, "the name servers of /run/systemd/resolve/resolv.conf"},
+		"etcd elsewhere":    {func(s *sim, _ *AdoptOptions) { s.api.Config.ExternalEtcd = true }, "etcd runs outside the cluster"},
+		"other processor":   {func(s *sim, _ *AdoptOptions) { s.api.SetArch("host-2", "s390x") }, "host-2 has the architecture s390x"},
+		"node is not Ready": {func(s *sim, _ *AdoptOptions) { s.api.SetReady("host-2", false) }, "host-2 is not Ready"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := foreign(t, 2, 2)
@@ -124,9 +126,9 @@ func TestAdopt_Refuses(t *testing.T) {
 		change func(*sim, *AdoptOptions)
 		kind   error
 	}{
-		"not made by kubeadm":  {func(s *sim, _ *AdoptOptions) { s.api.config = kube.ClusterConfiguration{} }, kube.ErrNotKubeadm},
-		"both families":        {func(s *sim, _ *AdoptOptions) { s.api.config.PodCIDR += ",fd00::/48" }, ErrRefused},
-		"hidden control plane": {func(s *sim, _ *AdoptOptions) { delete(s.api.nodes, "host-1") }, ErrRefused},
+		"not made by kubeadm":  {func(s *sim, _ *AdoptOptions) { s.api.Config = kube.ClusterConfiguration{} }, kube.ErrNotKubeadm},
+		"both families":        {func(s *sim, _ *AdoptOptions) { s.api.Config.PodCIDR += ",fd00::/48" }, ErrRefused},
+		"hidden control plane": {func(s *sim, _ *AdoptOptions) { delete(s.api.AllNodes, "host-1") }, ErrRefused},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := foreign(t, 2, 2)
@@ -176,7 +178,7 @@ func TestAdopt_OverSSHReadsTheKubeconfigOfOneHost(t *testing.T) {
 		t.Errorf("again: %v", err)
 	}
 	if _, err := s.adopt(func(o *AdoptOptions) {
-		o.hooks.newAPI, o.Kubeconfig = nil, []byte(strings.ReplaceAll(testKubeconfig(), "certificate-authority-data: ", "certificate-authority: /"))
+		o.hooks.newAPI, o.Kubeconfig = nil, []byte(strings.ReplaceAll(fakeapi.Kubeconfig(), "certificate-authority-data: ", "certificate-authority: /"))
 	}); err == nil || !strings.Contains(err.Error(), "--flatten") {
 		t.Errorf("a kubeconfig that names files: %v", err)
 	}
@@ -212,8 +214,8 @@ func TestAdopted_ScaleOutJoinsNewHostsAlone(t *testing.T) {
 		t.Fatalf("%v\n%+v %+v", err, r.Changes, r.Checks)
 	}
 	s.wantAlone(before, "host-3", "host-4")
-	if len(s.api.nodes) != 4 || len(r.Hosts) != 2 || s.api.cni {
-		t.Errorf("%d nodes, results of %d hosts, pod network applied: %v", len(s.api.nodes), len(r.Hosts), s.api.cni)
+	if len(s.api.AllNodes) != 4 || len(r.Hosts) != 2 || s.api.CNI {
+		t.Errorf("%d nodes, results of %d hosts, pod network applied: %v", len(s.api.AllNodes), len(r.Hosts), s.api.CNI)
 	}
 	before = s.connections()
 	if p, _, err := Plan(context.Background(), s.options()); err != nil || p.Changes() != 0 || len(p.Steps) != 2*6 {
@@ -241,8 +243,8 @@ func TestAdopted_WhatIsNotManagedIsLeftAlone(t *testing.T) {
 	if _, err := s.remove("host-2", nil); !errors.Is(err, ErrRefused) || !strings.Contains(printed(err), "--offline") {
 		t.Errorf("remove: %v", err)
 	}
-	if _, err := s.remove("host-2", func(o *RemoveOptions) { o.Offline = true }); err != nil || len(s.api.nodes) != 1 {
-		t.Errorf("remove --offline: %v, %d nodes", err, len(s.api.nodes))
+	if _, err := s.remove("host-2", func(o *RemoveOptions) { o.Offline = true }); err != nil || len(s.api.AllNodes) != 1 {
+		t.Errorf("remove --offline: %v, %d nodes", err, len(s.api.AllNodes))
 	}
 	s.wantAlone(before)
 }
@@ -258,8 +260,8 @@ func TestAdopted_RemoveTakesOutWhatJoined(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.wantAlone(before, "host-3")
-	if h := s.hosts["host-3"]; h.member || len(h.markers) != 0 || len(s.api.nodes) != 2 {
-		t.Errorf("markers %v, %d nodes", h.markers, len(s.api.nodes))
+	if h := s.hosts["host-3"]; h.member || len(h.markers) != 0 || len(s.api.AllNodes) != 2 {
+		t.Errorf("markers %v, %d nodes", h.markers, len(s.api.AllNodes))
 	}
 }
 
@@ -267,7 +269,7 @@ func TestPlan_ControlPlanesOfAnAdoptedClusterJoinOneAfterAnother(t *testing.T) {
 	s := foreign(t, 4, 1)
 	s.keep()
 	s.c.Spec.Hosts[1].Role, s.c.Spec.Hosts[2].Role = inventory.ControlPlane, inventory.ControlPlane
-	s.c.Spec.Kubernetes.Endpoint, s.api.config.Endpoint = "api.example:6443", "api.example:6443"
+	s.c.Spec.Kubernetes.Endpoint, s.api.Config.Endpoint = "api.example:6443", "api.example:6443"
 	p, _, err := Plan(context.Background(), s.options())
 	if err != nil {
 		t.Fatal(err)
@@ -289,7 +291,7 @@ func TestUp_AddsAControlPlaneToAnAdoptedCluster(t *testing.T) {
 	if r, err := s.up(); !errors.Is(err, ErrPreflight) || s.changed() != 0 { // it was made with another endpoint, the first host's own
 		t.Errorf("%v %+v", err, r.Checks)
 	}
-	s.api.config.Endpoint = "api.example:6443"
+	s.api.Config.Endpoint = "api.example:6443"
 	if r, err := s.up(); err != nil {
 		t.Fatalf("%v %+v", err, r.Hosts)
 	}
@@ -303,7 +305,7 @@ func TestUp_AddsAControlPlaneToAnAdoptedCluster(t *testing.T) {
 func TestAdopt_WithoutAHostThereIsNoTunnel(t *testing.T) {
 	s := foreign(t, 1, 1)
 	_, err := s.adopt(func(o *AdoptOptions) {
-		o.hooks.newAPI = func(_ []byte, k kube.Options) (api, error) {
+		o.hooks.newAPI = func(_ []byte, k kube.Options) (access.API, error) {
 			conn, err := k.Dial(context.Background(), "tcp", "192.0.2.1:6443")
 			if conn != nil || err == nil {
 				t.Errorf("connection %v, error %v", conn, err)

@@ -17,14 +17,14 @@ import (
 func audited(t *testing.T, mode AuditMode, image string, change func(*sim, *kube.PodTemplate)) (*sim, Result, error) {
 	t.Helper()
 	s := grown(t, 4, 3)
-	s.api.arch("host-1", "amd64")
-	s.api.arch("host-2", "arm64")
-	s.api.seen.Ran = map[string][]string{"registry.example/x86:1": {"host-2"}, "silent.example/on-arm:1": {"host-1", "host-2"}, "silent.example/on-x86:1": {"host-1"}}
+	s.api.SetArch("host-1", "amd64")
+	s.api.SetArch("host-2", "arm64")
+	s.api.Seen.Ran = map[string][]string{"registry.example/x86:1": {"host-2"}, "silent.example/on-arm:1": {"host-1", "host-2"}, "silent.example/on-x86:1": {"host-1"}}
 	daemon := kube.PodTemplate{Kind: "DaemonSet", Namespace: "kube-system", Name: "agent", Daemon: true, Images: []string{image}}
 	if change != nil {
 		change(s, &daemon)
 	}
-	s.api.templates = []kube.PodTemplate{daemon}
+	s.api.Templates = []kube.PodTemplate{daemon}
 	r, err := s.scaleOut(func(o *ScaleOutOptions) {
 		o.Audit = mode
 		o.hooks.askRegistry = func(_ context.Context, name string) ([]platform.Arch, error) {
@@ -63,7 +63,7 @@ func TestAudit(t *testing.T) {
 		}, "", ""},
 		"a worker is not brought it, and the registry lacks it": {AuditBlock, "registry.test/etcd:3.6.8-0", nil, report.Fail, "is not made for linux/arm64"},
 		"of a custom resource": {AuditBlock, "registry.example/both:1", func(s *sim, _ *kube.PodTemplate) {
-			s.api.seen.Templates = []kube.PodTemplate{{Kind: "Broker.kafka.example", Namespace: "team", Name: "main", Images: []string{"registry.example/x86:1"}}}
+			s.api.Seen.Templates = []kube.PodTemplate{{Kind: "Broker.kafka.example", Namespace: "team", Name: "main", Images: []string{"registry.example/x86:1"}}}
 		}, report.Warn, "Broker.kafka.example team/main: the image registry.example/x86:1 is not made for"},
 		"the bundle has it, and the registry is silent": {AuditBlock, "registry.test/kube-scheduler:v1.36.3", nil, "", ""},
 		"a Deployment does not stop it":                 {AuditBlock, "registry.example/x86:1", func(_ *sim, d *kube.PodTemplate) { d.Daemon = false }, report.Warn, "is not made for"},
@@ -72,7 +72,7 @@ func TestAudit(t *testing.T) {
 			s, r, err := audited(t, c.mode, c.image, c.change)
 			if stops := c.status == report.Fail; errors.Is(err, ErrPreflight) != stops || !stops && err != nil {
 				t.Fatalf("error %v", err)
-			} else if stops && (s.changed() != 0 || len(s.api.nodes) != 3) {
+			} else if stops && (s.changed() != 0 || len(s.api.AllNodes) != 3) {
 				t.Error("something was written")
 			}
 			var found []report.Check
@@ -94,9 +94,9 @@ func TestAudit(t *testing.T) {
 func TestAudit_ASilentRegistryKeepsNoOtherWaiting(t *testing.T) {
 	s := grown(t, 4, 3)
 	for i := range 40 {
-		s.api.templates = append(s.api.templates, kube.PodTemplate{Kind: "Deployment", Name: fmt.Sprint("d", i), Images: []string{fmt.Sprintf("a.silent.example/x%d:1", i)}})
+		s.api.Templates = append(s.api.Templates, kube.PodTemplate{Kind: "Deployment", Name: fmt.Sprint("d", i), Images: []string{fmt.Sprintf("a.silent.example/x%d:1", i)}})
 	}
-	s.api.templates = append(s.api.templates, kube.PodTemplate{Kind: "DaemonSet", Name: "agent", Daemon: true, Images: []string{"registry.example/x86:1"}})
+	s.api.Templates = append(s.api.Templates, kube.PodTemplate{Kind: "DaemonSet", Name: "agent", Daemon: true, Images: []string{"registry.example/x86:1"}})
 	r, err := s.scaleOut(func(o *ScaleOutOptions) {
 		o.Audit, o.hooks.registryPatience = AuditBlock, 200*time.Millisecond
 		o.hooks.askRegistry = func(ctx context.Context, name string) ([]platform.Arch, error) {

@@ -7,8 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hybridctl/hybridctl/provision/access"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/kube/fakeapi"
 	"github.com/hybridctl/hybridctl/provision/remote/remotetest"
 )
 
@@ -85,7 +87,7 @@ func wipedAndAway(t *testing.T, ceph bool) *sim {
 	}
 	s.c.Spec.Kubernetes.Endpoint = "api.example:6443"
 	s.c.Spec.Hosts[1].Role = inventory.ControlPlane
-	s.api.members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}, {ID: 2, Name: "host-2", Healthy: true}}
+	s.api.Members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}, {ID: 2, Name: "host-2", Healthy: true}}
 	mustUp(t, s)
 	s.wipe("host-1")
 	s.host("host-2").Refuse()
@@ -97,7 +99,7 @@ func TestUp_NoSecondClusterWhileAControlPlaneIsAway(t *testing.T) {
 	for name, prepare := range map[string]func(*sim){
 		"the state is lost": func(s *sim) { _ = os.RemoveAll(s.state) },
 		"the API server does not say": func(s *sim) {
-			s.api.failing = map[string]error{"LeaseMark": errors.New("away"), "Nodes": errors.New("away")}
+			s.api.Failing = map[string]error{"LeaseMark": errors.New("away"), "Nodes": errors.New("away")}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -128,7 +130,7 @@ func TestDestroy_VolumesAreAskedAboutWhileAControlPlaneIsAway(t *testing.T) {
 }
 
 // refusing is an API server that does not accept the kubeconfig's certificate.
-type refusing struct{ *fakeAPI }
+type refusing struct{ *fakeapi.API }
 
 func (refusing) LeaseMark(context.Context, string) (string, error) { return "", kube.ErrUnauthorized }
 
@@ -136,7 +138,7 @@ func TestPlan_KubeconfigThatIsRefusedIsReadAgainFromAControlPlane(t *testing.T) 
 	s := grown(t, 2, 2)
 	o := s.options()
 	asked := 0
-	o.hooks.newAPI = func([]byte, kube.Options) (api, error) {
+	o.hooks.newAPI = func([]byte, kube.Options) (access.API, error) {
 		if asked++; asked == 1 {
 			return refusing{s.api}, nil
 		}
@@ -177,6 +179,6 @@ func TestUp_BootstrapHostWithoutFactsIsNotBegun(t *testing.T) {
 }
 
 // refusingAll makes API servers that accept no kubeconfig.
-func refusingAll(s *sim) func([]byte, kube.Options) (api, error) {
-	return func([]byte, kube.Options) (api, error) { return refusing{s.api}, nil }
+func refusingAll(s *sim) func([]byte, kube.Options) (access.API, error) {
+	return func([]byte, kube.Options) (access.API, error) { return refusing{s.api}, nil }
 }

@@ -62,7 +62,7 @@ func gather(b *testing.B, s *sim) {
 		b.Fatal(err)
 	}
 	defer r.end()
-	for _, h := range r.reader().Hosts(context.Background(), s.c.Managed()) {
+	for _, h := range r.desk.Reader.Hosts(context.Background(), s.c.Managed()) {
 		if h.Err != nil {
 			b.Fatal(h.Err)
 		}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/hybridctl/hybridctl/provision/fleet"
+	"github.com/hybridctl/hybridctl/provision/kube/fakeapi"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
@@ -73,7 +74,7 @@ func TestCertificates_EndIsToldBeforeAndStopsAfter(t *testing.T) {
 func TestCertificates_OfTheKubeconfigThatIsKept(t *testing.T) {
 	s := grown(t, 3, 2)
 	keep := func(left time.Duration) {
-		text := strings.Replace(testKubeconfig(), "token: not-a-secret", "client-certificate-data: "+base64.StdEncoding.EncodeToString([]byte(certificateFor(t, left))), 1)
+		text := strings.Replace(fakeapi.Kubeconfig(), "token: not-a-secret", "client-certificate-data: "+base64.StdEncoding.EncodeToString([]byte(certificateFor(t, left))), 1)
 		if err := os.WriteFile(filepath.Join(s.state, fleet.KubeconfigFile), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

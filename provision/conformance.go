@@ -2,12 +2,8 @@ package provision
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	"github.com/hybridctl/hybridctl/provision/conformance"
-	"github.com/hybridctl/hybridctl/provision/fleet"
-	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/proof"
 	"github.com/hybridctl/hybridctl/provision/report"
 	"github.com/hybridctl/hybridctl/provision/survey"
@@ -45,12 +41,12 @@ func Conformance(ctx context.Context, o ConformanceOptions) (report.ConformanceR
 		return report.ConformanceRun{}, err
 	}
 	defer r.end()
-	if err := r.fetchBundle(&seen); err != nil {
+	if seen, err = r.desk.FetchBundle(r.reading, seen); err != nil {
 		return report.ConformanceRun{}, err
 	}
-	r.watcher.begin(r.reading)
+	r.watcher.Begin(r.reading)
 	run, err := proof.Run(r.reading, r.proofOptions(o.wish(), seen), dir)
-	return run, r.watcher.explained(err)
+	return run, r.watcher.Explain(err)
 }
 
 // ConformanceClean removes what earlier runs left in the cluster and on the hosts, and returns their IDs.
@@ -71,7 +67,7 @@ func ConformanceSelfTest(ctx context.Context, o ConformanceOptions, done func(co
 		return nil, err
 	}
 	defer r.end()
-	if err := r.fetchBundle(&seen); err != nil {
+	if seen, err = r.desk.FetchBundle(r.reading, seen); err != nil {
 		return nil, err
 	}
 	return proof.TestSelf(r.reading, r.proofOptions(o.wish(), seen), done)
@@ -83,26 +79,10 @@ func lookAtRunning(ctx context.Context, o Options) (*run, survey.Seen, error) {
 	if err != nil {
 		return nil, survey.Seen{}, err
 	}
-	seen, err := r.surveyHosts()
-	if err == nil {
-		err = r.access(r.reading, seen.Hosts)
-	}
-	if errors.Is(err, fleet.ErrNoKubeconfig) {
-		err = notRunning(r, seen)
-	}
+	seen, err := r.desk.Standing(r.reading)
 	if err != nil {
 		r.end()
 		return nil, survey.Seen{}, err
 	}
 	return r, seen, nil
-}
-
-// notRunning says why there is no API server to ask.
-func notRunning(r *run, seen survey.Seen) error {
-	for _, h := range r.Cluster.ControlPlanes() {
-		if err := seen.Hosts[h.Name].Err; err != nil {
-			return fmt.Errorf("there is no way to the API server: %s was not reached (%w), and %s holds no kubeconfig", h.Name, err, r.StateDir)
-		}
-	}
-	return hint.With(errors.New("there is no cluster yet"), `"hybridctl up -f %s" makes it`, r.Cluster.Path)
 }

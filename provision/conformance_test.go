@@ -8,6 +8,7 @@ import (
 
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/proof"
+	"github.com/hybridctl/hybridctl/provision/proposal"
 )
 
 // Whether an old node was Ready is what the survey of a scale-out saw, not what is there once hosts have joined. What is proven is of the new
@@ -20,12 +21,12 @@ func TestScaleOut_ProofIsOfTheNewNodesAsTheOthersWereBefore(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.end()
-	g, err := scaleOut{r}.surveyGrowth(ScaleOutOptions{Options: r.Options, Hosts: []string{"host-4"}})
+	g, err := r.desk.Growth(r.reading, proposal.GrowthOptions{Hosts: []string{"host-4"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.api.notReady("host-1")
-	o := r.proofOptions(proof.Wish{Scenario: "scale-out", Nodes: []string{"host-4"}}, g.seen)
+	s.api.SetReady("host-1", false)
+	o := r.proofOptions(proof.Wish{Scenario: "scale-out", Nodes: []string{"host-4"}}, g.Seen)
 	o.PodsBefore = []kube.Pod{{Name: "old"}}
 	c := o.Conformance(context.Background())
 	if len(c.NodesBefore) != 2 || !c.NodesBefore[0].Ready || !c.NodesBefore[1].Ready {

@@ -10,9 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hybridctl/hybridctl/provision/access"
 	"github.com/hybridctl/hybridctl/provision/bundle/bundletest"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/kube/fakeapi"
 	"github.com/hybridctl/hybridctl/provision/kube/kubetest"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/platform"
@@ -48,7 +50,7 @@ func TestScaleOut_HostThatMayNotJoinIsRefusedBeforeAnythingIsWritten(t *testing.
 			s := grown(t, 4, 2)
 			h := s.hosts["host-4"]
 			c.spoil(s, h)
-			before, made := s.connections(), s.api.made
+			before, made := s.connections(), s.api.TokensMade
 			r, err := s.scaleOut(nil)
 			if !errors.Is(err, ErrPreflight) {
 				t.Fatalf("error %v", err)
@@ -57,8 +59,8 @@ func TestScaleOut_HostThatMayNotJoinIsRefusedBeforeAnythingIsWritten(t *testing.
 				t.Errorf("failed %+v, want %s of host-4: %s", f, c.check, c.want)
 			}
 			s.wantAlone(before, "host-3", "host-4")
-			if s.changed() != 0 || len(s.api.nodes) != 2 || s.api.made != made || s.api.held != 0 {
-				t.Errorf("something was written: %d nodes, %d tokens made, lock taken %d times", len(s.api.nodes), s.api.made-made, s.api.held)
+			if s.changed() != 0 || len(s.api.AllNodes) != 2 || s.api.TokensMade != made || s.api.Held != 0 {
+				t.Errorf("something was written: %d nodes, %d tokens made, lock taken %d times", len(s.api.AllNodes), s.api.TokensMade-made, s.api.Held)
 			}
 			if _, err := s.scaleOut(func(o *ScaleOutOptions) { o.Hosts = []string{"host-3"} }); err != nil || !s.hosts["host-3"].member || len(h.writes) > 0 {
 				t.Errorf("the host beside it: %v, written on host-4: %q", err, h.writes)
@@ -92,8 +94,8 @@ func TestScaleOut_VersionSkew(t *testing.T) {
 			if s.c.Spec.Hosts[2].Role = c.role; c.role == inventory.ControlPlane {
 				s.c.Spec.Kubernetes.Endpoint = "api.example:6443"
 			}
-			s.api.version = server
-			made := s.api.made
+			s.api.ServerVersion = server
+			made := s.api.TokensMade
 			r, err := s.scaleOut(nil)
 			var got report.Check
 			for _, check := range r.Checks {
@@ -105,13 +107,13 @@ func TestScaleOut_VersionSkew(t *testing.T) {
 				t.Errorf("told %+v, want %s: %s", got, c.status, c.want)
 			}
 			if c.status != report.Fail {
-				if err != nil || !s.hosts["host-3"].member || len(s.api.nodes) != 3 {
-					t.Errorf("error %v, %d nodes", err, len(s.api.nodes))
+				if err != nil || !s.hosts["host-3"].member || len(s.api.AllNodes) != 3 {
+					t.Errorf("error %v, %d nodes", err, len(s.api.AllNodes))
 				}
 				return
 			}
-			if !errors.Is(err, ErrPreflight) || s.changed() != 0 || len(s.api.nodes) != 2 || s.api.made != made || s.api.held != 0 {
-				t.Errorf("error %v, or something was written: %d nodes, lock taken %d times", err, len(s.api.nodes), s.api.held)
+			if !errors.Is(err, ErrPreflight) || s.changed() != 0 || len(s.api.AllNodes) != 2 || s.api.TokensMade != made || s.api.Held != 0 {
+				t.Errorf("error %v, or something was written: %d nodes, lock taken %d times", err, len(s.api.AllNodes), s.api.Held)
 			}
 		})
 	}
@@ -120,13 +122,13 @@ func TestScaleOut_VersionSkew(t *testing.T) {
 // A run that is longer than half the life of its token makes another one for the joins that are left.
 func TestScaleOut_TokenEndsBetweenTwoJoins(t *testing.T) {
 	s := grown(t, 4, 2)
-	s.api.life = func(asked time.Duration) time.Duration { return asked / 2 }
-	later, made := make(chan struct{}), s.api.made
+	s.api.TokenLife = func(asked time.Duration) time.Duration { return asked / 2 }
+	later, made := make(chan struct{}), s.api.TokensMade
 	s.hosts["host-4"].gate["apply"] = later
 	r, err := s.scaleOut(func(o *ScaleOutOptions) {
 		o.Progress = sinkFunc(func(e report.Event) {
 			if e.Host == "host-3" && e.Step == "join" && e.Kind == report.Done {
-				s.api.tokensEnd()
+				s.api.TokensEnd()
 				close(later)
 			}
 		})
@@ -134,8 +136,8 @@ func TestScaleOut_TokenEndsBetweenTwoJoins(t *testing.T) {
 	if err != nil || !s.hosts["host-4"].member {
 		t.Fatalf("%v %+v", err, r.Hosts)
 	}
-	if s.api.made-made != 2 || len(s.api.tokens) != 0 {
-		t.Errorf("%d tokens made, %d left", s.api.made-made, len(s.api.tokens))
+	if s.api.TokensMade-made != 2 || len(s.api.Tokens) != 0 {
+		t.Errorf("%d tokens made, %d left", s.api.TokensMade-made, len(s.api.Tokens))
 	}
 }
 
@@ -145,7 +147,7 @@ func TestScaleOut_TokenEndsInTheMiddleOfAJoin(t *testing.T) {
 	r, err := s.scaleOut(func(o *ScaleOutOptions) {
 		o.Progress = sinkFunc(func(e report.Event) {
 			if e.Message == "kubeadm join" {
-				s.api.tokensEnd()
+				s.api.TokensEnd()
 			}
 		})
 	})
@@ -156,8 +158,8 @@ func TestScaleOut_TokenEndsInTheMiddleOfAJoin(t *testing.T) {
 	if _, err := s.scaleOut(nil); err != nil {
 		t.Fatal(err)
 	}
-	if w := s.hosts["host-3"].writes; len(w) != 1 || !strings.HasPrefix(w[0], "kubeadm join") || len(s.api.tokens) != 0 {
-		t.Errorf("written %q, %d tokens left", w, len(s.api.tokens))
+	if w := s.hosts["host-3"].writes; len(w) != 1 || !strings.HasPrefix(w[0], "kubeadm join") || len(s.api.Tokens) != 0 {
+		t.Errorf("written %q, %d tokens left", w, len(s.api.Tokens))
 	}
 }
 
@@ -177,7 +179,7 @@ func TestScaleOut_APIServerAwayForTooLong(t *testing.T) {
 		t.Run(call, func(t *testing.T) {
 			s := grown(t, 3, 2)
 			h := s.hosts["host-3"]
-			s.api.failing = map[string]error{call: errors.New("away: connection refused")}
+			s.api.Failing = map[string]error{call: errors.New("away: connection refused")}
 			r, err := s.scaleOut(nil)
 			told := fmt.Sprint(err)
 			for _, h := range r.Hosts {
@@ -186,7 +188,7 @@ func TestScaleOut_APIServerAwayForTooLong(t *testing.T) {
 			if !errors.Is(err, ErrPartial) || !strings.Contains(told, c.want) || h.member != c.joined {
 				t.Errorf("told %q, want %q; joined: %v, want %v", told, c.want, h.member, c.joined)
 			}
-			s.api.failing = nil
+			s.api.Failing = nil
 			before := s.connections()
 			if r, err = s.scaleOut(nil); err != nil || !h.member || (r.Nothing != "") != c.nothing {
 				t.Errorf("the next run: %v, nothing to do: %q", err, r.Nothing)
@@ -204,7 +206,7 @@ func TestScaleOut_APIServerAwayForTooLong(t *testing.T) {
 
 // restarting is an API server of which this is real: its readiness, tokens, the labels of nodes, and the cluster's lock.
 type restarting struct {
-	*fakeAPI
+	*fakeapi.API
 	c *kube.Client
 }
 
@@ -212,9 +214,9 @@ func (a restarting) WaitAPI(ctx context.Context) error { return a.c.WaitAPI(ctx)
 
 func (a restarting) CreateToken(ctx context.Context, ttl time.Duration, description string) (kube.Token, error) {
 	t, err := a.c.CreateToken(ctx, ttl, description)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.tokens[t.ID] = true
+	a.Lock()
+	defer a.Unlock()
+	a.Tokens[t.ID] = true
 	return t, err
 }
 
@@ -248,7 +250,7 @@ func TestScaleOut_APIServerRestartsInTheMiddle(t *testing.T) {
 	var c *kube.Client
 	started := make(chan error, 1)
 	r, err := s.scaleOut(func(o *ScaleOutOptions) {
-		o.hooks.newAPI = func(_ []byte, k kube.Options) (_ api, err error) {
+		o.hooks.newAPI = func(_ []byte, k kube.Options) (_ access.API, err error) {
 			c, err = kube.New(server.Kubeconfig(), k)
 			return restarting{s.api, c}, err
 		}
@@ -316,10 +318,10 @@ func (r *trial) interruptedTwice() {
 
 // killed is the end of the process: it gives nothing back.
 func (r *trial) killed() {
-	r.api.mu.Lock()
-	defer r.api.mu.Unlock()
+	r.api.Lock()
+	defer r.api.Unlock()
 	gone := errors.New("the tool is gone")
-	r.api.failing = map[string]error{"ReleaseLease": gone, "DeleteToken": gone}
+	r.api.Failing = map[string]error{"ReleaseLease": gone, "DeleteToken": gone}
 	r.cancel()
 }
 
@@ -329,17 +331,17 @@ var endings = map[string]func(*trial){"interrupted": (*trial).interrupted, "inte
 // again is the run after one that was ended so. The lock of one that was killed stays until its time is over, or somebody breaks it.
 func (s *sim) again(how string, next func(breakLock bool) error) error {
 	s.t.Helper()
-	s.api.failing = nil
-	if killed := strings.HasPrefix(how, "killed"); (s.api.holder != "") != killed {
-		s.t.Errorf("the lock is with %q", s.api.holder)
+	s.api.Failing = nil
+	if killed := strings.HasPrefix(how, "killed"); (s.api.Holder != "") != killed {
+		s.t.Errorf("the lock is with %q", s.api.Holder)
 	} else if !killed {
 		return next(false)
 	}
-	if err := next(false); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), s.api.holder) || !strings.Contains(err.Error(), "--break-lock") {
+	if err := next(false); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), s.api.Holder) || !strings.Contains(err.Error(), "--break-lock") {
 		s.t.Errorf("while the lock is another's: %v", err)
 	}
-	s.api.expired = strings.HasSuffix(how, "over")
-	return next(!s.api.expired)
+	s.api.Expired = strings.HasSuffix(how, "over")
+	return next(!s.api.Expired)
 }
 
 // removeAgain is again of the removal of a host, which has to leave nothing.
@@ -349,18 +351,18 @@ func (s *sim) removeAgain(how, host string) {
 		_, err := s.remove(host, func(o *RemoveOptions) { o.BreakLock = breakLock })
 		return err
 	})
-	_, there := s.api.nodes[host]
-	if h := s.hosts[host]; err != nil || there || h.member || len(h.markers) != 0 || s.api.holder != "" {
-		s.t.Errorf("error %v, its node is there: %v, markers %v, lock %q", err, there, h.markers, s.api.holder)
+	_, there := s.api.AllNodes[host]
+	if h := s.hosts[host]; err != nil || there || h.member || len(h.markers) != 0 || s.api.Holder != "" {
+		s.t.Errorf("error %v, its node is there: %v, markers %v, lock %q", err, there, h.markers, s.api.Holder)
 	}
 }
 
 // twoControlPlanes is a cluster of three whose first and third are its control planes, and members of its etcd.
 func twoControlPlanes(t *testing.T) *sim {
 	s := standing(t, 3)
-	s.api.controlPlane("host-3")
+	s.api.ControlPlane("host-3")
 	s.c.Spec.Hosts[2].Role = inventory.ControlPlane
-	s.api.members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}, {ID: 3, Name: "host-3", Healthy: true}}
+	s.api.Members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}, {ID: 3, Name: "host-3", Healthy: true}}
 	return s
 }
 
@@ -369,22 +371,22 @@ func TestRemove_EndedInTheMiddleOfTheDrainIsFinished(t *testing.T) {
 	for how, end := range endings {
 		t.Run(how, func(t *testing.T) {
 			s := twoControlPlanes(t)
-			s.api.evictable = map[string][]kube.DrainPod{"host-3": {{Namespace: "a", Name: "b"}, {Namespace: "a", Name: "c"}, {Namespace: "a", Name: "d"}}}
+			s.api.Evictable = map[string][]kube.DrainPod{"host-3": {{Namespace: "a", Name: "b"}, {Namespace: "a", Name: "c"}, {Namespace: "a", Name: "d"}}}
 			r := s.trial()
-			s.api.draining = func(ctx context.Context) error { end(r); return ctx.Err() }
+			s.api.Draining = func(ctx context.Context) error { end(r); return ctx.Err() }
 			if _, err := Remove(r.ctx, RemoveOptions{Options: r.options(), Hosts: []string{"host-3"}}); !errors.Is(err, context.Canceled) || errors.Is(err, ErrPartial) {
 				t.Errorf("error %v", err)
 			}
-			if want := map[bool]int{true: 3, false: 1}[how == "interrupted"]; len(s.api.evicted) != want {
-				t.Errorf("evicted %q, want %d", s.api.evicted, want)
+			if want := map[bool]int{true: 3, false: 1}[how == "interrupted"]; len(s.api.Evicted) != want {
+				t.Errorf("evicted %q, want %d", s.api.Evicted, want)
 			}
-			if len(s.api.members) != 2 || len(s.api.nodes) != 3 || s.changed() != 0 {
-				t.Errorf("members %v, %d nodes, or something was written on the hosts", s.api.members, len(s.api.nodes))
+			if len(s.api.Members) != 2 || len(s.api.AllNodes) != 3 || s.changed() != 0 {
+				t.Errorf("members %v, %d nodes, or something was written on the hosts", s.api.Members, len(s.api.AllNodes))
 			}
-			s.api.draining = nil
+			s.api.Draining = nil
 			s.removeAgain(how, "host-3")
-			if !slices.Equal(s.api.evicted, []string{"a/b", "a/c", "a/d"}) || len(s.api.members) != 1 {
-				t.Errorf("evicted %q, members %v", s.api.evicted, s.api.members)
+			if !slices.Equal(s.api.Evicted, []string{"a/b", "a/c", "a/d"}) || len(s.api.Members) != 1 {
+				t.Errorf("evicted %q, members %v", s.api.Evicted, s.api.Members)
 			}
 		})
 	}
@@ -396,15 +398,15 @@ func TestRemove_EndedBetweenEtcdAndTheResetIsFinished(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			s := twoControlPlanes(t)
 			r := s.trial()
-			s.api.forgotten = func() { end(r) }
+			s.api.Forgotten = func() { end(r) }
 			if _, err := Remove(r.ctx, RemoveOptions{Options: r.options(), Hosts: []string{"host-3"}}); !errors.Is(err, context.Canceled) || errors.Is(err, ErrPartial) {
 				t.Errorf("error %v", err)
 			}
-			if len(s.api.members) != 1 || len(s.api.nodes) != 3 || s.changed() != 0 {
-				t.Errorf("members %v, %d nodes, or something was written on the hosts", s.api.members, len(s.api.nodes))
+			if len(s.api.Members) != 1 || len(s.api.AllNodes) != 3 || s.changed() != 0 {
+				t.Errorf("members %v, %d nodes, or something was written on the hosts", s.api.Members, len(s.api.AllNodes))
 			}
 			s.removeAgain(how, "host-3")
-			if asked := slices.DeleteFunc(s.api.done, func(d string) bool { return !strings.HasPrefix(d, "etcd") }); !slices.Equal(asked, []string{"etcd member 3 asked on host-1"}) {
+			if asked := slices.DeleteFunc(s.api.Did, func(d string) bool { return !strings.HasPrefix(d, "etcd") }); !slices.Equal(asked, []string{"etcd member 3 asked on host-1"}) {
 				t.Errorf("etcd was asked %q", asked)
 			}
 		})
@@ -426,32 +428,32 @@ func TestScaleOut_KubeadmGoesOnWithoutTheTool(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := grown(t, 3, 2)
-			s.api.controlPlane("host-1")
-			s.api.members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}}
+			s.api.ControlPlane("host-1")
+			s.api.Members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}}
 			if s.c.Spec.Hosts[2].Role = c.role; c.role == inventory.ControlPlane {
 				s.c.Spec.Kubernetes.Endpoint = "api.example:6443"
 			}
 			h := s.hosts["host-3"]
 			r := s.trial()
 			h.unit = &kubeadmUnit{registers: c.registers, begun: func() { c.end(r) }, end: make(chan struct{})}
-			if _, err := ScaleOut(r.ctx, ScaleOutOptions{Options: r.options()}); !errors.Is(err, context.Canceled) || len(s.api.tokens) != 1 {
-				t.Fatalf("error %v, %d tokens are good: kubeadm is at work with one", err, len(s.api.tokens))
+			if _, err := ScaleOut(r.ctx, ScaleOutOptions{Options: r.options()}); !errors.Is(err, context.Canceled) || len(s.api.Tokens) != 1 {
+				t.Fatalf("error %v, %d tokens are good: kubeadm is at work with one", err, len(s.api.Tokens))
 			}
 			if c.registers { // kubeadm has come so far
-				s.api.controlPlane("host-3")
-				s.api.members = append(s.api.members, kube.EtcdMember{ID: 3, Name: "host-3", Healthy: true})
+				s.api.ControlPlane("host-3")
+				s.api.Members = append(s.api.Members, kube.EtcdMember{ID: 3, Name: "host-3", Healthy: true})
 			}
-			s.api.failing = nil
-			result, err := s.scaleOut(func(o *ScaleOutOptions) { o.BreakLock = s.api.holder != "" })
-			if err != nil || !h.member || len(s.api.nodes) != 3 {
+			s.api.Failing = nil
+			result, err := s.scaleOut(func(o *ScaleOutOptions) { o.BreakLock = s.api.Holder != "" })
+			if err != nil || !h.member || len(s.api.AllNodes) != 3 {
 				t.Fatalf("the next run: %v %+v", err, result.Hosts)
 			}
 			if w := s.hosts["host-1"].writes; len(w) > 0 {
 				t.Errorf("written on another host: %q", w)
 			}
 			joins := slices.DeleteFunc(h.writes, func(w string) bool { return !strings.HasPrefix(w, "kubeadm") })
-			if len(joins) != 1 || len(s.api.done) > 0 || s.api.holder != "" {
-				t.Errorf("kubeadm ran %d times, done %q, lock %q", len(joins), s.api.done, s.api.holder)
+			if len(joins) != 1 || len(s.api.Did) > 0 || s.api.Holder != "" {
+				t.Errorf("kubeadm ran %d times, done %q, lock %q", len(joins), s.api.Did, s.api.Holder)
 			}
 			if r := mustUp(t, s); r.Plan.Changes() != 0 {
 				t.Errorf("up plans %d changes", r.Plan.Changes())
@@ -472,8 +474,8 @@ func TestScaleOut_HalfJoinedControlPlaneJoinsAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := grown(t, 3, 2)
-			s.api.controlPlane("host-1")
-			s.api.members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}}
+			s.api.ControlPlane("host-1")
+			s.api.Members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}}
 			s.c.Spec.Hosts[2].Role, s.c.Spec.Kubernetes.Endpoint = inventory.ControlPlane, "api.example:6443"
 			h := s.hosts["host-3"]
 			h.fail["kubeadm"] = "error: the API server of this host is not healthy after 4m0s"
@@ -482,16 +484,16 @@ func TestScaleOut_HalfJoinedControlPlaneJoinsAgain(t *testing.T) {
 			}
 			delete(h.fail, "kubeadm")
 			h.half, h.markers["join"] = halfControlPlane, "state started\n"
-			s.api.members = append(s.api.members, c.member)
+			s.api.Members = append(s.api.Members, c.member)
 			if c.node {
-				s.api.addNode("host-3")
-				s.api.controlPlane("host-3")
+				s.api.AddNode("host-3")
+				s.api.ControlPlane("host-3")
 			}
 			if r, err := s.scaleOut(nil); err != nil || !h.member {
 				t.Errorf("error %v %+v", err, r.Hosts)
 			}
-			if want := []string{"etcd member 3 asked on host-1", "delete host-3", "reset host-3"}; !slices.Equal(s.api.done, want) || len(s.hosts["host-1"].writes) > 0 {
-				t.Errorf("done %q, want %q; written on host-1: %q", s.api.done, want, s.hosts["host-1"].writes)
+			if want := []string{"etcd member 3 asked on host-1", "delete host-3", "reset host-3"}; !slices.Equal(s.api.Did, want) || len(s.hosts["host-1"].writes) > 0 {
+				t.Errorf("done %q, want %q; written on host-1: %q", s.api.Did, want, s.hosts["host-1"].writes)
 			}
 		})
 	}

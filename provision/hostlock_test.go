@@ -49,7 +49,7 @@ func TestHostLock_FirstUpFromTwoMachines(t *testing.T) {
 			if inits := s.count("kubeadm init"); inits != 1 || s.count("kubeadm join") != 1 {
 				t.Errorf("kubeadm init ran %d times", inits)
 			}
-			if s.hosts["host-1"].lock[0] != "" || s.api.holder != "" {
+			if s.hosts["host-1"].lock[0] != "" || s.api.Holder != "" {
 				t.Error("a lock stays")
 			}
 			if _, err := os.Stat(filepath.Join(s.state, hostTokenFile)); !os.IsNotExist(err) {
@@ -131,7 +131,7 @@ func TestHostLock_KilledRunIsBrokenFromElsewhere(t *testing.T) {
 		t.Errorf("broken: %v", err)
 	}
 	mustUp(t, s) // from where it was killed
-	if _, err := os.Stat(filepath.Join(s.state, hostTokenFile)); !os.IsNotExist(err) && s.api.held == 0 {
+	if _, err := os.Stat(filepath.Join(s.state, hostTokenFile)); !os.IsNotExist(err) && s.api.Held == 0 {
 		t.Errorf("%s: %v", hostTokenFile, err)
 	}
 }
@@ -181,16 +181,16 @@ func TestHostLock_LeaseOfAnotherEndsTheRun(t *testing.T) {
 	o := s.options()
 	o.Progress = sinkFunc(func(e report.Event) {
 		if e.Step == "init" && e.Message == "waiting for the API server" {
-			s.api.mu.Lock()
-			s.api.holder = "eve@elsewhere"
-			s.api.mu.Unlock()
+			s.api.Lock()
+			s.api.Holder = "eve@elsewhere"
+			s.api.Unlock()
 		}
 	})
 	_, err := Up(context.Background(), UpOptions{Options: o})
 	if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "eve@elsewhere") || s.count("kubeadm join") != 0 {
 		t.Errorf("error %v, %d joins", err, s.count("kubeadm join"))
 	}
-	if s.hosts["host-1"].lock[0] != "" || s.api.holder != "eve@elsewhere" {
-		t.Errorf("the lock on the host is with %q, the lease with %q", s.hosts["host-1"].lock[0], s.api.holder)
+	if s.hosts["host-1"].lock[0] != "" || s.api.Holder != "eve@elsewhere" {
+		t.Errorf("the lock on the host is with %q, the lease with %q", s.hosts["host-1"].lock[0], s.api.Holder)
 	}
 }

@@ -33,7 +33,7 @@ func Identify(ctx context.Context, o Options, names []string) ([]Identity, error
 		}
 		hosts = append(hosts, h)
 	}
-	seen := r.reader().Identities(r.reading, hosts)
+	seen := r.desk.Reader.Identities(r.reading, hosts)
 	identities := make([]Identity, len(names))
 	for i, name := range names {
 		h := seen.Fact(name)

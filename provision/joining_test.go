@@ -10,6 +10,7 @@ import (
 
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/kube/fakeapi"
 	"github.com/hybridctl/hybridctl/provision/remote/remotetest"
 )
 
@@ -27,7 +28,7 @@ func halfJoined(t *testing.T) *sim {
 	hosts[1].Role = inventory.ControlPlane
 	s.hosts["host-2"].half = halfControlPlane
 	s.hosts["host-2"].markers["join"] = "state started\n"
-	s.api.members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}, {ID: 2, Name: "host-2", Healthy: true}}
+	s.api.Members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}, {ID: 2, Name: "host-2", Healthy: true}}
 	return s
 }
 
@@ -39,10 +40,10 @@ func TestUp_HalfJoinedControlPlaneLeavesEtcdBeforeItIsReset(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := halfJoined(t)
-			s.api.members = peers
+			s.api.Members = peers
 			mustUp(t, s)
-			if want := []string{"etcd member 2 asked on host-1", "delete host-2", "reset host-2"}; !slices.Equal(s.api.done, want) {
-				t.Errorf("done %q, want %q", s.api.done, want)
+			if want := []string{"etcd member 2 asked on host-1", "delete host-2", "reset host-2"}; !slices.Equal(s.api.Did, want) {
+				t.Errorf("done %q, want %q", s.api.Did, want)
 			}
 			if !s.hosts["host-2"].member {
 				t.Error("it did not join")
@@ -52,16 +53,16 @@ func TestUp_HalfJoinedControlPlaneLeavesEtcdBeforeItIsReset(t *testing.T) {
 }
 
 func TestUp_HalfJoinedControlPlaneIsNotWipedWhenEtcdCannotForgetIt(t *testing.T) {
-	for name, spoil := range map[string]func(*fakeAPI){
-		"no answer": func(a *fakeAPI) { a.mute = "host-1" },
-		"no quorum": func(a *fakeAPI) { a.members[0].Healthy = false },
+	for name, spoil := range map[string]func(*fakeapi.API){
+		"no answer": func(a *fakeapi.API) { a.Mute = "host-1" },
+		"no quorum": func(a *fakeapi.API) { a.Members[0].Healthy = false },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := halfJoined(t)
 			spoil(s.api)
 			r, err := s.up()
-			if !errors.Is(err, ErrPartial) || len(s.api.done) > 0 || s.hosts["host-2"].half == 0 {
-				t.Errorf("error %v, done %q", err, s.api.done)
+			if !errors.Is(err, ErrPartial) || len(s.api.Did) > 0 || s.hosts["host-2"].half == 0 {
+				t.Errorf("error %v, done %q", err, s.api.Did)
 			}
 			for _, h := range r.Hosts {
 				if h.Name == "host-2" && !strings.Contains(h.Error, "etcd") {
@@ -82,10 +83,10 @@ func TestUp_NoControlPlaneJoinsBesideAMemberThatIsNotWell(t *testing.T) {
 	mustUp(t, s)
 	s.c.Spec.Hosts = hosts
 	hosts[2].Role, hosts[3].Role = inventory.ControlPlane, inventory.ControlPlane
-	s.api.controlPlane("host-1")
-	s.api.members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}, {ID: 2, Name: "host-2", Healthy: true}}
-	s.api.times = 0
-	s.api.asked = func(times int) { s.api.members[1].Healthy = times == 1 } // it was well when the plan was made
+	s.api.ControlPlane("host-1")
+	s.api.Members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}, {ID: 2, Name: "host-2", Healthy: true}}
+	s.api.EtcdAsked = 0
+	s.api.OnEtcd = func(times int) { s.api.Members[1].Healthy = times == 1 } // it was well when the plan was made
 	s.changed()
 	r, err := s.up()
 	if !errors.Is(err, ErrPartial) || s.hosts["host-3"].member || s.hosts["host-4"].member {
@@ -96,14 +97,14 @@ func TestUp_NoControlPlaneJoinsBesideAMemberThatIsNotWell(t *testing.T) {
 			t.Errorf("%+v", h)
 		}
 	}
-	s.api.asked = nil
-	s.api.members[1].Healthy = false
+	s.api.OnEtcd = nil
+	s.api.Members[1].Healthy = false
 	if r, err := s.up(); !errors.Is(err, ErrPreflight) {
 		t.Errorf("it is not well when the plan is made: %v %+v", err, r.Checks)
 	}
-	s.api.members[1].Healthy = true
-	s.api.times = 0
-	s.api.asked = func(times int) { s.api.members[1].Healthy = times != 3 } // for a moment, after host-3 has joined
+	s.api.Members[1].Healthy = true
+	s.api.EtcdAsked = 0
+	s.api.OnEtcd = func(times int) { s.api.Members[1].Healthy = times != 3 } // for a moment, after host-3 has joined
 	mustUp(t, s)
 	if !s.hosts["host-3"].member || !s.hosts["host-4"].member {
 		t.Error("they did not join")
@@ -129,8 +130,8 @@ func TestUp_HalfJoinedControlPlaneThatBecomesAWorkerLeavesEtcd(t *testing.T) {
 	s := halfJoined(t)
 	s.c.Spec.Hosts[1].Role = inventory.Worker
 	mustUp(t, s)
-	if want := []string{"etcd member 2 asked on host-1", "delete host-2", "reset host-2"}; !slices.Equal(s.api.done, want) {
-		t.Errorf("done %q, want %q", s.api.done, want)
+	if want := []string{"etcd member 2 asked on host-1", "delete host-2", "reset host-2"}; !slices.Equal(s.api.Did, want) {
+		t.Errorf("done %q, want %q", s.api.Did, want)
 	}
 }
 
@@ -138,10 +139,10 @@ func TestUp_HalfJoinedWorkerIsNotEtcds(t *testing.T) {
 	s := halfJoined(t)
 	s.c.Spec.Hosts[1].Role = inventory.Worker
 	s.hosts["host-2"].half = halfWorker
-	s.api.mute = "host-1" // etcd may not be askable at all
+	s.api.Mute = "host-1" // etcd may not be askable at all
 	mustUp(t, s)
-	if want := []string{"delete host-2", "reset host-2"}; !slices.Equal(s.api.done, want) {
-		t.Errorf("done %q, want %q", s.api.done, want)
+	if want := []string{"delete host-2", "reset host-2"}; !slices.Equal(s.api.Did, want) {
+		t.Errorf("done %q, want %q", s.api.Did, want)
 	}
 }
 
@@ -154,7 +155,7 @@ func TestScaleOut_WorkerThatHasJoinedRegistersItsNode(t *testing.T) {
 		want   []string // what was done on the host
 	}{
 		"at once":        {func(*sim, *ScaleOutOptions) {}, []string{started}},
-		"a moment later": {func(s *sim, _ *ScaleOutOptions) { s.api.late = map[string]int{"host-3": 1} }, []string{started}},
+		"a moment later": {func(s *sim, _ *ScaleOutOptions) { s.api.Late = map[string]int{"host-3": 1} }, []string{started}},
 		"never":          {func(s *sim, _ *ScaleOutOptions) { s.hosts["host-3"].stranger = true }, []string{started, reset, joined}},
 		"never, in a short step": {func(s *sim, o *ScaleOutOptions) {
 			s.hosts["host-3"].stranger, o.hooks.registerWithin = true, time.Hour
@@ -169,14 +170,14 @@ func TestScaleOut_WorkerThatHasJoinedRegistersItsNode(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := standing(t, 3)
-			delete(s.api.nodes, "host-3")
+			delete(s.api.AllNodes, "host-3")
 			s.changed()
 			r, err := s.scaleOut(func(o *ScaleOutOptions) {
 				o.hooks.registerWithin = 1500 * time.Millisecond
 				c.change(s, o)
 			})
-			if err != nil || len(s.api.nodes) != 3 {
-				t.Fatalf("error %v, %d nodes\n%+v", err, len(s.api.nodes), r.Changes)
+			if err != nil || len(s.api.AllNodes) != 3 {
+				t.Fatalf("error %v, %d nodes\n%+v", err, len(s.api.AllNodes), r.Changes)
 			}
 			var did []string
 			for _, w := range s.hosts["host-3"].writes {
@@ -197,11 +198,11 @@ func TestControlPlaneIsRefusedWhereEtcdIsElsewhere(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := halfJoined(t)
-			s.api.config = kube.ClusterConfiguration{Endpoint: "api.example:6443", Shared: true, ExternalEtcd: true}
+			s.api.Config = kube.ClusterConfiguration{Endpoint: "api.example:6443", Shared: true, ExternalEtcd: true}
 			s.changed()
 			_, err := run(s)
-			if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "host-2: etcd runs outside the cluster") || s.changed() > 0 || len(s.api.done) > 0 {
-				t.Errorf("error %v, done %q, or the hosts were changed", err, s.api.done)
+			if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "host-2: etcd runs outside the cluster") || s.changed() > 0 || len(s.api.Did) > 0 {
+				t.Errorf("error %v, done %q, or the hosts were changed", err, s.api.Did)
 			}
 			s.c.Spec.Hosts[1].Role = inventory.Worker
 			if _, err := run(s); err != nil {
@@ -230,7 +231,7 @@ func TestDestroy_AsksForVolumesAlsoWhenTheFirstControlPlaneIsNotBackYet(t *testi
 		if c.alone {
 			s.fleet.Hosts[1].Refuse()
 		}
-		s.api.volumes = []kube.Volume{{Name: "pvc-1", Class: "ceph-rbd", Claim: "default/db"}}
+		s.api.AllVolumes = []kube.Volume{{Name: "pvc-1", Class: "ceph-rbd", Claim: "default/db"}}
 		if _, err := Destroy(context.Background(), DestroyOptions{Options: s.options()}); !errors.Is(err, ErrVolumes) {
 			t.Errorf("%s: error %v", name, err)
 		}

@@ -16,8 +16,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hybridctl/hybridctl/provision/access"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/kube/fakeapi"
 	"github.com/hybridctl/hybridctl/provision/remote/remotetest"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
@@ -131,7 +133,7 @@ func digestOf(directives []byte) string {
 
 // mortal is the API server as a run sees it that is going to be killed.
 type mortal struct {
-	*fakeAPI
+	*fakeapi.API
 	k *killing
 }
 
@@ -151,46 +153,46 @@ func (m mortal) call(do func() error) error {
 }
 
 func (m mortal) TakeLease(ctx context.Context, o kube.LeaseOptions) error {
-	return m.call(func() error { return m.fakeAPI.TakeLease(ctx, o) })
+	return m.call(func() error { return m.API.TakeLease(ctx, o) })
 }
 
 func (m mortal) ReleaseLease(ctx context.Context, o kube.LeaseOptions) error {
-	return m.call(func() error { return m.fakeAPI.ReleaseLease(ctx, o) })
+	return m.call(func() error { return m.API.ReleaseLease(ctx, o) })
 }
 
 func (m mortal) CreateToken(ctx context.Context, ttl time.Duration, d string) (t kube.Token, err error) {
-	err = m.call(func() error { t, err = m.fakeAPI.CreateToken(ctx, ttl, d); return err })
+	err = m.call(func() error { t, err = m.API.CreateToken(ctx, ttl, d); return err })
 	return t, err
 }
 
 func (m mortal) DeleteToken(ctx context.Context, id string) error {
-	return m.call(func() error { return m.fakeAPI.DeleteToken(ctx, id) })
+	return m.call(func() error { return m.API.DeleteToken(ctx, id) })
 }
 
 func (m mortal) ApplyNode(ctx context.Context, name string, labels map[string]string, taints []string) (a report.Action, err error) {
-	err = m.call(func() error { a, err = m.fakeAPI.ApplyNode(ctx, name, labels, taints); return err })
+	err = m.call(func() error { a, err = m.API.ApplyNode(ctx, name, labels, taints); return err })
 	return a, err
 }
 
 func (m mortal) Apply(ctx context.Context, manifest []byte, o kube.ApplyOptions) (c []kube.ObjectChange, err error) {
-	err = m.call(func() error { c, err = m.fakeAPI.Apply(ctx, manifest, o); return err })
+	err = m.call(func() error { c, err = m.API.Apply(ctx, manifest, o); return err })
 	return c, err
 }
 
 func (m mortal) Cordon(ctx context.Context, node string) error {
-	return m.call(func() error { return m.fakeAPI.Cordon(ctx, node) })
+	return m.call(func() error { return m.API.Cordon(ctx, node) })
 }
 
 func (m mortal) Drain(ctx context.Context, pods []kube.DrainPod, p func([]kube.Missing)) error {
-	return m.call(func() error { return m.fakeAPI.Drain(ctx, pods, p) })
+	return m.call(func() error { return m.API.Drain(ctx, pods, p) })
 }
 
 func (m mortal) RemoveEtcdMember(ctx context.Context, node string, id uint64) error {
-	return m.call(func() error { return m.fakeAPI.RemoveEtcdMember(ctx, node, id) })
+	return m.call(func() error { return m.API.RemoveEtcdMember(ctx, node, id) })
 }
 
 func (m mortal) DeleteNode(ctx context.Context, name string) error {
-	return m.call(func() error { return m.fakeAPI.DeleteNode(ctx, name) })
+	return m.call(func() error { return m.API.DeleteNode(ctx, name) })
 }
 
 // world is all that outlives a run: the hosts, the API server, and the state directory's files.
@@ -204,7 +206,7 @@ type world struct {
 }
 
 func (s *sim) keepWorld() world {
-	w := world{map[string]*simHost{}, maps.Clone(s.api.nodes), slices.Clone(s.api.members), s.api.cni, s.api.held, s.state}
+	w := world{map[string]*simHost{}, maps.Clone(s.api.AllNodes), slices.Clone(s.api.Members), s.api.CNI, s.api.Held, s.state}
 	for name, h := range s.hosts {
 		w.hosts[name] = &simHost{markers: maps.Clone(h.markers), files: maps.Clone(h.files), images: maps.Clone(h.images), member: h.member, belongs: h.belongs}
 	}
@@ -221,10 +223,10 @@ func (w world) begin(s *sim) {
 		h.belongs, h.lock, h.writes, h.asked = was.belongs, [2]string{}, nil, nil
 		h.mu.Unlock()
 	}
-	s.api.mu.Lock()
-	s.api.nodes, s.api.members, s.api.cni, s.api.held = maps.Clone(w.nodes), slices.Clone(w.members), w.cni, w.held
-	s.api.holder, s.api.expired, s.api.done, s.api.tokens = "", false, nil, map[string]bool{}
-	s.api.mu.Unlock()
+	s.api.Lock()
+	s.api.AllNodes, s.api.Members, s.api.CNI, s.api.Held = maps.Clone(w.nodes), slices.Clone(w.members), w.cni, w.held
+	s.api.Holder, s.api.Expired, s.api.Did, s.api.Tokens = "", false, nil, map[string]bool{}
+	s.api.Unlock()
 	s.state = filepath.Join(s.t.TempDir(), "state")
 	if err := os.CopyFS(s.state, os.DirFS(w.state)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		s.t.Fatal(err)
@@ -283,15 +285,15 @@ func threeOf(t *testing.T, n int) *sim {
 	}
 	s.joined = func(name string) {
 		h, _ := s.c.Host(name)
-		s.api.mu.Lock()
-		defer s.api.mu.Unlock()
+		s.api.Lock()
+		defer s.api.Unlock()
 		if h.Role != inventory.ControlPlane {
 			return
 		}
-		s.api.controlPlane(name)
+		s.api.ControlPlane(name)
 		id := uint64(name[len(name)-1] - '0')
-		if !slices.ContainsFunc(s.api.members, func(m kube.EtcdMember) bool { return m.ID == id }) {
-			s.api.members = append(s.api.members, kube.EtcdMember{ID: id, Name: name, Healthy: true})
+		if !slices.ContainsFunc(s.api.Members, func(m kube.EtcdMember) bool { return m.ID == id }) {
+			s.api.Members = append(s.api.Members, kube.EtcdMember{ID: id, Name: name, Healthy: true})
 		}
 	}
 	return s
@@ -301,7 +303,7 @@ func threeOf(t *testing.T, n int) *sim {
 func (s *sim) allAreNodes() (wrong []string) {
 	for _, host := range s.c.Spec.Hosts {
 		h := s.hosts[host.Name]
-		if _, node := s.api.nodes[h.name]; !node || !h.member || h.belongs != markOf(testCA, "sim") {
+		if _, node := s.api.AllNodes[h.name]; !node || !h.member || h.belongs != markOf(fakeapi.CA, "sim") {
 			wrong = append(wrong, fmt.Sprintf("%s: node %t, member %t, mark %q", h.name, node, h.member, h.belongs))
 		}
 		if len(h.markers) != 5 {
@@ -314,10 +316,10 @@ func (s *sim) allAreNodes() (wrong []string) {
 // isWhole tells what is wrong with a cluster that was made, or grew, of all hosts: a member is neither reset nor made twice.
 func (s *sim) isWhole() []string {
 	wrong := s.allAreNodes()
-	if len(s.api.members) != 3 {
-		wrong = append(wrong, fmt.Sprintf("members of etcd %v", s.api.members))
+	if len(s.api.Members) != 3 {
+		wrong = append(wrong, fmt.Sprintf("members of etcd %v", s.api.Members))
 	}
-	for _, did := range s.api.done {
+	for _, did := range s.api.Did {
 		if strings.HasPrefix(did, "reset") {
 			wrong = append(wrong, did+", which was a member")
 		}
@@ -331,12 +333,12 @@ func (s *sim) isWhole() []string {
 // hasLeft tells what is wrong with a cluster that host-2 has left.
 func (s *sim) hasLeft() (wrong []string) {
 	h := s.hosts["host-2"]
-	_, node := s.api.nodes["host-2"]
+	_, node := s.api.AllNodes["host-2"]
 	if node || h.member || h.belongs != "" || len(h.markers) > 0 {
 		wrong = append(wrong, fmt.Sprintf("host-2: node %t, member %t, mark %q, markers %q", node, h.member, h.belongs, h.markers))
 	}
-	if slices.ContainsFunc(s.api.members, func(m kube.EtcdMember) bool { return m.Name == "host-2" }) || len(s.api.members) != 2 {
-		wrong = append(wrong, fmt.Sprintf("members of etcd %v", s.api.members))
+	if slices.ContainsFunc(s.api.Members, func(m kube.EtcdMember) bool { return m.Name == "host-2" }) || len(s.api.Members) != 2 {
+		wrong = append(wrong, fmt.Sprintf("members of etcd %v", s.api.Members))
 	}
 	for name, h := range s.hosts {
 		if name != "host-2" && len(h.writes) > 0 {
@@ -375,7 +377,7 @@ func TestKills_AlwaysEndRight(t *testing.T) {
 				s.kill.Store(k)
 				o := s.options()
 				o.BreakLock = breaks
-				o.hooks.newAPI = func([]byte, kube.Options) (api, error) { return mortal{s.api, k}, nil }
+				o.hooks.newAPI = func([]byte, kube.Options) (access.API, error) { return mortal{s.api, k}, nil }
 				err := v.run(ctx, s, o)
 				k.mu.Lock()
 				defer k.mu.Unlock()
@@ -415,9 +417,9 @@ func TestKills_AlwaysEndRight(t *testing.T) {
 					if v.over != nil && v.over(s) {
 						break
 					}
-					s.api.mu.Lock()
-					s.api.expired = true // or its time is over
-					s.api.mu.Unlock()
+					s.api.Lock()
+					s.api.Expired = true // or its time is over
+					s.api.Unlock()
 					if breaks = random.IntN(2) == 0; breaks && random.IntN(2) == 0 {
 						story += ", on from elsewhere"
 						s.state, here = filepath.Join(t.TempDir(), "state"), false

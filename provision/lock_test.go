@@ -18,19 +18,19 @@ import (
 
 func TestLock_SecondOperatorIsToldWhoHasIt(t *testing.T) {
 	s := grown(t, 3, 2)
-	s.api.holder = "eve@elsewhere"
+	s.api.Holder = "eve@elsewhere"
 	_, err := s.scaleOut(nil)
 	if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "eve@elsewhere") || !strings.Contains(err.Error(), "--break-lock") {
 		t.Errorf("error %v", err)
 	}
-	if s.changed() != 0 || s.api.holder != "eve@elsewhere" {
-		t.Errorf("something was written, or the lock taken: %q", s.api.holder)
+	if s.changed() != 0 || s.api.Holder != "eve@elsewhere" {
+		t.Errorf("something was written, or the lock taken: %q", s.api.Holder)
 	}
 	if _, err := s.scaleOut(func(o *ScaleOutOptions) { o.BreakLock = true }); err != nil {
 		t.Fatal(err)
 	}
-	if s.api.holder != "" {
-		t.Errorf("the lock stays with %q", s.api.holder)
+	if s.api.Holder != "" {
+		t.Errorf("the lock stays with %q", s.api.Holder)
 	}
 }
 
@@ -40,8 +40,8 @@ func TestLock_IsGivenBackAfterFailures(t *testing.T) {
 	if _, err := s.scaleOut(nil); !errors.Is(err, ErrPartial) {
 		t.Errorf("error %v", err)
 	}
-	if s.api.holder != "" || s.api.held != 1 {
-		t.Errorf("taken %d times, held by %q", s.api.held, s.api.holder)
+	if s.api.Holder != "" || s.api.Held != 1 {
+		t.Errorf("taken %d times, held by %q", s.api.Held, s.api.Holder)
 	}
 }
 
@@ -54,9 +54,9 @@ func TestLock_LostEndsTheRun(t *testing.T) {
 		o.hooks.leaseTTL = 2 * time.Second
 		o.Progress = sinkFunc(func(e report.Event) {
 			if e.Kind == report.Started && e.Step == "os" {
-				s.api.mu.Lock()
-				s.api.lost = fmt.Errorf("%w by eve@elsewhere", kube.ErrHeld)
-				s.api.mu.Unlock()
+				s.api.Lock()
+				s.api.Lost = fmt.Errorf("%w by eve@elsewhere", kube.ErrHeld)
+				s.api.Unlock()
 				time.AfterFunc(1500*time.Millisecond, func() { close(gate) }) // the lock is lost while the step is under way
 			}
 		})
@@ -78,9 +78,9 @@ func TestLock_NotRenewedInTimeEndsTheRun(t *testing.T) {
 		o.hooks.leaseTTL = 2 * time.Second
 		o.Progress = sinkFunc(func(e report.Event) {
 			if e.Kind == report.Started && e.Step == "os" {
-				s.api.mu.Lock()
-				s.api.lost = errors.New("connection refused")
-				s.api.mu.Unlock()
+				s.api.Lock()
+				s.api.Lost = errors.New("connection refused")
+				s.api.Unlock()
 				time.AfterFunc(3500*time.Millisecond, func() { close(gate) }) // the lease lapses while the step is under way
 			}
 		})
@@ -114,7 +114,7 @@ func TestLock_PlanOfBeforeAnotherRunIsNotCarriedOut(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := grown(t, 3, 2)
-			s.api.controlPlane("host-1")
+			s.api.ControlPlane("host-1")
 			asked := false
 			err := run(s, func(plan.Plan) bool {
 				asked = true
@@ -132,8 +132,8 @@ func TestLock_PlanOfBeforeAnotherRunIsNotCarriedOut(t *testing.T) {
 			if !asked || !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "run it again") {
 				t.Errorf("asked: %t, error %v", asked, err)
 			}
-			if s.changed() != 0 || s.api.holder != "" || len(s.api.done) > 0 {
-				t.Errorf("something was written, lock %q, done %q", s.api.holder, s.api.done)
+			if s.changed() != 0 || s.api.Holder != "" || len(s.api.Did) > 0 {
+				t.Errorf("something was written, lock %q, done %q", s.api.Holder, s.api.Did)
 			}
 		})
 	}
@@ -141,7 +141,7 @@ func TestLock_PlanOfBeforeAnotherRunIsNotCarriedOut(t *testing.T) {
 
 func TestLock_DestroyWaitsForTheOtherOperator(t *testing.T) {
 	s := grown(t, 2, 2)
-	s.api.holder = "eve@elsewhere"
+	s.api.Holder = "eve@elsewhere"
 	o := DestroyOptions{Options: s.options()}
 	if _, err := Destroy(context.Background(), o); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "eve@elsewhere") || s.changed() != 0 {
 		t.Errorf("error %v", err)
@@ -156,26 +156,26 @@ func TestLock_UpTakesItWhenThereIsAClusterAndSomethingToDo(t *testing.T) {
 	s := newSim(t, 2, remotetest.Options{})
 	mustUp(t, s)
 	mustUp(t, s)
-	if s.api.held != 1 || s.api.holder != "" {
-		t.Errorf("the lock was taken %d times, by a first run that makes the cluster and one that does nothing; it is with %q", s.api.held, s.api.holder)
+	if s.api.Held != 1 || s.api.Holder != "" {
+		t.Errorf("the lock was taken %d times, by a first run that makes the cluster and one that does nothing; it is with %q", s.api.Held, s.api.Holder)
 	}
 	s.c.Spec.Hosts[1].Labels = map[string]string{"a": "b"}
 	s.hosts["host-2"].markers["join"] += "unit kubelet.service\n"
-	s.api.holder = "eve@elsewhere"
+	s.api.Holder = "eve@elsewhere"
 	if _, err := s.up(); !errors.Is(err, ErrLocked) {
 		t.Errorf("error %v", err)
 	}
-	s.api.holder = ""
+	s.api.Holder = ""
 	mustUp(t, s)
-	if s.api.held != 2 || s.api.holder != "" {
-		t.Errorf("taken %d times, held by %q", s.api.held, s.api.holder)
+	if s.api.Held != 2 || s.api.Holder != "" {
+		t.Errorf("taken %d times, held by %q", s.api.Held, s.api.Holder)
 	}
 }
 
 func TestScaleOut_AddsAControlPlaneWithCertificatesFromOneHost(t *testing.T) {
 	s := grown(t, 4, 3)
 	s.c.Spec.Hosts[3].Role = inventory.ControlPlane
-	s.api.controlPlane("host-1")
+	s.api.ControlPlane("host-1")
 	before := s.connections()
 	if _, err := s.scaleOut(nil); !errors.Is(err, ErrPreflight) { // the endpoint is host-1's own
 		t.Errorf("error %v", err)

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/hybridctl/hybridctl/provision/access"
 	"github.com/hybridctl/hybridctl/provision/facts"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/lock"
@@ -58,14 +59,10 @@ func lockedBy(err error) error {
 }
 
 func (r *run) takeLock(hosts survey.Hosts) (*lock.Lock, error) {
-	if r.api == nil {
+	if r.API == nil {
 		return r.lockOnHost(hosts)
 	}
-	return lock.Take(r.reading, r.api, r.Stop, r.leaseOptions())
-}
-
-func (r *run) leaseOptions() lock.Options {
-	return lock.Options{TTL: r.hooks.leaseTTL, Break: r.BreakLock, Mark: r.mark}
+	return lock.Take(r.reading, r.API, r.Stop, r.leaseOptions())
 }
 
 // lockOnHost takes the lock on the host where the cluster begins.
@@ -95,23 +92,6 @@ func stepsOn(f facts.Host) map[string]string {
 	return out
 }
 
-// leaseBesides takes the cluster's lease as soon as this run has made an API server. While others join, one that kubeadm is told to be patient
-// with may be away for longer than a lease lasts otherwise.
-func (r *run) leaseBesides(ctx context.Context) {
-	r.mu.Lock()
-	api := r.api
-	r.mu.Unlock()
-	if r.locked == nil || api == nil {
-		return
-	}
-	o := r.leaseOptions()
-	o.Mark = "" // nobody had it before
-	if o.TTL == 0 {
-		o.TTL = max(lock.TTL, r.Cluster.Spec.Kubernetes.Timeouts.KubernetesAPICall.Std())
-	}
-	r.locked.Lease(ctx, api, o)
-}
-
 // giveBack gives the lock back, and also one on a host that an earlier run from here, which was ended in the middle, has left; with BreakLock
 // that of any run.
 func (r *run) giveBack(ctx context.Context, l *lock.Lock) error {
@@ -128,7 +108,7 @@ func (r *run) giveBack(ctx context.Context, l *lock.Lock) error {
 		if err != nil || !known && !r.BreakLock {
 			return nil // that host is not of this run, or there was no such lock
 		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askLock)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), access.Patience)
 		defer cancel()
 		if _, err := h.GiveLock(ctx, r.tokenHere(token), r.BreakLock); err != nil { // another's is not touched
 			return err

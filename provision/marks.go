@@ -14,10 +14,10 @@ import (
 // unmarked are the hosts that are nodes of this cluster, as their kubelet's authority says, and whose mark does not say so: clusters that
 // stand longer than there are marks, and those that were given another name. Where the API server is not known, no one is.
 func (r *run) unmarked(hosts survey.Hosts) (names []string) {
-	if r.api == nil {
+	if r.API == nil {
 		return nil
 	}
-	own := r.api.CAHashes()
+	own := r.API.CAHashes()
 	for _, h := range r.Cluster.Managed() {
 		f := hosts.Fact(h.Name)
 		node := f.Err == nil && f.Kubeadm.KubeletConf && survey.Initialised(f) && slices.Contains(own, f.Kubeadm.CACertHash)
@@ -45,7 +45,7 @@ func (r *run) markNodes(ctx context.Context, seen survey.Seen, stop <-chan struc
 		}
 		all.Go(func() { // ends with the command on its host
 			defer func() { <-slots }()
-			h, err := knownHost(r.fleet, seen, name)
+			h, err := r.desk.Host(seen, name)
 			if err == nil {
 				err = h.WriteClusterMark(ctx, host.ClusterMark{CA: seen.Hosts[name].Kubeadm.CACertHash, Name: r.Cluster.Metadata.Name})
 			}

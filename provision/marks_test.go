@@ -8,13 +8,14 @@ import (
 	"testing"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/kube/fakeapi"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/remote/remotetest"
 )
 
 // markOf is the mark of a cluster's hosts, by its authority.
 func markOf(ca func() string, name string) string {
-	pins, err := kube.CAHashes([]byte(kubeconfigOf(ca())))
+	pins, err := kube.CAHashes([]byte(fakeapi.KubeconfigOf(ca())))
 	if err != nil {
 		panic(err)
 	}
@@ -35,7 +36,7 @@ func TestMarks_OfEveryHostFromUpToDestroy(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, h := range s.hosts {
-		if want := markOf(testCA, "sim"); h.belongs != want {
+		if want := markOf(fakeapi.CA, "sim"); h.belongs != want {
 			t.Errorf("%s: %q, want %q", name, h.belongs, want)
 		}
 	}
@@ -60,16 +61,16 @@ func TestMarks_AreNoChangeOfAClusterThatStands(t *testing.T) {
 	}
 	o := s.options()
 	o.Ask = func(plan.Plan) bool { t.Error("it asks"); return true }
-	s.api.holder = "eve@elsewhere" // while another run is at work nothing is written, and nothing was to be done
+	s.api.Holder = "eve@elsewhere" // while another run is at work nothing is written, and nothing was to be done
 	if r, err := Up(context.Background(), UpOptions{Options: o}); err != nil || s.changed() != 0 || len(r.Changes) == 0 {
 		t.Errorf("the lock is another's: %v", err)
 	}
-	s.api.holder = ""
-	if r, err := Up(context.Background(), UpOptions{Options: o}); err != nil || r.Plan.Changes() != 0 || s.changed() != 3 || s.api.holder != "" {
-		t.Errorf("error %v, %d changes, lock %q", err, r.Plan.Changes(), s.api.holder)
+	s.api.Holder = ""
+	if r, err := Up(context.Background(), UpOptions{Options: o}); err != nil || r.Plan.Changes() != 0 || s.changed() != 3 || s.api.Holder != "" {
+		t.Errorf("error %v, %d changes, lock %q", err, r.Plan.Changes(), s.api.Holder)
 	}
 	for name, h := range s.hosts {
-		if h.belongs != markOf(testCA, "sim") {
+		if h.belongs != markOf(fakeapi.CA, "sim") {
 			t.Errorf("%s: %q", name, h.belongs)
 		}
 	}
@@ -81,7 +82,7 @@ func TestMarks_AreNoChangeOfAClusterThatStands(t *testing.T) {
 
 // A worker of another cluster whose kubelet.conf is gone is that cluster's still: its mark says so.
 func TestMarks_WorkerWithoutItsFilesIsNotNobodys(t *testing.T) {
-	for name, mark := range map[string]string{"another's": markOf(otherCA, "b"), "another's, of the same name": markOf(otherCA, "sim"), "not readable": " \n"} {
+	for name, mark := range map[string]string{"another's": markOf(fakeapi.OtherCA, "b"), "another's, of the same name": markOf(fakeapi.OtherCA, "sim"), "not readable": " \n"} {
 		for verb, c := range map[string]struct {
 			run  func(*sim) (Result, error)
 			want error
@@ -91,8 +92,8 @@ func TestMarks_WorkerWithoutItsFilesIsNotNobodys(t *testing.T) {
 			"remove":    {func(s *sim) (Result, error) { return s.remove("host-3", nil) }, ErrRefused},
 			"scale-out": {func(s *sim) (Result, error) { return s.scaleOut(nil) }, ErrPreflight},
 			"scale-out --replace": {func(s *sim) (Result, error) {
-				s.api.machineID("host-3", "the machine that was")
-				s.api.ready("host-3", false)
+				s.api.SetMachineID("host-3", "the machine that was")
+				s.api.SetReady("host-3", false)
 				return s.scaleOut(func(o *ScaleOutOptions) { o.Replace = []string{"host-3"} })
 			}, ErrPreflight},
 		} {
@@ -102,7 +103,7 @@ func TestMarks_WorkerWithoutItsFilesIsNotNobodys(t *testing.T) {
 			t.Run(verb+", "+name, func(t *testing.T) {
 				s := standing(t, 3)
 				if verb == "scale-out" {
-					delete(s.api.nodes, "host-3")
+					delete(s.api.AllNodes, "host-3")
 				}
 				s.lostItsFiles("host-3", mark)
 				r, err := c.run(s)
@@ -113,8 +114,8 @@ func TestMarks_WorkerWithoutItsFilesIsNotNobodys(t *testing.T) {
 				if !errors.Is(err, c.want) || !strings.Contains(said, "host-3") || !strings.Contains(said, "mark") {
 					t.Errorf("error %v, said %q", err, said)
 				}
-				if s.changed() != 0 || len(s.api.done) > 0 {
-					t.Errorf("written %q, done %q", s.hosts["host-3"].writes, s.api.done)
+				if s.changed() != 0 || len(s.api.Did) > 0 {
+					t.Errorf("written %q, done %q", s.hosts["host-3"].writes, s.api.Did)
 				}
 			})
 		}
@@ -124,9 +125,9 @@ func TestMarks_WorkerWithoutItsFilesIsNotNobodys(t *testing.T) {
 // Its own mark says whose it is where nothing else does.
 func TestMarks_OwnWorkerWithoutItsFilesIsOurs(t *testing.T) {
 	s := standing(t, 3)
-	s.lostItsFiles("host-3", markOf(testCA, "sim"))
+	s.lostItsFiles("host-3", markOf(fakeapi.CA, "sim"))
 	mustUp(t, s)
-	s.lostItsFiles("host-3", markOf(testCA, "sim"))
+	s.lostItsFiles("host-3", markOf(fakeapi.CA, "sim"))
 	if _, err := s.destroy(); err != nil {
 		t.Error(err)
 	}
@@ -156,13 +157,13 @@ func TestMarks_ForceNamesTheHost(t *testing.T) {
 	})
 	for name, take := range map[string]func(*sim){
 		"a node of another cluster": func(s *sim) { s.hosts["host-3"].others = true },
-		"without its files":         func(s *sim) { s.lostItsFiles("host-3", markOf(otherCA, "b")) },
+		"without its files":         func(s *sim) { s.lostItsFiles("host-3", markOf(fakeapi.OtherCA, "b")) },
 	} {
 		t.Run("scale-out, "+name, func(t *testing.T) {
 			s := standing(t, 3)
-			delete(s.api.nodes, "host-3")
+			delete(s.api.AllNodes, "host-3")
 			take(s)
-			s.hosts["host-3"].belongs = markOf(otherCA, "b")
+			s.hosts["host-3"].belongs = markOf(fakeapi.OtherCA, "b")
 			var asked plan.Plan
 			r, err := s.scaleOut(func(o *ScaleOutOptions) {
 				o.Force = []string{"host-3"}
@@ -173,8 +174,8 @@ func TestMarks_ForceNamesTheHost(t *testing.T) {
 			}
 			step, _ := asked.Step("host-3/join")
 			h := s.hosts["host-3"]
-			if !strings.Contains(step.Reason, "--force") || !h.member || h.belongs != markOf(testCA, "sim") || strings.Join(s.api.done, " ") != "reset host-3" {
-				t.Errorf("reason %q, mark %q, done %q", step.Reason, h.belongs, s.api.done)
+			if !strings.Contains(step.Reason, "--force") || !h.member || h.belongs != markOf(fakeapi.CA, "sim") || strings.Join(s.api.Did, " ") != "reset host-3" {
+				t.Errorf("reason %q, mark %q, done %q", step.Reason, h.belongs, s.api.Did)
 			}
 			said := ""
 			for _, ch := range r.Checks {
@@ -205,13 +206,13 @@ func TestMarks_OtherNameIsNotBelieved(t *testing.T) {
 			s := newSim(t, 3, remotetest.Options{})
 			s.withCeph()
 			mustUp(t, s)
-			s.api.controlPlane("host-1")
+			s.api.ControlPlane("host-1")
 			s.c.Metadata.Name = "other"
 			if err := os.RemoveAll(s.state); err != nil {
 				t.Fatal(err)
 			}
 			s.changed()
-			if _, err := run(s); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "sim") || s.changed() != 0 || len(s.api.done) > 0 {
+			if _, err := run(s); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "sim") || s.changed() != 0 || len(s.api.Did) > 0 {
 				t.Errorf("error %v", err)
 			}
 		})
@@ -225,7 +226,7 @@ func TestMarks_KubeconfigOfAnotherName(t *testing.T) {
 	if b, err := Kubeconfig(context.Background(), o); err != nil || len(b) == 0 {
 		t.Fatal(err)
 	}
-	s.hosts["host-1"].belongs = markOf(testCA, "b")
+	s.hosts["host-1"].belongs = markOf(fakeapi.CA, "b")
 	if b, err := Kubeconfig(context.Background(), o); !errors.Is(err, ErrRefused) || len(b) > 0 {
 		t.Errorf("%v", err)
 	}

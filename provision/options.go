@@ -7,11 +7,13 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/hybridctl/hybridctl/provision/access"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/report"
+	"github.com/hybridctl/hybridctl/provision/stack"
 	"github.com/hybridctl/hybridctl/provision/survey"
 )
 
@@ -52,11 +54,8 @@ type hooks struct {
 	registerWithin   time.Duration                                                    // as steps.Env has it
 	cache            string                                                           // as fetch.Options has it
 	program          func(name string) (string, error)                                // as fetch.Options has it
-	newAPI           func(kubeconfig []byte, o kube.Options) (api, error)             // without a cluster
+	newAPI           func(kubeconfig []byte, o kube.Options) (access.API, error)      // without a cluster
 }
-
-// defaultParallel is how many hosts are worked on at once: steps wait for hosts rather than compute here.
-const defaultParallel = 256
 
 func (o Options) withDefaults() Options {
 	if o.StateDir == "" {
@@ -66,15 +65,12 @@ func (o Options) withDefaults() Options {
 		o.Progress = report.Discard
 	}
 	if o.Parallel == 0 {
-		o.Parallel = defaultParallel
+		o.Parallel = stack.DefaultParallel
 	}
 	if o.Stop == nil {
 		o.Stop = make(chan struct{})
 	}
 	o.hooks.registryPatience = cmp.Or(o.hooks.registryPatience, survey.RegistryPatience)
-	if o.hooks.newAPI == nil {
-		o.hooks.newAPI = func(kubeconfig []byte, o kube.Options) (api, error) { return kube.New(kubeconfig, o) }
-	}
 	return o
 }
 

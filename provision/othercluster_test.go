@@ -30,7 +30,7 @@ func TestNodeOfAnotherClusterIsLeftAlone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := standing(t, 3)
-			delete(s.api.nodes, "host-3")
+			delete(s.api.AllNodes, "host-3")
 			s.hosts["host-3"].others = true
 			r, err := c.run(s)
 			said := ""

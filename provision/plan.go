@@ -14,6 +14,6 @@ func Plan(ctx context.Context, o Options) (plan.Plan, []report.Check, error) {
 		return plan.Plan{}, nil, err
 	}
 	defer r.end()
-	_, p, checks, err := r.surveyAll()
+	_, p, checks, err := r.desk.Whole(r.reading)
 	return p, checks, err
 }

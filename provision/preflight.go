@@ -14,17 +14,17 @@ func Preflight(ctx context.Context, o Options) ([]report.Check, error) {
 		return nil, err
 	}
 	defer r.end()
-	seen, err := r.surveyHosts()
+	seen, err := r.desk.Hosts(r.reading)
 	if err != nil && r.reading.Err() == nil {
 		return nil, err
 	}
-	r.reader().Ceph(r.reading, &seen)
-	r.reader().Site(r.reading, &seen)
+	r.desk.Reader.Ceph(r.reading, &seen)
+	r.desk.Reader.Site(r.reading, &seen)
 	if err == nil && seen.Fetch.Missing == "" {
-		r.reader().Pulls(r.reading, &seen, r.Cluster.Managed())
+		r.desk.Reader.Pulls(r.reading, &seen, r.Cluster.Managed())
 	}
-	seen.Ceph.Hosts = r.reader().Kernels(r.reading, seen, survey.CephHosts(seen, nil))
-	checks := r.allChecks(seen)
+	seen.Ceph.Hosts = r.desk.Reader.Kernels(r.reading, seen, survey.CephHosts(seen, nil))
+	checks := r.desk.AllChecks(seen)
 	if err := r.reading.Err(); err != nil {
 		return checks, err
 	}

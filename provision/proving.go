@@ -6,6 +6,7 @@ import (
 
 	"github.com/hybridctl/hybridctl/provision/bundle"
 	"github.com/hybridctl/hybridctl/provision/conformance"
+	"github.com/hybridctl/hybridctl/provision/ending"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/proof"
@@ -17,7 +18,6 @@ import (
 // ConformanceMode says how much of a scenario a run proves at its end.
 type ConformanceMode string
 
-// What is proven.
 const (
 	ConformanceFull  ConformanceMode = "full"
 	ConformanceQuick ConformanceMode = "quick"
@@ -57,40 +57,30 @@ func (p ProofOptions) wish(mode ConformanceMode) proof.Wish {
 	return proof.Wish{Tool: p.Tool, Planned: p.Planned, Quick: mode == ConformanceQuick}
 }
 
-// proven is what a run proved at its end.
-type proven struct {
-	run *report.ConformanceRun
-	dir string // where its report is
-	not string // why nothing was proven
-}
-
-// add puts it into the result.
-func (r *Result) add(p proven) { r.Conformance, r.ReportDir, r.NotProven = p.run, p.dir, p.not }
-
 // prove ends a run with a scenario. before are the pods of before it began; nil = as they are now.
-func (r *run) prove(w proof.Wish, seen survey.Seen, before []kube.Pod, dir *report.Dir) (proven, error) {
-	if r.api == nil {
-		return proven{}, nil
+func (r *run) prove(w proof.Wish, seen survey.Seen, before []kube.Pod, dir *report.Dir) (ending.Proven, error) {
+	if r.API == nil {
+		return ending.Proven{}, nil
 	}
-	if _, ok := r.bundle.Image(bundle.Probe); !ok {
-		return proven{not: "the bundle has no image of the probe (component \"probe\"), so that nothing was proven"}, nil
+	if _, ok := r.desk.Reader.Bundle.Image(bundle.Probe); !ok {
+		return ending.Proven{Not: "the bundle has no image of the probe (component \"probe\"), so that nothing was proven"}, nil
 	}
 	o := r.proofOptions(w, seen)
 	o.PodsBefore = before
 	run, err := proof.Run(r.reading, o, dir)
-	return proven{run: &run, dir: dir.Path()}, err
+	return ending.Proven{Run: &run, Dir: dir.Path()}, err
 }
 
 func (r *run) proofOptions(w proof.Wish, seen survey.Seen) proof.Options {
-	return proof.Options{Wish: w, API: r.api, Cluster: r.Cluster, Bundle: r.bundle, Fleet: r.fleet, Hosts: seen.Hosts, NodesBefore: seen.Nodes, Event: r.event}
+	return proof.Options{Wish: w, API: r.API, Cluster: r.Cluster, Bundle: r.desk.Reader.Bundle, Fleet: r.fleet, Hosts: seen.Hosts, NodesBefore: seen.Nodes, Event: r.event}
 }
 
 // waitReady waits until what the run built or found is there; a wait that fails is a change of its own.
 func (r *run) waitReady(seen survey.Seen, p plan.Plan, changes []report.Change) ([]report.Change, error) {
-	r.watcher.begin(r.reading)
-	err := ready.Wait(r.reading, ready.Options{API: r.api, Cluster: r.Cluster, Host: r.fleet.Host, Event: r.event,
-		Nodes: members(seen.Hosts, changes), Plan: p, Changes: changes,
-		Explain: r.watcher.explained})
+	r.watcher.Begin(r.reading)
+	err := ready.Wait(r.reading, ready.Options{API: r.API, Cluster: r.Cluster, Host: r.fleet.Host, Event: r.event,
+		Nodes: ending.Members(seen.Hosts, changes), Plan: p, Changes: changes,
+		Explain: r.watcher.Explain})
 	if err == nil {
 		return nil, nil
 	}
@@ -99,6 +89,6 @@ func (r *run) waitReady(seen survey.Seen, p plan.Plan, changes []report.Change) 
 
 // podsBefore are the pods of the cluster before anything joins; none is not the same as not known.
 func (r *run) podsBefore(ctx context.Context) ([]kube.Pod, error) {
-	pods, err := r.api.Pods(ctx, "", "")
+	pods, err := r.API.Pods(ctx, "", "")
 	return append([]kube.Pod{}, pods...), err
 }

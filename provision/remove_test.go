@@ -28,13 +28,13 @@ func (s *sim) remove(host string, change func(*RemoveOptions)) (Result, error) {
 func standing(t *testing.T, n int) *sim {
 	t.Helper()
 	s := grown(t, n, n)
-	s.api.controlPlane("host-1")
+	s.api.ControlPlane("host-1")
 	return s
 }
 
 func TestRemove_DrainsDeletesResetsAndForgets(t *testing.T) {
 	s := standing(t, 3)
-	s.api.evictable = map[string][]kube.DrainPod{"host-2": {{Namespace: "a", Name: "b"}, {Namespace: "a", Name: "c"}}}
+	s.api.Evictable = map[string][]kube.DrainPod{"host-2": {{Namespace: "a", Name: "b"}, {Namespace: "a", Name: "c"}}}
 	before := s.connections()
 	var asked plan.Plan
 	var out []string
@@ -46,15 +46,15 @@ func TestRemove_DrainsDeletesResetsAndForgets(t *testing.T) {
 		t.Fatalf("%v\n%+v", err, r.Changes)
 	}
 	s.wantAlone(before, "host-2")
-	if want := []string{"cordon host-2", "drain 2 pods", "reset host-2", "delete host-2"}; !slices.Equal(s.api.done, want) {
-		t.Errorf("done %q, want %q", s.api.done, want)
+	if want := []string{"cordon host-2", "drain 2 pods", "reset host-2", "delete host-2"}; !slices.Equal(s.api.Did, want) {
+		t.Errorf("done %q, want %q", s.api.Did, want)
 	}
 	if len(asked.Notes) != 1 || !strings.Contains(asked.Notes[0], "drained of 2 pods") {
 		t.Errorf("asked %q", asked.Notes)
 	}
 	h := s.hosts["host-2"]
-	if h.member || len(h.markers) != 0 || !slices.Equal(out, []string{"host-2"}) || s.api.holder != "" {
-		t.Errorf("markers %v, taken out %v, lock %q", h.markers, out, s.api.holder)
+	if h.member || len(h.markers) != 0 || !slices.Equal(out, []string{"host-2"}) || s.api.Holder != "" {
+		t.Errorf("markers %v, taken out %v, lock %q", h.markers, out, s.api.Holder)
 	}
 	// without it up has nothing to do; with it again, scale-out joins it from nothing
 	s.changed()
@@ -64,8 +64,8 @@ func TestRemove_DrainsDeletesResetsAndForgets(t *testing.T) {
 		t.Errorf("up planned %d changes", r.Plan.Changes())
 	}
 	s.c.Spec.Hosts = all
-	if _, err := s.scaleOut(nil); err != nil || len(s.api.nodes) != 3 {
-		t.Errorf("%v, %d nodes", err, len(s.api.nodes))
+	if _, err := s.scaleOut(nil); err != nil || len(s.api.AllNodes) != 3 {
+		t.Errorf("%v, %d nodes", err, len(s.api.AllNodes))
 	}
 }
 
@@ -78,42 +78,42 @@ func TestRemove_RefusedBeforeAnythingIsDone(t *testing.T) {
 		"unknown":                     {"nobody", func(*sim) {}, `no host "nobody"`},
 		"the last control plane":      {"host-1", func(*sim) {}, "no control plane that is Ready would be left"},
 		"unreachable":                 {"host-2", func(s *sim) { s.fleet.Hosts[1].Refuse() }, "--offline"},
-		"a pod of nobody":             {"host-2", func(s *sim) { s.api.evictable["host-2"] = []kube.DrainPod{{Name: "p", Unmanaged: true}} }, "belongs to no controller"},
-		"a pod with local data":       {"host-2", func(s *sim) { s.api.evictable["host-2"] = []kube.DrainPod{{Name: "p", LocalData: []string{"cache"}}} }, "emptyDir cache"},
-		"another machine at its name": {"host-2", func(s *sim) { s.api.machineID("host-2", "another") }, "another machine"},
-		"the only control plane, whose node somebody deleted": {"host-1", func(s *sim) { delete(s.api.nodes, "host-1") }, "no control plane that is Ready would be left"},
+		"a pod of nobody":             {"host-2", func(s *sim) { s.api.Evictable["host-2"] = []kube.DrainPod{{Name: "p", Unmanaged: true}} }, "belongs to no controller"},
+		"a pod with local data":       {"host-2", func(s *sim) { s.api.Evictable["host-2"] = []kube.DrainPod{{Name: "p", LocalData: []string{"cache"}}} }, "emptyDir cache"},
+		"another machine at its name": {"host-2", func(s *sim) { s.api.SetMachineID("host-2", "another") }, "another machine"},
+		"the only control plane, whose node somebody deleted": {"host-1", func(s *sim) { delete(s.api.AllNodes, "host-1") }, "no control plane that is Ready would be left"},
 		"the one with the endpoint": {"host-1", func(s *sim) {
-			s.api.controlPlane("host-2")
+			s.api.ControlPlane("host-2")
 			s.c.Spec.Kubernetes.Endpoint = s.c.Spec.Hosts[0].Name + ":6443"
 		}, "is the own address of host-1"},
 		"set up by somebody else":  {"host-2", func(s *sim) { clear(s.hosts["host-2"].markers) }, "it would not be reset\nhint: run \"kubeadm reset\" there"},
-		"renamed in the inventory": {"host-2", func(s *sim) { s.api.rename("host-2", "host-old") }, "knows this machine as host-old"},
+		"renamed in the inventory": {"host-2", func(s *sim) { s.api.Rename("host-2", "host-old") }, "knows this machine as host-old"},
 		"etcd without quorum, the node deleted": {"host-2", func(s *sim) {
 			s.c.Spec.Hosts[1].Role = inventory.ControlPlane
-			delete(s.api.nodes, "host-2")
-			s.api.members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}, {ID: 2, Name: "host-2"}}
-			s.api.members[0].Healthy = false
+			delete(s.api.AllNodes, "host-2")
+			s.api.Members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}, {ID: 2, Name: "host-2"}}
+			s.api.Members[0].Healthy = false
 		}, "only 0 of its 2 members are well"},
 		"a member of another name": {"host-2", func(s *sim) {
-			s.api.controlPlane("host-2")
-			s.api.members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}, {ID: 42, Name: "restored", Peers: []string{"192.0.2.9"}, Healthy: true}}
+			s.api.ControlPlane("host-2")
+			s.api.Members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}, {ID: 42, Name: "restored", Peers: []string{"192.0.2.9"}, Healthy: true}}
 		}, `etcd has no member named host-2; members that match no node: "restored" (2a at 192.0.2.9)`},
 		"etcd without quorum": {"host-1", func(s *sim) {
-			s.api.controlPlane("host-2")
+			s.api.ControlPlane("host-2")
 			s.c.Spec.Kubernetes.Endpoint = "api.example:6443"
-			s.api.members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}, {ID: 2, Name: "host-2"}}
+			s.api.Members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}, {ID: 2, Name: "host-2"}}
 		}, "lose its quorum"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := standing(t, 3)
-			s.api.evictable = map[string][]kube.DrainPod{}
+			s.api.Evictable = map[string][]kube.DrainPod{}
 			c.change(s)
 			_, err := s.remove(c.host, nil)
 			if !errors.Is(err, ErrRefused) || !strings.Contains(printed(err), c.want) {
 				t.Errorf("error %v, want %q", printed(err), c.want)
 			}
-			if len(s.api.done) > 0 || s.changed() != 0 || s.api.held > 0 {
-				t.Errorf("done all the same: %q", s.api.done)
+			if len(s.api.Did) > 0 || s.changed() != 0 || s.api.Held > 0 {
+				t.Errorf("done all the same: %q", s.api.Did)
 			}
 		})
 	}
@@ -133,16 +133,16 @@ func TestRemove_ControlPlaneWithoutItsNodeLeavesEtcd(t *testing.T) {
 	s := standing(t, 3)
 	s.c.Spec.Kubernetes.Endpoint = "api.example:6443"
 	s.c.Spec.Hosts[1].Role = inventory.ControlPlane
-	delete(s.api.nodes, "host-2")
+	delete(s.api.AllNodes, "host-2")
 	for i, name := range []string{"host-1", "host-2", "host-3"} {
-		s.api.members = append(s.api.members, kube.EtcdMember{ID: uint64(i + 1), Name: name, Healthy: true})
+		s.api.Members = append(s.api.Members, kube.EtcdMember{ID: uint64(i + 1), Name: name, Healthy: true})
 	}
-	s.api.controlPlane("host-3")
+	s.api.ControlPlane("host-3")
 	if _, err := s.remove("host-2", nil); err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"etcd member 2 asked on host-1", "reset host-2"}; !slices.Equal(s.api.done, want) && !slices.Equal(s.api.done, []string{"etcd member 2 asked on host-3", want[1]}) {
-		t.Errorf("done %q", s.api.done)
+	if want := []string{"etcd member 2 asked on host-1", "reset host-2"}; !slices.Equal(s.api.Did, want) && !slices.Equal(s.api.Did, []string{"etcd member 2 asked on host-3", want[1]}) {
+		t.Errorf("done %q", s.api.Did)
 	}
 }
 
@@ -152,16 +152,16 @@ func TestRemove_ControlPlaneThatNeverStartedLeavesEtcd(t *testing.T) {
 	s.c.Spec.Kubernetes.Endpoint = "api.example:6443"
 	for i, name := range []string{"host-1", "host-2", "host-3"} {
 		s.c.Spec.Hosts[i].Role = inventory.ControlPlane
-		s.api.controlPlane(name)
+		s.api.ControlPlane(name)
 	}
-	delete(s.api.nodes, "host-3")
-	s.api.members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}, {ID: 2, Name: "host-2", Healthy: true},
+	delete(s.api.AllNodes, "host-3")
+	s.api.Members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}, {ID: 2, Name: "host-2", Healthy: true},
 		{ID: 3, Peers: []string{s.c.Spec.Hosts[2].NodeIP}, Learner: true}}
-	s.api.mute = "host-1"
-	if _, err := s.remove("host-3", func(o *RemoveOptions) { o.Offline = true }); err != nil || !slices.Equal(s.api.done, []string{"etcd member 3 asked on host-2"}) {
-		t.Errorf("error %v, done %q", err, s.api.done)
+	s.api.Mute = "host-1"
+	if _, err := s.remove("host-3", func(o *RemoveOptions) { o.Offline = true }); err != nil || !slices.Equal(s.api.Did, []string{"etcd member 3 asked on host-2"}) {
+		t.Errorf("error %v, done %q", err, s.api.Did)
 	}
-	s.api.members = append(s.api.members, kube.EtcdMember{ID: 3, Peers: []string{"192.0.2.200"}, Learner: true})
+	s.api.Members = append(s.api.Members, kube.EtcdMember{ID: 3, Peers: []string{"192.0.2.200"}, Learner: true})
 	if _, err := s.remove("host-3", func(o *RemoveOptions) { o.Offline = true }); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "one that has not started (3 at 192.0.2.200)") {
 		t.Errorf("whose it is is not known: %v", err)
 	}
@@ -170,25 +170,25 @@ func TestRemove_ControlPlaneThatNeverStartedLeavesEtcd(t *testing.T) {
 func TestRemove_ExternalEtcdIsNotAsked(t *testing.T) {
 	s := standing(t, 2)
 	s.c.Spec.Kubernetes.Endpoint = "api.example:6443"
-	s.api.controlPlane("host-2")
-	s.api.config = kube.ClusterConfiguration{Endpoint: "api.example:6443", ExternalEtcd: true}
-	s.api.members = []kube.EtcdMember{{ID: 2, Name: "host-2"}} // nobody asks
-	if _, err := s.remove("host-2", nil); err != nil || slices.ContainsFunc(s.api.done, func(d string) bool { return strings.HasPrefix(d, "etcd") }) {
-		t.Errorf("error %v, done %q", err, s.api.done)
+	s.api.ControlPlane("host-2")
+	s.api.Config = kube.ClusterConfiguration{Endpoint: "api.example:6443", ExternalEtcd: true}
+	s.api.Members = []kube.EtcdMember{{ID: 2, Name: "host-2"}} // nobody asks
+	if _, err := s.remove("host-2", nil); err != nil || slices.ContainsFunc(s.api.Did, func(d string) bool { return strings.HasPrefix(d, "etcd") }) {
+		t.Errorf("error %v, done %q", err, s.api.Did)
 	}
 }
 
 func TestRemove_DeadNodesPodsAreNotWaitedFor(t *testing.T) {
 	s := standing(t, 3)
-	s.api.evictable = map[string][]kube.DrainPod{"host-2": {{Namespace: "a", Name: "b"}}, "host-3": {{Namespace: "a", Name: "c"}}}
-	n := s.api.nodes["host-2"]
+	s.api.Evictable = map[string][]kube.DrainPod{"host-2": {{Namespace: "a", Name: "b"}}, "host-3": {{Namespace: "a", Name: "c"}}}
+	n := s.api.AllNodes["host-2"]
 	n.Ready = false
-	s.api.nodes["host-2"] = n
-	if _, err := s.remove("host-2", func(o *RemoveOptions) { o.Offline = true }); err != nil || !slices.Contains(s.api.done, "drain 1 pods, 1 abandoned") {
-		t.Errorf("error %v, done %q", err, s.api.done)
+	s.api.AllNodes["host-2"] = n
+	if _, err := s.remove("host-2", func(o *RemoveOptions) { o.Offline = true }); err != nil || !slices.Contains(s.api.Did, "drain 1 pods, 1 abandoned") {
+		t.Errorf("error %v, done %q", err, s.api.Did)
 	}
-	if _, err := s.remove("host-3", nil); err != nil || !slices.Contains(s.api.done, "drain 1 pods") {
-		t.Errorf("error %v, done %q", err, s.api.done)
+	if _, err := s.remove("host-3", nil); err != nil || !slices.Contains(s.api.Did, "drain 1 pods") {
+		t.Errorf("error %v, done %q", err, s.api.Did)
 	}
 }
 
@@ -199,25 +199,25 @@ func TestRemove_PodsThatCameMeanwhileAreNotLost(t *testing.T) {
 		r, err := s.remove("host-2", func(o *RemoveOptions) {
 			o.Force = force
 			o.Ask = func(plan.Plan) bool {
-				s.api.evictable = map[string][]kube.DrainPod{"host-2": {{Namespace: "a", Name: "p", Unmanaged: true}}}
+				s.api.Evictable = map[string][]kube.DrainPod{"host-2": {{Namespace: "a", Name: "p", Unmanaged: true}}}
 				return true
 			}
 		})
 		if force {
-			if err != nil || !slices.Contains(s.api.done, "drain 1 pods") {
-				t.Errorf("error %v, done %q", err, s.api.done)
+			if err != nil || !slices.Contains(s.api.Did, "drain 1 pods") {
+				t.Errorf("error %v, done %q", err, s.api.Did)
 			}
 			continue
 		}
-		if want := []string{"cordon host-2"}; !errors.Is(err, ErrPartial) || !slices.Equal(s.api.done, want) || !strings.Contains(r.Hosts[0].Error, "pod a/p belongs to no controller") {
-			t.Errorf("error %v, done %q, %+v", err, s.api.done, r.Hosts)
+		if want := []string{"cordon host-2"}; !errors.Is(err, ErrPartial) || !slices.Equal(s.api.Did, want) || !strings.Contains(r.Hosts[0].Error, "pod a/p belongs to no controller") {
+			t.Errorf("error %v, done %q, %+v", err, s.api.Did, r.Hosts)
 		}
 	}
 }
 
 func TestRemove_ForceEvictsWhatIsLost(t *testing.T) {
 	s := standing(t, 2)
-	s.api.evictable = map[string][]kube.DrainPod{"host-2": {{Name: "p", Unmanaged: true}}}
+	s.api.Evictable = map[string][]kube.DrainPod{"host-2": {{Name: "p", Unmanaged: true}}}
 	if _, err := s.remove("host-2", func(o *RemoveOptions) { o.Force = true }); err != nil {
 		t.Error(err)
 	}
@@ -236,8 +236,8 @@ func TestRemove_OfflineConnectsToNobodyAndSaysWhatIsLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.wantAlone(before)
-	if want := []string{"cordon host-2", "drain 0 pods", "delete host-2"}; !slices.Equal(s.api.done, want) {
-		t.Errorf("done %q, want %q", s.api.done, want)
+	if want := []string{"cordon host-2", "drain 0 pods", "delete host-2"}; !slices.Equal(s.api.Did, want) {
+		t.Errorf("done %q, want %q", s.api.Did, want)
 	}
 	if !strings.Contains(asked.Notes[0], "left as it is") || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "still in") {
 		t.Errorf("asked %q, notes %q", asked.Notes, r.Notes)
@@ -251,16 +251,16 @@ func TestRemove_OfflineConnectsToNobodyAndSaysWhatIsLeft(t *testing.T) {
 
 func TestRemove_BudgetInTheWayEndsInTimeAndGoesNoFurther(t *testing.T) {
 	s := standing(t, 2)
-	s.api.evictable = map[string][]kube.DrainPod{"host-2": {{Namespace: "a", Name: "p"}}}
-	s.api.guarded = true
+	s.api.Evictable = map[string][]kube.DrainPod{"host-2": {{Namespace: "a", Name: "p"}}}
+	s.api.Guarded = true
 	r, err := s.remove("host-2", func(o *RemoveOptions) { o.Timeout = time.Millisecond })
 	if !errors.Is(err, ErrPartial) || !strings.Contains(r.Hosts[0].Error, "pod a/p: budget") || !strings.Contains(r.Hosts[0].Next, "hybridctl remove host-2 --timeout 1ms -f") {
 		t.Errorf("error %v, host %+v", err, r.Hosts)
 	}
-	if !slices.Equal(s.api.done, []string{"cordon host-2"}) || s.changed() != 0 || s.api.holder != "" {
-		t.Errorf("done %q", s.api.done)
+	if !slices.Equal(s.api.Did, []string{"cordon host-2"}) || s.changed() != 0 || s.api.Holder != "" {
+		t.Errorf("done %q", s.api.Did)
 	}
-	s.api.guarded = false
+	s.api.Guarded = false
 	if _, err := s.remove("host-2", nil); err != nil {
 		t.Error(err)
 	}
@@ -275,8 +275,8 @@ func TestRemove_WhatTheInventoryCannotLoseIsFoundOutFirst(t *testing.T) {
 	if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "is reached through") || !slices.Equal(asked, []string{"host-2"}) {
 		t.Errorf("error %v, asked for %q", err, asked)
 	}
-	if len(s.api.done) > 0 || s.changed() != 0 || s.api.held != 0 {
-		t.Errorf("done %q", s.api.done)
+	if len(s.api.Did) > 0 || s.changed() != 0 || s.api.Held != 0 {
+		t.Errorf("done %q", s.api.Did)
 	}
 }
 
@@ -297,38 +297,38 @@ func TestRemove_HostsBehindOthersGoFirst(t *testing.T) {
 
 func TestRemove_WaitsForVolumesToLeaveTheNode(t *testing.T) {
 	s := standing(t, 2)
-	s.api.attached, s.api.stuck = []string{"pvc-1"}, true
+	s.api.Attached, s.api.Stuck = []string{"pvc-1"}, true
 	said := ""
 	r, err := s.remove("host-2", func(o *RemoveOptions) {
 		o.Timeout = 10 * time.Millisecond
 		o.Progress = sinkFunc(func(e report.Event) { said += e.Message })
 	})
-	if !errors.Is(err, ErrPartial) || !strings.Contains(said, "pvc-1: is still attached to host-2") || !strings.Contains(r.Hosts[0].Error, "pvc-1: is still attached to host-2; another node") || slices.Contains(s.api.done, "delete host-2") {
-		t.Errorf("error %v, said %q, done %q", err, said, s.api.done)
+	if !errors.Is(err, ErrPartial) || !strings.Contains(said, "pvc-1: is still attached to host-2") || !strings.Contains(r.Hosts[0].Error, "pvc-1: is still attached to host-2; another node") || slices.Contains(s.api.Did, "delete host-2") {
+		t.Errorf("error %v, said %q, done %q", err, said, s.api.Did)
 	}
-	s.api.silent = true
+	s.api.Silent = true
 	r, err = s.remove("host-2", func(o *RemoveOptions) { o.Timeout = 10 * time.Millisecond })
 	if !errors.Is(err, ErrPartial) || !strings.Contains(r.Hosts[0].Error, "(--timeout)") || !strings.Contains(r.Hosts[0].Hint, "--force") {
 		t.Errorf("the time is over while it is asked: error %v, %+v", err, r.Hosts)
 	}
-	s.api.silent, s.api.stuck = false, false
-	if _, err := s.remove("host-2", nil); err != nil || !slices.Contains(s.api.done, "delete host-2") {
-		t.Errorf("error %v, done %q", err, s.api.done)
+	s.api.Silent, s.api.Stuck = false, false
+	if _, err := s.remove("host-2", nil); err != nil || !slices.Contains(s.api.Did, "delete host-2") {
+		t.Errorf("error %v, done %q", err, s.api.Did)
 	}
 }
 
 func TestRemove_ForcedDoesNotInsistOnVolumes(t *testing.T) {
 	s := standing(t, 2)
-	s.api.silent = true
+	s.api.Silent = true
 	_, err := s.remove("host-2", func(o *RemoveOptions) { o.Timeout, o.Force = 10*time.Millisecond, true })
-	if err != nil || !slices.Contains(s.api.done, "delete host-2") {
-		t.Errorf("error %v, done %q", err, s.api.done)
+	if err != nil || !slices.Contains(s.api.Did, "delete host-2") {
+		t.Errorf("error %v, done %q", err, s.api.Did)
 	}
 }
 
 func TestRemove_NextGoesOnWithWhatIsLeft(t *testing.T) {
 	s := standing(t, 3)
-	s.api.evictable = map[string][]kube.DrainPod{"host-3": {{Namespace: "a", Name: "p", LocalData: []string{"scratch"}}}}
+	s.api.Evictable = map[string][]kube.DrainPod{"host-3": {{Namespace: "a", Name: "p", LocalData: []string{"scratch"}}}}
 	s.hosts["host-3"].fail["reset"] = "the moon is in the way"
 	r, err := s.remove("host-2", func(o *RemoveOptions) {
 		o.Hosts, o.Force, o.Timeout = []string{"host-2", "host-3"}, true, 90*time.Second
@@ -349,30 +349,30 @@ func TestRemove_WhoseLockIsBrokenSaysWhoHasIt(t *testing.T) {
 		o.hooks.leaseTTL = 2 * time.Second
 		o.Progress = sinkFunc(func(e report.Event) {
 			if e.Kind == report.Started && e.Step == "drain" {
-				s.api.mu.Lock()
-				s.api.lost = fmt.Errorf("%w by eve@elsewhere", kube.ErrHeld)
-				s.api.mu.Unlock()
+				s.api.Lock()
+				s.api.Lost = fmt.Errorf("%w by eve@elsewhere", kube.ErrHeld)
+				s.api.Unlock()
 				time.Sleep(time.Second) // the lock is lost while the drain is under way
 			}
 		})
 	})
-	if !errors.Is(err, ErrLocked) || errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "eve@elsewhere") || slices.Contains(s.api.done, "delete host-2") {
-		t.Errorf("error %v, done %q", err, s.api.done)
+	if !errors.Is(err, ErrLocked) || errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "eve@elsewhere") || slices.Contains(s.api.Did, "delete host-2") {
+		t.Errorf("error %v, done %q", err, s.api.Did)
 	}
 }
 
 func TestRemove_ControlPlaneLeavesEtcdFirst(t *testing.T) {
 	s := standing(t, 3)
-	s.api.controlPlane("host-3")
+	s.api.ControlPlane("host-3")
 	s.c.Spec.Hosts[2].Role = inventory.ControlPlane
-	s.api.members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}, {ID: 3, Name: "host-3", Healthy: true}}
+	s.api.Members = []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}, {ID: 3, Name: "host-3", Healthy: true}}
 	before := s.connections()
 	if _, err := s.remove("host-3", nil); err != nil {
 		t.Fatal(err)
 	}
 	s.wantAlone(before, "host-3")
-	if want := []string{"cordon host-3", "drain 0 pods", "etcd member 3 asked on host-1", "reset host-3", "delete host-3"}; !slices.Equal(s.api.done, want) {
-		t.Errorf("done %q, want %q", s.api.done, want)
+	if want := []string{"cordon host-3", "drain 0 pods", "etcd member 3 asked on host-1", "reset host-3", "delete host-3"}; !slices.Equal(s.api.Did, want) {
+		t.Errorf("done %q, want %q", s.api.Did, want)
 	}
 }
 
@@ -382,15 +382,15 @@ func TestRemove_InterruptedAtTheResetIsFinished(t *testing.T) {
 	if _, err := s.remove("host-2", nil); !errors.Is(err, ErrPartial) {
 		t.Fatalf("error %v", err)
 	}
-	if len(s.api.nodes) != 2 {
-		t.Errorf("%d nodes: the host's goes when it runs nothing any more", len(s.api.nodes))
+	if len(s.api.AllNodes) != 2 {
+		t.Errorf("%d nodes: the host's goes when it runs nothing any more", len(s.api.AllNodes))
 	}
 	delete(s.hosts["host-2"].fail, "reset")
 	if _, err := s.remove("host-2", nil); err != nil {
 		t.Fatal(err)
 	}
-	if h := s.hosts["host-2"]; h.member || len(h.markers) != 0 || len(s.api.nodes) != 1 {
-		t.Errorf("markers %v, %d nodes", h.markers, len(s.api.nodes))
+	if h := s.hosts["host-2"]; h.member || len(h.markers) != 0 || len(s.api.AllNodes) != 1 {
+		t.Errorf("markers %v, %d nodes", h.markers, len(s.api.AllNodes))
 	}
 }
 
@@ -398,7 +398,7 @@ func TestRemove_InterruptedBetweenResetAndNodeIsFinished(t *testing.T) {
 	s := standing(t, 2)
 	clear(s.hosts["host-2"].markers)
 	s.hosts["host-2"].member = false
-	if _, err := s.remove("host-2", nil); err != nil || len(s.api.nodes) != 1 {
-		t.Errorf("error %v, %d nodes", err, len(s.api.nodes))
+	if _, err := s.remove("host-2", nil); err != nil || len(s.api.AllNodes) != 1 {
+		t.Errorf("error %v, %d nodes", err, len(s.api.AllNodes))
 	}
 }

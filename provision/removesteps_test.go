@@ -20,12 +20,12 @@ func threeControlPlanes(t *testing.T) *sim {
 	s.c.Spec.Kubernetes.Endpoint = "api.example:6443"
 	for i, name := range []string{"host-1", "host-2", "host-3"} {
 		s.c.Spec.Hosts[i].Role = inventory.ControlPlane
-		s.api.controlPlane(name)
-		s.api.members = append(s.api.members, kube.EtcdMember{ID: uint64(i + 1), Name: name, Healthy: true})
+		s.api.ControlPlane(name)
+		s.api.Members = append(s.api.Members, kube.EtcdMember{ID: uint64(i + 1), Name: name, Healthy: true})
 	}
 	mustUp(t, s) // they get the images of control planes
 	s.changed()
-	s.api.held, s.api.done = 0, nil
+	s.api.Held, s.api.Did = 0, nil
 	return s
 }
 
@@ -35,7 +35,7 @@ var removalSteps = []string{"cordon", "drain", "etcd", "join", "images", "kubern
 func TestRemove_DryRunShowsTheStepsAndDoesNothing(t *testing.T) {
 	s := threeControlPlanes(t)
 	s.changed()
-	s.api.evictable = map[string][]kube.DrainPod{"host-2": {{Namespace: "a", Name: "b"}}}
+	s.api.Evictable = map[string][]kube.DrainPod{"host-2": {{Namespace: "a", Name: "b"}}}
 	r, err := s.remove("host-2", func(o *RemoveOptions) {
 		o.DryRun = true
 		o.Ask = func(plan.Plan) bool { t.Error("a dry run asks"); return true }
@@ -48,8 +48,8 @@ func TestRemove_DryRunShowsTheStepsAndDoesNothing(t *testing.T) {
 	if err != nil || !slices.Equal(kinds, removalSteps) || r.Plan.Steps[1].Details[0] != "pod a/b" {
 		t.Errorf("error %v, steps %q", err, kinds)
 	}
-	if len(s.api.done) > 0 || s.changed() != 0 || s.api.held > 0 || len(r.Changes) > 0 {
-		t.Errorf("done %q, lock taken %d times, %d changes", s.api.done, s.api.held, len(r.Changes))
+	if len(s.api.Did) > 0 || s.changed() != 0 || s.api.Held > 0 || len(r.Changes) > 0 {
+		t.Errorf("done %q, lock taken %d times, %d changes", s.api.Did, s.api.Held, len(r.Changes))
 	}
 }
 
@@ -87,19 +87,19 @@ func killedAndGoneOnWith(t *testing.T, abandoned bool, moment report.EventKind, 
 	if _, err := Remove(ctx, o); err != nil && !errors.Is(err, context.Canceled) || !reached {
 		t.Fatalf("it was not ended at that moment: %v", err)
 	}
-	s.api.expired = true
+	s.api.Expired = true
 	if len(out) == 0 {
 		if r, err := s.remove("host-2", takeOut); err != nil {
 			t.Fatalf("%v\n%+v", err, r.Changes)
 		}
 	}
 	h := s.hosts["host-2"]
-	if h.member || len(h.markers) != 0 || len(s.api.nodes) != 3 || len(s.api.members) != 2 || !slices.Equal(out, []string{"host-2"}) {
-		t.Errorf("member %v, markers %v, %d nodes, %d members of etcd, taken out %q", h.member, h.markers, len(s.api.nodes), len(s.api.members), out)
+	if h.member || len(h.markers) != 0 || len(s.api.AllNodes) != 3 || len(s.api.Members) != 2 || !slices.Equal(out, []string{"host-2"}) {
+		t.Errorf("member %v, markers %v, %d nodes, %d members of etcd, taken out %q", h.member, h.markers, len(s.api.AllNodes), len(s.api.Members), out)
 	}
 	s.c.Spec.Hosts = slices.Delete(slices.Clone(s.c.Spec.Hosts), 1, 2)
 	s.changed()
-	s.api.expired = true
+	s.api.Expired = true
 	if r := mustUp(t, s); r.Plan.Changes() != 0 || s.changed() != 0 {
 		t.Errorf("up planned %d changes: %+v", r.Plan.Changes(), r.Plan.Steps)
 	}
@@ -115,20 +115,20 @@ func TestRemove_SeveralKeepQuorumStepByStep(t *testing.T) {
 	if want := []string{
 		"cordon host-2", "drain 0 pods", "etcd member 2 asked on host-1", "reset host-2", "delete host-2",
 		"cordon host-3", "drain 0 pods", "etcd member 3 asked on host-1", "reset host-3", "delete host-3",
-	}; !slices.Equal(s.api.done, want) {
-		t.Errorf("done %q", s.api.done)
+	}; !slices.Equal(s.api.Did, want) {
+		t.Errorf("done %q", s.api.Did)
 	}
 
 	s = threeControlPlanes(t)
 	o.Options = s.options()
 	o.Progress = sinkFunc(func(e report.Event) {
 		if e.Kind == report.Done && e.Host == "host-2" && e.Step == "drain" {
-			s.api.members[0].Healthy = false // the one that is to stay falls ill
+			s.api.Members[0].Healthy = false // the one that is to stay falls ill
 		}
 	})
 	r, err := Remove(context.Background(), o)
-	if !errors.Is(err, ErrPartial) || len(s.api.members) != 3 || slices.ContainsFunc(s.api.done, func(d string) bool { return strings.HasPrefix(d, "reset") }) {
-		t.Errorf("error %v, done %q", err, s.api.done)
+	if !errors.Is(err, ErrPartial) || len(s.api.Members) != 3 || slices.ContainsFunc(s.api.Did, func(d string) bool { return strings.HasPrefix(d, "reset") }) {
+		t.Errorf("error %v, done %q", err, s.api.Did)
 	}
 	for _, h := range r.Hosts {
 		if !strings.Contains(h.Error, "lose its quorum") || h.Hint == "" || !strings.Contains(h.Next, "hybridctl remove host-2 host-3") {

@@ -21,15 +21,8 @@ func (s *sim) reinstalled(name string) {
 	defer h.mu.Unlock()
 	h.markers, h.images, h.member = map[string]string{}, map[string]string{}, false
 	h.belongs = ""
-	s.api.machineID(name, "the machine that was")
-	s.api.ready(name, false)
-}
-
-// ready makes a node Ready, or not.
-func (a *fakeAPI) ready(name string, is bool) {
-	n := a.nodes[name]
-	n.Ready = is
-	a.nodes[name] = n
+	s.api.SetMachineID(name, "the machine that was")
+	s.api.SetReady(name, false)
 }
 
 func TestScaleOut_ReplaceJoinsAHostThatWasInstalledAnew(t *testing.T) {
@@ -44,8 +37,8 @@ func TestScaleOut_ReplaceJoinsAHostThatWasInstalledAnew(t *testing.T) {
 		t.Fatalf("%v\n%+v", err, r.Changes)
 	}
 	s.wantAlone(before, "host-3")
-	if !slices.Contains(s.api.done, "delete host-3") || !s.hosts["host-3"].member || len(s.api.nodes) != 3 || s.api.holder != "" {
-		t.Errorf("done %q, %d nodes, lock %q", s.api.done, len(s.api.nodes), s.api.holder)
+	if !slices.Contains(s.api.Did, "delete host-3") || !s.hosts["host-3"].member || len(s.api.AllNodes) != 3 || s.api.Holder != "" {
+		t.Errorf("done %q, %d nodes, lock %q", s.api.Did, len(s.api.AllNodes), s.api.Holder)
 	}
 	if len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "the machine that was") {
 		t.Errorf("notes %q", r.Notes)
@@ -63,8 +56,8 @@ func TestScaleOut_ReplaceIsRefused(t *testing.T) {
 		want   string
 	}{
 		"the machine is the same":    {"host-3", func(*sim) {}, "was not reinstalled"},
-		"no such node":               {"host-3", func(s *sim) { delete(s.api.nodes, "host-3") }, "no node host-3"},
-		"the old machine is alive":   {"host-3", func(s *sim) { s.reinstalled("host-3"); s.api.ready("host-3", true) }, "is alive"},
+		"no such node":               {"host-3", func(s *sim) { delete(s.api.AllNodes, "host-3") }, "no node host-3"},
+		"the old machine is alive":   {"host-3", func(s *sim) { s.reinstalled("host-3"); s.api.SetReady("host-3", true) }, "is alive"},
 		"unreachable":                {"host-3", func(s *sim) { s.fleet.Hosts[2].Refuse() }, "nothing was done"},
 		"the only control plane":     {"host-1", func(s *sim) { s.reinstalled("host-1") }, "no control plane that is Ready would be left"},
 		"not a host of the document": {"nobody", func(*sim) {}, `no host "nobody"`},
@@ -78,8 +71,8 @@ func TestScaleOut_ReplaceIsRefused(t *testing.T) {
 			if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %q", err, c.want)
 			}
-			if len(s.api.done) != 0 || s.changed() != 0 {
-				t.Errorf("done %q", s.api.done)
+			if len(s.api.Did) != 0 || s.changed() != 0 {
+				t.Errorf("done %q", s.api.Did)
 			}
 		})
 	}
@@ -90,8 +83,8 @@ func TestScaleOut_ReplaceKeepsTheNodesOfHostsThatDoNotJoin(t *testing.T) {
 	s.reinstalled("host-2")
 	s.reinstalled("host-3")
 	_, err := s.scaleOut(func(o *ScaleOutOptions) { o.Replace, o.Arch = []string{"host-2", "host-3"}, platform.ARM64 })
-	if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "--arch leaves out host-3 (amd64)") || len(s.api.done) != 0 {
-		t.Errorf("error %v, done %q", err, s.api.done)
+	if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "--arch leaves out host-3 (amd64)") || len(s.api.Did) != 0 {
+		t.Errorf("error %v, done %q", err, s.api.Did)
 	}
 }
 
@@ -107,8 +100,8 @@ func TestScaleOut_ReplaceSaysBeforeWhatGoes(t *testing.T) {
 			return false
 		}
 	})
-	if !errors.Is(err, ErrDeclined) || len(s.api.done) != 0 {
-		t.Errorf("error %v, done %q", err, s.api.done)
+	if !errors.Is(err, ErrDeclined) || len(s.api.Did) != 0 {
+		t.Errorf("error %v, done %q", err, s.api.Did)
 	}
 }
 
@@ -121,8 +114,8 @@ func TestScaleOut_ReplacedBootstrapHostJoins(t *testing.T) {
 	}
 	mustUp(t, s)
 	for i, h := range s.c.Spec.Hosts {
-		s.api.controlPlane(h.Name)
-		s.api.members = append(s.api.members, kube.EtcdMember{ID: uint64(i + 1), Name: h.Name, Healthy: i > 0})
+		s.api.ControlPlane(h.Name)
+		s.api.Members = append(s.api.Members, kube.EtcdMember{ID: uint64(i + 1), Name: h.Name, Healthy: i > 0})
 	}
 	s.reinstalled("host-1")
 	if r, err := s.scaleOut(func(o *ScaleOutOptions) { o.Replace = []string{"host-1"} }); err != nil {
@@ -133,10 +126,10 @@ func TestScaleOut_ReplacedBootstrapHostJoins(t *testing.T) {
 	if _, joined := h.markers["join"]; !joined || begun || !strings.Contains(h.config, "kind: JoinConfiguration") {
 		t.Errorf("markers %v\n%s", h.markers, h.config)
 	}
-	if len(s.api.done) < 2 || !strings.HasPrefix(s.api.done[0], "etcd member 1 asked on host-") || s.api.done[1] != "delete host-1" {
-		t.Errorf("done %q", s.api.done)
+	if len(s.api.Did) < 2 || !strings.HasPrefix(s.api.Did[0], "etcd member 1 asked on host-") || s.api.Did[1] != "delete host-1" {
+		t.Errorf("done %q", s.api.Did)
 	}
-	s.api.controlPlane("host-1")
+	s.api.ControlPlane("host-1")
 	s.changed()
 	if r := mustUp(t, s); r.Plan.Changes() != 0 || s.changed() != 0 {
 		t.Errorf("up planned %d changes: %+v", r.Plan.Changes(), r.Plan)

@@ -1,7 +1,6 @@
 package provision
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,14 +8,12 @@ import (
 	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/conformance"
-	"github.com/hybridctl/hybridctl/provision/facts"
-	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/ending"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/lock"
-	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/platform"
-	"github.com/hybridctl/hybridctl/provision/preflight"
 	"github.com/hybridctl/hybridctl/provision/proof"
+	"github.com/hybridctl/hybridctl/provision/proposal"
 	"github.com/hybridctl/hybridctl/provision/render"
 	"github.com/hybridctl/hybridctl/provision/report"
 	"github.com/hybridctl/hybridctl/provision/survey"
@@ -25,7 +22,6 @@ import (
 // AuditMode says what an image that lacks the new nodes' architecture does to a scale-out.
 type AuditMode string
 
-// What it does.
 const (
 	AuditBlock AuditMode = "block" // a DaemonSet's stops it
 	AuditWarn  AuditMode = "warn"
@@ -64,17 +60,17 @@ func ScaleOut(ctx context.Context, o ScaleOutOptions) (Result, error) {
 	defer begun.end()
 	r := scaleOut{begun}
 
-	g, err := r.surveyGrowth(o)
-	result.Plan, result.Checks, result.Nothing, result.Notes = g.plan, g.checks, g.nothing, g.notes
-	if err != nil || len(g.hosts) == 0 {
+	g, err := r.desk.Growth(r.reading, o.growth())
+	result.Plan, result.Checks, result.Nothing, result.Notes = g.Plan, g.Checks, g.Nothing, g.Notes
+	if err != nil || len(g.Hosts) == 0 {
 		return result, err
 	}
 	dir, err := o.Proof.open(o.Options, o.Conformance.on())
 	if err != nil {
 		return result, err
 	}
-	if g.plan.Changes() > 0 {
-		if err := r.confirm(g.plan); err != nil {
+	if g.Plan.Changes() > 0 {
+		if err := r.confirm(g.Plan); err != nil {
 			return result, err
 		}
 	}
@@ -87,11 +83,11 @@ func ScaleOut(ctx context.Context, o ScaleOutOptions) (Result, error) {
 	did, failed, err := r.grow(ctx, g, o.guard())
 	result.Changes, result.Notes = did.changes, append(result.Notes, did.notes...)
 	if did.changes != nil {
-		result.Hosts = r.resultsOf(g.hosts, g.seen.Hosts, did.changes, o.verb())
+		result.Hosts = r.resultsOf(g.Hosts, g.Seen.Hosts, did.changes, o.verb())
 	}
-	joined := members(g.seen.Hosts, did.changes)
+	joined := ending.Members(g.Seen.Hosts, did.changes)
 	if err == nil && did.changes != nil {
-		result.Kubeconfig, err = r.keepKubeconfig()
+		result.Kubeconfig, err = r.KeepKubeconfig()
 	}
 	if err != nil {
 		if did.changes != nil && o.Guard && len(joined) > 0 {
@@ -99,21 +95,21 @@ func ScaleOut(ctx context.Context, o ScaleOutOptions) (Result, error) {
 		}
 		return result, err
 	}
-	late, notReady := r.waitReady(g.seen, g.plan, did.changes)
+	late, notReady := r.waitReady(g.Seen, g.Plan, did.changes)
 	result.Changes = append(result.Changes, late...)
 	failed = errors.Join(failed, notReady)
 	var unproven error
 	if len(joined) > 0 {
-		var p proven
-		p, unproven = r.proveJoined(o, g.seen, joined, before, dir)
-		result.add(p)
+		var p ending.Proven
+		p, unproven = r.proveJoined(o, g.Seen, joined, before, dir)
+		result = result.With(p)
 		notes, err := r.letIn(o.Guard, joined, p, unproven)
 		result.Notes, failed = append(result.Notes, notes...), errors.Join(failed, err)
 	}
 	if notReady == nil && (unproven == nil || errors.Is(unproven, ErrConformance) || errors.Is(unproven, conformance.ErrFlaky)) {
 		failed = errors.Join(failed, proof.NoteUnproven(r.StateDir, joined, false))
 	}
-	if err := partial(failed, result.Hosts); err != nil {
+	if err := ending.Partial(failed, result.Hosts); err != nil {
 		return result, err
 	}
 	return result, unproven
@@ -128,6 +124,12 @@ func (o ScaleOutOptions) guard() *render.Taint {
 		return nil
 	}
 	return &proof.GuardTaint
+}
+
+// growth is what the proposal is made of.
+func (o ScaleOutOptions) growth() proposal.GrowthOptions {
+	return proposal.GrowthOptions{Hosts: o.Hosts, Arch: o.Arch, Replace: o.Replace, Force: o.Force, Guard: o.Guard,
+		Audit: o.Audit != "" && o.Audit != AuditOff, AuditBlocks: o.Audit == AuditBlock}
 }
 
 // verb is the command that goes on, as it was given. Hosts that are replaced have lost their old nodes by then.
@@ -157,17 +159,6 @@ func (o ScaleOutOptions) verb() string {
 	return strings.Join(words, " ")
 }
 
-// growth is what a scale-out is going to do.
-type growth struct {
-	seen     survey.Seen
-	hosts    []inventory.Host // that join
-	replaced []plan.Leaver    // nodes whose hosts were reinstalled
-	plan     plan.Plan
-	checks   []report.Check // that did not pass
-	nothing  string         // why no host joins
-	notes    []string
-}
-
 // outcome is what it did.
 type outcome struct {
 	changes []report.Change // nil = it did not come to the plan
@@ -175,20 +166,20 @@ type outcome struct {
 }
 
 // grow carries the plan out under the lock. A run that is killed later finds in the state directory which hosts are to be proven.
-func (r scaleOut) grow(ctx context.Context, g growth, guard *render.Taint) (done outcome, failed, err error) {
+func (r scaleOut) grow(ctx context.Context, g proposal.Growth, guard *render.Taint) (done outcome, failed, err error) {
 	var before error
-	failed, err = r.underLock(ctx, g.seen.Hosts, func(l *lock.Lock) (err error) {
-		if before = proof.NoteUnproven(r.StateDir, names(g.hosts), true); before != nil {
+	failed, err = r.underLock(ctx, g.Seen.Hosts, func(l *lock.Lock) (err error) {
+		if before = proof.NoteUnproven(r.StateDir, names(g.Hosts), true); before != nil {
 			return before
 		}
-		if done.notes, before = forgetReplaced(ctx, r.run, g.seen, g.replaced, l.Stop()); before != nil {
+		if done.notes, before = forgetReplaced(ctx, r.run, g.Seen, g.Replaced, l.Stop()); before != nil {
 			return before
 		}
-		if before = forgetWiped(r.reading, r.run, g.hosts, g.seen.Hosts); before != nil {
+		if before = forgetWiped(r.reading, r.run, g.Hosts, g.Seen.Hosts); before != nil {
 			return before
 		}
-		done.changes, err = r.carryOut(ctx, g.seen, g.plan, guard, l.Stop())
-		err = errors.Join(err, r.markNodes(ctx, g.seen, l.Stop()))
+		done.changes, err = r.carryOut(ctx, g.Seen, g.Plan, guard, l.Stop())
+		err = errors.Join(err, r.markNodes(ctx, g.Seen, l.Stop()))
 		if done.changes == nil {
 			done.changes = []report.Change{}
 		}
@@ -202,9 +193,9 @@ func (r scaleOut) grow(ctx context.Context, g growth, guard *render.Taint) (done
 
 // proveJoined proves the nodes that joined, also those that came in while others failed, and those of which an earlier run had done
 // everything but the proof.
-func (r scaleOut) proveJoined(o ScaleOutOptions, seen survey.Seen, joined []string, before []kube.Pod, dir *report.Dir) (proven, error) {
+func (r scaleOut) proveJoined(o ScaleOutOptions, seen survey.Seen, joined []string, before []kube.Pod, dir *report.Dir) (ending.Proven, error) {
 	if err := r.reading.Err(); err != nil || !o.Conformance.on() {
-		return proven{}, err
+		return ending.Proven{}, err
 	}
 	w := o.Proof.wish(o.Conformance)
 	w.Scenario, w.Nodes = string(conformance.ScaleOut), joined
@@ -212,168 +203,12 @@ func (r scaleOut) proveJoined(o ScaleOutOptions, seen survey.Seen, joined []stri
 }
 
 // letIn takes the guard away from nodes that were proven. Otherwise it stays, and the notes say how pods get there.
-func (r scaleOut) letIn(guarded bool, nodes []string, p proven, unproven error) (notes []string, err error) {
+func (r scaleOut) letIn(guarded bool, nodes []string, p ending.Proven, unproven error) (notes []string, err error) {
 	switch {
 	case !guarded:
 		return nil, nil
-	case unproven != nil || p.run == nil:
+	case unproven != nil || p.Run == nil:
 		return []string{proof.GuardStays(nodes)}, nil
 	}
-	return nil, proof.LetIn(r.reading, r.api, nodes)
-}
-
-// surveyGrowth finds the hosts that are to join and plans for them. None: g says why.
-func (r scaleOut) surveyGrowth(o ScaleOutOptions) (g growth, err error) {
-	if err := cmp.Or(r.refuseUnknown(slices.Concat(o.Hosts, o.Replace, o.Force)), refuseUnmanaged(r.Cluster, o.Replace)); err != nil {
-		return g, err
-	}
-	if len(o.Replace) > 0 {
-		o.Hosts = slices.Concat(o.Hosts, o.Replace) // and no others, unless they are named
-	}
-	r.fleet.Only()
-	if g.seen, err = r.surveyRunning(); err != nil {
-		return g, err
-	}
-	nodes := g.seen.Nodes
-	staying := slices.DeleteFunc(slices.Clone(nodes), func(n kube.Node) bool { return slices.Contains(o.Replace, n.Name) })
-	cluster, err := survey.Members(r.reading, r.api, &g.seen, staying)
-	if err != nil {
-		return g, err
-	}
-	if g.hosts, err = r.candidates(cluster, o.Hosts); err != nil {
-		return g, err
-	}
-	if len(g.hosts) == 0 {
-		g.nothing, g.notes = r.nothingToJoin(o.Hosts, nodes), guardedAmong(staying, nil)
-		return g, nil
-	}
-	r.goThrough(nodes, names(g.hosts)) // not through one that is Ready, and whose join did not come to its end
-	r.fleet.Only(names(g.hosts)...)
-	g.seen.Hosts = r.reader().Hosts(r.reading, g.hosts)
-	if err := r.reading.Err(); err != nil {
-		return g, err
-	}
-	if err := r.findBundle(&g.seen); err != nil {
-		return g, err
-	}
-	if o.Arch != "" {
-		all := g.hosts
-		if g.hosts = plan.OfArch(all, g.seen.Hosts.Of(all), o.Arch); len(g.hosts) == 0 {
-			g.nothing = fmt.Sprintf("no host of architecture %s is waiting to join; those that are: %s", o.Arch, archsOf(g.seen.Hosts, all))
-			g.notes = guardedAmong(staying, nil)
-			return g, nil
-		}
-	}
-	if o.Guard { // of those that this run proves it speaks at its end
-		g.notes = guardedAmong(staying, names(g.hosts))
-	} else {
-		g.notes = guardedAmong(staying, nil)
-	}
-	if g.replaced, err = surveyReplaced(r.run, g.seen, o.Replace, names(g.hosts)); err != nil {
-		return g, err
-	}
-	return g, r.planGrowth(o, &g, cluster)
-}
-
-// surveyRunning reads what there is to know before any host is asked.
-func (r scaleOut) surveyRunning() (seen survey.Seen, err error) {
-	seen.Cluster = r.Cluster
-	if err := r.openBundle(); err != nil {
-		return seen, err
-	}
-	if seen.Files, err = survey.ReadFiles(r.Cluster); err != nil {
-		return seen, err
-	}
-	if seen.Nodes, err = r.reachRunning(); err != nil {
-		return seen, err
-	}
-	seen.KeptCertificate(r.fleet)
-	seen.Version, err = r.api.Version(r.reading)
-	return seen, err
-}
-
-// candidates are the hosts that are no nodes yet, and those that an earlier run did not come to the end with.
-func (r scaleOut) candidates(cluster facts.Cluster, only []string) ([]inventory.Host, error) {
-	unproven, err := proof.Unproven(r.StateDir)
-	unfinished := func(name string) bool { return r.store.Unfinished(name) || slices.Contains(unproven, name) }
-	return plan.Candidates(r.Cluster, cluster.Nodes, unfinished, only), err
-}
-
-// planGrowth judges the hosts and the images of the cluster, and plans.
-func (r scaleOut) planGrowth(o ScaleOutOptions, g *growth, cluster facts.Cluster) error {
-	reader := r.reader()
-	reader.Ceph(r.reading, &g.seen)
-	if err := reader.PlaneFiles(r.reading, &g.seen); err != nil {
-		return err
-	}
-	reader.Site(r.reading, &g.seen)
-	var audited []report.Check
-	var err error
-	if o.Audit != "" && o.Audit != AuditOff {
-		if audited, err = reader.Audit(r.reading, r.api, g.seen, g.hosts, o.Audit == AuditBlock); err != nil {
-			return err
-		}
-	}
-	j := preflight.Joining{Hosts: names(g.hosts), API: cluster, Version: g.seen.Version, CACertHashes: r.api.CAHashes(), Force: o.Force}
-	judge := func() []report.Check {
-		j.Ceph, j.Registries, j.Fetch = g.seen.Ceph, g.seen.Registries, g.seen.Fetch
-		return slices.Concat(report.Problems(r.keptEnds(g.seen)), report.Problems(preflight.RunJoining(r.Cluster, g.seen.Hosts.Of(g.hosts), g.seen.Bundle, j)), audited)
-	}
-	if g.checks, err = r.fetchAndJudge(&g.seen, g.hosts, judge); err != nil {
-		return err
-	}
-	if err := survey.Storage(r.reading, r.api, g.seen, &cluster); err != nil {
-		return err
-	}
-	g.seen.API = survey.Found(cluster)
-	in := g.seen.Input()
-	in.Only, in.Forced = names(g.hosts), j.Forced(g.seen.Hosts.Of(g.hosts))
-	if g.plan, err = build(in); err != nil {
-		return err
-	}
-	g.plan.Notes = append(replacedNotes(g.replaced), g.plan.Notes...)
-	checks, asked, err := r.askKernels(&g.seen, g.plan, judge)
-	if asked {
-		g.checks = checks
-	}
-	return err
-}
-
-// guardedAmong says which nodes an earlier run left guarded, but for those that are proven now.
-func guardedAmong(nodes []kube.Node, now []string) []string {
-	left := proof.LeftGuarded(slices.DeleteFunc(slices.Clone(nodes), func(n kube.Node) bool { return slices.Contains(now, n.Name) }))
-	if left == "" {
-		return nil
-	}
-	return []string{left}
-}
-
-// nothingToJoin says why. A node that is not Ready may be of a host that was reinstalled: it is a node still, and does not join by itself.
-func (r scaleOut) nothingToJoin(asked []string, nodes []kube.Node) string {
-	why := "every host of the inventory is a node already"
-	if len(asked) > 0 {
-		why = some(asked) + ": in the cluster already"
-	}
-	var others []string
-	for _, h := range r.Cluster.Spec.Hosts {
-		there := slices.ContainsFunc(nodes, func(n kube.Node) bool { return n.Name == h.Name })
-		if !there && !h.IsManaged() && (len(asked) == 0 || slices.Contains(asked, h.Name)) {
-			others = append(others, h.Name)
-		}
-	}
-	if len(others) > 0 {
-		why = fmt.Sprintf("%s: the cluster has no such node, and hybridctl does not manage the host (managed: false) and joins none that it may not set up", some(others))
-	}
-	var away []string
-	for _, n := range nodes {
-		h, ok := r.Cluster.Host(n.Name)
-		if ok && h.IsManaged() && !n.Ready && (len(asked) == 0 || slices.Contains(asked, n.Name)) {
-			away = append(away, n.Name)
-		}
-	}
-	if len(away) > 0 {
-		slices.Sort(away)
-		why += fmt.Sprintf("; not Ready: %s; a host that was reinstalled joins again with hybridctl scale-out --replace %s", some(away), away[0])
-	}
-	return why
+	return nil, proof.LetIn(r.reading, r.API, nodes)
 }

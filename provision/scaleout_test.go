@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hybridctl/hybridctl/provision/access"
 	"github.com/hybridctl/hybridctl/provision/fleet"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
@@ -31,7 +32,7 @@ func grown(t testing.TB, n, old int) *sim {
 	}
 	s.c.Spec.Hosts = all
 	s.changed()
-	s.api.held = 0
+	s.api.Held = 0
 	return s
 }
 
@@ -74,8 +75,8 @@ func TestScaleOut_ConnectsToNewHostsAlone(t *testing.T) {
 		t.Fatalf("%v\n%+v", err, r.Changes)
 	}
 	s.wantAlone(before, "host-4", "host-5")
-	if len(s.api.nodes) != 5 || len(r.Hosts) != 2 || len(s.api.tokens) != 0 || s.api.made != 2 {
-		t.Errorf("%d nodes, results of %d hosts, %d tokens left, %d made by both runs", len(s.api.nodes), len(r.Hosts), len(s.api.tokens), s.api.made)
+	if len(s.api.AllNodes) != 5 || len(r.Hosts) != 2 || len(s.api.Tokens) != 0 || s.api.TokensMade != 2 {
+		t.Errorf("%d nodes, results of %d hosts, %d tokens left, %d made by both runs", len(s.api.AllNodes), len(r.Hosts), len(s.api.Tokens), s.api.TokensMade)
 	}
 	s.changed()
 	// up finds everything in place, and the state complete
@@ -122,7 +123,7 @@ func TestScaleOut_ReachesTheAPIThroughOneControlPlane(t *testing.T) {
 	defer l.Close()
 	before := s.connections()
 	_, err = s.scaleOut(func(o *ScaleOutOptions) {
-		o.hooks.newAPI = func(_ []byte, k kube.Options) (api, error) {
+		o.hooks.newAPI = func(_ []byte, k kube.Options) (access.API, error) {
 			for range 3 { // as an API whose endpoint does not answer directly
 				c, err := k.Dial(context.Background(), "tcp", l.Addr().String())
 				if err != nil {
@@ -172,8 +173,8 @@ func TestScaleOut_Selection(t *testing.T) {
 			for _, h := range r.Hosts {
 				joined = append(joined, h.Name)
 			}
-			if !slices.Equal(joined, c.joined) || len(s.api.nodes) != 2+len(joined) {
-				t.Errorf("joined %v, %d nodes", joined, len(s.api.nodes))
+			if !slices.Equal(joined, c.joined) || len(s.api.AllNodes) != 2+len(joined) {
+				t.Errorf("joined %v, %d nodes", joined, len(s.api.AllNodes))
 			}
 		})
 	}
@@ -202,9 +203,9 @@ func TestScaleOut_NothingToJoinSaysWhy(t *testing.T) {
 			if _, err := s.scaleOut(nil); err != nil {
 				t.Fatal(err)
 			}
-			delete(s.api.nodes, c.gone)
+			delete(s.api.AllNodes, c.gone)
 			if c.away != "" {
-				s.api.notReady(c.away)
+				s.api.SetReady(c.away, false)
 			}
 			before := s.connections()
 			r, err := s.scaleOut(func(o *ScaleOutOptions) { o.Hosts = c.hosts })
@@ -240,8 +241,8 @@ func TestScaleOut_FailingHostLeavesTheOthersJoinedAndIsFinishedLater(t *testing.
 			t.Errorf("%+v", h)
 		}
 	}
-	if len(s.api.nodes) != 3 || len(s.api.tokens) != 0 {
-		t.Errorf("%d nodes, %d tokens left", len(s.api.nodes), len(s.api.tokens))
+	if len(s.api.AllNodes) != 3 || len(s.api.Tokens) != 0 {
+		t.Errorf("%d nodes, %d tokens left", len(s.api.AllNodes), len(s.api.Tokens))
 	}
 	delete(s.hosts["host-4"].fail, "kubeadm")
 	s.fleet.Hosts[4].Start()
@@ -259,15 +260,15 @@ func TestScaleOut_FailingHostLeavesTheOthersJoinedAndIsFinishedLater(t *testing.
 // TestScaleOut_TokenThatNobodySigns: a controller manager that is not at work is told before kubeadm is begun, whose words say less.
 func TestScaleOut_TokenThatNobodySigns(t *testing.T) {
 	s := grown(t, 2, 1)
-	s.api.unsigned = errors.New("kube-controller-manager has not signed it")
+	s.api.Unsigned = errors.New("kube-controller-manager has not signed it")
 	r, err := s.scaleOut(nil)
 	if !errors.Is(err, ErrPartial) || !strings.Contains(r.Hosts[0].Error, "has not signed it") {
 		t.Errorf("error %v, hosts %+v", err, r.Hosts)
 	}
-	if w := s.hosts["host-2"].writes; slices.ContainsFunc(w, func(w string) bool { return strings.HasPrefix(w, "kubeadm") }) || len(s.api.tokens) != 0 {
-		t.Errorf("kubeadm was run, or the token stays: %q, %d tokens", w, len(s.api.tokens))
+	if w := s.hosts["host-2"].writes; slices.ContainsFunc(w, func(w string) bool { return strings.HasPrefix(w, "kubeadm") }) || len(s.api.Tokens) != 0 {
+		t.Errorf("kubeadm was run, or the token stays: %q, %d tokens", w, len(s.api.Tokens))
 	}
-	s.api.unsigned = nil
+	s.api.Unsigned = nil
 	if _, err := s.scaleOut(nil); err != nil {
 		t.Error(err)
 	}
@@ -276,14 +277,14 @@ func TestScaleOut_TokenThatNobodySigns(t *testing.T) {
 // TestScaleOut_HostCutOffAfterItsJoin: its node is there, and yet it is not finished.
 func TestScaleOut_HostCutOffAfterItsJoin(t *testing.T) {
 	s := grown(t, 3, 2)
-	s.api.refuse = map[string]error{"host-3": errors.New("the API server is away")}
+	s.api.Refuse = map[string]error{"host-3": errors.New("the API server is away")}
 	if _, err := s.scaleOut(nil); !errors.Is(err, ErrPartial) {
 		t.Fatalf("error %v", err)
 	}
-	if len(s.api.nodes) != 3 {
-		t.Fatalf("%d nodes", len(s.api.nodes))
+	if len(s.api.AllNodes) != 3 {
+		t.Fatalf("%d nodes", len(s.api.AllNodes))
 	}
-	s.api.refuse = nil
+	s.api.Refuse = nil
 	r, err := s.scaleOut(nil)
 	if err != nil || r.Nothing != "" {
 		t.Fatalf("error %v, nothing %q", err, r.Nothing)
@@ -307,7 +308,7 @@ func TestScaleOut_AnotherClustersNodeIsRefusedAndNothingWritten(t *testing.T) {
 		t.Errorf("checks %+v", r.Checks)
 	}
 	s.wantAlone(before, "host-3", "host-4")
-	if s.changed() != 0 || len(s.api.nodes) != 2 {
+	if s.changed() != 0 || len(s.api.AllNodes) != 2 {
 		t.Error("something was written")
 	}
 }
@@ -332,8 +333,8 @@ func TestScaleOut_PodsAreListedBeforeAnythingJoins(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(s.api.snapshots, []int{2}) {
-		t.Errorf("the pods were listed when there were %v nodes, want once with the 2 of before", s.api.snapshots)
+	if !slices.Equal(s.api.Snapshots, []int{2}) {
+		t.Errorf("the pods were listed when there were %v nodes, want once with the 2 of before", s.api.Snapshots)
 	}
 	if r.NotProven == "" {
 		t.Error("the bundle has no probe, and nothing says so")
@@ -350,7 +351,7 @@ func storageOn(t *testing.T, n, old int) *sim {
 	s.c.Spec.Hosts = all
 	s.changed()
 	s.probes()
-	s.api.waited = nil
+	s.api.Waited = nil
 	return s
 }
 
@@ -363,8 +364,8 @@ func TestScaleOut_CertificatesComeFromAControlPlaneThatAnswers(t *testing.T) {
 	}{
 		"the first":                      {func(*sim) {}, []string{"host-1", "host-4"}, "host-1"},
 		"the first refuses SSH":          {func(s *sim) { s.fleet.Hosts[0].Refuse() }, []string{"host-2", "host-4"}, "host-2"},
-		"the first is not Ready":         {func(s *sim) { s.api.notReady("host-1") }, []string{"host-2", "host-4"}, "host-2"},
-		"the first is in no inventory":   {func(s *sim) { s.api.addNode("host-0"); s.api.controlPlane("host-0"); s.api.mute = "host-0" }, []string{"host-1", "host-4"}, "host-1"},
+		"the first is not Ready":         {func(s *sim) { s.api.SetReady("host-1", false) }, []string{"host-2", "host-4"}, "host-2"},
+		"the first is in no inventory":   {func(s *sim) { s.api.AddNode("host-0"); s.api.ControlPlane("host-0"); s.api.Mute = "host-0" }, []string{"host-1", "host-4"}, "host-1"},
 		"none answers":                   {func(s *sim) { s.fleet.Hosts[0].Refuse(); s.fleet.Hosts[1].Refuse() }, []string{"host-4"}, ""},
 		"no state, the first refuses":    {func(s *sim) { s.forget(); s.fleet.Hosts[0].Refuse() }, []string{"host-2", "host-4"}, "host-2"},
 		"no state, the first is no more": {func(s *sim) { s.forget(); s.hosts["host-1"].fail["admin.conf"] = "no such file" }, []string{"host-1", "host-2", "host-4"}, "host-2"},
@@ -372,8 +373,8 @@ func TestScaleOut_CertificatesComeFromAControlPlaneThatAnswers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := grown(t, 4, 3)
 			s.c.Spec.Kubernetes.Endpoint = "api.example:6443"
-			s.api.controlPlane("host-1")
-			s.api.controlPlane("host-2")
+			s.api.ControlPlane("host-1")
+			s.api.ControlPlane("host-2")
 			s.c.Spec.Hosts[1].Role, s.c.Spec.Hosts[3].Role = inventory.ControlPlane, inventory.ControlPlane
 			c.change(s)
 			before := s.connections()
@@ -390,8 +391,8 @@ func TestScaleOut_CertificatesComeFromAControlPlaneThatAnswers(t *testing.T) {
 				}
 				return
 			}
-			if !errors.Is(err, ErrPartial) || s.hosts["host-4"].member || len(s.api.tokens) != 0 {
-				t.Fatalf("error %v, %d tokens left", err, len(s.api.tokens))
+			if !errors.Is(err, ErrPartial) || s.hosts["host-4"].member || len(s.api.Tokens) != 0 {
+				t.Fatalf("error %v, %d tokens left", err, len(s.api.Tokens))
 			}
 			for _, want := range []string{"host-1: ", "host-2: ", "connection refused", fleet.ErrNoWay.Error()} {
 				if !strings.Contains(r.Hosts[0].Error, want) {

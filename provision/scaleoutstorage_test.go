@@ -10,7 +10,7 @@ import (
 
 func TestScaleOut_ProvisionersFollowTheWorkersAndUpHasNothingLeft(t *testing.T) {
 	s := storageOn(t, 3, 1)
-	before, was := s.connections(), s.api.csi
+	before, was := s.connections(), s.api.CSI
 	if !strings.Contains(was, "replicas: 1\n") {
 		t.Fatal("one provisioner was to be there")
 	}
@@ -25,7 +25,7 @@ func TestScaleOut_ProvisionersFollowTheWorkersAndUpHasNothingLeft(t *testing.T) 
 		t.Fatal(err)
 	}
 	st, _ := r.Plan.Step(plan.ClusterID(plan.CSI))
-	if st.Action != plan.Update || !strings.Contains(s.api.csi, "replicas: 2\n") {
+	if st.Action != plan.Update || !strings.Contains(s.api.CSI, "replicas: 2\n") {
 		t.Errorf("planned %q (%s)", st.Action, st.Reason)
 	}
 	s.wantAlone(before, "host-2", "host-3")
@@ -40,13 +40,13 @@ func TestScaleOut_ProvisionersFollowTheWorkersAndUpHasNothingLeft(t *testing.T) 
 
 func TestScaleOut_AnEditOfStorageIsForUp(t *testing.T) {
 	s := storageOn(t, 3, 1)
-	was := s.api.csi
+	was := s.api.CSI
 	s.setKey("fs", "three")
 	r, err := s.scaleOut(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := r.Plan.Step(plan.ClusterID(plan.CSI)); ok || s.api.csi != was {
+	if _, ok := r.Plan.Step(plan.ClusterID(plan.CSI)); ok || s.api.CSI != was {
 		t.Errorf("ceph-csi was changed for every node")
 	}
 	if notes := strings.Join(r.Plan.Notes, "\n"); !strings.Contains(notes, `another ceph-csi than the cluster has: "hybridctl up"`) {
@@ -60,8 +60,8 @@ func TestScaleOut_DoesNotInstallStorage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := r.Plan.Step(plan.ClusterID(plan.CSI)); ok || s.api.csi != "" || s.api.waited != nil {
-		t.Errorf("ceph-csi was installed by a scale-out; waited %v", s.api.waited)
+	if _, ok := r.Plan.Step(plan.ClusterID(plan.CSI)); ok || s.api.CSI != "" || s.api.Waited != nil {
+		t.Errorf("ceph-csi was installed by a scale-out; waited %v", s.api.Waited)
 	}
 	if notes := strings.Join(r.Plan.Notes, "\n"); !strings.Contains(notes, `not in the cluster yet: "hybridctl up" installs it`) {
 		t.Errorf("notes %q", notes)

@@ -17,11 +17,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hybridctl/hybridctl/provision/access"
 	"github.com/hybridctl/hybridctl/provision/bundle"
 	"github.com/hybridctl/hybridctl/provision/bundle/bundletest"
 	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/kube/fakeapi"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/remote/remotetest"
 	"github.com/hybridctl/hybridctl/templates"
@@ -33,7 +35,7 @@ type sim struct {
 	t     testing.TB
 	fleet *remotetest.Fleet
 	hosts map[string]*simHost
-	api   *fakeAPI
+	api   *fakeapi.API
 	c     *inventory.Cluster
 	state string
 
@@ -94,7 +96,7 @@ func (h *simHost) await(args []string, config []byte, session *remotetest.Sessio
 		h.markers[args[1]] = "state started\n"
 		if u.registers {
 			h.member = true
-			h.sim.api.addNode(h.name)
+			h.sim.api.AddNode(h.name)
 		}
 		go func() {
 			defer close(u.ended)
@@ -120,7 +122,7 @@ func (h *simHost) await(args []string, config []byte, session *remotetest.Sessio
 // newSim starts n hosts; the first is the control plane, and the architectures alternate.
 func newSim(t testing.TB, n int, o remotetest.Options) *sim {
 	t.Helper()
-	s := &sim{t: t, fleet: remotetest.NewFleet(t, n, o), hosts: map[string]*simHost{}, api: newFakeAPI()}
+	s := &sim{t: t, fleet: remotetest.NewFleet(t, n, o), hosts: map[string]*simHost{}, api: fakeapi.New(bundletest.Version)}
 	s.state = filepath.Join(t.TempDir(), "state")
 	b := bundletest.Make(t, platform.AMD64, platform.ARM64)
 	s.bundle = b
@@ -180,7 +182,7 @@ func baseFacts(t testing.TB) map[string]string {
 // options are a run's.
 func (s *sim) options() Options {
 	return Options{Cluster: s.c, StateDir: s.state, Catalogue: s.catalogue, hooks: hooks{
-		newAPI: func([]byte, kube.Options) (api, error) { return s.api, nil },
+		newAPI: func([]byte, kube.Options) (access.API, error) { return s.api, nil },
 		cache:  s.cache, program: func(name string) (string, error) { return filepath.Join(s.programs, name), nil },
 	}}
 }
@@ -257,7 +259,7 @@ func (h *simHost) carryOut(what string, args []string, in []byte, session *remot
 		fmt.Fprint(session.Stdout, "certificates")
 		return 0
 	case "admin.conf":
-		fmt.Fprint(session.Stdout, testKubeconfig())
+		fmt.Fprint(session.Stdout, fakeapi.Kubeconfig())
 		return 0
 	case "cluster-mark":
 		if args[0] == "read" {
@@ -290,7 +292,7 @@ func (h *simHost) carryOut(what string, args []string, in []byte, session *remot
 			fmt.Fprintln(session.Stderr, "kubeadm: an earlier attempt may have made this host a part of the cluster already")
 			return h.half
 		}
-		if id, good := h.sim.api.lets(in); args[0] == "join" && !good {
+		if id, good := h.sim.api.Lets(in); args[0] == "join" && !good {
 			fmt.Fprintf(session.Stderr, "error: could not find a JWS signature in the cluster-info ConfigMap for token ID %q\n", id)
 			return 75
 		}
@@ -301,15 +303,15 @@ func (h *simHost) carryOut(what string, args []string, in []byte, session *remot
 		}
 		h.markers[args[1]] = fmt.Sprintf("state done\ndigest %s\n", args[2])
 		if args[0] == "init" {
-			h.sim.api.isNew()
+			h.sim.api.IsNew()
 		}
-		h.sim.api.addNode(h.name)
+		h.sim.api.AddNode(h.name)
 		if h.sim.joined != nil {
 			h.sim.joined(h.name)
 		}
 	case "reset":
 		h.member, h.half = false, 0
-		h.sim.api.log("reset " + h.name)
+		h.sim.api.Note("reset " + h.name)
 		delete(h.markers, "init")
 		delete(h.markers, "join")
 		h.belongs = ""
@@ -326,7 +328,7 @@ func (h *simHost) carryOut(what string, args []string, in []byte, session *remot
 		h.files["pki"] = int64(len(in))
 	case "start": // the kubelet registers its node
 		if h.member && !h.stranger {
-			h.sim.api.addNode(h.name)
+			h.sim.api.AddNode(h.name)
 		}
 	default:
 		return 127
@@ -426,9 +428,9 @@ func (h *simHost) facts() []byte {
 		m["marker/"+step] = text
 	}
 	if h.member {
-		m["kubelet.conf"], m["ca.crt"] = "    server: https://192.0.2.1:6443\n", testCA()
+		m["kubelet.conf"], m["ca.crt"] = "    server: https://192.0.2.1:6443\n", fakeapi.CA()
 		if h.others {
-			m["kubelet.conf"], m["ca.crt"] = "    server: https://198.51.100.1:6443\n", otherCA()
+			m["kubelet.conf"], m["ca.crt"] = "    server: https://198.51.100.1:6443\n", fakeapi.OtherCA()
 		}
 	}
 	if h.belongs != "" {

@@ -83,8 +83,8 @@ func failing(checks []report.Check) []string {
 func TestUp_WithoutStorageAsksNothingAboutCeph(t *testing.T) {
 	s := newSim(t, 2, remotetest.Options{})
 	r := mustUp(t, s)
-	if _, ok := r.Plan.Step(plan.ClusterID(plan.CSI)); ok || len(s.probes()) > 0 || s.api.csi != "" || s.api.waited != nil {
-		t.Errorf("waited %v, plan %+v", s.api.waited, r.Plan.Steps)
+	if _, ok := r.Plan.Step(plan.ClusterID(plan.CSI)); ok || len(s.probes()) > 0 || s.api.CSI != "" || s.api.Waited != nil {
+		t.Errorf("waited %v, plan %+v", s.api.Waited, r.Plan.Steps)
 	}
 	if err := s.preflight(); err != nil || len(s.probes()) > 0 {
 		t.Errorf("preflight: %v", err)
@@ -102,11 +102,11 @@ func TestUp_InstallsStorageOnceAndAsksEveryKernelBefore(t *testing.T) {
 	if n := s.probes(); len(n) != 3 || n["host-2"] != 1 {
 		t.Errorf("probes %v", n)
 	}
-	if !strings.Contains(s.api.csi, base64.StdEncoding.EncodeToString([]byte(cephKey("one")))) {
+	if !strings.Contains(s.api.CSI, base64.StdEncoding.EncodeToString([]byte(cephKey("one")))) {
 		t.Error("the key of the block devices' user is not in its secret")
 	}
-	if want := []string{"host-1,host-2,host-3: rbd.csi.ceph.com,cephfs.csi.ceph.com"}; !slices.Equal(s.api.waited, want) {
-		t.Errorf("waited for %v, want %v", s.api.waited, want)
+	if want := []string{"host-1,host-2,host-3: rbd.csi.ceph.com,cephfs.csi.ceph.com"}; !slices.Equal(s.api.Waited, want) {
+		t.Errorf("waited for %v, want %v", s.api.Waited, want)
 	}
 	s.changed()
 	before := s.fleet.Stats().Execs
@@ -120,13 +120,13 @@ func TestUp_ProvisionersMeantForAHostThatFailedAreNotWaitedFor(t *testing.T) {
 	s := newSim(t, 2, remotetest.Options{}).withCeph()
 	s.hosts["host-2"].fail["kubeadm"] = "the moon is in the way"
 	provisioner := "ceph-csi/" + render.RBD.Provisioner()
-	if _, err := s.up(); !errors.Is(err, ErrPartial) || slices.Contains(s.api.waitedFor, provisioner) || s.api.csi == "" {
-		t.Errorf("error %v, waited for %v", err, s.api.waitedFor)
+	if _, err := s.up(); !errors.Is(err, ErrPartial) || slices.Contains(s.api.WaitedFor, provisioner) || s.api.CSI == "" {
+		t.Errorf("error %v, waited for %v", err, s.api.WaitedFor)
 	}
 	delete(s.hosts["host-2"].fail, "kubeadm")
 	mustUp(t, s)
-	if !slices.Contains(s.api.waitedFor, provisioner) {
-		t.Errorf("waited for %v", s.api.waitedFor)
+	if !slices.Contains(s.api.WaitedFor, provisioner) {
+		t.Errorf("waited for %v", s.api.WaitedFor)
 	}
 }
 
@@ -139,7 +139,7 @@ func TestUp_AnotherKeyIsRolledOut(t *testing.T) {
 	if st, _ := r.Plan.Step(plan.ClusterID(plan.CSI)); st.Action != plan.Update || r.Plan.Changes() != 1 || s.changed() != 0 {
 		t.Errorf("planned %+v", st)
 	}
-	if !strings.Contains(s.api.csi, base64.StdEncoding.EncodeToString([]byte(cephKey("three")))) {
+	if !strings.Contains(s.api.CSI, base64.StdEncoding.EncodeToString([]byte(cephKey("three")))) {
 		t.Error("the new key is not there")
 	}
 }
@@ -150,14 +150,14 @@ func TestUp_JoiningHostIsAskedAlone(t *testing.T) {
 	s.c.Spec.Hosts = all[:3]
 	mustUp(t, s)
 	s.probes()
-	s.api.waited = nil
+	s.api.Waited = nil
 	s.c.Spec.Hosts = all
 	mustUp(t, s)
 	if n := s.probes(); len(n) != 1 || n["host-4"] != 1 {
 		t.Errorf("probes %v", n)
 	}
-	if len(s.api.waited) != 1 || !strings.HasPrefix(s.api.waited[0], "host-1,host-2,host-3,host-4:") {
-		t.Errorf("waited for %v", s.api.waited)
+	if len(s.api.Waited) != 1 || !strings.HasPrefix(s.api.Waited[0], "host-1,host-2,host-3,host-4:") {
+		t.Errorf("waited for %v", s.api.Waited)
 	}
 }
 
@@ -173,7 +173,7 @@ func TestUp_BundleWithoutImagesOfStorage(t *testing.T) {
 	}
 	s.c.Spec.Preflight.Ignore = []string{"ceph-images"}
 	r = mustUp(t, s)
-	if notes := strings.Join(r.Plan.Notes, "\n"); !strings.Contains(notes, "ceph-csi is not installed: the bundle has no image for ceph-csi") || s.api.csi != "" || len(s.probes()) != 0 {
+	if notes := strings.Join(r.Plan.Notes, "\n"); !strings.Contains(notes, "ceph-csi is not installed: the bundle has no image for ceph-csi") || s.api.CSI != "" || len(s.probes()) != 0 {
 		t.Errorf("notes %q", notes)
 	}
 }
@@ -201,7 +201,7 @@ func TestUp_CephRefusesAndTheKeyIsNowhere(t *testing.T) {
 	if !errors.Is(err, ErrPreflight) || !slices.Equal(failing(r.Checks), []string{"host-2 ceph-rbd"}) {
 		t.Fatalf("error %v, failing %v", err, failing(r.Checks))
 	}
-	if s.changed() != 0 || s.api.csi != "" || len(s.api.nodes) != 0 {
+	if s.changed() != 0 || s.api.CSI != "" || len(s.api.AllNodes) != 0 {
 		t.Error("something was done")
 	}
 	s.wantNoKey(t, r, err, events)
@@ -316,13 +316,13 @@ func TestPreflight_AsksEveryKernelAboutCeph(t *testing.T) {
 func TestUp_ClusterIDOfAVolumeStays(t *testing.T) {
 	s := newSim(t, 1, remotetest.Options{}).withCeph()
 	mustUp(t, s)
-	was := s.api.csi
-	s.api.volumes = []kube.Volume{{Name: "pvc-1", Claim: "default/db", Attributes: map[string]string{"clusterID": simFSID}}}
+	was := s.api.CSI
+	s.api.AllVolumes = []kube.Volume{{Name: "pvc-1", Claim: "default/db", Attributes: map[string]string{"clusterID": simFSID}}}
 	s.c.Spec.Storage.Ceph[0].ClusterID = "renamed"
-	if _, err := s.up(); !errors.Is(err, ErrPartial) || s.api.csi != was {
-		t.Errorf("error %v, applied %v", err, s.api.csi != was)
+	if _, err := s.up(); !errors.Is(err, ErrPartial) || s.api.CSI != was {
+		t.Errorf("error %v, applied %v", err, s.api.CSI != was)
 	}
-	s.api.volumes = nil
+	s.api.AllVolumes = nil
 	mustUp(t, s)
 }
 
@@ -343,17 +343,17 @@ func TestUp_VolumesStayWithinReachOfTheDriver(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newSim(t, 1, remotetest.Options{}).withCeph()
 			mustUp(t, s)
-			was := s.api.csi
+			was := s.api.CSI
 			test.volume.Name, test.volume.Claim = "pvc-1", "default/db"
-			s.api.volumes = []kube.Volume{test.volume}
+			s.api.AllVolumes = []kube.Volume{test.volume}
 			test.change(&s.c.Spec.Storage.Ceph[0])
 			r, err := s.up()
 			told := false
 			for _, c := range r.Changes {
 				told = told || strings.Contains(c.Error, test.want)
 			}
-			if !errors.Is(err, ErrPartial) || !told || s.api.csi != was {
-				t.Errorf("error %v, %+v, applied %v", err, r.Changes, s.api.csi != was)
+			if !errors.Is(err, ErrPartial) || !told || s.api.CSI != was {
+				t.Errorf("error %v, %+v, applied %v", err, r.Changes, s.api.CSI != was)
 			}
 		})
 	}

@@ -10,7 +10,6 @@ import (
 	"github.com/hybridctl/hybridctl/provision/lock"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/report"
-	"github.com/hybridctl/hybridctl/provision/steps"
 )
 
 // StorageRemoveOptions are StorageRemove's own.
@@ -35,7 +34,7 @@ func StorageRemove(ctx context.Context, o StorageRemoveOptions) (Result, error) 
 	}
 	defer r.end()
 
-	objects, err := surveyStorage(r, o.Force)
+	objects, err := r.desk.Storage(r.reading, o.Force)
 	if err != nil {
 		return result, err
 	}
@@ -50,7 +49,7 @@ func StorageRemove(ctx context.Context, o StorageRemoveOptions) (Result, error) 
 		return result, err
 	}
 	failed, err := r.underLock(ctx, nil, func(*lock.Lock) error {
-		deleted, err := r.api.DeleteObjects(ctx, objects)
+		deleted, err := r.API.DeleteObjects(ctx, objects)
 		for _, c := range deleted {
 			result.Changes = append(result.Changes, report.Change{Step: c.String(), Kind: string(plan.CSI), Action: c.Action})
 		}
@@ -60,24 +59,6 @@ func StorageRemove(ctx context.Context, o StorageRemoveOptions) (Result, error) 
 		return result, err
 	}
 	return result, o.TakeOut()
-}
-
-// surveyStorage finds out what there is to take away, and refuses what must not be. No host is asked.
-func surveyStorage(r *run, force bool) ([]kube.Object, error) {
-	r.fleet.Only()
-	if _, err := r.reachRunning(); err != nil {
-		return nil, err
-	}
-	if !force {
-		if err := r.refuseOrphans("ceph-csi is deleted"); err != nil {
-			return nil, err
-		}
-	}
-	objects, err := steps.CephObjects(r.reading, r.api)
-	if err == nil && len(objects) == 0 && len(r.Cluster.Spec.Storage.Ceph) == 0 {
-		err = fmt.Errorf("%w: %s has no spec.storage.ceph, and the cluster no ceph-csi of hybridctl's: there is nothing to remove", ErrRefused, r.Cluster.Path)
-	}
-	return objects, err
 }
 
 // among names what people know of the objects.

@@ -18,7 +18,7 @@ func TestDestroy_AsksForVolumesAlsoWhenTheInventoryHasNoStorageAnyMore(t *testin
 	s := newSim(t, 1, remotetest.Options{}).withCeph()
 	mustUp(t, s)
 	s.c.Spec.Storage = inventory.Storage{}
-	s.api.volumes = []kube.Volume{{Name: "pvc-1", Class: "ceph-rbd", Claim: "default/db"}}
+	s.api.AllVolumes = []kube.Volume{{Name: "pvc-1", Class: "ceph-rbd", Claim: "default/db"}}
 	if _, err := Destroy(context.Background(), DestroyOptions{Options: s.options()}); !errors.Is(err, ErrVolumes) {
 		t.Errorf("error %v", err)
 	}
@@ -35,7 +35,7 @@ func TestDestroy_KeepsVolumesUnlessForced(t *testing.T) {
 	}
 	mustUp(t, s)
 	s.changed()
-	s.api.volumes = []kube.Volume{{Name: "pvc-1", Class: "ceph-rbd", Claim: "default/db"}}
+	s.api.AllVolumes = []kube.Volume{{Name: "pvc-1", Class: "ceph-rbd", Claim: "default/db"}}
 	err := destroy(false)
 	if !errors.Is(err, ErrVolumes) || !strings.Contains(err.Error(), "pvc-1 (ceph-rbd, claim default/db)") ||
 		!strings.Contains(err.Error(), "stays in the pool kube or the file system kubefs") || s.changed() != 0 {
@@ -59,14 +59,14 @@ func TestStorageRemove_TakesCephCSIOutAndAsksNoHost(t *testing.T) {
 	remove := func(force bool) (Result, error) {
 		return StorageRemove(context.Background(), StorageRemoveOptions{Options: s.options(), Force: force, TakeOut: func() error { taken++; return nil }})
 	}
-	s.api.volumes = []kube.Volume{{Name: "pvc-1", Class: "ceph-rbd", Claim: "default/db"}}
-	if _, err := remove(false); !errors.Is(err, ErrVolumes) || !strings.Contains(err.Error(), "with --force ceph-csi is deleted, and of each volume") || s.api.csi == "" || taken != 0 {
+	s.api.AllVolumes = []kube.Volume{{Name: "pvc-1", Class: "ceph-rbd", Claim: "default/db"}}
+	if _, err := remove(false); !errors.Is(err, ErrVolumes) || !strings.Contains(err.Error(), "with --force ceph-csi is deleted, and of each volume") || s.api.CSI == "" || taken != 0 {
 		t.Errorf("with a volume: %v", err)
 	}
-	s.api.volumes = nil
+	s.api.AllVolumes = nil
 	r, err := remove(false)
-	if err != nil || s.api.csi != "" || taken != 1 || len(r.Changes) < 20 || len(s.api.owned) != 0 || s.api.holder != "" {
-		t.Errorf("%v, %+v, lock %q", err, r.Changes, s.api.holder)
+	if err != nil || s.api.CSI != "" || taken != 1 || len(r.Changes) < 20 || len(s.api.OwnedObjects) != 0 || s.api.Holder != "" {
+		t.Errorf("%v, %+v, lock %q", err, r.Changes, s.api.Holder)
 	}
 	if _, err := remove(false); err != nil {
 		t.Errorf("again: %v", err)
@@ -75,7 +75,7 @@ func TestStorageRemove_TakesCephCSIOutAndAsksNoHost(t *testing.T) {
 	// without storage in the inventory there is nothing left to do, and nothing to remove
 	s.c.Spec.Storage = inventory.Storage{}
 	s.changed()
-	if r := mustUp(t, s); s.api.csi != "" || s.changed() != 0 {
+	if r := mustUp(t, s); s.api.CSI != "" || s.changed() != 0 {
 		t.Errorf("up changed %+v", r.Changes)
 	}
 	if _, err := remove(false); !errors.Is(err, ErrRefused) {
@@ -86,7 +86,7 @@ func TestStorageRemove_TakesCephCSIOutAndAsksNoHost(t *testing.T) {
 // ownedNow are the kinds and names of ceph-csi's objects that there are of a kind.
 func (s *sim) ownedNow(kind string) []string {
 	var out []string
-	for o := range s.api.owned {
+	for o := range s.api.OwnedObjects {
 		if o.Kind == kind {
 			out = append(out, o.Name)
 		}
@@ -101,7 +101,7 @@ func TestUp_TakesAwayWhatLeftTheInventoryOfStorage(t *testing.T) {
 	mustUp(t, s)
 	ceph := &s.c.Spec.Storage.Ceph[0]
 	secret := func(class string) string { return render.CephClass{Class: class}.SecretName() }
-	s.api.volumes = []kube.Volume{{Name: "pvc-1", Class: "ceph-rbd", Claim: "default/db", Driver: render.RBD.DriverName(),
+	s.api.AllVolumes = []kube.Volume{{Name: "pvc-1", Class: "ceph-rbd", Claim: "default/db", Driver: render.RBD.DriverName(),
 		Attributes: map[string]string{"clusterID": simFSID}, Secrets: []string{"ceph-csi/" + secret("ceph-rbd")}}}
 	ceph.RBD.StorageClass = "block"
 	r := mustUp(t, s)
@@ -116,7 +116,7 @@ func TestUp_TakesAwayWhatLeftTheInventoryOfStorage(t *testing.T) {
 		t.Errorf("again: %d changes, %q", r.Plan.Changes(), notes)
 	}
 
-	s.api.volumes = nil
+	s.api.AllVolumes = nil
 	if r := mustUp(t, s); r.Plan.Changes() != 1 || !slices.Equal(s.ownedNow("StorageClass"), []string{"block", "ceph-fs"}) {
 		t.Errorf("when the volume is deleted: %d changes, %v", r.Plan.Changes(), s.ownedNow("StorageClass"))
 	}
@@ -127,7 +127,7 @@ func TestUp_TakesAwayWhatLeftTheInventoryOfStorage(t *testing.T) {
 	}
 	if got := s.ownedNow("StorageClass"); !slices.Equal(got, []string{"block"}) || !slices.Equal(s.ownedNow("Secret"), []string{secret("block")}) ||
 		!slices.Equal(s.ownedNow("DaemonSet"), []string{render.RBD.Name() + "-nodeplugin"}) || !slices.Equal(s.ownedNow("Namespace"), []string{"ceph-csi"}) {
-		t.Errorf("without volumes: %v", s.api.owned)
+		t.Errorf("without volumes: %v", s.api.OwnedObjects)
 	}
 	if r := mustUp(t, s); r.Plan.Changes() != 0 {
 		t.Errorf("again: %+v", r.Plan.Steps)
@@ -135,10 +135,10 @@ func TestUp_TakesAwayWhatLeftTheInventoryOfStorage(t *testing.T) {
 
 	s.c.Spec.Storage = inventory.Storage{}
 	r = mustUp(t, s)
-	if notes := strings.Join(r.Plan.Notes, "\n"); len(s.api.owned) == 0 || !strings.Contains(notes, `"hybridctl storage remove" takes it out`) {
+	if notes := strings.Join(r.Plan.Notes, "\n"); len(s.api.OwnedObjects) == 0 || !strings.Contains(notes, `"hybridctl storage remove" takes it out`) {
 		t.Errorf("without storage in the inventory: %q", notes)
 	}
-	if r, err := StorageRemove(context.Background(), StorageRemoveOptions{Options: s.options()}); err != nil || len(s.api.owned) != 0 || !strings.Contains(strings.Join(r.Plan.Notes, ""), "StorageClass/block") {
-		t.Errorf("storage remove: %v, %q, left %v", err, r.Plan.Notes, s.api.owned)
+	if r, err := StorageRemove(context.Background(), StorageRemoveOptions{Options: s.options()}); err != nil || len(s.api.OwnedObjects) != 0 || !strings.Contains(strings.Join(r.Plan.Notes, ""), "StorageClass/block") {
+		t.Errorf("storage remove: %v, %q, left %v", err, r.Plan.Notes, s.api.OwnedObjects)
 	}
 }

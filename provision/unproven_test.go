@@ -6,6 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hybridctl/hybridctl/provision/access"
+	"github.com/hybridctl/hybridctl/provision/bundle/bundletest"
+	"github.com/hybridctl/hybridctl/provision/ending"
+	"github.com/hybridctl/hybridctl/provision/kube/fakeapi"
 	"github.com/hybridctl/hybridctl/provision/proof"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
@@ -23,8 +27,8 @@ func TestScaleOut_GuardIsOfTheRunAndNotOfTheStep(t *testing.T) {
 		t.Errorf("kubeadm was told\n%s", s.hosts["host-3"].config)
 	}
 	// the bundle has no probe: nothing was proven, and the guard stays
-	if len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "kubectl taint nodes host-3 hybridctl.dev/not-proven-") || len(s.api.done) > 0 {
-		t.Errorf("notes %q, done %q", r.Notes, s.api.done)
+	if len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "kubectl taint nodes host-3 hybridctl.dev/not-proven-") || len(s.api.Did) > 0 {
+		t.Errorf("notes %q, done %q", r.Notes, s.api.Did)
 	}
 	if r := mustUp(t, s); r.Plan.Changes() != 0 || len(r.Plan.Notes) > 0 {
 		t.Errorf("up plans %d changes, notes %q", r.Plan.Changes(), r.Plan.Notes)
@@ -32,30 +36,30 @@ func TestScaleOut_GuardIsOfTheRunAndNotOfTheStep(t *testing.T) {
 }
 
 func TestScaleOut_GuardIsLiftedByTheProofAlone(t *testing.T) {
-	api := newFakeAPI()
-	r := scaleOut{&run{server: &server{api: api}, reading: context.Background()}}
+	api := fakeapi.New(bundletest.Version)
+	r := scaleOut{&run{Server: &access.Server{API: api}, reading: context.Background()}}
 	for name, c := range map[string]struct {
-		p        proven
+		p        ending.Proven
 		unproven error
 		lifted   int
 	}{
 		"no one looked": {},
-		"proven":        {p: proven{run: &report.ConformanceRun{}}, lifted: 2},
-		"a cell failed": {p: proven{run: &report.ConformanceRun{}}, unproven: ErrConformance},
+		"proven":        {p: ending.Proven{Run: &report.ConformanceRun{}}, lifted: 2},
+		"a cell failed": {p: ending.Proven{Run: &report.ConformanceRun{}}, unproven: ErrConformance},
 	} {
-		api.done = nil
+		api.Did = nil
 		notes, err := r.letIn(true, []string{"a", "b"}, c.p, c.unproven)
-		if err != nil || len(api.done) != c.lifted || (len(notes) == 0) != (c.lifted > 0) {
-			t.Errorf("%s: %v, notes %q, done %q", name, err, notes, api.done)
+		if err != nil || len(api.Did) != c.lifted || (len(notes) == 0) != (c.lifted > 0) {
+			t.Errorf("%s: %v, notes %q, done %q", name, err, notes, api.Did)
 		}
 	}
 }
 
 func TestScaleOut_GuardThatWasLeftIsToldLater(t *testing.T) {
 	s := grown(t, 2, 2)
-	n := s.api.nodes["host-2"]
+	n := s.api.AllNodes["host-2"]
 	n.Taints, n.Ready = []string{"a=b:NoExecute", proof.GuardTaint.Key + ":NoSchedule"}, false
-	s.api.nodes["host-2"] = n
+	s.api.AllNodes["host-2"] = n
 	r, err := s.scaleOut(nil)
 	if err != nil || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "kubectl taint nodes host-2 hybridctl.dev/not-proven-") {
 		t.Errorf("error %v, notes %q", err, r.Notes)
@@ -68,7 +72,7 @@ func TestScaleOut_GuardThatWasLeftIsToldLater(t *testing.T) {
 // A run that ends between the last step and the end of the wait left all of its steps done.
 func TestScaleOut_WaitsForWhatAnEarlierRunDidNotWaitFor(t *testing.T) {
 	s := grown(t, 3, 2)
-	s.api.failing = map[string]error{"WaitNodesReady": errors.New("node host-3: not ready")}
+	s.api.Failing = map[string]error{"WaitNodesReady": errors.New("node host-3: not ready")}
 	r, err := s.scaleOut(nil)
 	if !errors.Is(err, ErrPartial) || !s.hosts["host-3"].member {
 		t.Fatalf("%v %+v", err, r.Hosts)
@@ -79,7 +83,7 @@ func TestScaleOut_WaitsForWhatAnEarlierRunDidNotWaitFor(t *testing.T) {
 		t.Errorf("it is not Ready yet: %v, %q, %d changes", err, r.Nothing, r.Plan.Changes())
 	}
 	s.wantAlone(before, "host-3")
-	s.api.failing = nil
+	s.api.Failing = nil
 	if r, err := s.scaleOut(nil); err != nil || r.Nothing != "" {
 		t.Errorf("%v, %q", err, r.Nothing)
 	}
@@ -106,7 +110,7 @@ func TestScaleOut_GuardStaysWhenItIsInterrupted(t *testing.T) {
 	}
 	// nothing is left to do but the proof, and the bundle has no probe
 	r, err = s.scaleOut(func(o *ScaleOutOptions) { o.Guard, o.Conformance = true, ConformanceQuick })
-	if err != nil || r.Plan.Changes() > 0 || r.NotProven == "" || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "stays on host-3") || len(s.api.done) > 0 {
-		t.Errorf("error %v, %d changes, not proven %q, notes %q, done %q", err, r.Plan.Changes(), r.NotProven, r.Notes, s.api.done)
+	if err != nil || r.Plan.Changes() > 0 || r.NotProven == "" || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "stays on host-3") || len(s.api.Did) > 0 {
+		t.Errorf("error %v, %d changes, not proven %q, notes %q, done %q", err, r.Plan.Changes(), r.NotProven, r.Notes, s.api.Did)
 	}
 }

@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 
-	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/ending"
 	"github.com/hybridctl/hybridctl/provision/lock"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/report"
+	"github.com/hybridctl/hybridctl/provision/steps"
 	"github.com/hybridctl/hybridctl/provision/survey"
 )
 
@@ -30,19 +31,18 @@ func Up(ctx context.Context, o UpOptions) (Result, error) {
 	}
 	defer r.end()
 
-	r.markEarly(r.reading)
-	seen, p, checks, err := r.surveyAll()
+	r.MarkEarly(r.reading)
+	seen, p, checks, err := r.desk.Whole(r.reading)
 	result.Plan, result.Checks = p, checks
 	if err != nil {
 		return result, err
 	}
-	if after, asked, err := r.askKernels(&seen, p, func() []report.Check { return r.problems(seen) }); asked || err != nil {
-		if asked {
-			result.Checks = after
-		}
-		if err != nil {
-			return result, err
-		}
+	seen, after, asked, err := r.desk.Kernels(r.reading, seen, p, r.desk.Problems)
+	if asked {
+		result.Checks = after
+	}
+	if err != nil {
+		return result, err
 	}
 	proves := o.Conformance.on() && p.Changes() > 0
 	dir, err := o.Proof.open(o.Options, proves)
@@ -55,33 +55,32 @@ func Up(ctx context.Context, o UpOptions) (Result, error) {
 		}
 	}
 	changes, failed, err := apply(ctx, r, seen, p)
-	result.Changes, result.Hosts = changes, r.hostResults(seen.Hosts, changes, "up")
+	result.Changes, result.Hosts = changes, r.resultsOf(r.Cluster.Managed(), seen.Hosts, changes, "up")
 	if err != nil {
 		return result, err
 	}
-	if r.api != nil {
-		if result.Kubeconfig, err = r.keepKubeconfig(); err != nil {
+	if r.API != nil {
+		if result.Kubeconfig, err = r.KeepKubeconfig(); err != nil {
 			return result, err
 		}
-		notes, err := r.approveServing(seen)
+		notes, err := steps.ApproveServing(r.reading, r.API, r.Cluster, seen.Hosts)
 		if result.Notes = append(result.Notes, notes...); err != nil {
 			return result, err
 		}
 		late, notReady := r.waitReady(seen, p, changes)
 		result.Changes, failed = append(result.Changes, late...), errors.Join(failed, notReady)
-		if err := merge(r, o.MergeKubeconfig); err != nil {
+		if err := r.Merge(o.MergeKubeconfig); err != nil {
 			return result, err
 		}
 	}
-	if err := partial(failed, result.Hosts); err != nil {
+	if err := ending.Partial(failed, result.Hosts); err != nil {
 		return result, err
 	}
 	if !proves {
 		return result, nil
 	}
 	proof, err := r.prove(o.Proof.wish(o.Conformance), seen, nil, dir)
-	result.add(proof)
-	return result, err
+	return result.With(proof), err
 }
 
 // apply carries the plan out under the lock. A plan that changes nothing, and that the state knows, needs neither; marks of nodes that are
@@ -89,7 +88,7 @@ func Up(ctx context.Context, o UpOptions) (Result, error) {
 func apply(ctx context.Context, r *run, seen survey.Seen, p plan.Plan) (changes []report.Change, failed, err error) {
 	inSync := p.Changes() == 0 && r.store.InSync(p)
 	if inSync && len(r.unmarked(seen.Hosts)) == 0 && !r.leftLock() {
-		return unchanged(p), nil, nil
+		return ending.Unchanged(p), nil, nil
 	}
 	failed, err = r.underLock(ctx, seen.Hosts, func(l *lock.Lock) (err error) {
 		if !inSync {
@@ -98,30 +97,10 @@ func apply(ctx context.Context, r *run, seen survey.Seen, p plan.Plan) (changes 
 		return errors.Join(err, r.markNodes(ctx, seen, l.Stop()))
 	})
 	if inSync {
-		changes = unchanged(p)
+		changes = ending.Unchanged(p)
 		if errors.Is(err, ErrLocked) { // there was nothing else to do: the next run writes the marks
 			err = nil
 		}
 	}
 	return changes, failed, err
-}
-
-// unchanged is the result of a run that had nothing to do.
-func unchanged(p plan.Plan) []report.Change {
-	out := make([]report.Change, len(p.Steps))
-	for i, st := range p.Steps {
-		out[i] = report.Change{Host: st.Host, Step: string(st.ID), Kind: string(st.Kind), Action: report.Unchanged}
-	}
-	return out
-}
-
-// merge adds the cluster to the user's kubeconfig.
-func merge(r *run, path string) error {
-	if path == "" {
-		return nil
-	}
-	if r.config == nil {
-		return errors.New("there is no kubeconfig to merge")
-	}
-	return kube.MergeKubeconfig(path, r.config, r.Cluster.Metadata.Name)
 }

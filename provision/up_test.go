@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hybridctl/hybridctl/provision/access"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/plan"
@@ -37,8 +38,8 @@ func TestUp_SecondRunCostsOneConnectionAndOneExec(t *testing.T) {
 	if r.Plan.Changes() != len(r.Plan.Steps) || r.Kubeconfig == "" {
 		t.Errorf("the first run planned %d changes of %d steps, kubeconfig %q", r.Plan.Changes(), len(r.Plan.Steps), r.Kubeconfig)
 	}
-	if len(s.api.tokens) != 0 || s.api.made != 1 {
-		t.Errorf("%d tokens are left, %d were made", len(s.api.tokens), s.api.made)
+	if len(s.api.Tokens) != 0 || s.api.TokensMade != 1 {
+		t.Errorf("%d tokens are left, %d were made", len(s.api.Tokens), s.api.TokensMade)
 	}
 	if s.changed() == 0 {
 		t.Error("the first run changed nothing")
@@ -99,10 +100,10 @@ func TestUp_FailingHostStopsOnlyItself(t *testing.T) {
 			t.Errorf("%s: error %q, next %q", h.Name, h.Error, h.Next)
 		}
 	}
-	if len(s.api.nodes) != 3 {
-		t.Errorf("%d nodes, want the 3 others", len(s.api.nodes))
+	if len(s.api.AllNodes) != 3 {
+		t.Errorf("%d nodes, want the 3 others", len(s.api.AllNodes))
 	}
-	if len(s.api.tokens) != 0 {
+	if len(s.api.Tokens) != 0 {
 		t.Error("a join token is left")
 	}
 	s.changed()
@@ -130,13 +131,13 @@ func TestUp_UnreachableHostIsNamedAndFinishedLater(t *testing.T) {
 	if h := r.Hosts[2]; !strings.Contains(h.Error, "connection refused") || h.Next == "" {
 		t.Errorf("host-3: %+v", h)
 	}
-	if len(s.api.nodes) != 2 {
-		t.Errorf("%d nodes, want 2", len(s.api.nodes))
+	if len(s.api.AllNodes) != 2 {
+		t.Errorf("%d nodes, want 2", len(s.api.AllNodes))
 	}
 	s.fleet.Hosts[2].Start()
 	mustUp(t, s)
-	if len(s.api.nodes) != 3 {
-		t.Errorf("%d nodes after the second run, want 3", len(s.api.nodes))
+	if len(s.api.AllNodes) != 3 {
+		t.Errorf("%d nodes after the second run, want 3", len(s.api.AllNodes))
 	}
 	// and when it goes away again, nothing is taken from the cluster, and the run says so
 	s.changed()
@@ -222,7 +223,7 @@ func (f sinkFunc) Event(e report.Event) { f(e) }
 
 func TestUp_NodeRegistersAfterTheJoinHasEnded(t *testing.T) {
 	s := newSim(t, 2, remotetest.Options{})
-	s.api.late = map[string]int{"host-2": 1}
+	s.api.Late = map[string]int{"host-2": 1}
 	mustUp(t, s)
 }
 
@@ -302,8 +303,8 @@ func TestDestroy_LeavesNothingAndUpMakesItAnew(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(s.state, "kubeconfig")); !os.IsNotExist(err) {
 		t.Errorf("the kubeconfig stays: %v", err)
 	}
-	s.api.nodes = map[string]kube.Node{}
-	s.api.cni = false
+	s.api.AllNodes = map[string]kube.Node{}
+	s.api.CNI = false
 	mustUp(t, s)
 }
 
@@ -351,7 +352,7 @@ func TestUp_AsksAsPatientlyAsKubeadm(t *testing.T) {
 	s.c.Spec.Kubernetes.Timeouts.KubernetesAPICall = inventory.Duration(7 * time.Minute)
 	o := s.options()
 	var asked []time.Duration
-	o.hooks.newAPI = func(_ []byte, k kube.Options) (api, error) {
+	o.hooks.newAPI = func(_ []byte, k kube.Options) (access.API, error) {
 		asked = append(asked, k.RetryFor)
 		return s.api, nil
 	}
@@ -384,7 +385,7 @@ func TestStatus_HostThatStandsInTheWay(t *testing.T) {
 	s.c.Spec.Kubernetes.Endpoint = "api.example:6443"
 	s.c.Spec.Hosts[1].Role = inventory.ControlPlane
 	mustUp(t, s)
-	delete(s.api.nodes, "host-2")
+	delete(s.api.AllNodes, "host-2")
 	if _, err := Status(context.Background(), s.options()); !errors.Is(err, ErrRefused) || errors.Is(err, ErrBundle) {
 		t.Errorf("error %v", err)
 	}

@@ -146,3 +146,14 @@ func (f *Fleet) Host(name string) (*host.Host, error) {
 	}
 	return nil, fmt.Errorf("%s is not connected", name)
 }
+
+// ControlPlanes are the control planes of the run that are connected, by name.
+func (f *Fleet) ControlPlanes() map[string]*host.Host {
+	connected := map[string]*host.Host{}
+	for _, h := range f.Cluster.ControlPlanes() {
+		if c, err := f.Host(h.Name); err == nil {
+			connected[h.Name] = c
+		}
+	}
+	return connected
+}

@@ -74,3 +74,14 @@ func (f *Fleet) readAdminConf(ctx context.Context, h inventory.Host) ([]byte, er
 	}
 	return b, err
 }
+
+// Forget deletes what the state directory knows of a cluster that is gone: the worth of its credentials, and the keys that its hosts had.
+func Forget(stateDir string) error {
+	var errs []error
+	for _, name := range []string{KubeconfigFile, KnownHostsFile} {
+		if err := os.Remove(filepath.Join(stateDir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -35,17 +35,18 @@ func GuardStays(nodes []string) string {
 		GuardTaint.Key, report.Some(nodes, 10), strings.Join(nodes, " "), GuardTaint.Key)
 }
 
-// LeftGuarded says the same of nodes that an earlier run has left so; "" = there are none.
-func LeftGuarded(nodes []kube.Node) string {
+// LeftGuarded are the same of nodes that an earlier run has left so, but for those that are proven now: one note, or none.
+func LeftGuarded(nodes []kube.Node, now []string) []string {
 	var names []string
 	for _, n := range nodes {
-		if slices.ContainsFunc(n.Taints, func(t string) bool { return strings.HasPrefix(t, GuardTaint.Key+":") }) {
+		guarded := slices.ContainsFunc(n.Taints, func(t string) bool { return strings.HasPrefix(t, GuardTaint.Key+":") })
+		if guarded && !slices.Contains(now, n.Name) {
 			names = append(names, n.Name)
 		}
 	}
 	if len(names) == 0 {
-		return ""
+		return nil
 	}
-	return fmt.Sprintf("an earlier run left the taint %s on %s, and pods do not get there: hybridctl conformance --scenario scale-out --nodes %s proves them, kubectl taint nodes %s %s- lets pods in",
-		GuardTaint.Key, report.Some(names, 10), strings.Join(names, ","), strings.Join(names, " "), GuardTaint.Key)
+	return []string{fmt.Sprintf("an earlier run left the taint %s on %s, and pods do not get there: hybridctl conformance --scenario scale-out --nodes %s proves them, kubectl taint nodes %s %s- lets pods in",
+		GuardTaint.Key, report.Some(names, 10), strings.Join(names, ","), strings.Join(names, " "), GuardTaint.Key)}
 }

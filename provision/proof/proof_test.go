@@ -53,11 +53,14 @@ func TestLetIn_TakesTheGuardFromEveryNode(t *testing.T) {
 
 func TestLeftGuarded_NamesTheNodes(t *testing.T) {
 	nodes := []kube.Node{{Name: "a", Taints: []string{"x=y:NoExecute"}}, {Name: "b", Taints: []string{GuardTaint.Key + ":NoSchedule"}}}
-	if got := LeftGuarded(nodes); !strings.Contains(got, "kubectl taint nodes b hybridctl.dev/not-proven-") || strings.Contains(got, "nodes a") {
+	got := LeftGuarded(nodes, nil)
+	if len(got) != 1 || !strings.Contains(got[0], "kubectl taint nodes b hybridctl.dev/not-proven-") || strings.Contains(got[0], "nodes a") {
 		t.Errorf("%q", got)
 	}
-	if got := LeftGuarded(nodes[:1]); got != "" {
-		t.Errorf("%q", got)
+	for name, got := range map[string][]string{"not guarded": LeftGuarded(nodes[:1], nil), "proven now": LeftGuarded(nodes, []string{"b"})} {
+		if len(got) > 0 {
+			t.Errorf("%s: %q", name, got)
+		}
 	}
 }
 

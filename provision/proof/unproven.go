@@ -34,13 +34,18 @@ func NoteUnproven(stateDir string, hosts []string, are bool) error {
 	}
 	path := filepath.Join(stateDir, UnprovenFile)
 	if len(left) == 0 {
-		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
-		return nil
+		return Forget(stateDir)
 	}
 	if err := os.WriteFile(path+".new", []byte(strings.Join(left, "\n")+"\n"), 0o600); err != nil {
 		return fmt.Errorf("note which hosts are to be proven: %w", err)
 	}
 	return os.Rename(path+".new", path)
+}
+
+// Forget notes that no host is to be proven any more.
+func Forget(stateDir string) error {
+	if err := os.Remove(filepath.Join(stateDir, UnprovenFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
 }

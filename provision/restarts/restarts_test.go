@@ -100,3 +100,18 @@ func TestBegin_EndsWithStop(t *testing.T) {
 	w.Stop()
 	w.Stop()
 }
+
+func TestWatcher_LooksFromItsBeginningOn(t *testing.T) {
+	w := New(func() map[string]*fake { return map[string]*fake{"a": {}} }, report.Discard)
+	away := errors.New("away")
+	if err := w.Explain(away); err != away {
+		t.Errorf("before it looks: %v", err)
+	}
+	w.Stop()
+	w.Begin(t.Context())
+	first := w.watch
+	if w.Begin(t.Context()); w.watch != first || len(w.hosts()) != 1 {
+		t.Errorf("it began twice, or asks %v", w.hosts())
+	}
+	w.Stop()
+}

@@ -109,8 +109,18 @@ func (x *Steps) settles() time.Time {
 	return time.Now()
 }
 
-// Close deletes the join token that was made for this run, if one was.
-func (x *Steps) Close(ctx context.Context) error { return x.token.revoke(ctx) }
+// tokenPatience bounds how long the deletion of a token may take.
+const tokenPatience = 20 * time.Second
+
+// Close deletes the run's join token, also after an interrupt: it must not stay good. The error is of one that could not be deleted.
+func (x *Steps) Close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tokenPatience)
+	defer cancel()
+	if err := x.token.revoke(ctx); err != nil {
+		return fmt.Errorf("the join token could not be deleted; it ends by itself within the hour: %w", err)
+	}
+	return nil
+}
 
 // Apply implements Executor.
 func (x *Steps) Apply(ctx context.Context, s plan.Step) (report.Change, error) {

@@ -48,7 +48,9 @@ func cuts(host, script string) func(*world) {
 }
 
 // fails makes a call of the API server fail until another run begins.
-func fails(call string) func(*world) { return func(w *world) { w.api.fail[call] = errAway } }
+func hasNode(w *world, name string) bool { _, there := w.api.AllNodes[name]; return there }
+
+func fails(call string) func(*world) { return func(w *world) { w.api.Failing[call] = errAway } }
 
 func marked(host, step string) func(*world) bool {
 	return func(w *world) bool { return strings.HasPrefix(w.hosts[host].markers[step], "state done\n") }
@@ -104,8 +106,8 @@ var rows = map[plan.Kind]row{
 		undo: []string{"reset worker"}, undoAgain: []string{"reset worker"},
 	},
 	plan.Node: {
-		step: ofPlan("worker/node"), ready: func(w *world) { w.api.register("worker") }, interrupt: fails("ApplyNode"),
-		there: func(w *world) bool { return w.api.nodes["worker"] && w.api.labelled["rack"] == "a" },
+		step: ofPlan("worker/node"), ready: func(w *world) { w.api.AddNode("worker") }, interrupt: fails("ApplyNode"),
+		there: func(w *world) bool { return hasNode(w, "worker") && w.api.labelled["rack"] == "a" },
 		did:   []string{"label worker"}, again: []string{"label worker"},
 		undo: []string{"delete worker"}, undoAgain: []string{"delete worker"},
 	},
@@ -121,21 +123,21 @@ var rows = map[plan.Kind]row{
 		did: []string{"apply objects"}, again: []string{"apply objects"},
 	},
 	plan.Cordon: {
-		step: leaves(plan.Cordon, plan.Update, plan.CordonInputs{Node: "worker"}), ready: func(w *world) { w.api.register("worker") },
+		step: leaves(plan.Cordon, plan.Update, plan.CordonInputs{Node: "worker"}), ready: func(w *world) { w.api.AddNode("worker") },
 		interrupt: fails("Cordon"), there: func(w *world) bool { return true },
 		did: []string{"cordon worker"}, again: []string{"cordon worker"},
 	},
 	plan.Drain: {
 		step:  leaves(plan.Drain, plan.Update, plan.DrainInputs{Node: "worker", Timeout: longEnough}),
-		ready: func(w *world) { w.api.pods["worker"] = []kube.DrainPod{{Namespace: "a", Name: "b"}} }, interrupt: fails("WaitDetached"),
-		there: func(w *world) bool { return len(w.api.pods) == 0 },
-		did:   []string{"evict 0 pods"}, again: []string{"evict 0 pods"}, // the interrupted attempt had evicted it
+		ready: func(w *world) { w.api.Evictable["worker"] = []kube.DrainPod{{Namespace: "a", Name: "b"}} }, interrupt: fails("WaitDetached"),
+		there: func(w *world) bool { return len(w.api.Evictable["worker"]) == 0 },
+		did:   []string{"drain 0 pods"}, again: []string{"drain 0 pods"}, // the interrupted attempt had evicted it
 	},
 	plan.Etcd: {
 		step:  leaves(plan.Etcd, plan.Delete, plan.EtcdInputs{Node: "worker", Ask: []string{"cp", "cp-2"}}),
-		ready: func(w *world) { w.api.members = members("cp cp-2 worker") }, interrupt: fails("RemoveEtcdMember"),
-		there: func(w *world) bool { return len(w.api.members) == 3 },
-		undo:  []string{"member 3 removed on cp"},
+		ready: func(w *world) { w.api.Members = members("cp cp-2 worker") }, interrupt: fails("RemoveEtcdMember"),
+		there: func(w *world) bool { return len(w.api.Members) == 3 },
+		undo:  []string{"etcd member 3 asked on cp"},
 	},
 	plan.Inventory: {
 		step: leaves(plan.Inventory, plan.Delete, plan.InventoryInputs{Path: "/lab.yaml"}), interrupt: fails("TakeOut"),
@@ -176,7 +178,7 @@ func TestSteps_MayBeCalledAgainAfterAnything(t *testing.T) {
 			if err := once(w, s, applies); err == nil {
 				t.Error("the interrupted attempt says that it succeeded")
 			}
-			clear(w.api.fail)
+			clear(w.api.Failing)
 			w.done()
 			w.looks("worker")
 			w.looks("cp")
@@ -273,8 +275,8 @@ func TestSteps_OnlyStepsOfAHostConnectToIt(t *testing.T) {
 	for _, h := range w.hosts {
 		h.ssh.Refuse()
 	}
-	w.api.register("worker")
-	w.api.members = members("cp cp-2 worker")
+	w.api.AddNode("worker")
+	w.api.Members = members("cp cp-2 worker")
 	for k, r := range rows {
 		s := r.step(w)
 		_, applies := appliers[k]
@@ -322,10 +324,10 @@ func TestImages_OfAnImportThatAPowerCutInterruptedAreImportedAnew(t *testing.T) 
 // What an earlier attempt of a join may have begun in the cluster is taken out of it before the host is reset.
 func TestJoin_HalfAControlPlaneLeavesEtcdBeforeItIsReset(t *testing.T) {
 	w := newWorld(t)
-	w.api.members = members("cp cp-2 x")
+	w.api.Members = members("cp cp-2 x")
 	w.hosts["cp-2"].half = 77
 	got := apply(t, w, w.step("cp-2/join"), report.Created)
-	want := []string{"kubeadm join refused cp-2", "member 2 removed on cp", "delete cp-2", "reset cp-2", "apply files cp-2", "kubeadm join cp-2"}
+	want := []string{"kubeadm join refused cp-2", "etcd member 2 asked on cp", "delete cp-2", "reset cp-2", "apply files cp-2", "kubeadm join cp-2"}
 	if !slices.Equal(got, want) || !w.hosts["cp-2"].pki {
 		t.Errorf("did %q, want %q", got, want)
 	}
@@ -333,9 +335,9 @@ func TestJoin_HalfAControlPlaneLeavesEtcdBeforeItIsReset(t *testing.T) {
 
 func TestJoin_HalfAControlPlaneStaysWhereEtcdNeedsIt(t *testing.T) {
 	w := newWorld(t)
-	w.api.members = members("cp cp-2")
+	w.api.Members = members("cp cp-2")
 	w.hosts["cp-2"].half = 77
-	w.api.onAsk = func(times int) { w.api.members[0].Healthy = times == 1 } // it falls ill after the join began
+	w.api.OnEtcd = func(times int) { w.api.Members[0].Healthy = times == 1 } // it falls ill after the join began
 	_, err := w.x.Apply(t.Context(), w.step("cp-2/join"))
 	if !errors.Is(err, plan.ErrQuorum) || slices.Contains(w.done(), "reset cp-2") {
 		t.Errorf("error %v", err)
@@ -361,14 +363,14 @@ func TestJoin_TokenOfAJoinThatWasCutOffStays(t *testing.T) {
 	if _, err := w.x.Apply(t.Context(), w.step("worker/join")); err == nil || !strings.Contains(err.Error(), "kubeadm may be at work there still") {
 		t.Errorf("error %v", err)
 	}
-	if err := w.x.Close(t.Context()); err != nil || len(w.api.tokens) != 1 {
-		t.Errorf("%v, tokens %v", err, w.api.tokens)
+	if err := w.x.Close(t.Context()); err != nil || len(w.api.Tokens) != 1 {
+		t.Errorf("%v, tokens %v", err, w.api.Tokens)
 	}
 	w.looks("worker")
 	w.begin()
 	apply(t, w, w.step("worker/join"), report.Created)
-	if err := w.x.Close(t.Context()); err != nil || len(w.api.tokens) != 1 {
-		t.Errorf("%v, tokens %v: that of the run that ended well is deleted", err, w.api.tokens)
+	if err := w.x.Close(t.Context()); err != nil || len(w.api.Tokens) != 1 {
+		t.Errorf("%v, tokens %v: that of the run that ended well is deleted", err, w.api.Tokens)
 	}
 }
 
@@ -422,7 +424,7 @@ func TestJoin_ServingCertificate(t *testing.T) {
 			w := newWorld(t)
 			w.env.Serving = func(string) []string { return []string{"192.0.2.3"} }
 			w.begin()
-			w.api.serving = slices.Clone(c.asked)
+			w.api.Serving = slices.Clone(c.asked)
 			did, err := w.x.Apply(t.Context(), w.step("worker/join"))
 			if err != nil || !strings.HasPrefix(did.Detail, "joined; ") || !strings.Contains(did.Detail, c.want) {
 				t.Errorf("%v: %q, want %q", err, did.Detail, c.want)
@@ -435,14 +437,14 @@ func TestJoin_ServingCertificate(t *testing.T) {
 	other := newWorld(t) // another approves, too
 	other.env.Serving = func(string) []string { return []string{"192.0.2.3"} }
 	other.begin()
-	other.api.serving, other.api.fail["ApproveServing"] = []kube.ServingRequest{right}, kube.ErrConflict
+	other.api.Serving, other.api.Failing["ApproveServing"] = []kube.ServingRequest{right}, kube.ErrConflict
 	if did, err := other.x.Apply(t.Context(), other.step("worker/join")); err != nil || !strings.Contains(did.Detail, "csr-right for a serving certificate was changed") {
 		t.Errorf("%v: %q", err, did.Detail)
 	}
 	w := newWorld(t) // with time, it is awaited
 	w.env.Serving = func(string) []string { return []string{"192.0.2.3"} }
 	w.begin()
-	w.x.servingWithin, w.api.serving = time.Minute, []kube.ServingRequest{right}
+	w.x.servingWithin, w.api.Serving = time.Minute, []kube.ServingRequest{right}
 	if did, err := w.x.Apply(t.Context(), w.step("worker/join")); err != nil || did.Detail != "joined; serving certificate issued" {
 		t.Errorf("%v: %q", err, did.Detail)
 	}

@@ -39,20 +39,22 @@ func TestDrain(t *testing.T) {
 		want  string // of the error
 		hint  string
 	}{
-		"pods that come back elsewhere": {plan.DrainInputs{Timeout: longEnough}, func(a *fakeAPI) { a.pods["worker"] = []kube.DrainPod{pod, pod} }, []string{"evict 2 pods"}, "", ""},
-		"no pods":                       {plan.DrainInputs{Timeout: longEnough}, func(*fakeAPI) {}, []string{"evict 0 pods"}, "", ""},
-		"pods that would be lost came meanwhile": {plan.DrainInputs{Timeout: longEnough}, func(a *fakeAPI) { a.pods["worker"] = []kube.DrainPod{lost} }, nil,
+		"pods that come back elsewhere": {plan.DrainInputs{Timeout: longEnough}, func(a *fakeAPI) { a.Evictable["worker"] = []kube.DrainPod{pod, pod} }, []string{"drain 2 pods"}, "", ""},
+		"no pods":                       {plan.DrainInputs{Timeout: longEnough}, func(*fakeAPI) {}, []string{"drain 0 pods"}, "", ""},
+		"pods that would be lost came meanwhile": {plan.DrainInputs{Timeout: longEnough}, func(a *fakeAPI) { a.Evictable["worker"] = []kube.DrainPod{lost} }, nil,
 			"pods came to the node meanwhile: pod a/p belongs to no controller", "--force evicts them"},
-		"the same, forced": {plan.DrainInputs{Timeout: longEnough, Force: true}, func(a *fakeAPI) { a.pods["worker"] = []kube.DrainPod{lost} }, []string{"evict 1 pods"}, "", ""},
-		"a budget in the way": {plan.DrainInputs{Timeout: time.Millisecond}, func(a *fakeAPI) { a.pods["worker"], a.guarded = []kube.DrainPod{pod}, true }, nil,
+		"the same, forced": {plan.DrainInputs{Timeout: longEnough, Force: true}, func(a *fakeAPI) { a.Evictable["worker"] = []kube.DrainPod{lost} }, []string{"drain 1 pods"}, "", ""},
+		"a budget in the way": {plan.DrainInputs{Timeout: time.Millisecond}, func(a *fakeAPI) { a.Evictable["worker"], a.Guarded = []kube.DrainPod{pod}, true }, nil,
 			"not done after 1ms (--timeout): drain", "--timeout"},
-		"a budget in the way is respected with --force too": {plan.DrainInputs{Timeout: time.Millisecond, Force: true}, func(a *fakeAPI) { a.pods["worker"], a.guarded = []kube.DrainPod{pod}, true }, nil,
+		"a budget in the way is respected with --force too": {plan.DrainInputs{Timeout: time.Millisecond, Force: true}, func(a *fakeAPI) { a.Evictable["worker"], a.Guarded = []kube.DrainPod{pod}, true }, nil,
 			"not done after 1ms", "--timeout"},
-		"a node that is away": {plan.DrainInputs{Timeout: time.Millisecond, Away: true}, func(a *fakeAPI) { a.pods["worker"], a.attached = []kube.DrainPod{pod}, true }, []string{"evict 1 pods, not waited for"}, "", ""},
-		"volumes that stay":   {plan.DrainInputs{Timeout: time.Millisecond}, func(a *fakeAPI) { a.attached = true }, []string{"evict 0 pods"}, "still attached to worker", "--force goes on"},
-		"volumes that stay, forced": {plan.DrainInputs{Timeout: time.Millisecond, Force: true}, func(a *fakeAPI) { a.attached = true },
-			[]string{"evict 0 pods"}, "", ""},
-		"the API server is away": {plan.DrainInputs{Timeout: longEnough}, func(a *fakeAPI) { a.fail["DrainPods"] = errAway }, nil, "is away", ""},
+		"a node that is away": {plan.DrainInputs{Timeout: time.Millisecond, Away: true}, func(a *fakeAPI) {
+			a.Evictable["worker"], a.Attached, a.Stuck = []kube.DrainPod{pod}, []string{"v"}, true
+		}, []string{"drain 1 pods, 1 abandoned"}, "", ""},
+		"volumes that stay": {plan.DrainInputs{Timeout: time.Millisecond}, func(a *fakeAPI) { a.Attached, a.Stuck = []string{"v"}, true }, []string{"drain 0 pods"}, "still attached to worker", "--force goes on"},
+		"volumes that stay, forced": {plan.DrainInputs{Timeout: time.Millisecond, Force: true}, func(a *fakeAPI) { a.Attached, a.Stuck = []string{"v"}, true },
+			[]string{"drain 0 pods"}, "", ""},
+		"the API server is away": {plan.DrainInputs{Timeout: longEnough}, func(a *fakeAPI) { a.Failing["DrainPods"] = errAway }, nil, "is away", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -80,7 +82,7 @@ func TestDrain_IsNotCutOffByTheTimeoutOfSteps(t *testing.T) {
 
 func TestDrain_SaysWhatItWaitsFor(t *testing.T) {
 	w := newWorld(t)
-	w.api.attached = true
+	w.api.Attached, w.api.Stuck = []string{"v"}, true
 	_, _ = w.x.Apply(t.Context(), drain(plan.DrainInputs{Timeout: time.Millisecond}))
 	if !slices.Contains(w.said, "persistentvolume v: is still attached to worker") {
 		t.Errorf("said %q", w.said)
@@ -108,25 +110,25 @@ func TestEtcd_AsksAgainRightBefore(t *testing.T) {
 		did   []string
 		want  string
 	}{
-		"well":                            {func(*fakeAPI) {}, "cp-3", []string{"member 3 removed on cp"}, ""},
-		"another fell ill since":          {func(a *fakeAPI) { a.members[1].Healthy = false }, "cp-3", nil, "without cp-3, 1 of 2 members are well; not well: cp-2"},
-		"the one that leaves fell ill":    {func(a *fakeAPI) { a.members[2].Healthy = false }, "cp-3", []string{"member 3 removed on cp"}, ""},
-		"another left since":              {func(a *fakeAPI) { a.members = members("cp cp-2 cp-3")[1:] }, "cp-3", []string{"member 3 removed on cp"}, ""},
-		"all others left since":           {func(a *fakeAPI) { a.members = a.members[2:] }, "cp-3", nil, "is its last member"},
-		"no quorum":                       {func(a *fakeAPI) { a.members = members("cp cp-2- cp-3-") }, "cp-3", nil, "it cannot change them"},
-		"the first asked does not answer": {func(a *fakeAPI) { a.mute = "cp" }, "cp-3", []string{"member 3 removed on cp-2"}, ""},
-		"no one answers":                  {func(a *fakeAPI) { a.fail["EtcdMembers"] = errAway }, "cp-3", nil, "on cp: the API server is away"},
+		"well":                            {func(*fakeAPI) {}, "cp-3", []string{"etcd member 3 asked on cp"}, ""},
+		"another fell ill since":          {func(a *fakeAPI) { a.Members[1].Healthy = false }, "cp-3", nil, "without cp-3, 1 of 2 members are well; not well: cp-2"},
+		"the one that leaves fell ill":    {func(a *fakeAPI) { a.Members[2].Healthy = false }, "cp-3", []string{"etcd member 3 asked on cp"}, ""},
+		"another left since":              {func(a *fakeAPI) { a.Members = members("cp cp-2 cp-3")[1:] }, "cp-3", []string{"etcd member 3 asked on cp"}, ""},
+		"all others left since":           {func(a *fakeAPI) { a.Members = a.Members[2:] }, "cp-3", nil, "is its last member"},
+		"no quorum":                       {func(a *fakeAPI) { a.Members = members("cp cp-2- cp-3-") }, "cp-3", nil, "it cannot change them"},
+		"the first asked does not answer": {func(a *fakeAPI) { a.Mute = "cp" }, "cp-3", []string{"etcd member 3 asked on cp-2"}, ""},
+		"no one answers":                  {func(a *fakeAPI) { a.Failing["EtcdMembers"] = errAway }, "cp-3", nil, "on cp: the API server is away"},
 		"out already":                     {func(*fakeAPI) {}, "cp-4", nil, ""},
 		"one that never started": {func(a *fakeAPI) {
-			a.members = append(a.members, kube.EtcdMember{ID: 9, Peers: []string{"192.0.2.4"}, Learner: true})
-		}, "cp-4", []string{"member 9 removed on cp"}, ""},
-		"a learner needs no quorum of its own": {func(a *fakeAPI) { a.members[1].Healthy = false; a.members[2].Learner = true }, "cp-3", []string{"member 3 removed on cp"}, ""},
-		"it cannot be removed":                 {func(a *fakeAPI) { a.fail["RemoveEtcdMember"] = errAway }, "cp-3", nil, "is away"},
-		"the answer is lost":                   {func(a *fakeAPI) { a.lose = true }, "cp-3", []string{"member 3 removed on cp"}, ""},
+			a.Members = append(a.Members, kube.EtcdMember{ID: 9, Peers: []string{"192.0.2.4"}, Learner: true})
+		}, "cp-4", []string{"etcd member 9 asked on cp"}, ""},
+		"a learner needs no quorum of its own": {func(a *fakeAPI) { a.Members[1].Healthy = false; a.Members[2].Learner = true }, "cp-3", []string{"etcd member 3 asked on cp"}, ""},
+		"it cannot be removed":                 {func(a *fakeAPI) { a.Failing["RemoveEtcdMember"] = errAway }, "cp-3", nil, "is away"},
+		"the answer is lost":                   {func(a *fakeAPI) { a.lose = true }, "cp-3", []string{"etcd member 3 asked on cp"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.api.members = members("cp cp-2 cp-3")
+			w.api.Members = members("cp cp-2 cp-3")
 			c.ready(w.api)
 			_, err := w.x.Undo(t.Context(), etcd(c.node, "192.0.2.4"))
 			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
@@ -142,15 +144,15 @@ func TestEtcd_AsksAgainRightBefore(t *testing.T) {
 // Two of three leave, one after another; after the first, etcd is choosing a leader when the second asks.
 func TestEtcd_WaitsUntilItIsWellAfterTheRunsOwnChange(t *testing.T) {
 	w := newWorld(t)
-	w.api.members = members("cp cp-2 cp-3")
+	w.api.Members = members("cp cp-2 cp-3")
 	if _, err := w.x.Undo(t.Context(), etcd("cp-3")); err != nil {
 		t.Fatal(err)
 	}
-	w.api.onAsk = func(times int) { w.api.members[0].Healthy = times > 4 }
+	w.api.OnEtcd = func(times int) { w.api.Members[0].Healthy = times > 4 }
 	if _, err := w.x.Undo(t.Context(), etcd("cp-2")); err != nil {
 		t.Errorf("it was not waited for: %v", err)
 	}
-	if got, want := w.done(), []string{"member 3 removed on cp", "member 2 removed on cp"}; !slices.Equal(got, want) {
+	if got, want := w.done(), []string{"etcd member 3 asked on cp", "etcd member 2 asked on cp"}; !slices.Equal(got, want) {
 		t.Errorf("did %q, want %q", got, want)
 	}
 	if !slices.ContainsFunc(w.said, func(s string) bool { return strings.Contains(s, "waiting for etcd") }) {

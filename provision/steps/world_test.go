@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -22,6 +21,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/kube/fakeapi"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/remote/remotetest"
@@ -72,7 +72,7 @@ func TestMain(m *testing.M) {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, hosts: map[string]*fakeHost{}, facts: map[string]facts.Host{}}
-	w.api = &fakeAPI{world: w, nodes: map[string]bool{}, tokens: map[string]bool{}, objects: map[string]bool{}, pods: map[string][]kube.DrainPod{}, fail: map[string]error{}}
+	w.api = newFakeAPI()
 	fleet := remotetest.NewFleet(t, 3, remotetest.Options{})
 	c := &inventory.Cluster{APIVersion: inventory.APIVersion, Kind: inventory.Kind, Metadata: inventory.Metadata{Name: "lab"}, Path: "/lab.yaml"}
 	b := made(t)
@@ -117,12 +117,12 @@ func newWorld(t *testing.T) *world {
 			return host.New(r), nil
 		},
 		Facts:       func(name string) facts.Host { return w.facts[name] },
-		Kube:        func(context.Context) (API, error) { return w.api, w.api.fail["Kube"] },
+		Kube:        func(context.Context) (API, error) { return w.api, w.api.Failing["Kube"] },
 		Initialised: func([]byte) error { return nil },
 		Bootstrap:   "cp",
 		Cluster:     "lab",
 		TakeOut: func(name string) error {
-			if err := w.api.fail["TakeOut"]; err != nil {
+			if err := w.api.Failing["TakeOut"]; err != nil {
 				return err
 			}
 			w.out = append(w.out, name)
@@ -143,8 +143,8 @@ func (w *world) begin() {
 // Event implements report.Sink.
 func (w *world) Event(e report.Event) {
 	if e.Message != "" {
-		w.api.mu.Lock()
-		defer w.api.mu.Unlock()
+		w.api.Lock()
+		defer w.api.Unlock()
 		w.said = append(w.said, e.Message)
 	}
 }
@@ -161,17 +161,17 @@ func (w *world) step(id plan.ID) plan.Step {
 
 // done returns what was done to hosts and API since the last call.
 func (w *world) done() []string {
-	w.api.mu.Lock()
-	defer w.api.mu.Unlock()
-	out := w.api.did
-	w.api.did = nil
+	w.api.Lock()
+	defer w.api.Unlock()
+	out := w.api.Did
+	w.api.Did = nil
 	return out
 }
 
 func (w *world) did(what string) {
-	w.api.mu.Lock()
-	defer w.api.mu.Unlock()
-	w.api.did = append(w.api.did, what)
+	w.api.Lock()
+	defer w.api.Unlock()
+	w.api.Did = append(w.api.Did, what)
 }
 
 // looks is what a new run learns of a host.
@@ -323,7 +323,7 @@ func (h *fakeHost) carryOut(what string, args []string, in []byte, session *remo
 		}
 		h.markers[args[1]] = fmt.Sprintf("state done\ndigest %s\n", args[2])
 		h.member = true
-		h.world.api.register(h.name)
+		h.world.api.AddNode(h.name)
 	case "reset":
 		say("reset")
 		h.member, h.half = false, 0
@@ -346,97 +346,34 @@ func (h *fakeHost) carryOut(what string, args []string, in []byte, session *remo
 	return 0
 }
 
-// fakeAPI is an API server as steps see one.
+// fakeAPI is the API server of a cluster without nodes. It tells also of what is applied, and may lose an answer.
 type fakeAPI struct {
-	world *world
-
-	mu       sync.Mutex
-	did      []string
-	serving  []kube.ServingRequest
-	restarts bool // kube-apiserver is, when a file changes
-	nodes    map[string]bool
-	tokens   map[string]bool
-	made     int
-	objects  map[string]bool
+	*fakeapi.API
 	labelled map[string]string
-	pods     map[string][]kube.DrainPod
-	attached bool // volumes stay attached
-	guarded  bool // a budget is in the way
-	volumes  []kube.Volume
-	members  []kube.EtcdMember
-	asked    int
-	onAsk    func(times int) // may change members
-	mute     string          // a node whose etcd does not answer
-	lose     bool            // the answer to a removal of a member is lost
-	fail     map[string]error
+	objects  map[string]bool
+	restarts bool // kube-apiserver does, when a file changes
+	lose     bool // the answer to a removal of a member is lost
 }
 
-func (a *fakeAPI) register(name string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.nodes[name] = true
-}
+func newFakeAPI() *fakeAPI { return &fakeAPI{API: fakeapi.New(""), objects: map[string]bool{}} }
 
-// do is a call that may fail, and is noted when it changes something.
-func (a *fakeAPI) do(call, what string) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if err := a.fail[call]; err != nil {
-		return err
-	}
-	if what != "" {
-		a.did = append(a.did, what)
-	}
-	return nil
-}
+func (a *fakeAPI) CAHashes() []string { return []string{"sha256:ca"} }
 
-func (a *fakeAPI) WaitAPI(context.Context) error { return a.do("WaitAPI", "") }
-func (a *fakeAPI) CAHashes() []string            { return []string{"sha256:ca"} }
-
-func (a *fakeAPI) CreateToken(_ context.Context, ttl time.Duration, _ string) (kube.Token, error) {
-	if err := a.do("CreateToken", ""); err != nil {
-		return kube.Token{}, err
-	}
-	t := kube.NewToken()
-	t.Expires = time.Now().Add(ttl)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.tokens[t.ID] = true
-	a.made++
-	return t, nil
-}
-
-func (a *fakeAPI) WaitSigned(context.Context, string, kube.WaitOptions) error {
-	return a.do("WaitSigned", "")
-}
-
-func (a *fakeAPI) DeleteToken(_ context.Context, id string) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.tokens, id)
-	return a.fail["DeleteToken"]
-}
-
-func (a *fakeAPI) ApplyNode(_ context.Context, name string, labels map[string]string, _ []string) (report.Action, error) {
-	if err := a.do("ApplyNode", fmt.Sprintf("label %s", name)); err != nil {
+func (a *fakeAPI) ApplyNode(ctx context.Context, name string, labels map[string]string, taints []string) (report.Action, error) {
+	if _, err := a.API.ApplyNode(ctx, name, labels, taints); err != nil {
 		return "", err
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	a.Note("label " + name)
 	a.labelled = maps.Clone(labels)
 	return report.Configured, nil
 }
 
-func (a *fakeAPI) Apply(_ context.Context, manifest []byte, _ kube.ApplyOptions) ([]kube.ObjectChange, error) {
-	if err := a.do("Apply", "apply objects"); err != nil {
+func (a *fakeAPI) Apply(ctx context.Context, manifest []byte, o kube.ApplyOptions) ([]kube.ObjectChange, error) {
+	if _, err := a.API.Apply(ctx, manifest, o); err != nil {
 		return nil, err
 	}
+	a.Note("apply objects")
 	objects, err := kube.Objects(manifest)
-	if err != nil {
-		return nil, err
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	var out []kube.ObjectChange
 	for _, o := range objects {
 		c := kube.ObjectChange{Kind: o.Kind, Name: o.Name, Action: report.Created}
@@ -446,129 +383,12 @@ func (a *fakeAPI) Apply(_ context.Context, manifest []byte, _ kube.ApplyOptions)
 		a.objects[o.Kind+"/"+o.Name] = true
 		out = append(out, c)
 	}
-	return out, nil
+	return out, err
 }
 
-func (a *fakeAPI) StoredBy(context.Context, []string) ([]kube.Volume, error) {
-	return a.volumes, a.do("StoredBy", "")
-}
-
-func (a *fakeAPI) EtcdMembers(_ context.Context, node string) ([]kube.EtcdMember, error) {
-	if node == a.mute {
-		return nil, errors.New("etcd does not answer")
-	}
-	if err := a.do("EtcdMembers", ""); err != nil {
-		return nil, err
-	}
-	if a.asked++; a.onAsk != nil {
-		a.onAsk(a.asked)
-	}
-	return slices.Clone(a.members), nil
-}
-
-func (a *fakeAPI) RemoveEtcdMember(_ context.Context, node string, id uint64) error {
-	if err := a.do("RemoveEtcdMember", fmt.Sprintf("member %d removed on %s", id, node)); err != nil {
+func (a *fakeAPI) RemoveEtcdMember(ctx context.Context, node string, id uint64) error {
+	if err := a.API.RemoveEtcdMember(ctx, node, id); err != nil || !a.lose {
 		return err
 	}
-	a.members = slices.DeleteFunc(a.members, func(m kube.EtcdMember) bool { return m.ID == id })
-	if a.lose {
-		return errors.New("the connection was lost")
-	}
-	return nil
-}
-
-func (a *fakeAPI) HasNode(_ context.Context, name string) (bool, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.nodes[name], a.fail["HasNode"]
-}
-
-func (a *fakeAPI) ServingRequests(context.Context) ([]kube.ServingRequest, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return slices.Clone(a.serving), a.fail["ServingRequests"]
-}
-
-// ApproveServing has the certificate issued at once.
-func (a *fakeAPI) ApproveServing(_ context.Context, r kube.ServingRequest) error {
-	if err := a.do("ApproveServing", "approve "+r.Name); err != nil {
-		return err
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for i := range a.serving {
-		if a.serving[i].Name == r.Name {
-			a.serving[i].Decided, a.serving[i].Issued = true, true
-		}
-	}
-	return nil
-}
-
-func (a *fakeAPI) DeleteNode(_ context.Context, name string) error {
-	if err := a.do("DeleteNode", "delete "+name); err != nil {
-		return err
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.nodes, name)
-	return nil
-}
-
-func (a *fakeAPI) Cordon(_ context.Context, name string) error {
-	a.mu.Lock()
-	there := a.nodes[name]
-	a.mu.Unlock()
-	if !there {
-		return fmt.Errorf("%w: node %s", kube.ErrNotFound, name)
-	}
-	return a.do("Cordon", "cordon "+name)
-}
-
-func (a *fakeAPI) DrainPods(_ context.Context, node string) ([]kube.DrainPod, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return slices.Clone(a.pods[node]), a.fail["DrainPods"]
-}
-
-func (a *fakeAPI) Drain(ctx context.Context, pods []kube.DrainPod, progress func([]kube.Missing)) error {
-	var missing []kube.Missing
-	for _, p := range pods {
-		missing = append(missing, kube.Missing{Object: "pod " + p.String(), Reason: "is guarded by a budget"})
-	}
-	if a.guarded && len(pods) > 0 {
-		progress(missing)
-		<-ctx.Done()
-		return &kube.NotReadyError{What: "drain", Missing: missing, Cause: ctx.Err()}
-	}
-	abandoned := ""
-	for _, p := range pods {
-		if p.Abandoned {
-			abandoned = ", not waited for"
-		}
-	}
-	if err := a.do("Drain", fmt.Sprintf("evict %d pods%s", len(pods), abandoned)); err != nil {
-		return err
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	clear(a.pods)
-	return nil
-}
-
-func (a *fakeAPI) WaitDetached(ctx context.Context, node string, o kube.WaitOptions) error {
-	if !a.attached {
-		return a.do("WaitDetached", "")
-	}
-	missing := []kube.Missing{{Object: "persistentvolume v", Reason: "is still attached to " + node}}
-	o.Progress(missing)
-	<-ctx.Done()
-	return &kube.NotReadyError{What: "volumes", Missing: missing, Cause: ctx.Err()}
-}
-
-func (a *fakeAPI) Owned(context.Context, []kube.Kind, string) ([]kube.Object, error) {
-	return nil, a.do("Owned", "")
-}
-
-func (a *fakeAPI) DeleteObjects(context.Context, []kube.Object) ([]kube.ObjectChange, error) {
-	return nil, a.do("DeleteObjects", "")
+	return errors.New("the connection was lost")
 }

@@ -5,6 +5,7 @@ package survey
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -147,6 +148,19 @@ func (h Hosts) Fact(name string) facts.Host {
 		return f
 	}
 	return facts.Host{Name: name, Err: ErrNotAsked}
+}
+
+// Archs are hosts with the architectures that they have, for people.
+func (h Hosts) Archs(hosts []inventory.Host) []string {
+	out := make([]string, len(hosts))
+	for i, x := range hosts {
+		is := h[x.Name].Arch.String()
+		if h[x.Name].Err != nil {
+			is = "not reached"
+		}
+		out[i] = fmt.Sprintf("%s (%s)", x.Name, is)
+	}
+	return out
 }
 
 // Hosts connects to hosts and learns what they are: one connection and one command each.

@@ -26,6 +26,9 @@ func TestBeyond_SaysWhatIsWorse(t *testing.T) {
 	if len(got) != 3 || !strings.Contains(got[2].Error(), "up.go uses what provision/remove.go declares") {
 		t.Errorf("%v", got)
 	}
+	if got := (house{grown: []string{"provision/kube.Client has 1000 methods"}}).beyond(picture{}); len(got) != 1 || !strings.Contains(got[0].Error(), "at most") {
+		t.Errorf("%v", got)
+	}
 	if got := (house{}).beyond(picture{}); len(got) > 0 {
 		t.Errorf("%v", got)
 	}

@@ -102,6 +102,12 @@ func (h *house) countMethods(files *token.FileSet, p pkg) error {
 	}
 	for name, n := range count {
 		full := p.name() + "." + name
+		if most, known := larger[full]; known {
+			if n > most {
+				h.grown = append(h.grown, fmt.Sprintf("%s has %d methods", full, n))
+			}
+			continue
+		}
 		if n > h.Methods || n == h.Methods && full < h.largest {
 			h.Methods, h.largest = n, full
 		}

@@ -15,16 +15,32 @@ import (
 )
 
 // limits are what was reached; a change that makes one better lowers it here.
-var limits = picture{Floors: 15, Back: 0, Methods: 123, FrontMethods: 25, Lines: 3080}
+var limits = picture{Floors: 13, Back: 0, Methods: 25, FrontMethods: 22, Lines: 1933}
+
+// larger are types that have more methods than the limit, each with how many: they may lose some and gain none. kube.Client has a verb for every
+// call, and its users each an interface of the few that they use; a fake has as many as what it stands for.
+var larger = map[string]int{
+	"cmd/hybridctl/cli.app":             66,
+	"provision/fetch.fetcher":           44,
+	"provision/host.Host":               36,
+	"provision/inventory.validator":     59,
+	"provision/inventory/edit.document": 30,
+	"provision/kube.Client":             94,
+	"provision/kube/fakeapi.API":        63,
+	"provision/plan.builder":            55,
+	"provision/remote/remotetest.Host":  45,
+	"provision/steps.Steps":             44,
+	"provision/yamltext.Text":           27,
+}
 
 // shared are the files of the front door that verbs share; every other is a verb, and verbs do not call one another.
-var shared = []string{"provision.go", "options.go", "run.go", "api.go", "server.go", "waiting.go", "cluster.go", "leaver.go", "replace.go", "proving.go", "refuse.go", "results.go"}
+var shared = []string{"provision.go", "options.go", "run.go", "replace.go", "proving.go", "results.go", "imageaudit.go", "locked.go", "marks.go"}
 
 // picture is the house in figures.
 type picture struct {
 	Floors       int // the longest way from room to room
 	Back         int // arrows that run back up
-	Methods      int // of the largest type
+	Methods      int // of the largest type that is not in larger
 	FrontMethods int // of the largest type of the front door
 	Lines        int // of the front door, tests left out
 }
@@ -52,6 +68,7 @@ type house struct {
 	back     [][2]string // the arrows
 	calls    [][2]string // from one verb's file into another's
 	largest  string      // type
+	grown    []string    // types that have more methods than larger says
 	frontMax string
 }
 
@@ -59,7 +76,7 @@ func (h house) print(w *os.File, verbose bool) {
 	fmt.Fprintf(w, "floors                          %4d\n", h.Floors)
 	fmt.Fprintf(w, "arrows that run back up         %4d\n", h.Back)
 	fmt.Fprintf(w, "calls between files of verbs    %4d\n", len(h.calls))
-	fmt.Fprintf(w, "methods of the largest type     %4d  %s\n", h.Methods, h.largest)
+	fmt.Fprintf(w, "methods of the largest type     %4d  %s; %d others have more\n", h.Methods, h.largest, len(larger))
 	fmt.Fprintf(w, "the same in the front door      %4d  %s\n", h.FrontMethods, h.frontMax)
 	fmt.Fprintf(w, "lines of the front door         %4d\n", h.Lines)
 	if !verbose {
@@ -86,6 +103,9 @@ func (h house) beyond(l picture) (out []error) {
 		if c.is > c.most {
 			out = append(out, fmt.Errorf("%s: %d, at most %d: go run ./scripts/house -v names them", c.what, c.is, c.most))
 		}
+	}
+	for _, name := range h.grown {
+		out = append(out, fmt.Errorf("%s: at most %d; split it by what its methods use, or say in larger why it has to grow", name, larger[strings.Fields(name)[0]]))
 	}
 	for _, a := range h.calls {
 		out = append(out, fmt.Errorf("%s uses what %s declares: files of verbs do not call one another; what both need belongs into a room beneath, or into %s",

@@ -1,6 +1,7 @@
-package provision
+package steps
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -10,13 +11,12 @@ import (
 	"github.com/hybridctl/hybridctl/provision/facts"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
-	"github.com/hybridctl/hybridctl/provision/survey"
 )
 
-// servingAddresses are those for which a host's kubelet may have a serving certificate: its nodeIP, which is all that a kubelet asks for that is
+// ServingAddresses are those for which a host's kubelet may have a serving certificate: its nodeIP, which is all that a kubelet asks for that is
 // given one. Without it, what the inventory says of the host, and what the host has itself. Who has a host can give it any address, and the API
 // server's certificate is of the same authority: addresses of others, of services and of pods are none of its own.
-func servingAddresses(c *inventory.Cluster, f facts.Host, name string) (out []string) {
+func ServingAddresses(c *inventory.Cluster, f facts.Host, name string) (out []string) {
 	h, _ := c.Host(name)
 	if h.NodeIP != "" {
 		return []string{h.NodeIP}
@@ -50,13 +50,19 @@ func ofOthers(c *inventory.Cluster, name string, a netip.Addr) bool {
 	})
 }
 
-// approveServing approves the serving certificates that kubelets of the inventory's hosts ask for, as they do again before one ends. The notes
-// tell what was approved, and which requests it leaves to others.
-func (r *run) approveServing(seen survey.Seen) (notes []string, err error) {
-	if !r.Cluster.Spec.Kubernetes.ServerTLSBootstrap {
+// ServingAPI is what ApproveServing asks of the API server; *kube.Client is it.
+type ServingAPI interface {
+	ServingRequests(ctx context.Context) ([]kube.ServingRequest, error)
+	ApproveServing(ctx context.Context, r kube.ServingRequest) error
+}
+
+// ApproveServing approves the serving certificates that kubelets of the inventory's hosts ask for, as they do again before one ends; only where
+// the inventory says that kubelets ask. The notes tell what was approved, and which requests it leaves to others. An error is the API server's.
+func ApproveServing(ctx context.Context, api ServingAPI, c *inventory.Cluster, hosts map[string]facts.Host) (notes []string, err error) {
+	if !c.Spec.Kubernetes.ServerTLSBootstrap {
 		return nil, nil
 	}
-	requests, err := r.api.ServingRequests(r.reading)
+	requests, err := api.ServingRequests(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -64,11 +70,11 @@ func (r *run) approveServing(seen survey.Seen) (notes []string, err error) {
 		if q.Decided {
 			continue
 		}
-		if why := r.mayServe(seen, q); why != nil {
+		if why := mayServe(c, hosts, q); why != nil {
 			notes = append(notes, fmt.Sprintf("the request %s for a serving certificate is not approved: %v; \"kubectl certificate approve %[1]s\" does so all the same", q.Name, why))
 			continue
 		}
-		switch err := r.api.ApproveServing(r.reading, q); {
+		switch err := api.ApproveServing(ctx, q); {
 		case errors.Is(err, kube.ErrConflict), errors.Is(err, kube.ErrNotFound):
 			notes = append(notes, fmt.Sprintf("the request %s for a serving certificate is not approved: another has changed or deleted it meanwhile; the next up looks again", q.Name))
 		case err != nil:
@@ -81,9 +87,9 @@ func (r *run) approveServing(seen survey.Seen) (notes []string, err error) {
 }
 
 // mayServe says why a request must not be approved.
-func (r *run) mayServe(seen survey.Seen, q kube.ServingRequest) error {
-	if h, ok := r.Cluster.Host(q.Node); !ok || !h.IsManaged() {
-		return fmt.Errorf("it comes from no host that the inventory has hybridctl make a node of")
+func mayServe(c *inventory.Cluster, hosts map[string]facts.Host, q kube.ServingRequest) error {
+	if h, ok := c.Host(q.Node); !ok || !h.IsManaged() {
+		return errors.New("it comes from no host that the inventory has hybridctl make a node of")
 	}
-	return q.Fits(q.Node, servingAddresses(r.Cluster, seen.Hosts[q.Node], q.Node))
+	return q.Fits(q.Node, ServingAddresses(c, hosts[q.Node], q.Node))
 }

@@ -1,4 +1,6 @@
-package provision
+// Package artefacts settles what hosts get: the bundle that the inventory names, or the catalogue's set for their architectures, which it fetches
+// into the cache of this machine when a verb writes. It touches no host.
+package artefacts
 
 import (
 	"context"
@@ -8,27 +10,45 @@ import (
 
 	"github.com/hybridctl/hybridctl/provision/bundle"
 	"github.com/hybridctl/hybridctl/provision/catalogue"
+	"github.com/hybridctl/hybridctl/provision/ending"
 	"github.com/hybridctl/hybridctl/provision/fetch"
 	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/image"
+	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/registry"
 	"github.com/hybridctl/hybridctl/provision/report"
 	"github.com/hybridctl/hybridctl/provision/survey"
 )
 
-// openBundle opens the bundle that the inventory names, or the catalogue that tells what there is to fetch instead. Every way it can be wrong
+// Source is where a run's artefacts come from.
+type Source struct {
+	Cluster   *inventory.Cluster
+	Catalogue string                            // a file of the user's; "" = hybridctl's own
+	Cache     string                            // as fetch.Options has it
+	Program   func(name string) (string, error) // as fetch.Options has it
+	Event     func(report.Event)
+	Password  func(ctx context.Context, e inventory.Registry) (string, error)
+
+	// Bundle is nil until Find; of what is not fetched yet it has the manifest alone, without digests.
+	Bundle *bundle.Bundle
+
+	catalogue *catalogue.Catalogue // where the inventory names no bundle
+	set       catalogue.Set        // of it, for the hosts' architectures
+}
+
+// Open opens the bundle that the inventory names, or the catalogue that tells what there is to fetch instead. Every way it can be wrong
 // is an ErrBundle.
-func (r *run) openBundle() error {
+func (r *Source) Open() error {
 	if r.Cluster.Spec.Bundle != "" {
 		b, err := bundle.Open(r.Cluster.Spec.Bundle)
 		if errors.Is(err, bundle.ErrNotBundle) {
 			err = hint.With(err, `an inventory without spec.bundle, as "hybridctl init" writes it, needs none: what is missing is fetched`)
 		}
 		if err != nil {
-			return fmt.Errorf("%w: %w", ErrBundle, err)
+			return fmt.Errorf("%w: %w", ending.ErrBundle, err)
 		}
-		r.bundle = b
+		r.Bundle = b
 		return nil
 	}
 	r.catalogue = catalogue.Embedded()
@@ -37,25 +57,25 @@ func (r *run) openBundle() error {
 	}
 	var err error
 	if r.catalogue, err = catalogue.Read(r.Catalogue); err != nil {
-		return fmt.Errorf("%w: %w", ErrBundle, err)
+		return fmt.Errorf("%w: %w", ending.ErrBundle, err)
 	}
 	return nil
 }
 
-// findBundle settles what hosts get: the inventory's bundle, or the catalogue's set for the architectures that the hosts have by fact. It asks
+// Find settles what hosts get: the inventory's bundle, or the catalogue's set for the architectures that the hosts have by fact. It asks
 // nobody: of a set that is not complete in the cache, seen says what would be fetched, and knows of it what the catalogue tells.
-func (r *run) findBundle(seen *survey.Seen) error {
-	if r.bundle == nil {
-		if err := r.findSet(seen); err != nil {
+func (r *Source) Find(ctx context.Context, seen *survey.Seen) error {
+	if r.Bundle == nil {
+		if err := r.findSet(ctx, seen); err != nil {
 			return err
 		}
 	}
-	seen.Bundle = &r.bundle.Manifest
+	seen.Bundle = &r.Bundle.Manifest
 	return nil
 }
 
-func (r *run) findSet(seen *survey.Seen) error {
-	r.bundle = &bundle.Bundle{}
+func (r *Source) findSet(ctx context.Context, seen *survey.Seen) error {
+	r.Bundle = &bundle.Bundle{}
 	set, err := r.catalogue.Set(r.Cluster.Spec.Kubernetes.Version, archsOfHosts(seen.Hosts), r.components()...)
 	if err != nil {
 		seen.Fetch.Err = err // the checks say so, with all else that is wrong
@@ -69,47 +89,47 @@ func (r *run) findSet(seen *survey.Seen) error {
 	if missing.None() {
 		o := r.fetchOptions()
 		o.Offline = true
-		return r.useFetched(seen, o)
+		return r.useFetched(ctx, seen, o)
 	}
 	seen.Fetch.Missing = missing.String()
-	r.bundle.Manifest = expected(set)
+	r.Bundle.Manifest = expected(set)
 	return nil
 }
 
-// fetchBundle brings what findBundle did not find onto this machine. Errors: package fetch's, which say what was asked and what may help.
-func (r *run) fetchBundle(seen *survey.Seen) error {
+// Fetch brings what Find did not find onto this machine. Errors: package fetch's, which say what was asked and what may help.
+func (r *Source) Fetch(ctx context.Context, seen *survey.Seen) error {
 	if seen.Fetch.Missing == "" || len(archsOfHosts(seen.Hosts)) == 0 { // no host was reached: nothing is brought to any
 		return nil
 	}
-	r.event(report.Event{Kind: report.Started, Step: "fetch"})
-	err := r.useFetched(seen, r.fetchOptions())
+	r.Event(report.Event{Kind: report.Started, Step: "fetch"})
+	err := r.useFetched(ctx, seen, r.fetchOptions())
 	done := report.Event{Kind: report.Done, Step: "fetch", Action: report.Created}
 	if err != nil {
 		done.Action, done.Err = report.Failed, err
 	}
-	r.event(done)
+	r.Event(done)
 	return err
 }
 
 // useFetched makes the set a bundle, and the run's.
-func (r *run) useFetched(seen *survey.Seen, o fetch.Options) error {
-	dir, err := fetch.Bundle(r.reading, r.set, o)
+func (r *Source) useFetched(ctx context.Context, seen *survey.Seen, o fetch.Options) error {
+	dir, err := fetch.Bundle(ctx, r.set, o)
 	if err != nil {
 		return err
 	}
 	b, err := bundle.Open(dir)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrBundle, err)
+		return fmt.Errorf("%w: %w", ending.ErrBundle, err)
 	}
-	r.bundle, seen.Bundle, seen.Fetch.Missing = b, &b.Manifest, ""
+	r.Bundle, seen.Bundle, seen.Fetch.Missing = b, &b.Manifest, ""
 	return nil
 }
 
-func (r *run) fetchOptions() fetch.Options {
-	return fetch.Options{Cache: r.hooks.cache, Program: r.hooks.program, Sources: r.Cluster.SourcePrefixes(), CAFile: r.Cluster.SourcesCA(), Keychain: r.keys,
+func (r *Source) fetchOptions() fetch.Options {
+	return fetch.Options{Cache: r.Cache, Program: r.Program, Sources: r.Cluster.SourcePrefixes(), CAFile: r.Cluster.SourcesCA(), Keychain: r.keys,
 		Progress: func(e fetch.Event) {
 			if e.Item != "" || e.Message != "" { // a line for each item; the whole is the sum of them
-				r.event(report.Event{Kind: report.Progress, Step: "fetch", Message: said(e), Bytes: e.Bytes, Total: e.Total})
+				r.Event(report.Event{Kind: report.Progress, Step: "fetch", Message: said(e), Bytes: e.Bytes, Total: e.Total})
 			}
 		}}
 }
@@ -125,13 +145,13 @@ func said(e fetch.Event) string {
 }
 
 // keys are the credentials of spec.registries, and else what docker's configuration knows.
-func (r *run) keys(ctx context.Context, repository string) ([]registry.Credential, error) {
+func (r *Source) keys(ctx context.Context, repository string) ([]registry.Credential, error) {
 	named, err := image.ParseName(repository)
 	if err != nil {
 		return nil, err
 	}
 	if e, ok := r.Cluster.LoginOf(repository); ok {
-		password, err := r.reader().Password(ctx, e)
+		password, err := r.Password(ctx, e)
 		if err != nil {
 			return nil, fmt.Errorf("spec.registries: the password for %s: %w", e.Host, err)
 		}
@@ -141,7 +161,7 @@ func (r *run) keys(ctx context.Context, repository string) ([]registry.Credentia
 }
 
 // components are those that come only when they are asked for.
-func (r *run) components() []string {
+func (r *Source) components() []string {
 	var out []string
 	for _, w := range r.Cluster.Spec.Storage.WantedImages() {
 		if w.Ref == "" {
