@@ -71,7 +71,7 @@ type fetcher struct {
 func newFetcher(o Options) (*fetcher, error) {
 	o.Parallel, o.Patience = cmp.Or(o.Parallel, 6), cmp.Or(o.Patience, time.Minute)
 	if o.Wait == nil {
-		o.Wait = wait
+		o.Wait = registry.Wait
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -95,17 +95,6 @@ func newFetcher(o Options) (*fetcher, error) {
 	}
 	f.images, err = registry.New(registry.Options{CAFile: o.CAFile, PlainHTTP: o.Sources.plainHosts(), Patience: o.Patience, Wait: o.Wait})
 	return f, err
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // note tells something besides bytes.

@@ -74,7 +74,7 @@ func New(o Options) (*Client, error) {
 		o.Lookup = net.DefaultResolver.LookupIPAddr
 	}
 	if o.Wait == nil {
-		o.Wait = wait
+		o.Wait = Wait
 	}
 	if o.Transport == nil {
 		t, err := o.transport()
@@ -124,7 +124,8 @@ func (o Options) authorities() (*x509.CertPool, error) {
 	return pool, nil
 }
 
-func wait(ctx context.Context, d time.Duration) error {
+// Wait waits by the clock. Its error is the context's.
+func Wait(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
