@@ -67,6 +67,21 @@ func TestLockScript_WhatAKilledRunLeavesIsNotTheLock(t *testing.T) {
 	}
 }
 
+// Another takes the lock after this run has looked and right before it takes it: the other keeps it.
+func TestLockScript_TakenAtTheLastMoment(t *testing.T) {
+	s := newSandbox(t)
+	const other = "t9\n2026-01-02T03:04:05Z\nadam@b/1\n"
+	s.tool("sync", `printf 't9\n2026-01-02T03:04:05Z\nadam@b/1\n' >/var/lib/hybridctl.lock`)
+	_, out, errs := s.run("lock", nil, "take", "t1", "eve@a/1")
+	got, err := parseLocked(remote.Output{Stdout: []byte(out)})
+	if err != nil || got.Taken || got.By != "adam@b/1" {
+		t.Errorf("%q, %q, %v", out, errs, err)
+	}
+	if now := s.read("var-lib", "hybridctl.lock"); now != other {
+		t.Errorf("the lock is %q", now)
+	}
+}
+
 // Of many that come at once, one has it.
 func TestLockScript_OneOfMany(t *testing.T) {
 	s := newSandbox(t)

@@ -91,15 +91,15 @@ func realSSH(t *testing.T) string {
 }
 
 func TestSSHConfig_ReadsAsSSHDoes(t *testing.T) {
+	if home := passwordHome(); home != "" {
+		t.Setenv("HOME", home) // where ssh looks, whatever HOME says
+	}
 	c := Config{SSHConfig: writeNotations(t), SSHProgram: realSSH(t)}
 	s, err := loadSSHConfig(c, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.close()
-	if s.asking == nil {
-		t.Skip("ssh takes another folder for the user's home than HOME says")
-	}
 	for _, alias := range notationHosts {
 		for _, q := range []question{{alias: alias}, {alias: alias, user: "nobody", port: 77}} {
 			ours := evaluate(s.texts, q, s.home).values
