@@ -113,6 +113,8 @@ type builder struct {
 	nodes map[string]facts.Node
 	files map[fileKey]FilesInputs // hosts of one architecture share them
 	hash  map[fileKey]string
+
+	secret map[string]Text // by path: their sums are slow to make
 }
 
 type fileKey struct {
@@ -121,7 +123,8 @@ type fileKey struct {
 }
 
 func newBuilder(in Input) (*builder, error) {
-	b := &builder{in: in, facts: map[string]facts.Host{}, nodes: map[string]facts.Node{}, files: map[fileKey]FilesInputs{}, hash: map[fileKey]string{}}
+	b := &builder{in: in, facts: map[string]facts.Host{}, nodes: map[string]facts.Node{}, files: map[fileKey]FilesInputs{}, hash: map[fileKey]string{},
+		secret: map[string]Text{}}
 	for _, h := range in.Hosts {
 		b.facts[h.Name] = h
 	}

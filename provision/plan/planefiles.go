@@ -1,8 +1,6 @@
 package plan
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 
 	"github.com/hybridctl/hybridctl/provision/inventory"
@@ -30,8 +28,7 @@ func (b *builder) planeFiles() (in FilesInputs, unread string) {
 		if !read && unread == "" {
 			unread = f.Name
 		}
-		sum := sha256.Sum256([]byte(body))
-		in.Texts = append(in.Texts, Text{Path: f.Path, Mode: "0600", SHA256: hex.EncodeToString(sum[:]), Body: []byte(body)})
+		in.Texts = append(in.Texts, b.secretText(f.Path, []byte(body)))
 	}
 	return in, unread
 }

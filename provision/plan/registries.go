@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"bytes"
 	"crypto/pbkdf2"
 	"crypto/sha256"
 	"encoding/hex"
@@ -211,9 +212,14 @@ const guesses = 100_000
 
 // secretText is a file with secrets: what plan and state keep of it is a hash that is slow to compute, and another in every cluster.
 func (b *builder) secretText(path string, body []byte) Text {
+	if t, made := b.secret[path]; made && bytes.Equal(t.Body, body) {
+		return t // the same on many hosts
+	}
 	sum, err := pbkdf2.Key(sha256.New, string(body), []byte(b.in.Cluster.Metadata.Name+" "+path), guesses, sha256.Size)
 	if err != nil {
 		panic("plan: " + err.Error()) // the sizes are ours
 	}
-	return Text{Path: path, Mode: secretMode, SHA256: hex.EncodeToString(sum), Body: body}
+	t := Text{Path: path, Mode: secretMode, SHA256: hex.EncodeToString(sum), Body: body}
+	b.secret[path] = t
+	return t
 }
