@@ -145,7 +145,7 @@ func TestMarks_ForceNamesTheHost(t *testing.T) {
 			_, err := s.remove("host-3", func(o *RemoveOptions) { o.ForceHosts = names })
 			return err
 		}
-		if err := force("host-2"); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "not to leave") {
+		if err := force("host-2"); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "is not one of host-3") {
 			t.Errorf("another host: %v", err)
 		}
 		if err := force(); !errors.Is(err, ErrRefused) || !strings.Contains(printed(err), "--force=host-3") || s.changed() != 0 {

@@ -54,6 +54,9 @@ func (d *Desk) Growth(ctx context.Context, o GrowthOptions) (g Growth, err error
 	if len(o.Replace) > 0 {
 		o.Hosts = slices.Concat(o.Hosts, o.Replace) // and no others, unless they are named
 	}
+	if err := forcedAreNamed(o.Force, o.Hosts); len(o.Hosts) > 0 && err != nil {
+		return g, err
+	}
 	d.Fleet.Only()
 	if g.Seen, err = of.surveyRunning(ctx); err != nil {
 		return g, err

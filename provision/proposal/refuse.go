@@ -3,6 +3,8 @@ package proposal
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/ending"
 	"github.com/hybridctl/hybridctl/provision/inventory"
@@ -64,4 +66,14 @@ func names(hosts []inventory.Host) []string {
 		out[i] = h.Name
 	}
 	return out
+}
+
+// forcedAreNamed refuses --force for a host that the command is not about.
+func forcedAreNamed(force, hosts []string) error {
+	for _, name := range force {
+		if !slices.Contains(hosts, name) {
+			return fmt.Errorf("%w: --force=%s names a host that is not one of %s", ending.ErrRefused, name, strings.Join(hosts, ", "))
+		}
+	}
+	return nil
 }

@@ -68,10 +68,8 @@ func (d removal) mayLeave(o RemovalOptions) error {
 	if err := known(d.Cluster, slices.Concat(o.Hosts, o.ForceHosts)); err != nil {
 		return err
 	}
-	for _, name := range o.ForceHosts {
-		if !slices.Contains(o.Hosts, name) {
-			return fmt.Errorf("%w: --force=%s names a host that is not to leave", ending.ErrRefused, name)
-		}
+	if err := forcedAreNamed(o.ForceHosts, o.Hosts); err != nil {
+		return err
 	}
 	for _, name := range o.Hosts {
 		if h, _ := d.Cluster.Host(name); !h.IsManaged() && !o.Offline {
