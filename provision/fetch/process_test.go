@@ -185,12 +185,12 @@ func TestProcess_AProxy(t *testing.T) {
 			http.Error(rw, err.Error(), http.StatusBadGateway)
 			return
 		}
-		rw.WriteHeader(http.StatusOK)
-		conn, _, err := rw.(http.Hijacker).Hijack()
+		conn, buffered, err := rw.(http.Hijacker).Hijack() // before the answer: what the client sends upon it is for the target alone
 		if err != nil {
 			return
 		}
-		go func() { _, _ = io.Copy(target, conn); _ = target.Close() }()
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n")
+		go func() { _, _ = io.Copy(target, buffered); _ = target.Close() }()
 		_, _ = io.Copy(conn, target)
 		_ = conn.Close()
 	}))
