@@ -4,13 +4,13 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/image"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/platform"
+	"github.com/hybridctl/hybridctl/provision/podimages"
 	"github.com/hybridctl/hybridctl/provision/report"
 	"github.com/hybridctl/hybridctl/provision/workload"
 )
@@ -29,7 +29,7 @@ func (r Reader) Audit(ctx context.Context, api API, s Seen, hosts []inventory.Ho
 	on := nodesToBe(s.Hosts, hosts)
 	var all []workload.Workload
 	for _, t := range slices.Concat(templates, seen.Templates) {
-		if w := WorkloadOf(t); slices.ContainsFunc(on, w.MayRunOn) {
+		if w := podimages.WorkloadOf(t); slices.ContainsFunc(on, w.MayRunOn) {
 			all = append(all, w)
 		}
 	}
@@ -64,33 +64,10 @@ func nodesToBe(seen Hosts, hosts []inventory.Host) []workload.Node {
 			n.Labels[kube.ControlPlaneKey] = ""
 			taints = append(taints, kube.ControlPlaneKey+":NoSchedule")
 		}
-		for _, text := range taints {
-			id, effect, _ := strings.Cut(text, ":")
-			key, value, _ := strings.Cut(id, "=")
-			n.Taints = append(n.Taints, workload.Taint{Key: key, Value: value, Effect: effect})
-		}
+		n.Taints = workload.ParseTaints(taints)
 		out = append(out, n)
 	}
 	return out
-}
-
-// WorkloadOf is a pod template as package workload takes it.
-func WorkloadOf(t kube.PodTemplate) workload.Workload {
-	w := workload.Workload{Object: t.Kind + " " + t.Namespace + "/" + t.Name, Daemon: t.Daemon, Selector: t.Selector, Images: t.Images}
-	if t.Required != nil {
-		w.Terms = []workload.Term{}
-	}
-	for _, term := range t.Required {
-		one := workload.Term{}
-		for _, r := range term {
-			one = append(one, workload.Requirement(r))
-		}
-		w.Terms = append(w.Terms, one)
-	}
-	for _, o := range t.Tolerations {
-		w.Tolerations = append(w.Tolerations, workload.Toleration(o))
-	}
-	return w
 }
 
 // imagesOf lists the images of workloads, each once and those of DaemonSets first: they alone can stop a scale-out.

@@ -6,6 +6,7 @@ package workload
 import (
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/platform"
 )
@@ -43,6 +44,16 @@ type Node struct {
 
 // Taint is the API's own.
 type Taint struct{ Key, Value, Effect string }
+
+// ParseTaints reads taints as kubectl writes them: key=value:effect, or key:effect.
+func ParseTaints(texts []string) (out []Taint) {
+	for _, text := range texts {
+		id, effect, _ := strings.Cut(text, ":")
+		key, value, _ := strings.Cut(id, "=")
+		out = append(out, Taint{Key: key, Value: value, Effect: effect})
+	}
+	return out
+}
 
 // MayRunOn reports whether the scheduler, or the DaemonSet's controller, may put a pod of it on the node.
 func (w Workload) MayRunOn(n Node) bool {

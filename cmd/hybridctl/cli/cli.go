@@ -13,6 +13,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/image"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/platform"
+	"github.com/hybridctl/hybridctl/provision/podimages"
 	"github.com/hybridctl/hybridctl/provision/registry"
 	"github.com/hybridctl/hybridctl/provision/report"
 	"github.com/hybridctl/hybridctl/provision/workload"
@@ -43,8 +44,8 @@ type Front struct {
 	Kubeconfig    func(context.Context, provision.Options) ([]byte, error)
 	Destroy       func(context.Context, provision.DestroyOptions) (provision.Result, error)
 	Identify      func(context.Context, provision.Options, []string) ([]provision.Identity, error)
-	WorkloadsOf   func(ctx context.Context, kubeconfig []byte, o workload.ReadOptions) (provision.Running, error)
-	KnownImages   func(context.Context, *workload.Set, provision.KnownOptions) (workload.Known, error)
+	WorkloadsOf   func(ctx context.Context, kubeconfig []byte, o workload.ReadOptions) (podimages.Running, error)
+	KnownImages   func(context.Context, *workload.Set, podimages.KnownOptions) (workload.Known, error)
 	Programs      func(context.Context, *workload.Set, registry.Options) (workload.Starts, error)
 	ClusterImages func(ctx context.Context, kubeconfig []byte, archs []platform.Arch) (wanted []image.Wanted, missing []string, err error)
 
@@ -58,7 +59,7 @@ func Engine() Front {
 	return Front{
 		Up: provision.Up, ScaleOut: provision.ScaleOut, Remove: provision.Remove, Adopt: provision.Adopt, StorageRemove: provision.StorageRemove, Plan: provision.Plan, Preflight: provision.Preflight,
 		Status: provision.Status, Kubeconfig: provision.Kubeconfig, Destroy: provision.Destroy, Identify: provision.Identify,
-		WorkloadsOf: provision.WorkloadsOf, KnownImages: provision.KnownImages, Programs: provision.Programs, ClusterImages: provision.ClusterImages,
+		WorkloadsOf: podimages.Workloads, KnownImages: podimages.Known, Programs: podimages.Starts, ClusterImages: podimages.OfCluster,
 		Conformance: provision.Conformance, ConformanceClean: provision.ConformanceClean, ConformanceSelfTest: provision.ConformanceSelfTest,
 	}
 }

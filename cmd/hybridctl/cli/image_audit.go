@@ -11,9 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/hybridctl/hybridctl/provision"
 	"github.com/hybridctl/hybridctl/provision/image"
 	"github.com/hybridctl/hybridctl/provision/platform"
+	"github.com/hybridctl/hybridctl/provision/podimages"
 	"github.com/hybridctl/hybridctl/provision/registry"
 	"github.com/hybridctl/hybridctl/provision/report"
 	"github.com/hybridctl/hybridctl/provision/report/sarif"
@@ -163,7 +163,7 @@ func (a *app) imagesIn(ctx context.Context, f imageAuditFlags, archs []platform.
 	if err != nil {
 		return nil, asUsageError(err)
 	}
-	out := provision.ManifestImages(ctx, set, archs)
+	out := podimages.OfManifests(ctx, set, archs)
 	if kubeconfig == nil {
 		return out, nil
 	}

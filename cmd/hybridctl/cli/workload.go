@@ -10,8 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/hybridctl/hybridctl/provision"
 	"github.com/hybridctl/hybridctl/provision/platform"
+	"github.com/hybridctl/hybridctl/provision/podimages"
 	"github.com/hybridctl/hybridctl/provision/registry"
 	"github.com/hybridctl/hybridctl/provision/report"
 	"github.com/hybridctl/hybridctl/provision/report/sarif"
@@ -125,7 +125,7 @@ func (a *app) knownImages(ctx context.Context, f workloadFlags, in input) (workl
 		}
 		return known, nil
 	}
-	o := provision.KnownOptions{Registry: f.registries.options(), Archs: in.archs, Children: f.children}
+	o := podimages.KnownOptions{Registry: f.registries.options(), Archs: in.archs, Children: f.children}
 	if _, err := registry.New(o.Registry); err != nil {
 		return nil, usagef("--ca-file: %v", err)
 	}

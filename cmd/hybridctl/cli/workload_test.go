@@ -11,8 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/hybridctl/hybridctl/provision"
 	"github.com/hybridctl/hybridctl/provision/platform"
+	"github.com/hybridctl/hybridctl/provision/podimages"
 	"github.com/hybridctl/hybridctl/provision/workload"
 )
 
@@ -155,11 +155,11 @@ func TestWorkloadExplain(t *testing.T) {
 	node := func(name string, arch platform.Arch) corev1.Node {
 		return corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"kubernetes.io/arch": arch.String()}}}
 	}
-	r.front.WorkloadsOf = func(context.Context, []byte, workload.ReadOptions) (provision.Running, error) {
+	r.front.WorkloadsOf = func(context.Context, []byte, workload.ReadOptions) (podimages.Running, error) {
 		set := &workload.Set{}
 		err := set.Add([]byte(`{"apiVersion":"apps/v1","kind":"DeploymentList","items":[{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"shop","namespace":"n"},
 			"spec":{"template":{"spec":{"nodeSelector":{"kubernetes.io/arch":"amd64"},"containers":[{"name":"a","image":"r/x86:1"}]}}}}]}`), workload.ReadOptions{})
-		return provision.Running{Set: set, Archs: platform.All(), World: workload.World{Nodes: []corev1.Node{node("x86-1", platform.AMD64), node("arm-1", platform.ARM64)}}}, err
+		return podimages.Running{Set: set, Archs: platform.All(), World: workload.World{Nodes: []corev1.Node{node("x86-1", platform.AMD64), node("arm-1", platform.ARM64)}}}, err
 	}
 	for _, line := range []string{"workload explain deploy/shop --kubeconfig kubeconfig --images images.json", "workload explain -f web.yaml --kubeconfig kubeconfig --images images.json"} {
 		if code := r.do(line); code != 0 || !strings.Contains(r.stdout.String(), "nothing keeps it off") || !strings.Contains(r.stdout.String(), "no    ") {
@@ -177,10 +177,10 @@ func TestWorkloadExplain(t *testing.T) {
 func TestWorkload_AsksRegistries(t *testing.T) {
 	s := twoImages(t)
 	r := workloadRun(t)
-	r.front.KnownImages, r.front.Programs = provision.KnownImages, provision.Programs
-	r.front.WorkloadsOf = func(context.Context, []byte, workload.ReadOptions) (provision.Running, error) {
+	r.front.KnownImages, r.front.Programs = podimages.Known, podimages.Starts
+	r.front.WorkloadsOf = func(context.Context, []byte, workload.ReadOptions) (podimages.Running, error) {
 		arm := corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "arm-1", Labels: map[string]string{"kubernetes.io/arch": platform.ARM64.String()}}}
-		return provision.Running{Set: &workload.Set{}, Archs: platform.All(), World: workload.World{Nodes: []corev1.Node{arm}}}, nil
+		return podimages.Running{Set: &workload.Set{}, Archs: platform.All(), World: workload.World{Nodes: []corev1.Node{arm}}}, nil
 	}
 	r.file("kubeconfig", "kubeconfig")
 	text := strings.ReplaceAll(x86Only, "r/x86:1", s.Host()+"/build/app-linux-amd64:1.5")

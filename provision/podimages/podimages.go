@@ -1,4 +1,6 @@
-package provision
+// Package podimages finds the images that pods run, of a cluster or of manifests: with the credentials that a kubelet would have for them, the
+// architectures that they may come to, and what registries say of them. It knows no inventory, judges nothing and changes nothing.
+package podimages
 
 import (
 	"context"
@@ -11,14 +13,13 @@ import (
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/registry"
 	"github.com/hybridctl/hybridctl/provision/report"
-	"github.com/hybridctl/hybridctl/provision/survey"
 	"github.com/hybridctl/hybridctl/provision/workload"
 )
 
-// ClusterImages are the images that a cluster's workloads run, or would, with the credentials that a kubelet would have for them, and the
-// architectures that they may come to. The cluster may be anybody's; its API server has to be reachable from here. archs are those to look at;
-// nil = those of its nodes. missing is what may not be read: nothing is known of it.
-func ClusterImages(ctx context.Context, kubeconfig []byte, archs []platform.Arch) (wanted []image.Wanted, missing []string, err error) {
+// OfCluster are the images that a cluster's workloads run, or would. The cluster may be anybody's; its API server has to be reachable from
+// here. archs are those to look at; nil = those of its nodes. missing is what may not be read: nothing is known of it. Errors: of package
+// kube, or the context's end.
+func OfCluster(ctx context.Context, kubeconfig []byte, archs []platform.Arch) (wanted []image.Wanted, missing []string, err error) {
 	client, err := kube.New(kubeconfig, kube.Options{})
 	if err != nil {
 		return nil, nil, err
@@ -35,7 +36,7 @@ func ClusterImages(ctx context.Context, kubeconfig []byte, archs []platform.Arch
 	on := auditedNodes(nodes, archs)
 	k := &pullKeys{source: client, secrets: map[string]*foundKeys{}}
 	for _, u := range uses {
-		w := survey.WorkloadOf(u.Template)
+		w := WorkloadOf(u.Template)
 		var may []platform.Arch
 		for _, n := range on {
 			if w.MayRunOn(n) && !slices.Contains(may, n.Arch) {
@@ -64,9 +65,9 @@ func ClusterImages(ctx context.Context, kubeconfig []byte, archs []platform.Arch
 	return wanted, missing, ctx.Err()
 }
 
-// ManifestImages are the images of manifests, with the credentials of the pull secrets that stand among these, and then docker's own. archs are
+// OfManifests are the images of manifests, with the credentials of the pull secrets that stand among these, and then docker's own. archs are
 // those to look at: images that are kept off all of them are left out; nil = no image is.
-func ManifestImages(ctx context.Context, set *workload.Set, archs []platform.Arch) []image.Wanted {
+func OfManifests(ctx context.Context, set *workload.Set, archs []platform.Arch) []image.Wanted {
 	var out []image.Wanted
 	own := map[string]image.Wanted{} // what docker's configuration has for a repository
 	for _, u := range set.Uses(archs) {
@@ -104,13 +105,7 @@ func auditedNodes(nodes []kube.Node, archs []platform.Arch) []workload.Node {
 		if err != nil || archs != nil && !slices.Contains(archs, arch) {
 			continue
 		}
-		one := workload.Node{Name: n.Name, Arch: arch, Labels: n.Labels}
-		for _, text := range n.Taints {
-			id, effect, _ := strings.Cut(text, ":")
-			key, value, _ := strings.Cut(id, "=")
-			one.Taints = append(one.Taints, workload.Taint{Key: key, Value: value, Effect: effect})
-		}
-		out = append(out, one)
+		out = append(out, workload.Node{Name: n.Name, Arch: arch, Labels: n.Labels, Taints: workload.ParseTaints(n.Taints)})
 	}
 	for _, arch := range archs {
 		if !slices.ContainsFunc(out, func(n workload.Node) bool { return n.Arch == arch }) {

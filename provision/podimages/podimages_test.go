@@ -1,4 +1,4 @@
-package provision
+package podimages
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/platform"
+	"github.com/hybridctl/hybridctl/provision/workload"
 )
 
 // clusterSecrets are a cluster's, which counts how often it is asked.
@@ -60,5 +61,26 @@ func TestAuditedNodes(t *testing.T) {
 	got := auditedNodes(nodes, []platform.Arch{platform.ARM64})
 	if len(got) != 1 || got[0].Labels["kubernetes.io/arch"] != "arm64" {
 		t.Errorf("%+v", got)
+	}
+}
+
+// A pod without a required affinity may go anywhere; one whose required affinity is empty may go nowhere.
+func TestWorkloadOf_Affinity(t *testing.T) {
+	arm := workload.Node{Name: "a", Arch: platform.ARM64, Labels: map[string]string{"k": "v"}, Taints: workload.ParseTaints([]string{"k=v:NoSchedule"})}
+	tolerates := []kube.Toleration{{Key: "k", Value: "v"}}
+	for name, c := range map[string]struct {
+		template kube.PodTemplate
+		may      bool
+	}{
+		"tolerates the taint":   {kube.PodTemplate{Tolerations: tolerates}, true},
+		"tolerates another":     {kube.PodTemplate{Tolerations: []kube.Toleration{{Key: "k", Value: "w"}}}, false},
+		"a term that holds":     {kube.PodTemplate{Tolerations: tolerates, Required: [][]kube.NodeRequirement{{{Key: "k", Operator: "In", Values: []string{"v"}}}}}, true},
+		"no term":               {kube.PodTemplate{Tolerations: tolerates, Required: [][]kube.NodeRequirement{}}, false},
+		"a term that says none": {kube.PodTemplate{Tolerations: tolerates, Required: [][]kube.NodeRequirement{{}}}, false},
+		"another selector":      {kube.PodTemplate{Tolerations: tolerates, Selector: map[string]string{"k": "w"}}, false},
+	} {
+		if got := WorkloadOf(c.template).MayRunOn(arm); got != c.may {
+			t.Errorf("%s: %t", name, got)
+		}
 	}
 }

@@ -1,4 +1,4 @@
-package provision
+package podimages
 
 import (
 	"context"
@@ -9,7 +9,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/hybridctl/hybridctl/provision/image"
-	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/registry"
 	"github.com/hybridctl/hybridctl/provision/workload"
@@ -23,9 +22,9 @@ type KnownOptions struct {
 	Children bool
 }
 
-// KnownImages asks the registries of all images of a set what they are made for: each image once for each login that pods have for it. The
+// Known asks the registries of all images of a set what they are made for: each image once for each login that pods have for it. The
 // error is of the options, or the context's end.
-func KnownImages(ctx context.Context, set *workload.Set, o KnownOptions) (workload.Known, error) {
+func Known(ctx context.Context, set *workload.Set, o KnownOptions) (workload.Known, error) {
 	client, err := registry.New(o.Registry)
 	if err != nil {
 		return nil, err
@@ -35,7 +34,7 @@ func KnownImages(ctx context.Context, set *workload.Set, o KnownOptions) (worklo
 	var g errgroup.Group
 	g.SetLimit(16)
 	known := map[string]workload.ImageFacts{}
-	for _, w := range distinct(ManifestImages(ctx, set, nil)) {
+	for _, w := range distinct(OfManifests(ctx, set, nil)) {
 		g.Go(func() error {
 			answer := asker.Ask(ctx, w.Image, w.Keys, o.Archs)
 			mu.Lock()
@@ -82,14 +81,14 @@ func alsoKnown(known map[string]workload.ImageFacts, w image.Wanted, a image.Ans
 	return facts
 }
 
-// Programs looks into the images of a set for what containers start in them, each when it is asked for.
-func Programs(ctx context.Context, set *workload.Set, o registry.Options) (workload.Starts, error) {
+// Starts looks into the images of a set for what containers start in them, each when it is asked for. The error is of the options.
+func Starts(ctx context.Context, set *workload.Set, o registry.Options) (workload.Starts, error) {
 	client, err := registry.New(o)
 	if err != nil {
 		return nil, err
 	}
 	starter := &image.Starter{Registry: client}
-	all := distinct(ManifestImages(ctx, set, nil))
+	all := distinct(OfManifests(ctx, set, nil))
 	return func(name string, s workload.Start, arch platform.Arch) (wrong, unknown string) {
 		for _, w := range all {
 			if w.Image != name {
@@ -102,33 +101,4 @@ func Programs(ctx context.Context, set *workload.Set, o registry.Options) (workl
 		}
 		return wrong, unknown
 	}, nil
-}
-
-// Running is what runs in a cluster, as its API server has it.
-type Running struct {
-	Set     *workload.Set
-	World   workload.World // without Known
-	Archs   []platform.Arch
-	Missing []string // what the user may not list: nothing is known of it
-}
-
-// WorkloadsOf reads what runs in the cluster of a kubeconfig, whoever made it. The kubeconfig's server has to be reachable from here.
-func WorkloadsOf(ctx context.Context, kubeconfig []byte, o workload.ReadOptions) (Running, error) {
-	client, err := kube.New(kubeconfig, kube.Options{})
-	if err != nil {
-		return Running{}, err
-	}
-	defer client.Close()
-	m, err := client.Manifests(ctx)
-	if err != nil {
-		return Running{}, err
-	}
-	r := Running{Set: &workload.Set{}, Missing: m.Missing, World: workload.World{Nodes: m.Nodes, Claims: m.Claims, Volumes: m.Volumes}}
-	for _, list := range m.Workloads {
-		if err := r.Set.Add(list, o); err != nil {
-			return Running{}, fmt.Errorf("what the API server answers cannot be read: %w", err)
-		}
-	}
-	r.Archs = workload.ArchsOf(m.Nodes)
-	return r, nil
 }

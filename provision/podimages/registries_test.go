@@ -1,4 +1,4 @@
-package provision
+package podimages
 
 import (
 	"encoding/base64"
@@ -54,11 +54,11 @@ func privateTeam(t *testing.T, image string) (*registrytest.Server, string) {
 		pod("named", "imagePullSecrets: [{name: pull}]") + pod("by-account", "serviceAccountName: builder") + pod("nobody", "hostNetwork: false")
 }
 
-// TestKnownImages_ByPullSecretsOfTheManifests: what a pod's login opens is known, and that another pod lacks one is found.
-func TestKnownImages_ByPullSecretsOfTheManifests(t *testing.T) {
+// TestKnown_ByPullSecretsOfTheManifests: what a pod's login opens is known, and that another pod lacks one is found.
+func TestKnown_ByPullSecretsOfTheManifests(t *testing.T) {
 	_, text := privateTeam(t, "/team/x86:1")
 	set := manifests(t, text)
-	known, err := KnownImages(t.Context(), set, KnownOptions{Registry: byHTTP, Archs: platform.All()})
+	known, err := Known(t.Context(), set, KnownOptions{Registry: byHTTP, Archs: platform.All()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestKnownImages_ByPullSecretsOfTheManifests(t *testing.T) {
 	}
 	_, text = privateTeam(t, "/team/app:1")
 	without := manifests(t, strings.ReplaceAll(text, "name: pull,", "name: other,"))
-	if known, err = KnownImages(t.Context(), without, KnownOptions{Registry: byHTTP, Archs: platform.All()}); err != nil {
+	if known, err = Known(t.Context(), without, KnownOptions{Registry: byHTTP, Archs: platform.All()}); err != nil {
 		t.Fatal(err)
 	}
 	facts := known(without.Uses(nil)[0].Image)
@@ -81,10 +81,10 @@ func TestKnownImages_ByPullSecretsOfTheManifests(t *testing.T) {
 	}
 }
 
-func TestManifestImages_Keys(t *testing.T) {
+func TestOfManifests_Keys(t *testing.T) {
 	s, text := privateTeam(t, "/team/app:1")
 	var got []string
-	for _, w := range ManifestImages(t.Context(), manifests(t, text), nil) {
+	for _, w := range OfManifests(t.Context(), manifests(t, text), nil) {
 		line := strings.TrimPrefix(w.Place.Object, "Pod team/")
 		for _, k := range w.Keys {
 			line += " " + k.Username + " of " + k.From
@@ -101,20 +101,20 @@ func TestManifestImages_Keys(t *testing.T) {
 		"no JSON":      {".dockerconfigjson: ", ".dockerconfigjson: bm9uZQ== # ", "team/pull is no docker configuration"},
 		"opaque":       {".dockerconfigjson: ", "password: ", "the pull secret pull (m.yaml:1) was of no use: it has neither .dockerconfigjson nor .dockercfg"},
 	} {
-		if w := ManifestImages(t.Context(), manifests(t, strings.Replace(text, c.from, c.to, 1)), nil)[0]; len(w.Keys) != 0 || w.Why != c.want {
+		if w := OfManifests(t.Context(), manifests(t, strings.Replace(text, c.from, c.to, 1)), nil)[0]; len(w.Keys) != 0 || w.Why != c.want {
 			t.Errorf("%s: %d keys, %q", name, len(w.Keys), w.Why)
 		}
 	}
 	plain := strings.Replace(text, "data:\n  .dockerconfigjson: ", "stringData:\n  .dockerconfigjson: '{\"auths\":{\""+s.Host()+"\":{\"username\":\"u\",\"password\":\"p\"}}}' # ", 1)
-	if w := ManifestImages(t.Context(), manifests(t, plain), nil)[0]; len(w.Keys) != 1 || w.Keys[0].Username != "u" {
+	if w := OfManifests(t.Context(), manifests(t, plain), nil)[0]; len(w.Keys) != 1 || w.Keys[0].Username != "u" {
 		t.Errorf("stringData: %d keys, %q", len(w.Keys), w.Why)
 	}
 }
 
-// TestPrograms looks into images with the logins of the manifests.
-func TestPrograms(t *testing.T) {
+// TestStarts looks into images with the logins of the manifests.
+func TestStarts(t *testing.T) {
 	s, text := privateTeam(t, "/team/app:1")
-	starts, err := Programs(t.Context(), manifests(t, text), byHTTP)
+	starts, err := Starts(t.Context(), manifests(t, text), byHTTP)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func BenchmarkLint(b *testing.B) {
 	for b.Loop() {
 		s.Forget()
 		set := manifests(b, text.String())
-		known, err := KnownImages(b.Context(), set, KnownOptions{Registry: byHTTP, Archs: platform.All()})
+		known, err := Known(b.Context(), set, KnownOptions{Registry: byHTTP, Archs: platform.All()})
 		if err != nil {
 			b.Fatal(err)
 		}
