@@ -12,10 +12,14 @@ import (
 
 // An internet of the lab's own, and a site's registry, at the operator's side of the lab's network.
 const (
-	internetFolder  = "HYBRIDCTL_E2E_INTERNET" // the environment variable that makes the test binary serve the internet in this folder
-	internetFiles   = "10.99.0.1:8443"
-	internetImages  = "10.99.0.1:5443"
-	siteRegistry    = "10.99.0.1:5444"
+	internetFolder = "HYBRIDCTL_E2E_INTERNET" // the environment variable that makes the test binary serve the internet in this folder
+	internetFiles  = "10.99.0.1:8443"
+	internetImages = "10.99.0.1:5443"
+	siteRegistry   = "10.99.0.1:5444"
+	// What stands behind the two, without TLS.
+	internetImagesBehind = "10.99.0.1:5453"
+	siteRegistryBehind   = "10.99.0.1:5454"
+
 	siteUser        = "robot"
 	internetVersion = "v1.36.3"
 )
@@ -42,8 +46,9 @@ func TestInternet(t *testing.T) {
 	}
 	w.run(c, 0, "up", "-f", c.inventory, "--catalogue", w.catalogue(), "--yes", "--conformance=off")
 	c.nodesAreReady()
+	asked := w.asked()
 	for _, arch := range []string{"amd64", "arm64"} {
-		if asked := w.asked(); !strings.Contains(asked, "/bin/linux/"+arch+"/kubelet") {
+		if !strings.Contains(asked, "/bin/linux/"+arch+"/kubelet") {
 			t.Errorf("no kubelet for %s was fetched:\n%s", arch, asked)
 		}
 	}
@@ -82,7 +87,7 @@ func TestInternet(t *testing.T) {
 	w.asked()
 	w.run(c, 0, "up", "-f", c.inventory, "--yes", "--conformance=off")
 	c.nodesAreReady()
-	asked := w.asked()
+	asked = w.asked()
 	for _, image := range []string{"kube-proxy", "pause", "flannel"} {
 		if !strings.Contains(asked, siteRegistry+" /v2/site/") || !strings.Contains(asked, "/"+image+"/manifests/sha256:") {
 			t.Errorf("no node pulled %s from the site's registry", image)

@@ -11,7 +11,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -23,21 +22,22 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httputil"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
-
-	"github.com/google/go-containerregistry/pkg/registry"
 )
 
 // internet is what is upstream's, made of the lab's bundle: files below their own paths, images under their own names.
 type internet struct {
 	t     *testing.T
-	dir   string // with ca.pem, server.pem, server.key, catalogue.yaml, password, asked and files/
+	dir   string // with ca.pem, server.pem, server.key, catalogue.yaml, password, registry, asked, blobs* and files/
 	cache string
 	login string // docker's configuration for the site's registry
 }
@@ -45,6 +45,9 @@ type internet struct {
 func newInternet(t *testing.T) *internet {
 	t.Helper()
 	w := &internet{t: t, dir: t.TempDir(), cache: t.TempDir(), login: t.TempDir()}
+	if err := os.Rename(registryProgram(t), filepath.Join(w.dir, "registry")); err != nil {
+		t.Fatal(err)
+	}
 	if err := errors.Join(w.certificates(), w.artefacts(), os.WriteFile(w.passwordFile(), fmt.Appendf(nil, "site-%d\n", time.Now().UnixNano()), 0o600)); err != nil {
 		t.Fatal(err)
 	}
@@ -344,37 +347,23 @@ func (w *internet) file(b labBundle, d download, arch string) (string, error) {
 	return hex.EncodeToString(sum[:]), os.WriteFile(path, body.Bytes(), 0o644)
 }
 
-// serveInternet serves the folder's files, upstream's images and an empty registry of the site that wants a login, until it is killed.
+// serveInternet serves the folder's files, and by two real registries upstream's images and an empty place of the site that wants a login, until
+// it is killed. TLS and the notes of what is asked for stand before the registries.
 func serveInternet(dir string) error {
-	b, err := readLabBundle()
-	if err != nil {
-		return err
-	}
-	upstream, site := registry.New(), registry.New()
-	for _, i := range b.Images {
-		ref := upstreamName(i.Component, i.Ref)
-		if ref == "" {
-			continue
-		}
-		host, path, _ := strings.Cut(ref, "/")
-		name, tag, _ := strings.Cut(path, ":")
-		folder := map[string]string{"registry.k8s.io": "k8s/", "ghcr.io": "ghcr/"}[host]
-		if err := pushImage(upstream, folder+name, tag, i.Ref); err != nil {
-			return fmt.Errorf("%s: %w", ref, err)
-		}
-	}
 	password, err := os.ReadFile(filepath.Join(dir, "password"))
 	if err != nil {
 		return err
 	}
-	private := func(w http.ResponseWriter, r *http.Request) {
-		user, given, _ := r.BasicAuth()
-		if user != siteUser || subtle.ConstantTimeCompare([]byte(given), bytes.TrimSpace(password)) != 1 {
-			w.Header().Set("WWW-Authenticate", `Basic realm="site"`)
-			http.Error(w, `{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}`, http.StatusUnauthorized)
-			return
-		}
-		site.ServeHTTP(w, r)
+	upstream, err := realRegistryBehind(dir, internetImagesBehind)
+	if err != nil {
+		return err
+	}
+	site, err := realRegistryBehind(dir, siteRegistryBehind, registryPassword+"="+strings.TrimSpace(string(password)))
+	if err != nil {
+		return err
+	}
+	if err := pushUpstream(upstream); err != nil {
+		return err
 	}
 	asked, err := os.OpenFile(filepath.Join(dir, "asked"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -386,7 +375,7 @@ func serveInternet(dir string) error {
 	}
 	failed := make(chan error, 3)
 	for address, handler := range map[string]http.Handler{
-		internetFiles: http.FileServer(http.Dir(filepath.Join(dir, "files"))), internetImages: upstream, siteRegistry: http.HandlerFunc(private),
+		internetFiles: http.FileServer(http.Dir(filepath.Join(dir, "files"))), internetImages: upstream, siteRegistry: site,
 	} {
 		l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", address)
 		if err != nil {
@@ -401,4 +390,58 @@ func serveInternet(dir string) error {
 	}
 	fmt.Println("ready")
 	return <-failed
+}
+
+// pushUpstream puts the images of the lab's bundle into a registry, under the names that they have upstream.
+func pushUpstream(to http.Handler) error {
+	b, err := readLabBundle()
+	if err != nil {
+		return err
+	}
+	for _, i := range b.Images {
+		ref := upstreamName(i.Component, i.Ref)
+		if ref == "" {
+			continue
+		}
+		host, path, _ := strings.Cut(ref, "/")
+		name, tag, _ := strings.Cut(path, ":")
+		folder := map[string]string{"registry.k8s.io": "k8s/", "ghcr.io": "ghcr/"}[host]
+		if err := pushImage(to, folder+name, tag, i.Ref); err != nil {
+			return fmt.Errorf("%s: %w", ref, err)
+		}
+	}
+	return nil
+}
+
+// realRegistryBehind starts the folder's registry at an address of the lab's network, with a login when the environment brings a password, and
+// returns the way to it. It ends with this process.
+func realRegistryBehind(dir, address string, env ...string) (http.Handler, error) {
+	folder, err := os.MkdirTemp(dir, "blobs")
+	if err != nil {
+		return nil, err
+	}
+	args := []string{address, folder}
+	if len(env) > 0 {
+		args = append(args, siteUser)
+	}
+	runtime.LockOSThread() // the kernel kills the child when the thread that started it ends
+	run := exec.Command(filepath.Join(dir, "registry"), args...)
+	run.Env = append(os.Environ(), env...)
+	run.Stderr = os.Stderr
+	run.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	out, err := run.StdoutPipe()
+	if err == nil {
+		err = run.Start()
+	}
+	if err != nil {
+		return nil, err
+	}
+	line := make([]byte, 16)
+	if n, err := out.Read(line); err != nil || !strings.HasPrefix(string(line[:n]), "ready") {
+		return nil, fmt.Errorf("the registry at %s does not start: %q, %w", address, line[:n], err)
+	}
+	return &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetXForwarded()
+		r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = "http", address, r.In.Host
+	}}, nil
 }

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -98,30 +99,48 @@ func pushImage(to http.Handler, repository, tag, ref string) error {
 			return err
 		}
 		for _, b := range append(manifest.Layers, manifest.Config) {
-			if err := send(to, http.MethodPost, repository+"/blobs/uploads/?digest="+b.Digest, b); err != nil {
+			if err := send(to, repository+"/blobs/uploads/", true, b); err != nil {
 				return err
 			}
 		}
-		if err := send(to, http.MethodPut, repository+"/manifests/"+m.Digest, m); err != nil {
+		if err := send(to, repository+"/manifests/"+m.Digest, false, m); err != nil {
 			return err
 		}
 	}
-	return send(to, http.MethodPut, repository+"/manifests/"+tag, all.Manifests[i])
+	return send(to, repository+"/manifests/"+tag, false, all.Manifests[i])
 }
 
-// send gives the registry one of the bundle's blobs.
-func send(to http.Handler, method, path string, d descriptor) error {
+// send gives the registry one of the bundle's blobs as a manifest, or as a blob when it is to be uploaded.
+func send(to http.Handler, path string, upload bool, d descriptor) error {
 	body, err := os.ReadFile(filepath.Join(root, "bin/lab-bundle/oci", blobPath(d.Digest)))
 	if err != nil {
 		return err
 	}
-	r := httptest.NewRequest(method, "/v2/"+path, bytes.NewReader(body))
-	r.Header.Set("Content-Type", d.MediaType)
-	w := httptest.NewRecorder()
-	if to.ServeHTTP(w, r); w.Code != http.StatusCreated {
-		return fmt.Errorf("%s %s: %d %s", method, path, w.Code, w.Body)
+	ask := func(method, url string, body []byte, want int) (http.Header, error) {
+		r := httptest.NewRequest(method, url, bytes.NewReader(body))
+		r.Header.Set("Content-Type", d.MediaType)
+		w := httptest.NewRecorder()
+		if to.ServeHTTP(w, r); w.Code != want {
+			return nil, fmt.Errorf("%s %s: %d %s", method, url, w.Code, w.Body)
+		}
+		return w.Header(), nil
 	}
-	return nil
+	path = "/v2/" + path
+	if upload {
+		at, err := ask(http.MethodPost, path, nil, http.StatusAccepted)
+		if err != nil {
+			return err
+		}
+		place, err := url.Parse(at.Get("Location"))
+		if err != nil {
+			return err
+		}
+		query := place.Query()
+		query.Set("digest", d.Digest)
+		path = place.Path + "?" + query.Encode()
+	}
+	_, err = ask(http.MethodPut, path, body, http.StatusCreated)
+	return err
 }
 
 func blobPath(digest string) string { return "blobs/" + strings.Replace(digest, ":", "/", 1) }
@@ -147,12 +166,18 @@ func (c *cluster) privateRegistry() (passwordFile string) {
 // realRegistry starts an empty one of github.com/distribution/distribution, which keeps repositories apart and holds pushes against what is there.
 func (c *cluster) realRegistry() (passwordFile string) {
 	c.t.Helper()
-	program := filepath.Join(c.t.TempDir(), "registry")
-	out, err := try(c.t, 20*time.Minute, "go", "-C", "provision/registry/realtest", "build", "-mod=readonly", "-o", program, "./serve")
+	return c.serving(registryProgram(c.t), registryAddress, c.t.TempDir(), registryUser)
+}
+
+// registryProgram builds the real registry.
+func registryProgram(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "registry")
+	out, err := try(t, 20*time.Minute, "go", "-C", "provision/registry/realtest", "build", "-mod=readonly", "-o", program, "./serve")
 	if err != nil || out.exit != 0 {
-		c.t.Fatalf("build the registry: exit %d, %v\n%s", out.exit, err, out.stderr)
+		t.Fatalf("build the registry: exit %d, %v\n%s", out.exit, err, out.stderr)
 	}
-	return c.serving(program, registryAddress, registryUser, filepath.Join(c.t.TempDir(), "htpasswd"))
+	return program
 }
 
 // serving runs a registry in the lab's network for the time of the test, and has the nodes reach it without TLS, as an administrator of such a
