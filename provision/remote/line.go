@@ -65,21 +65,23 @@ func unwrapped(argv []string) ([]string, error) {
 	var words []string
 	for _, w := range argv[4:] {
 		var b strings.Builder
-		for i := 0; i < len(w); i++ {
-			if w[i] != '\\' {
-				b.WriteByte(w[i])
-				continue
+		b.Grow(len(w))
+		for {
+			plain, rest, escaped := strings.Cut(w, `\`)
+			b.WriteString(plain)
+			if !escaped {
+				break
 			}
-			switch rest := w[i+1:]; {
+			switch {
 			case strings.HasPrefix(rest, `\`):
 				b.WriteByte('\\')
-				i++
+				w = rest[1:]
 			case strings.HasPrefix(rest, "n"):
 				b.WriteByte('\n')
-				i++
+				w = rest[1:]
 			case strings.HasPrefix(rest, "0041"):
 				b.WriteByte('!')
-				i += 4
+				w = rest[4:]
 			default:
 				return nil, errors.New("a backslash that is not ours")
 			}
@@ -94,21 +96,27 @@ func unwrapped(argv []string) ([]string, error) {
 // whole command when it refuses one, and that must not look like the mark.
 const announce = `printf %s-ready "$0" >&2; exec "$@"`
 
+// spelled is a line with its text: scripts are long, and go to hundreds of hosts, so they are not spelled twice.
+type spelled struct {
+	Line
+	text string
+}
+
 // newLine checks a command and turns it into a line.
-func newLine(cmd Command, become become) (Line, error) {
+func newLine(cmd Command, become become) (spelled, error) {
 	l := Line{Argv: cmd.Argv, Sudo: become != asLogin, Doas: become == byDoas}
 	switch {
 	case len(cmd.Argv) > 0 && cmd.Script != "":
-		return Line{}, errors.New("a command has either Argv or Script, not both")
+		return spelled{}, errors.New("a command has either Argv or Script, not both")
 	case cmd.Script != "":
 		l.Argv = append([]string{"sh", "-c", cmd.Script, "sh"}, cmd.Args...)
 	case len(cmd.Argv) == 0 || cmd.Argv[0] == "":
-		return Line{}, errors.New("empty command")
+		return spelled{}, errors.New("empty command")
 	case len(cmd.Args) > 0:
-		return Line{}, errors.New("a command with Argv takes no Args")
+		return spelled{}, errors.New("a command with Argv takes no Args")
 	}
 	if slices.ContainsFunc(l.Argv, func(w string) bool { return strings.ContainsRune(w, 0) }) {
-		return Line{}, errors.New("a command's words must not contain NUL bytes")
+		return spelled{}, errors.New("a command's words must not contain NUL bytes")
 	}
 	if l.Sudo {
 		nonce := make([]byte, 8)
@@ -118,10 +126,11 @@ func newLine(cmd Command, become become) (Line, error) {
 		}
 		l.Ready = "hybridctl-run-" + hex.EncodeToString(nonce) + "-ready"
 	}
-	if n := len(l.String()); n > maxLine {
-		return Line{}, fmt.Errorf("the command is %d bytes long, the limit is %d: send the data on stdin", n, maxLine)
+	text := l.String()
+	if n := len(text); n > maxLine {
+		return spelled{}, fmt.Errorf("the command is %d bytes long, the limit is %d: send the data on stdin", n, maxLine)
 	}
-	return l, nil
+	return spelled{l, text}, nil
 }
 
 // String spells the line for the login shell.

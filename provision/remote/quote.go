@@ -22,21 +22,21 @@ func quoteWord(b *strings.Builder, w string) {
 		b.WriteString(w)
 		return
 	}
-	b.Grow(len(w) + len(w)/8 + 2) // scripts are long, and have few quotes
+	b.Grow(len(w) + 3*(strings.Count(w, `'`)+strings.Count(w, `\`)) + 2)
 	b.WriteByte('\'')
-	for {
-		i := strings.IndexAny(w, `'\`)
-		if i < 0 {
-			break
+	begin := 0
+	for i := range len(w) {
+		if w[i] != '\'' && w[i] != '\\' {
+			continue
 		}
 		// fish reads a backslash inside single quotes, sh does not: outside they agree
-		b.WriteString(w[:i])
+		b.WriteString(w[begin:i])
 		b.WriteString(`'\`)
 		b.WriteByte(w[i])
 		b.WriteByte('\'')
-		w = w[i+1:]
+		begin = i + 1
 	}
-	b.WriteString(w)
+	b.WriteString(w[begin:])
 	b.WriteByte('\'')
 }
 
@@ -51,37 +51,36 @@ func needsQuote(r rune) bool {
 // split reads back what Quote spelled. It understands no more of the shell's language than that, and `NAME=value`.
 func split(line string) ([]string, error) {
 	var words []string
-	var w strings.Builder
+	w := make([]byte, 0, len(line))
 	inWord := false
 	for i := 0; i < len(line); i++ {
 		switch c := line[i]; {
 		case c == ' ':
 			if inWord {
-				words = append(words, w.String())
-				w.Reset()
-				inWord = false
+				words = append(words, string(w))
+				w, inWord = w[:0], false
 			}
 		case c == '\'':
 			end := strings.IndexByte(line[i+1:], '\'')
 			if end < 0 {
 				return nil, errors.New("quote without end")
 			}
-			w.WriteString(line[i+1 : i+1+end])
+			w = append(w, line[i+1:i+1+end]...)
 			i += end + 1
 			inWord = true
 		case c == '\\' && i+1 < len(line):
 			i++
-			w.WriteByte(line[i])
+			w = append(w, line[i])
 			inWord = true
 		case c == '=' || !needsQuote(rune(c)):
-			w.WriteByte(c)
+			w = append(w, c)
 			inWord = true
 		default:
 			return nil, errors.New("not a plain command line")
 		}
 	}
 	if inWord {
-		words = append(words, w.String())
+		words = append(words, string(w))
 	}
 	return words, nil
 }

@@ -65,7 +65,7 @@ func checkWords(t testing.TB, shells []string, words []string) {
 		}
 	}
 	back, err := ParseLine(l.String())
-	if err != nil || !reflect.DeepEqual(back, l) {
+	if err != nil || !reflect.DeepEqual(back, l.Line) {
 		t.Errorf("ParseLine: %+v, %v, want %+v", back, err, l)
 	}
 }
@@ -133,7 +133,7 @@ func TestLine_UnderSudo(t *testing.T) {
 		t.Fatal(err)
 	}
 	back, err := ParseLine(l.String())
-	if err != nil || !reflect.DeepEqual(back, l) {
+	if err != nil || !reflect.DeepEqual(back, l.Line) {
 		t.Errorf("%+v, %v, want %+v", back, err, l)
 	}
 	script, args, ok := back.Script()

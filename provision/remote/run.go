@@ -52,7 +52,7 @@ func (e *lateError) Error() string { return fmt.Sprintf("no end after %v", e.aft
 func (e *lateError) Unwrap() error { return context.DeadlineExceeded }
 
 // run runs a line. Where the first command on a connection fails without a word, it finds out whether any command runs here at all.
-func (c *Conn) run(ctx context.Context, cmd Command, line Line, what string, secrets *strings.Replacer) (Output, error) {
+func (c *Conn) run(ctx context.Context, cmd Command, line spelled, what string, secrets *strings.Replacer) (Output, error) {
 	out, started, err := c.runOnce(ctx, cmd, line, what, secrets)
 	var exit *ExitError
 	switch {
@@ -67,15 +67,15 @@ func (c *Conn) run(ctx context.Context, cmd Command, line Line, what string, sec
 }
 
 // runOnce runs a line. started is true when it is known that the command began, whatever became of it.
-func (c *Conn) runOnce(ctx context.Context, cmd Command, line Line, what string, secrets *strings.Replacer) (out Output, started bool, err error) {
+func (c *Conn) runOnce(ctx context.Context, cmd Command, line spelled, what string, secrets *strings.Replacer) (out Output, started bool, err error) {
 	session, giveBack, err := c.open(ctx, what)
 	if err != nil {
 		return Output{}, false, err
 	}
 	defer giveBack()
 	c.sessions.Add(1)
-	x := newExecution(c, session, cmd, line)
-	waitErr := x.wait(ctx, line.String())
+	x := newExecution(c, session, cmd, line.Line)
+	waitErr := x.wait(ctx, line.text)
 	out = x.output(cmd)
 	started = x.talk != nil && x.talk.begun()
 	err = c.outcome(ctx, x, waitErr, what, out, secrets)
