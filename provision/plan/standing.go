@@ -89,7 +89,10 @@ func begun(f facts.Host) bool {
 // CalledNow is the name of the node that has the machine-id, when no host of the inventory has that name; "" = none.
 func CalledNow(c *inventory.Cluster, nodes []facts.Node, machineID string) string {
 	for _, n := range nodes {
-		if _, another := c.Host(n.Name); !another && machineID != "" && n.MachineID == machineID {
+		if machineID == "" || n.MachineID != machineID {
+			continue // which is asked first: it is asked of every node for every host
+		}
+		if _, another := c.Host(n.Name); !another {
 			return n.Name
 		}
 	}
