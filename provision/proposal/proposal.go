@@ -107,11 +107,12 @@ func (d *Desk) Whole(ctx context.Context) (survey.Seen, plan.Plan, []report.Chec
 }
 
 // fetchAndJudge judges what was read; when nothing stops the run, a verb that writes fetches what is missing, the registries are asked that hosts
-// pull from, and it is judged again. Nothing was written to a host by then. Errors: ErrPreflight: a check failed; or package fetch's.
+// pull from, and what that told is judged as well. Nothing was written to a host by then. Errors: ErrPreflight: a check failed; or package fetch's.
 func (d *Desk) fetchAndJudge(ctx context.Context, seen survey.Seen, hosts []inventory.Host, judge func(survey.Seen) []report.Check) (_ survey.Seen, checks []report.Check, err error) {
 	if checks = judge(seen); blocked(checks) {
 		return seen, checks, ending.ErrPreflight
 	}
+	lacked := seen.Fetch.Missing != ""
 	if d.State != nil {
 		if seen, err = d.FetchBundle(ctx, seen); err != nil {
 			return seen, checks, err
@@ -121,6 +122,9 @@ func (d *Desk) fetchAndJudge(ctx context.Context, seen survey.Seen, hosts []inve
 		return seen, checks, nil
 	}
 	d.Reader.Pulls(ctx, &seen, hosts)
+	if !lacked && len(seen.Registries.Pulls) == 0 { // nothing was learned since
+		return seen, checks, ctx.Err()
+	}
 	if checks = judge(seen); blocked(checks) {
 		return seen, checks, ending.ErrPreflight
 	}
