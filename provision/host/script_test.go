@@ -171,6 +171,50 @@ func TestApplyScript_DamagedUploadIsNeverLanded(t *testing.T) {
 	}
 }
 
+// However it ends, no text of it stays where another may find it: in no file of /run, and beside no file that was to land unless nobody could clean up.
+func TestApplyScript_LeavesNoInputBehind(t *testing.T) {
+	for _, how := range []string{"KILL", "TERM", "HUP", "INT", "PIPE"} {
+		for _, tool := range []string{"modprobe", "base64"} {
+			t.Run(how+" at "+tool, func(t *testing.T) {
+				s := newSandbox(t)
+				s.tool(tool, "cat /run/hybridctl/* >/opt/seen 2>/dev/null; kill -"+how+" $PPID; cat")
+				f := Files{Step: "os", Digest: "sha256:d1", Texts: []Text{{Path: "/opt/etc/conf", Mode: "0600", Body: []byte("s3cret\n")}}, Modules: []string{"overlay"}}
+				code, _, errs := s.run("apply", f.directives(), staging)
+				if code == 0 {
+					t.Fatalf("it was not killed: %s", errs)
+				}
+				if left, err := os.ReadDir(s.path("run", "hybridctl")); err != nil || len(left) != 0 {
+					t.Errorf("left in /run/hybridctl: %v, error %v", left, err)
+				}
+				if seen := s.read("opt", "seen"); seen != "" {
+					t.Errorf("another finds %q there while it works", seen)
+				}
+				if left, _ := filepath.Glob(s.path("opt", "etc", ".hybridctl.*")); len(left) != 0 && how != "KILL" {
+					t.Errorf("left: %v", left)
+				}
+				s.tool(tool, `[ "$1" != -d ] || exec /usr/bin/base64 -d`)
+				if code, _, errs := s.run("apply", f.directives(), staging); code != 0 || s.read("opt", "etc", "conf") != "s3cret\n" {
+					t.Errorf("the next run: exit %d, %s", code, errs)
+				}
+				if left, _ := filepath.Glob(s.path("opt", "etc", ".hybridctl.*")); len(left) != 0 {
+					t.Errorf("left: %v", left)
+				}
+			})
+		}
+	}
+}
+
+// A pull that was killed leaves logins of registries; the next one deletes them, and those of one that is at work stay.
+func TestPullScript_ClearsWhatAKilledOneLeft(t *testing.T) {
+	s := newSandbox(t)
+	s.before = "mkdir -p /run/hybridctl/pull.$$.abcdef /run/hybridctl/pull.4194999.abcdef; echo login >/run/hybridctl/pull.4194999.abcdef/hosts.toml"
+	s.after = "ls /run/hybridctl | sed s/$$/self/"
+	s.run("pull", nil, "registry.example/a:1", "sha256:d", "linux/amd64")
+	if left := strings.TrimSpace(s.read("after")); left != "pull.self.abcdef" {
+		t.Errorf("left: %q", left)
+	}
+}
+
 func TestApplyScript_CutOffInputDoesNothing(t *testing.T) {
 	s := newSandbox(t)
 	d := runtimeFiles(s.stage("runtime", "binary")).directives()
@@ -423,14 +467,18 @@ func TestKubeadm_LeavesWhatTheClusterMayCountOn(t *testing.T) {
 
 // What a file holds may be a secret: a step that fails over it leaves it nowhere.
 func TestApplyScript_LeavesNoTextBehindWhenItFails(t *testing.T) {
-	s := newSandbox(t)
-	s.tool("cp", "exit 1")
-	f := Files{Step: "files", Digest: "sha256:d1", Texts: []Text{{Path: "/opt/etc/secret", Mode: "0600", Body: []byte("key\n")}}}
-	if code, _, _ := s.run("apply", f.directives(), staging); code == 0 {
-		t.Fatal("it did not fail")
-	}
-	left, err := os.ReadDir(s.path("run/hybridctl"))
-	if err != nil || len(left) > 0 {
-		t.Errorf("left: %v, %v", left, err)
+	for _, tool := range []string{"base64", "chown", "chmod"} {
+		s := newSandbox(t)
+		s.tool(tool, "case \"$*\" in *steps*) ;; *) cat >/dev/null; exit 1 ;; esac")
+		f := Files{Step: "files", Digest: "sha256:d1", Texts: []Text{{Path: "/opt/etc/secret", Mode: "0600", Body: []byte("key\n")}}}
+		if code, _, errs := s.run("apply", f.directives(), staging); code == 0 {
+			t.Fatalf("%s: it did not fail: %s", tool, errs)
+		}
+		for _, dir := range []string{"run/hybridctl", "opt/etc"} {
+			left, err := os.ReadDir(s.path(dir))
+			if err != nil || len(left) > 0 {
+				t.Errorf("%s: left: %v, %v", tool, left, err)
+			}
+		}
 	}
 }

@@ -22,10 +22,15 @@ markers=/var/lib/hybridctl/steps
 umask 022
 mkdir -p /run/hybridctl "$markers"
 chmod 700 "$markers" # a marker has the sha256 of files, and some of those hold passwords
-in=$(mktemp /run/hybridctl/apply.XXXXXX)
-body=''
-trap 'rm -f "$in" ${body:+"$body"}' EXIT
-cat >"$in"
+beside=''
+trap 'rm -rf ${beside:+"$beside"}' EXIT
+trap 'exit 143' HUP INT PIPE TERM
+# The input may hold secrets: it has no name from here on, and is gone with this shell, however that ends.
+named=$(mktemp /run/hybridctl/apply.XXXXXX)
+exec 3<>"$named"
+rm -f "$named"
+in=/proc/$$/fd/3
+cat >&3
 [ "$(tail -n 1 "$in")" = end ] || { echo "apply: the input was cut off; nothing was done" >&2; exit 70; }
 
 step='' digest='' changed='' units='' enables='' before='' processes='' restarts='' prune='' touched=''
@@ -33,20 +38,28 @@ files='' rest=''
 
 digest_of() { sha256sum "$1" | cut -d' ' -f1; }
 
-# land SHA MODE SOURCE PATH: a copy of SOURCE becomes PATH by rename within PATH's own directory. SOURCE may be another user's, who may still have it
-# open: only the copy, which is root's, is looked at. A link, or what is no file, is copied as what it is, and not landed. Fails on another sha256.
+# land SHA MODE SOURCE PATH [BASE64]: a copy of SOURCE becomes PATH by rename within PATH's own directory. SOURCE may be another user's, who may still have
+# it open: only the copy, which is root's, is looked at. A link, or what is no file, is copied as what it is, and not landed. Fails on another sha256.
+# Without a SOURCE it is the text that BASE64 stands for.
 land() {
 	mkdir -p "$(dirname "$4")"
 	beside="$(dirname "$4")/.hybridctl.$(basename "$4")"
 	rm -rf "$beside"
-	[ -e "$3" ] || [ -L "$3" ] || return 1
-	cp -RP "$3" "$beside" || { rm -rf "$beside"; exit 1; } # no space, say: cp has told
+	if [ -z "$3" ]; then
+		umask 077
+		printf %s "$5" | base64 -d >"$beside" || exit 1 # no space, say: it has told
+		umask 022
+	else
+		[ -e "$3" ] || [ -L "$3" ] || return 1
+		cp -RP "$3" "$beside" || exit 1
+	fi
 	if [ -L "$beside" ] || [ ! -f "$beside" ] || [ "$(digest_of "$beside")" != "$1" ]; then
 		rm -rf "$beside"
 		return 1
 	fi
 	# noted before it is there: what an interrupted step brought is known to be ours
 	{ chown 0:0 "$beside" && chmod "$2" "$beside" && note "$1" "$2" "$4" && mv -f "$beside" "$4"; } || exit 1
+	beside=''
 	# a file may keep the label of where it came from, under which systemd starts nothing
 	if selinuxenabled 2>/dev/null; then restorecon -F "$4" || true; fi
 	echo "changed $4"
@@ -133,10 +146,7 @@ while read -r word a b c d; do
 		if [ -f "$c" ] && [ ! -L "$c" ] && [ "$(digest_of "$c")" = "$a" ]; then
 			[ "$(stat -c %a "$c")" = "${b#0}" ] || { chmod "$b" "$c"; echo "changed $c"; }
 		else
-			body=$(mktemp /run/hybridctl/text.XXXXXX)
-			printf %s "$d" | base64 -d >"$body"
-			land "$a" "$b" "$body" "$c" || { rm -f "$body"; echo "apply: $c: the text came damaged" >&2; exit 71; }
-			rm -f "$body"
+			land "$a" "$b" '' "$c" "$d" || { echo "apply: $c: the text came damaged" >&2; exit 71; }
 		fi
 		own "$a" "$c"
 		;;

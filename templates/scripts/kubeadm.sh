@@ -106,6 +106,8 @@ if busy; then
 	finished && exit 0
 	failed
 fi
+# Until kubeadm runs, which then goes on without this script, secrets do not outlive it.
+trap 'rm -rf $run/kubeadm.yaml $run/pki; exit 143' HUP INT PIPE TERM
 cat >$run/kubeadm.yaml
 # Keys that all control planes share may wait here for a join that never came; no other role gets them.
 if [ "$verb" != join ] || ! grep -q '^controlPlane:' $run/kubeadm.yaml; then rm -rf $run/pki; fi
@@ -196,6 +198,7 @@ KillMode=mixed
 X
 systemctl daemon-reload
 systemctl reset-failed $unit 2>/dev/null || true
+trap - HUP INT PIPE TERM
 systemctl start $unit || true
 finished && { rm -f /run/systemd/system/$unit $run/kubeadm.sh; systemctl daemon-reload; exit 0; }
 failed

@@ -6,9 +6,13 @@ set -eu
 ref=$1 by=${1%:*}@$2 platform=$3
 umask 077
 mkdir -p /run/hybridctl
-hosts=$(mktemp -d /run/hybridctl/pull.XXXXXX)
+for left in /run/hybridctl/pull.*.*; do # of one that was killed
+	pid=${left#*/pull.} pid=${pid%.*}
+	[ -d "/proc/$pid" ] || rm -rf "$left"
+done
+hosts=$(mktemp -d /run/hybridctl/pull.$$.XXXXXX)
 trap 'rm -rf "$hosts"' EXIT
-trap 'exit 1' HUP INT TERM
+trap 'exit 1' HUP INT PIPE TERM
 for d in /etc/containerd/certs.d/*; do [ ! -d "$d" ] || ln -s "$d" "$hosts/${d##*/}"; done
 while read -r name body; do
 	rm -f "$hosts/$name"
