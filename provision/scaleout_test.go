@@ -98,6 +98,20 @@ func TestScaleOut_ConnectsToNewHostsAlone(t *testing.T) {
 	s.wantAlone(before)
 }
 
+// Whoever joins workers need not have what control planes are given; whoever joins a control plane has to.
+func TestScaleOut_FilesOfControlPlanesAreReadForThoseAlone(t *testing.T) {
+	s := grown(t, 3, 2)
+	s.c.Spec.Kubernetes.Files = []inventory.ControlPlaneFile{{Name: "encryption", Path: "/etc/kubernetes/hybridctl/encryption", SecretFile: filepath.Join(t.TempDir(), "none")}}
+	s.c.Spec.Hosts[2].Role = inventory.ControlPlane
+	if _, err := s.scaleOut(nil); err == nil || !strings.Contains(err.Error(), "spec.kubernetes.files[0]") || s.changed() != 0 {
+		t.Errorf("a control plane: %v", err)
+	}
+	s.c.Spec.Hosts[2].Role = inventory.Worker
+	if r, err := s.scaleOut(nil); err != nil || s.api.AllNodes["host-3"].Name == "" {
+		t.Errorf("a worker: %v\n%+v", err, r.Changes)
+	}
+}
+
 func TestScaleOut_WithoutStateTheKubeconfigComesOverOneConnection(t *testing.T) {
 	s := grown(t, 4, 3)
 	if err := os.RemoveAll(s.state); err != nil {

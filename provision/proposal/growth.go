@@ -130,8 +130,10 @@ func (d growth) candidates(cluster facts.Cluster, only []string) ([]inventory.Ho
 func (d growth) planGrowth(ctx context.Context, o GrowthOptions, g Growth, cluster facts.Cluster) (Growth, error) {
 	reader := d.Reader
 	reader.Ceph(ctx, &g.Seen)
-	if err := reader.PlaneFiles(ctx, &g.Seen); err != nil {
-		return g, err
+	if slices.ContainsFunc(g.Hosts, func(h inventory.Host) bool { return h.Role == inventory.ControlPlane }) {
+		if err := reader.PlaneFiles(ctx, &g.Seen); err != nil { // who joins workers need not have them
+			return g, err
+		}
 	}
 	reader.Site(ctx, &g.Seen)
 	var audited []report.Check
