@@ -9,6 +9,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/ending"
 	"github.com/hybridctl/hybridctl/provision/fleet"
 	"github.com/hybridctl/hybridctl/provision/hint"
+	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/lock"
 	"github.com/hybridctl/hybridctl/provision/proof"
 	"github.com/hybridctl/hybridctl/provision/stack"
@@ -38,6 +39,7 @@ func Destroy(ctx context.Context, o DestroyOptions) (Result, error) {
 	}
 	defer r.end()
 
+	r.lockKind = host.LockOfDestroy
 	seen, p, err := r.desk.Destruction(r.reading, o.Force, o.ForceHosts)
 	result.Plan = p
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/remote/remotetest"
@@ -192,5 +193,54 @@ func TestHostLock_LeaseOfAnotherEndsTheRun(t *testing.T) {
 	}
 	if s.hosts["host-1"].lock[0] != "" || s.api.Holder != "eve@elsewhere" {
 		t.Errorf("the lock on the host is with %q, the lease with %q", s.hosts["host-1"].lock[0], s.api.Holder)
+	}
+}
+
+// A first up was killed behind its init. Another run goes on from elsewhere with the cluster's lease, and its lock is in nobody's way any more.
+func TestHostLock_KilledBehindItsInitIsClearedByWhoHasTheLease(t *testing.T) {
+	for name, initDone := range map[string]bool{"behind": true, "within": false} {
+		t.Run(name, func(t *testing.T) {
+			s := newSim(t, 2, remotetest.Options{})
+			mustUp(t, s)
+			h := s.hosts["host-1"]
+			h.lock, h.lockKind = [2]string{"another", "eve@elsewhere"}, host.LockOfUp
+			if !initDone {
+				h.markers["init"] = "state started\n"
+			}
+			delete(s.hosts["host-2"].markers, "os") // something is to be done
+			o := s.elsewhere()
+			_, err := Up(context.Background(), UpOptions{Options: o})
+			if initDone && (err != nil || h.lock[0] != "") {
+				t.Errorf("error %v, the lock is with %q", err, h.lock)
+			}
+			if initDone {
+				return
+			}
+			if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "eve@elsewhere") || h.lock[0] != "another" || s.api.Holder != "" {
+				t.Errorf("error %v, the lock is with %q, the lease with %q", err, h.lock, s.api.Holder)
+			}
+			o.BreakLock = true
+			if _, err := Up(context.Background(), UpOptions{Options: o}); err != nil || h.lock[0] != "" {
+				t.Errorf("broken: %v, the lock is with %q", err, h.lock)
+			}
+		})
+	}
+}
+
+// It had an API server made, and slept; another run went on, and gave the lease back. It finds out.
+func TestHostLock_LeaseThatAnotherHadEndsTheRun(t *testing.T) {
+	s := newSim(t, 2, remotetest.Options{})
+	o := s.options()
+	o.BreakLock = true
+	o.Progress = sinkFunc(func(e report.Event) {
+		if e.Step == "init" && e.Message == "waiting for the API server" {
+			s.api.Lock()
+			s.api.Held++
+			s.api.Unlock()
+		}
+	})
+	_, err := Up(context.Background(), UpOptions{Options: o})
+	if !errors.Is(err, ErrLocked) || !errors.Is(err, kube.ErrStale) || s.count("kubeadm join") != 0 || s.hosts["host-1"].lock[0] != "" {
+		t.Errorf("error %v, %d joins, the lock is with %q", err, s.count("kubeadm join"), s.hosts["host-1"].lock)
 	}
 }

@@ -62,7 +62,32 @@ func (r *run) takeLock(hosts survey.Hosts) (*lock.Lock, error) {
 	if r.API == nil {
 		return r.lockOnHost(hosts)
 	}
-	return lock.Take(r.reading, r.API, r.Stop, r.leaseOptions())
+	l, err := lock.Take(r.reading, r.API, r.Stop, r.leaseOptions())
+	if err != nil {
+		return nil, err
+	}
+	if err := r.clearHost(hosts); err != nil {
+		return nil, errors.Join(err, l.GiveBack(r.reading))
+	}
+	return l, nil
+}
+
+// clearHost sees to a lock on the host where the cluster began, now that this run has the lease. That of an up which has made its API server is
+// deleted: such a run finds out that another had the lease, and goes no further. One whose run may be at work yet, in the middle of its init or
+// of a destroy, is in the way, unless it is broken. Errors: kube.ErrHeld.
+func (r *run) clearHost(hosts survey.Hosts) error {
+	first := r.Cluster.Bootstrap().Name
+	h, err := r.fleet.Host(first)
+	if err != nil || hosts.Fact(first).Err != nil {
+		return nil // that host is not of this run
+	}
+	token, err := os.ReadFile(r.tokenFile())
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.reading, access.Patience)
+	defer cancel()
+	return lock.ClearHost(ctx, h, lock.HostOptions{Name: first, Token: r.tokenHere(token), Break: r.BreakLock})
 }
 
 // lockOnHost takes the lock on the host where the cluster begins.
@@ -80,7 +105,7 @@ func (r *run) lockOnHost(hosts survey.Hosts) (*lock.Lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	return lock.TakeOnHost(r.reading, h, r.Stop, lock.HostOptions{Name: first.Name, Token: token, Break: r.BreakLock, Seen: stepsOn(f)})
+	return lock.TakeOnHost(r.reading, h, r.Stop, lock.HostOptions{Name: first.Name, Token: token, Kind: r.lockKind, Break: r.BreakLock, Seen: stepsOn(f)})
 }
 
 // stepsOn is what a host's markers say, as a host tells it with its lock.

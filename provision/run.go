@@ -34,6 +34,7 @@ type run struct {
 	reminder *report.Reminder // in front of the caller's sink: no wait is silent
 	watcher  *restarts.Watcher
 	locked   *lock.Lock // nil outside of underLock
+	lockKind string     // of a lock on a host, as host has it
 }
 
 // look starts a run that reads: nothing is connected yet. Its reading ends on the first ^C.
@@ -145,7 +146,6 @@ func (r *run) leaseBesides(ctx context.Context) {
 		return
 	}
 	o := r.leaseOptions()
-	o.Mark = "" // nobody had it before
 	if o.TTL == 0 {
 		o.TTL = max(lock.TTL, r.Cluster.Spec.Kubernetes.Timeouts.KubernetesAPICall.Std())
 	}

@@ -57,8 +57,9 @@ type simHost struct {
 
 	mu       sync.Mutex
 	markers  map[string]string
-	belongs  string           // the mark of its cluster
-	lock     [2]string        // the token and the holder of the lock; "" = nobody has it
+	belongs  string    // the mark of its cluster
+	lock     [2]string // the token and the holder of the lock; "" = nobody has it
+	lockKind string
 	files    map[string]int64 // sizes of uploads by sha256
 	images   map[string]string
 	member   bool
@@ -342,18 +343,18 @@ func (h *simHost) lockScript(args []string, out io.Writer) {
 	switch verb, token := args[0], args[1]; {
 	case verb == "give" && h.lock[0] == "":
 		said = "gone"
-	case verb == "give" && h.lock[0] == token:
+	case verb == "give" && (h.lock[0] == token || len(args) > 2 && (args[2] == "break" || args[2] == "leased" && h.lockKind == "up" && strings.HasPrefix(h.markers["init"], "state done"))):
 		said, h.lock = "given", [2]string{}
 	case verb == "take" && h.lock[0] == token:
 		said = "again"
-	case verb == "take" && (h.lock[0] == "" || len(args) > 3):
+	case verb == "take" && (h.lock[0] == "" || slices.Contains(args[3:], "break")):
 		said = "taken"
 	default:
-		fmt.Fprintf(out, "held\n2026-01-02T03:04:05Z\n%s\n", h.lock[1])
+		fmt.Fprintf(out, "held\n2026-01-02T03:04:05Z\n%s\n%s\n", h.lock[1], h.lockKind)
 		return
 	}
 	if args[0] == "take" {
-		h.lock = [2]string{args[1], args[2]}
+		h.lock, h.lockKind = [2]string{args[1], args[2]}, (append(args, ""))[3]
 	}
 	fmt.Fprintln(out, said)
 	for step, text := range h.markers {

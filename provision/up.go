@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/hybridctl/hybridctl/provision/ending"
+	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/lock"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/report"
@@ -31,6 +32,7 @@ func Up(ctx context.Context, o UpOptions) (Result, error) {
 	}
 	defer r.end()
 
+	r.lockKind = host.LockOfUp
 	r.MarkEarly(r.reading)
 	seen, p, checks, err := r.desk.Whole(r.reading)
 	result.Plan, result.Checks = p, checks

@@ -12,6 +12,12 @@ import (
 // a destroy takes that away while it has the lock.
 const LockFile = "/var/lib/hybridctl.lock"
 
+// Kinds of locks: what their runs do.
+const (
+	LockOfUp      = "up"      // it asks for the cluster's Lease as soon as there is an API server, and ends when another had it
+	LockOfDestroy = "destroy" // it goes on also when there is an API server again
+)
+
 // Locked is how a host answered about its lock.
 type Locked struct {
 	Taken bool // it is this run's now, or was given back
@@ -19,15 +25,26 @@ type Locked struct {
 	Gone  bool // there was none to give back
 
 	Since, By string // whose it is, when it is another's; "" = the file does not say
+	Kind      string // of a lock that is another's; "" = the file does not say
 
 	Steps map[string]string // what is done on the host by now: state and digest, by the step's short name
 }
 
-// TakeLock takes the lock of a cluster that has no API server yet, or tells who has it. Whoever knows its token has it already. breaks takes
-// it from anyone.
-func (h *Host) TakeLock(ctx context.Context, token, holder string, breaks bool) (Locked, error) {
-	args := []string{"take", token, holder}
-	if breaks {
+// LockTaking says how the lock is taken.
+type LockTaking struct {
+	Token  string // whoever knows it has the lock already
+	Holder string
+	Kind   string
+	Break  bool // take it from anyone
+}
+
+// TakeLock takes the lock of a cluster that has no API server yet, or tells who has it.
+func (h *Host) TakeLock(ctx context.Context, o LockTaking) (Locked, error) {
+	args := []string{"take", o.Token, o.Holder}
+	if o.Kind != "" {
+		args = append(args, o.Kind)
+	}
+	if o.Break {
 		args = append(args, "break")
 	}
 	return h.lock(ctx, args...)
@@ -40,6 +57,12 @@ func (h *Host) GiveLock(ctx context.Context, token string, breaks bool) (Locked,
 		args = append(args, "break")
 	}
 	return h.lock(ctx, args...)
+}
+
+// GiveLockOfUp gives it back, and takes it away also from an up that has made its API server: that one has the cluster's Lease, or goes no
+// further. Only who has the Lease may say so.
+func (h *Host) GiveLockOfUp(ctx context.Context, token string) (Locked, error) {
+	return h.lock(ctx, "give", token, "leased")
 }
 
 func (h *Host) lock(ctx context.Context, args ...string) (Locked, error) {
@@ -60,8 +83,8 @@ func parseLocked(out remote.Output) (l Locked, err error) {
 	case "gone":
 		l.Gone = true
 	case "held":
-		lines = append(lines, "", "")
-		l.Since, l.By = lines[1], lines[2]
+		lines = append(lines, "", "", "")
+		l.Since, l.By, l.Kind = lines[1], lines[2], lines[3]
 		return l, nil
 	default:
 		return l, fmt.Errorf("%s: the host answers %.60q", LockFile, word)

@@ -2,6 +2,7 @@ package host
 
 import (
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
@@ -35,16 +36,35 @@ func TestLockScript(t *testing.T) {
 		{"take t1 eve@a/3", Locked{Taken: true}},
 		{"give t2 break", Locked{Taken: true}},
 		{"give t1", Locked{Gone: true}},
+		{"take t1 eve@a/4 up", Locked{Taken: true}},
+		{"take t2 adam@b/1", Locked{By: "eve@a/4", Kind: "up"}},
+		{"give t2 leased", Locked{By: "eve@a/4", Kind: "up"}}, // in the middle of its init
+		{"init done", Locked{}},
+		{"give t2 leased", Locked{Taken: true}},
+		{"give t2 leased", Locked{Gone: true}},
+		{"take t1 eve@a/5 destroy", Locked{Taken: true}},
+		{"give t2 leased", Locked{By: "eve@a/5", Kind: "destroy"}},
+		{"take t2 adam@b/2 up break", Locked{Taken: true}},
+		{"give t1", Locked{By: "adam@b/2", Kind: "up"}},
+		{"take t2 adam@b/3", Locked{Taken: true, Again: true}},
+		{"give t1 leased", Locked{By: "adam@b/3"}}, // of before there were kinds
+		{"give t2", Locked{Taken: true}},
 	} {
+		if c.args == "init done" {
+			if err := os.WriteFile(s.path("var-lib/hybridctl/steps/init"), []byte("state done\ndigest sha256:bb\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
 		code, out, errs := s.run("lock", nil, strings.Fields(c.args)...)
 		got, err := parseLocked(remote.Output{Stdout: []byte(out)})
 		if code != 0 || err != nil || errs != "" {
 			t.Fatalf("%d: exit %d, %v %s", i, code, err, errs)
 		}
-		if got.Taken != c.want.Taken || got.Again != c.want.Again || got.Gone != c.want.Gone || got.By != c.want.By || (got.By != "") != strings.HasSuffix(got.Since, "Z") {
+		if got.Taken != c.want.Taken || got.Again != c.want.Again || got.Gone != c.want.Gone || got.By != c.want.By || got.Kind != c.want.Kind || (got.By != "") != strings.HasSuffix(got.Since, "Z") {
 			t.Errorf("%d: %s: %+v, want %+v", i, c.args, got, c.want)
 		}
-		if strings.HasPrefix(c.args, "take") && got.Taken && (len(got.Steps) != 2 || got.Steps["os"] != "done sha256:aa" || got.Steps["init"] != "started") {
+		if strings.HasPrefix(c.args, "take") && got.Taken && (len(got.Steps) != 2 || got.Steps["os"] != "done sha256:aa" || got.Steps["init"] == "") {
 			t.Errorf("%d: steps %q", i, got.Steps)
 		}
 	}
@@ -82,25 +102,87 @@ func TestLockScript_TakenAtTheLastMoment(t *testing.T) {
 	}
 }
 
+// Whoever looks whose the lock is, and then takes or deletes it, is alone: another that comes in between is told what is so afterwards.
+func TestLockScript_AnotherComesInBetween(t *testing.T) {
+	for name, c := range map[string]struct {
+		tool, first     string // between its look and this tool, and what it is
+		second          []string
+		said, then, has string
+	}{
+		"broken while it is given back":                                  {"rm", "give t1", []string{"take t2 adam@b/1 break"}, "given", "taken", "t2"},
+		"given back and taken by another while its owner takes it again": {"mv", "take t1 eve@a/2", []string{"give t1", "take t2 adam@b/1"}, "again", "taken", "t2"},
+		"broken by two": {"mv", "take t3 x@c/1 break", []string{"give t1", "take t2 adam@b/1"}, "taken", "held", "t3"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSandbox(t)
+			if code, out, errs := s.run("lock", nil, "take", "t1", "eve@a/1"); code != 0 {
+				t.Fatal(out, errs)
+			}
+			flock, err := exec.LookPath("flock")
+			if err != nil {
+				t.Fatal(err)
+			}
+			tool, err := exec.LookPath(c.tool)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// The second is begun when the first is about to change something, and is let go as far as it comes: to its end, or to the wait for its turn.
+			s.tool("flock", `[ ! -e /opt/begun ] || echo >/opt/waits; exec `+flock+` "$@"`)
+			second := ""
+			for _, args := range c.second {
+				second += "sh /opt/lock.sh " + args + ">/opt/said 2>&1;"
+			}
+			s.tool(c.tool, `case "$*" in "-f /var/lib/hybridctl.lock" | *" /var/lib/hybridctl.lock")
+				if [ ! -e /opt/begun ]; then
+					>/opt/begun
+					( exec 9>&-; `+second+` echo >/opt/over ) >/dev/null 2>&1 &
+					while [ ! -e /opt/waits ] && [ ! -e /opt/over ]; do read -t 0.01 _ <>/opt/fifo || :; done
+				fi ;;
+			esac
+			exec `+tool+` "$@"`)
+			s.before = `cp "$0/script.sh" /opt/lock.sh; mkfifo /opt/fifo; ` + "sed -i 's,#!/bin/sh,#!/bin/bash,' \"$0/bin/" + c.tool + `"`
+			s.after = `while [ ! -e /opt/over ]; do :; done; sed -n 1p /var/lib/hybridctl.lock`
+			_, out, errs := s.run("lock", nil, strings.Fields(c.first)...)
+			said, _, _ := strings.Cut(out, "\n")
+			then, _, _ := strings.Cut(s.read("opt", "said"), "\n")
+			if has := strings.TrimSpace(s.read("after")); said != c.said || then != c.then || has != c.has {
+				t.Errorf("the first: %q %s, the second: %q, and the lock is with %q; want %q, %q, %q", said, errs, then, has, c.said, c.then, c.has)
+			}
+		})
+	}
+}
+
 // Of many that come at once, one has it.
 func TestLockScript_OneOfMany(t *testing.T) {
 	s := newSandbox(t)
-	s.after = "" // the script below runs it itself
-	s.before = `cp "$0/script.sh" /opt/lock.sh; i=0; while [ $i -lt 30 ]; do i=$((i+1)); sh /opt/lock.sh take t$i h$i >/opt/said.$i 2>&1 & done; wait; rm -f /var/lib/hybridctl.lock`
-	s.run("lock", nil, "take", "t", "h")
-	taken, held := 0, 0
-	for i := 1; i <= 30; i++ {
-		switch word, _, _ := strings.Cut(s.read("opt", "said."+strconv.Itoa(i)), "\n"); word {
+	flock, err := exec.LookPath("flock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const many = 12
+	// Nobody goes on before all have come.
+	s.tool("flock", `>/opt/come.$$; while set -- /opt/come.*; [ $# -lt `+strconv.Itoa(many)+` ]; do :; done; exec `+flock+` 9`)
+	s.before = `cp "$0/script.sh" /opt/lock.sh; i=1; while [ $i -lt ` + strconv.Itoa(many) + ` ]; do sh /opt/lock.sh take t$i h$i >/opt/said.$i 2>&1 & i=$((i+1)); done`
+	s.after = "wait; sed -n 1p /var/lib/hybridctl.lock"
+	_, out, errs := s.run("lock", nil, "take", "t0", "h0")
+	taken, held, owner := 0, 0, ""
+	for i := range many {
+		said := out
+		if i > 0 {
+			said = s.read("opt", "said."+strconv.Itoa(i))
+		}
+		switch word, _, _ := strings.Cut(said, "\n"); word {
 		case "taken":
 			taken++
+			owner = "t" + strconv.Itoa(i)
 		case "held":
 			held++
 		default:
-			t.Errorf("%d said %q", i, word)
+			t.Errorf("%d said %q %s", i, said, errs)
 		}
 	}
-	if taken != 1 || held != 29 {
-		t.Errorf("%d have it, %d do not", taken, held)
+	if taken != 1 || held != many-1 || strings.TrimSpace(s.read("after")) != owner {
+		t.Errorf("%d have it, %d do not; the lock is with %q", taken, held, s.read("after"))
 	}
 }
 

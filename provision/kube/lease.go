@@ -152,14 +152,14 @@ func (h *Held) Release(ctx context.Context) error {
 	return h.api.ReleaseLease(ctx, h.o)
 }
 
-// noLease is the mark while there is no lease.
-const noLease = "none"
+// NoLease is the mark while there is no lease: nobody has had it yet.
+const NoLease = "none"
 
 // LeaseMark returns a word that changes whenever anybody takes, renews or gives back the lease.
 func (c *Client) LeaseMark(ctx context.Context, name string) (string, error) {
 	there, err := c.lease(ctx, name)
 	if errors.Is(err, ErrNotFound) {
-		return noLease, nil
+		return NoLease, nil
 	}
 	if err != nil {
 		return "", err
@@ -175,7 +175,7 @@ func (l lease) mark() string { return string(l.UID) + "/" + l.ResourceVersion }
 func (c *Client) TakeLease(ctx context.Context, o LeaseOptions) error {
 	there, err := c.lease(ctx, o.Name)
 	switch {
-	case errors.Is(err, ErrNotFound) && o.stale(noLease):
+	case errors.Is(err, ErrNotFound) && o.stale(NoLease):
 		return ErrStale
 	case errors.Is(err, ErrNotFound):
 		return c.createLease(ctx, o)

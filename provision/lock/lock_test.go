@@ -15,10 +15,14 @@ type leases struct {
 	take, renew, release error
 	renewed              chan struct{}
 	released             int
+	asked                kube.LeaseOptions
 }
 
-func (l *leases) LeaseMark(context.Context, string) (string, error)  { return "a mark", nil }
-func (l *leases) TakeLease(context.Context, kube.LeaseOptions) error { return l.take }
+func (l *leases) LeaseMark(context.Context, string) (string, error) { return "a mark", nil }
+func (l *leases) TakeLease(_ context.Context, o kube.LeaseOptions) error {
+	l.asked = o
+	return l.take
+}
 func (l *leases) ReleaseLease(context.Context, kube.LeaseOptions) error {
 	l.released++
 	return l.release

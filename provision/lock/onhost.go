@@ -14,14 +14,16 @@ import (
 
 // HostAPI is a host that can have the lock; *host.Host is one.
 type HostAPI interface {
-	TakeLock(ctx context.Context, token, holder string, breaks bool) (host.Locked, error)
+	TakeLock(ctx context.Context, o host.LockTaking) (host.Locked, error)
 	GiveLock(ctx context.Context, token string, breaks bool) (host.Locked, error)
+	GiveLockOfUp(ctx context.Context, token string) (host.Locked, error)
 }
 
 // HostOptions say how the lock is taken on a host.
 type HostOptions struct {
 	Name  string            // the host's
 	Token string            // only this state directory knows it: a lock with it is of an earlier run from here, which is gone
+	Kind  string            // host.LockOfUp: the run takes the lease besides, and ends when another had it; see Lease
 	Break bool              // take it from whoever has it
 	Seen  map[string]string // the host's steps as this run looked at them, as host.Locked has them; nil = it did not
 }
@@ -38,7 +40,7 @@ type onHost struct {
 // TakeOnHost takes the lock on the host where the cluster begins. stop is the user's; Stop ends with it too.
 // Errors: kube.ErrHeld: another run has it. kube.ErrStale: another run was at work since this one looked. Both are for the user.
 func TakeOnHost(ctx context.Context, api HostAPI, stop <-chan struct{}, o HostOptions) (*Lock, error) {
-	locked, err := api.TakeLock(ctx, o.Token, kube.NewHolder(), o.Break)
+	locked, err := api.TakeLock(ctx, host.LockTaking{Token: o.Token, Holder: kube.NewHolder(), Kind: o.Kind, Break: o.Break})
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", o.Name, err)
@@ -83,14 +85,18 @@ func changedSince(seen, now map[string]string) string {
 	return ""
 }
 
-// Lease takes the cluster's lease besides a lock on a host, as soon as there is an API server: who comes from now on asks that one. When it is
-// not given, the lock is lost.
+// Lease takes the cluster's lease besides a lock on a host, as soon as this run has made an API server: who comes from now on asks that one.
+// When it is not given, or another had it before, the lock is lost: that other run may have done anything meanwhile.
 func (l *Lock) Lease(ctx context.Context, api kube.LeaseAPI, o Options) {
 	if l.onHost == nil || l.held.Load() != nil {
 		return
 	}
+	o.Mark, o.Break = kube.NoLease, false
 	lease, err := hold(ctx, api, o)
 	switch {
+	case errors.Is(err, kube.ErrStale):
+		err = fmt.Errorf("%w: it had the cluster's lease before this one could take it; run it again", kube.ErrStale)
+		fallthrough
 	case err != nil:
 		l.refused = err
 		close(l.refusal)
@@ -108,6 +114,24 @@ func (l *Lock) Refused() error {
 		return nil
 	}
 	return l.refused
+}
+
+// ClearHost sees to a lock that is left on the host where the cluster began; who calls it has the lease. That of an up which has made its API
+// server is deleted: such a run asks for the lease, finds that another had it, and goes no further. Errors: kube.ErrHeld: one whose run may be
+// at work yet, in the middle of its init or of a destroy, is in the way; o.Break takes it away.
+func ClearHost(ctx context.Context, api HostAPI, o HostOptions) error {
+	give := api.GiveLockOfUp
+	if o.Break {
+		give = func(ctx context.Context, token string) (host.Locked, error) { return api.GiveLock(ctx, token, true) }
+	}
+	locked, err := give(ctx, o.Token)
+	if err != nil {
+		return fmt.Errorf("%s: %w", o.Name, err)
+	}
+	if locked.Taken || locked.Gone || locked.Kind == "" { // one of before kinds were noted has always been left alone
+		return nil
+	}
+	return &held{fmt.Sprintf("the lock on %s (%s) is held by %s, of \"%s\"; when that run is gone, --break-lock takes it", o.Name, host.LockFile, by(locked), locked.Kind)}
 }
 
 // OnHost reports whether the lock is on a host.

@@ -18,13 +18,17 @@ type oneHost struct {
 	given      int
 }
 
-func (h *oneHost) TakeLock(context.Context, string, string, bool) (host.Locked, error) {
+func (h *oneHost) TakeLock(context.Context, host.LockTaking) (host.Locked, error) {
 	return h.take, h.err
 }
 
 func (h *oneHost) GiveLock(context.Context, string, bool) (host.Locked, error) {
 	h.given++
 	return h.give, h.err
+}
+
+func (h *oneHost) GiveLockOfUp(ctx context.Context, token string) (host.Locked, error) {
+	return h.GiveLock(ctx, token, false)
 }
 
 var taken = host.Locked{Taken: true, Steps: map[string]string{"os": "done d"}}
@@ -88,6 +92,20 @@ func TestOnHost_LeaseThatIsNotGivenStopsTheRun(t *testing.T) {
 	}
 }
 
+// Another run had the lease, did its work, and gave it back while this one slept behind its init: nothing is any more as this run saw it.
+func TestOnHost_LeaseThatAnotherHadIsNotTaken(t *testing.T) {
+	h, api := &oneHost{take: taken, give: taken}, &leases{}
+	l, err := TakeOnHost(context.Background(), h, nil, HostOptions{Break: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Lease(context.Background(), api, Options{Break: true, Mark: "a mark"})
+	if api.asked.Mark != kube.NoLease || api.asked.Break {
+		t.Errorf("asked for %+v", api.asked)
+	}
+	l.Leave()
+}
+
 func TestOnHost_LeaseThatIsLostStopsTheRun(t *testing.T) {
 	h, api := &oneHost{take: taken, give: taken}, &leases{renew: kube.ErrHeld, renewed: make(chan struct{})}
 	l, err := TakeOnHost(context.Background(), h, nil, HostOptions{})
@@ -114,6 +132,25 @@ func TestOnHost_LeaseAfterTheEndIsGivenBack(t *testing.T) {
 	}
 	if l.Lease(context.Background(), api, Options{}); api.released != 1 {
 		t.Errorf("given back %d times", api.released)
+	}
+}
+
+func TestClearHost(t *testing.T) {
+	for name, c := range map[string]struct {
+		host oneHost
+		says string
+	}{
+		"none is there":              {oneHost{give: host.Locked{Gone: true}}, ""},
+		"of an up that was ended":    {oneHost{give: host.Locked{Taken: true}}, ""},
+		"of before there were kinds": {oneHost{give: host.Locked{By: "eve@a/1", Since: "then"}}, ""},
+		"of an up in its init":       {oneHost{give: host.Locked{By: "eve@a/1", Since: "then", Kind: "up"}}, `held by eve@a/1 since then, of "up"; when that run is gone, --break-lock`},
+		"of a destroy":               {oneHost{give: host.Locked{By: "eve@a/1", Since: "then", Kind: "destroy"}}, "--break-lock"},
+		"it cannot be asked":         {oneHost{err: errors.New("connection lost")}, "host-1: connection lost"},
+	} {
+		err := ClearHost(context.Background(), &c.host, HostOptions{Name: "host-1"})
+		if (err == nil) != (c.says == "") || err != nil && (!strings.Contains(err.Error(), c.says) || errors.Is(err, kube.ErrHeld) != (c.host.err == nil)) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

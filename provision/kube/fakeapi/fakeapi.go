@@ -84,7 +84,7 @@ func (a *API) AddNode(name string) {
 func (a *API) IsNew() {
 	a.Lock()
 	defer a.Unlock()
-	a.Holder = ""
+	a.Holder, a.Held = "", 0
 }
 
 // ControlPlane makes a node one of a control plane.

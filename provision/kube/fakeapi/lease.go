@@ -14,7 +14,14 @@ func (a *API) LeaseMark(context.Context, string) (string, error) {
 	}
 	a.Lock()
 	defer a.Unlock()
-	return fmt.Sprint("mark ", a.Held), nil
+	return a.mark(), nil
+}
+
+func (a *API) mark() string {
+	if a.Held == 0 {
+		return kube.NoLease
+	}
+	return fmt.Sprint("mark ", a.Held)
 }
 
 func (a *API) TakeLease(_ context.Context, o kube.LeaseOptions) error {
@@ -24,7 +31,7 @@ func (a *API) TakeLease(_ context.Context, o kube.LeaseOptions) error {
 	case o.Break:
 	case a.Holder != "" && !a.Expired:
 		return fmt.Errorf("%w by %s", kube.ErrHeld, a.Holder)
-	case o.Mark != "" && o.Mark != fmt.Sprint("mark ", a.Held):
+	case o.Mark != "" && o.Mark != a.mark():
 		return kube.ErrStale
 	}
 	a.Holder, a.Expired = o.Holder, false
