@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/hybridctl/hybridctl/provision/hint"
+	"github.com/hybridctl/hybridctl/provision/registry"
 )
 
 const (
@@ -239,7 +240,7 @@ func (d *download) take(ctx context.Context, cancel context.CancelCauseFunc, res
 		n, err := resp.Body.Read(buf)
 		if n > 0 {
 			if d.have == 0 && isPage(resp, buf[:n]) {
-				return d.stop(ErrContent, "%s answers with a web page in the file's place: a proxy or a login stands between", d.host)
+				return hint.With(failf(ErrContent, "%s: %s answers with a web page in the file's place: a proxy or a login stands between", d.what, d.host), registry.Proxies)
 			}
 			if _, failed := d.write(d.f, buf[:n]); failed != nil {
 				return failed // what is in the file is its beginning all the same
@@ -281,7 +282,11 @@ func isPage(resp *http.Response, begins []byte) bool {
 }
 
 func (d *download) stop(kind error, format string, args ...any) error {
-	return failf(kind, "%s: %s", d.what, fmt.Sprintf(format, args...))
+	err := failf(kind, "%s: %s", d.what, fmt.Sprintf(format, args...))
+	if kind == ErrContent {
+		return hint.With(err, "ask whoever runs %s; a mirror may be behind, or a proxy may have changed it", d.host)
+	}
+	return err
 }
 
 // finish holds the sum against the digest, and gives the file its name; again = the part of an earlier run was not the file's.
@@ -301,6 +306,6 @@ func (d *download) finish() (again bool, err error) {
 	if err := os.Rename(d.f.Name(), aside); err != nil {
 		return false, err
 	}
-	return false, hint.With(d.stop(ErrContent, "%s has another file: its sha256 is %s, and %s says %s; it is kept as %s, and not used", d.host, got, d.by,
-		strings.TrimPrefix(d.digest, "sha256:"), aside), "ask whoever runs %s; a mirror may be behind, or a proxy may have changed it", d.host)
+	return false, d.stop(ErrContent, "%s has another file: its sha256 is %s, and %s says %s; it is kept as %s, and not used", d.host, got, d.by,
+		strings.TrimPrefix(d.digest, "sha256:"), aside)
 }

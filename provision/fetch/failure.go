@@ -2,14 +2,8 @@ package fetch
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/url"
-	"strings"
 	"syscall"
 	"time"
 
@@ -60,60 +54,32 @@ func failf(kind error, format string, args ...any) error {
 const waysOut = "name a mirror in spec.sources (or by --source), bring a bundle along as one file (hybridctl bundle export elsewhere, then spec.bundle: FILE.tar), " +
 	"or make a bundle directory of files that you have (hybridctl bundle create, then spec.bundle: DIR)"
 
-// unreachable says that a host does not answer, and the ways out.
+// unreachable says that a host gave no answer, and what may help: mostly the ways out.
 func unreachable(host string, err error, now time.Time) error {
-	if sentence, advice := certificate(host, err, now); sentence != "" {
-		return hint.With(&failure{sentence, ErrUnreachable, err}, "%s", advice)
-	}
-	return hint.With(&failure{fmt.Sprintf("%s does not answer: %s", host, why(err)), ErrUnreachable, err}, waysOut)
+	sentence, cause := registry.Explain(host, err, now)
+	return hint.With(&failure{sentence, ErrUnreachable, err}, "%s", advice(cause))
 }
 
-// certificate explains a certificate that is not taken; "" = it is something else.
-func certificate(host string, err error, now time.Time) (sentence, advice string) {
-	var invalid x509.CertificateInvalidError
-	var authority x509.UnknownAuthorityError
-	var name x509.HostnameError
-	var verification *tls.CertificateVerificationError
-	switch {
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && invalid.Cert != nil:
-		const form = time.DateOnly + " 15:04"
-		return fmt.Sprintf("%s shows a certificate that is good from %s to %s, and this machine's clock says %s", host,
-			invalid.Cert.NotBefore.UTC().Format(form), invalid.Cert.NotAfter.UTC().Format(form), now.UTC().Format(form)), "set this machine's clock; if it is right, the host's certificate has run out"
-	case errors.As(err, &authority):
-		return fmt.Sprintf("%s shows a certificate of an authority that this machine does not know", host),
-			"name the authority's certificate: caFile in spec.sources, or --ca-file FILE"
-	case errors.As(err, &name):
-		return fmt.Sprintf("%s shows a certificate that is not for that name", host), "correct the name in spec.sources, or the host's certificate"
-	case errors.As(err, &verification):
-		return fmt.Sprintf("%s shows a certificate that is not taken: %v", host, verification.Err), "name the authority's certificate: caFile in spec.sources, or --ca-file FILE"
+func advice(cause registry.Cause) string {
+	switch cause {
+	case registry.CauseAuthority:
+		return "name the authority's certificate: caFile in spec.sources, or --ca-file FILE"
+	case registry.CauseHostname:
+		return "correct the name in spec.sources, or the host's certificate"
+	case registry.CauseClock:
+		return "set this machine's clock; if it is right, the host's certificate has run out"
+	case registry.CausePlain:
+		return "write http:// before it in spec.sources, or in --source, where it speaks HTTP alone: the sums are held all the same"
+	case registry.CauseProxy:
+		return registry.Proxies
 	}
-	return "", ""
+	return waysOut
 }
 
-// why is the cause of a failed connection in a few words, without the address that it was for, which may hold what is secret.
+// why is the cause of an answer that ended, in a few words.
 func why(err error) string {
-	var at *url.Error
-	if errors.As(err, &at) {
-		err = at.Err
-	}
-	var dns *net.DNSError
-	var op *net.OpError
-	switch {
-	case errors.As(err, &dns):
-		return "its name is not known to this machine's resolver (" + dns.Err + ")"
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return "it refuses the connection"
-	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
-		return "there is no way to it from here"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return "it ends the connection"
-	case errors.As(err, &op) && op.Timeout():
-		return "it does not take the connection in time"
-	case errors.Is(err, registry.ErrSilent):
-		_, text, _ := strings.Cut(err.Error(), registry.ErrSilent.Error()+": ")
-		return report.OneLine(text)
-	}
-	return report.OneLine(err.Error())
+	text, _ := registry.Reason(err)
+	return text
 }
 
 // writing explains why a file of the cache could not be written; nil when the error is another one.

@@ -180,7 +180,7 @@ func TestDownload_Ends(t *testing.T) {
 		"a page": {answer: func(w http.ResponseWriter, _ *http.Request, _ []byte, _ int) bool {
 			_, _ = w.Write([]byte("<!DOCTYPE html><title>Log in</title>"))
 			return true
-		}, kind: ErrContent, want: []string{"HOST answers with a web page"}},
+		}, kind: ErrContent, want: []string{"HOST answers with a web page"}, hint: "HTTPS_PROXY names the proxy"},
 		"another file": {answer: func(w http.ResponseWriter, _ *http.Request, body []byte, _ int) bool {
 			_, _ = w.Write(append(slices.Clone(body[1:]), 'x'))
 			return true
@@ -201,7 +201,29 @@ func TestDownload_Ends(t *testing.T) {
 		"a redirect to HTTP": {answer: func(w http.ResponseWriter, r *http.Request, _ []byte, _ int) bool {
 			http.Redirect(w, r, "http://plain.test/?token=secret", http.StatusFound)
 			return true
-		}, kind: ErrContent, want: []string{"sends to plain.test by HTTP, which is refused"}},
+		}, kind: ErrContent, want: []string{"HOST sends to plain.test by HTTP, which is refused"}, hint: "ask whoever runs HOST"},
+		"a redirect to nobody": {answer: func(w http.ResponseWriter, r *http.Request, _ []byte, _ int) bool {
+			http.Redirect(w, r, "https://nobody.invalid/?token=secret", http.StatusFound)
+			return true
+		}, kind: ErrUnreachable, want: []string{"nobody.invalid (where HOST sends to) does not answer: its name is not known"}, hint: "spec.sources"},
+		"a redirect to nowhere": {answer: func(w http.ResponseWriter, _ *http.Request, _ []byte, _ int) bool {
+			w.WriteHeader(http.StatusFound)
+			return true
+		}, kind: ErrUnreachable, want: []string{"HOST answers 302 Found, and does not say where"}, hint: "name another source"},
+		"a login is wanted": {answer: func(w http.ResponseWriter, _ *http.Request, _ []byte, _ int) bool {
+			w.WriteHeader(http.StatusUnauthorized)
+			return true
+		}, kind: ErrUnreachable, want: []string{"HOST answers 401 Unauthorized"}, hint: "name a mirror that wants none"},
+		"broken": {answer: func(w http.ResponseWriter, _ *http.Request, _ []byte, _ int) bool {
+			w.WriteHeader(http.StatusInternalServerError)
+			return true
+		}, kind: ErrUnreachable, want: []string{"HOST answers 500 Internal Server Error"}, hint: "try again later"},
+		"HTTP where HTTPS was written": {change: func(_ *world, o *Options) {
+			o.Sources["https://dl.test"] = "https://" + plainServer(t)
+		}, kind: ErrUnreachable, want: []string{" speaks HTTP, and was asked by HTTPS"}, hint: "write http:// before it in spec.sources"},
+		"HTTPS where HTTP was written": {change: func(w *world, o *Options) {
+			o.Sources["https://dl.test"] = "http://" + strings.TrimPrefix(w.web.URL, "https://") + "/dl.test"
+		}, kind: ErrUnreachable, want: []string{"HOST answers 400 Bad Request"}, hint: "it was asked by HTTP, and may want HTTPS"},
 		"an authority that nobody knows": {change: func(_ *world, o *Options) { o.CAFile = "" }, kind: ErrUnreachable,
 			want: []string{"HOST shows a certificate of an authority that this machine does not know"}, hint: "--ca-file"},
 		"a wrong clock": {change: func(_ *world, o *Options) {
@@ -233,7 +255,11 @@ func TestDownload_Ends(t *testing.T) {
 					t.Errorf("%q\nlacks %q", err, want)
 				}
 			}
-			if all := err.Error() + hint.Text(err); strings.Contains(all, "secret") || strings.Contains(err.Error(), "\n") || !strings.Contains(hint.Text(err), c.hint) {
+			if hint.Text(err) == "" && c.kind != ErrInput && !strings.Contains(err.Error(), "the next run goes on from there") {
+				t.Errorf("%q says nothing of what may help", err)
+			}
+			wanted := strings.ReplaceAll(c.hint, "HOST", strings.TrimPrefix(w.web.URL, "https://"))
+			if all := err.Error() + hint.Text(err); strings.Contains(all, "secret") || strings.Contains(err.Error(), "\n") || !strings.Contains(hint.Text(err), wanted) {
 				t.Errorf("%s\nhint: %s", err, hint.Text(err))
 			}
 			part, err := os.ReadFile(filepath.Join(cache, "sha256", sumOf(body)+".part"))
@@ -250,6 +276,56 @@ func TestDownload_Ends(t *testing.T) {
 				t.Errorf("the next run asked %v", files)
 			}
 		})
+	}
+}
+
+// plainServer speaks HTTP alone.
+func plainServer(t *testing.T) string {
+	s := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(s.Close)
+	return strings.TrimPrefix(s.URL, "http://")
+}
+
+// Each fault of a registry is a sentence that names the host at fault, and what may help.
+func TestImages_FaultsOfARegistry(t *testing.T) {
+	status := func(n int) func(http.ResponseWriter, *http.Request) {
+		return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(n) }
+	}
+	for name, c := range map[string]struct {
+		answer     func(http.ResponseWriter, *http.Request)
+		kind       error
+		want, hint string
+	}{
+		"lacks it":  {status(404), ErrLacks, "HOST answers 404 Not Found: it does not have HOST/k8s/etcd:3.6.8-0", "or have it take HOST/k8s/etcd:3.6.8-0"},
+		"a login":   {status(401), ErrUnreachable, "HOST wants a login for k8s/etcd", "docker login HOST, or name credentials in spec.registries"},
+		"forbidden": {status(403), ErrUnreachable, "HOST answers 403 Forbidden", "ask whoever runs HOST"},
+		"broken":    {status(500), ErrUnreachable, "HOST answers 500 Internal Server Error", "try again later"},
+		"odd":       {status(418), ErrUnreachable, "HOST answers 418", "ask whoever runs HOST, or name another source"},
+		"a page": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/html")
+			_, _ = w.Write([]byte("<html>"))
+		}, ErrUnreachable, "HOST answers with a web page in its place", "HTTPS_PROXY names the proxy"},
+		"no manifest": {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("hello")) }, ErrContent, "HOST gives no manifest that can be read", "ask whoever runs HOST"},
+		"sends to nobody": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://nobody.invalid/?token=secret", http.StatusTemporaryRedirect)
+		}, ErrUnreachable, "nobody.invalid (where HOST sends to) does not answer: its name is not known", "spec.sources"},
+		"sends by HTTP": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://plain.test/?token=secret", http.StatusTemporaryRedirect)
+		}, ErrUnreachable, "HOST sends to plain.test by HTTP for a manifest, which is refused", "ask whoever runs HOST"},
+	} {
+		w := newWorld(t, 10)
+		w.set.Files = nil
+		w.set.Images = slices.DeleteFunc(w.set.Images, func(i catalogue.Image) bool { return !strings.Contains(i.Ref, "etcd") })
+		w.registry.Before = func(rw http.ResponseWriter, r *http.Request) bool {
+			c.answer(rw, r)
+			return true
+		}
+		_, err := Bundle(t.Context(), w.set, w.options(t.TempDir()))
+		here := strings.NewReplacer("HOST", w.registry.Host())
+		if !errors.Is(err, c.kind) || !strings.Contains(err.Error(), "the image registry.test/etcd:3.6.8-0 (etcd): "+here.Replace(c.want)) ||
+			!strings.Contains(hint.Text(err), here.Replace(c.hint)) || strings.Contains(err.Error()+hint.Text(err), "secret") {
+			t.Errorf("%s: %v\nhint: %s", name, err, hint.Text(err))
+		}
 	}
 }
 

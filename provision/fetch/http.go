@@ -40,6 +40,7 @@ func newClient(o Options) (*http.Client, error) {
 		IdleConnTimeout: 30 * time.Second, DialContext: (&net.Dialer{Timeout: 30 * time.Second}).DialContext,
 		TLSHandshakeTimeout: 30 * time.Second, ResponseHeaderTimeout: o.Patience, ReadBufferSize: 64 << 10,
 	}
+	registry.NameProxy(transport)
 	return &http.Client{Transport: transport, CheckRedirect: checkRedirect}, nil
 }
 
@@ -60,19 +61,19 @@ func authorities(file string) (*x509.CertPool, error) {
 }
 
 // refusedRedirect is a redirect that is not followed.
-type refusedRedirect struct{ text string }
+type refusedRedirect struct{ host, text string }
 
-func (r *refusedRedirect) Error() string { return r.text }
+func (r *refusedRedirect) Error() string { return r.host + " " + r.text }
 
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	last := via[len(via)-1].URL
 	switch {
 	case len(via) > maxRedirects:
-		return &refusedRedirect{fmt.Sprintf("sends on and on: more than %d times, last to %s", maxRedirects, req.URL.Host)}
+		return &refusedRedirect{last.Host, fmt.Sprintf("sends on and on: more than %d times, last to %s", maxRedirects, req.URL.Host)}
 	case last.Scheme == "https" && req.URL.Scheme != "https":
-		return &refusedRedirect{fmt.Sprintf("sends to %s by HTTP, which is refused", req.URL.Host)}
+		return &refusedRedirect{last.Host, fmt.Sprintf("sends to %s by HTTP, which is refused", req.URL.Host)}
 	case req.URL.User != nil:
-		return &refusedRedirect{fmt.Sprintf("sends to %s with a name and a password in the address, which is refused", req.URL.Host)}
+		return &refusedRedirect{last.Host, fmt.Sprintf("sends to %s with a name and a password in the address, which is refused", req.URL.Host)}
 	}
 	return nil
 }
@@ -142,16 +143,20 @@ func (w *webFile) failed(ctx context.Context, at int64, err error) error {
 	}
 	var r *refusedRedirect
 	if errors.As(err, &r) {
-		return failf(ErrContent, "%s: %s %s", w.what, host, r.text)
+		return hint.With(failf(ErrContent, "%s: %v", w.what, r), "ask whoever runs %s, or name another source in spec.sources (or by --source)", r.host)
+	}
+	if host != w.url.Host {
+		host += " (where " + w.url.Host + " sends to)"
 	}
 	sentence := w.unreachable(w.what, host, err)
 	if at > 0 {
 		sentence = &failure{fmt.Sprintf("%v; %s came, and the next run goes on from there", sentence, progress{at, -1}), ErrUnreachable, sentence}
 	}
-	if text, _ := certificate(host, err, w.o.Now()); text != "" || isUnknownHost(err) || isTimeout(err) { // another try would wait for the same
-		return sentence
+	switch _, cause := registry.Explain(host, err, w.o.Now()); {
+	case cause == registry.CauseName && !isUnknownHost(err), cause == registry.CauseRefused, cause == registry.CauseOther && !isTimeout(err):
+		return &passing{err: sentence}
 	}
-	return &passing{err: sentence}
+	return sentence // another try would wait for the same
 }
 
 func isUnknownHost(err error) bool {
@@ -161,6 +166,10 @@ func isUnknownHost(err error) bool {
 
 // unreachable names what was wanted and the host.
 func (f *fetcher) unreachable(what, host string, err error) error {
+	var silent *registry.Silent
+	if errors.As(err, &silent) {
+		err = silent.Err
+	}
 	e := unreachable(host, err, f.o.Now())
 	return hinted(&failure{what + ": " + e.Error(), ErrUnreachable, err}, e)
 }
@@ -177,19 +186,26 @@ func hinted(err, of error) error {
 func (w *webFile) refused(resp *http.Response) error {
 	host, status := resp.Request.URL.Host, resp.StatusCode
 	answer := fmt.Sprintf("%s: %s answers %d %s", w.what, host, status, http.StatusText(status))
+	const other = "name another source in spec.sources (or by --source)"
 	switch {
 	case status == http.StatusNotFound || status == http.StatusGone:
 		return hint.With(failf(ErrLacks, "%s: it does not have %s", answer, w.url.Path), "a mirror may be behind: name another in spec.sources, or have it fetch %s", w.url.Path)
 	case status == http.StatusTooManyRequests || status >= 500:
 		pause := retryAfter(resp.Header, w.o.Now())
 		if pause > maxPause {
-			return failf(ErrUnreachable, "%s, and asks to be left alone for %s", answer, pause)
+			return hint.With(failf(ErrUnreachable, "%s, and asks to be left alone for %s", answer, pause), "try again then, or %s", other)
 		}
-		return &passing{err: failf(ErrUnreachable, "%s", answer), pause: pause}
+		return &passing{err: hint.With(failf(ErrUnreachable, "%s", answer), "try again later, or %s", other), pause: pause}
 	case status == http.StatusProxyAuthRequired:
-		return hint.With(failf(ErrUnreachable, "%s", answer), "HTTPS_PROXY names the proxy")
+		return hint.With(failf(ErrUnreachable, "%s", answer), registry.Proxies)
+	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+		return hint.With(failf(ErrUnreachable, "%s", answer), "files are asked for without a login: name a mirror that wants none in spec.sources (or by --source)")
+	case status == http.StatusBadRequest && w.url.Scheme == "http":
+		return hint.With(failf(ErrUnreachable, "%s", answer), "it was asked by HTTP, and may want HTTPS: write https:// before it in spec.sources (or in --source)")
+	case status >= 300 && status < 400:
+		return hint.With(failf(ErrUnreachable, "%s, and does not say where", answer), other)
 	}
-	return failf(ErrUnreachable, "%s", answer)
+	return hint.With(failf(ErrUnreachable, "%s", answer), "ask whoever runs %s, or %s", host, other)
 }
 
 // retryAfter is what a server asks to be given, in seconds or as a date.
@@ -217,26 +233,39 @@ func (b *blobFile) host() string { return b.repo.Name().RegistryStr() }
 func (b *blobFile) open(ctx context.Context, at int64) (*http.Response, error) {
 	resp, err := b.repo.BlobFrom(ctx, b.digest, at)
 	if err != nil {
-		return nil, b.registryError(ctx, b.what, b.host(), err)
+		return nil, b.registryError(ctx, b.what, b.repo, b.digest, err)
 	}
 	return resp, nil
 }
 
-// registryError is the sentence for what a registry did not do.
-func (f *fetcher) registryError(ctx context.Context, what, host string, err error) error {
+// registryError is the sentence for what a registry did not do; identifier is what it was asked for, a tag or a digest.
+func (f *fetcher) registryError(ctx context.Context, what string, repo *registry.Repo, identifier string, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	host := repo.Name().RegistryStr()
 	var e *registry.Error
+	var silent *registry.Silent
 	switch {
 	case errors.As(err, &e) && e.Status == http.StatusNotFound:
-		return &failure{fmt.Sprintf("%s: %v", what, err), ErrLacks, err}
-	case errors.As(err, &e), errors.Is(err, registry.ErrLogin):
-		sentence := error(&failure{fmt.Sprintf("%s: %v", what, err), ErrUnreachable, err})
-		if errors.Is(err, registry.ErrLogin) {
-			sentence = hint.With(sentence, "docker login %s, or name credentials in spec.registries", host)
+		place := repo.Name().Name() + ":" + identifier
+		if strings.Contains(identifier, ":") {
+			place = repo.Name().Name() + "@" + identifier
 		}
-		return sentence
+		return hint.With(&failure{fmt.Sprintf("%s: %v: it does not have %s", what, err, place), ErrLacks, err},
+			"a mirror may be behind: name another in spec.sources, or have it take %s", place)
+	case errors.As(err, &silent):
+		if silent.Host != host {
+			host = silent.Host + " (where " + host + " sends to)"
+		}
+		return f.unreachable(what, host, silent)
 	}
-	return f.unreachable(what, host, err)
+	sentence := error(&failure{fmt.Sprintf("%s: %v", what, err), ErrUnreachable, err})
+	switch advice := registry.Hint(err); {
+	case errors.Is(err, registry.ErrLogin):
+		return hint.With(sentence, "docker login %s, or name credentials in spec.registries", host)
+	case advice != "" && !strings.HasPrefix(advice, "--"): // those flags are other verbs'
+		return hint.With(sentence, "%s", advice)
+	}
+	return hint.With(sentence, "ask whoever runs %s, or name another source in spec.sources (or by --source)", host)
 }

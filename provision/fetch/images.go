@@ -161,6 +161,10 @@ func (f *fetcher) indexOf(ctx context.Context, i *found) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := image.ReadListing(d.Raw, ""); err != nil {
+		host := i.repo.Name().RegistryStr()
+		return nil, hint.With(failf(ErrContent, "%s: %s gives no manifest that can be read: %v", f.imageName(*i), host, err), "ask whoever runs %s, or name another source in spec.sources (or by --source)", host)
+	}
 	i.index = d.Digest
 	if err := f.cache.put(d.Digest, d.Raw); err != nil {
 		return nil, f.diskError(f.imageName(*i), err)
@@ -241,7 +245,7 @@ func (f *fetcher) ask(ctx context.Context, i *found, identifier string) (registr
 func (f *fetcher) askAt(ctx context.Context, i *found, repo *registry.Repo, identifier string) (registry.Document, error) {
 	d, err := repo.Manifest(ctx, identifier)
 	if err != nil {
-		return d, f.registryError(ctx, f.imageName(*i), repo.Name().RegistryStr(), err)
+		return d, f.registryError(ctx, f.imageName(*i), repo, identifier, err)
 	}
 	return d, nil
 }

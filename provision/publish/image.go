@@ -69,8 +69,16 @@ func (p *pusher) push(ctx context.Context, i bundle.Image, name string) (Result,
 			return r, err
 		}
 	}
-	return r, to.Put(ctx, tag, index.Media, raw)
+	if err := to.Put(ctx, tag, index.Media, raw); err != nil {
+		return r, &indexError{err}
+	}
+	return r, nil
 }
+
+// indexError is about an index, of which all images are in place.
+type indexError struct{ error }
+
+func (e *indexError) Unwrap() error { return e.error }
 
 // leftOut are the platforms that an index names and the bundle has no image for.
 func leftOut(index image.Listing, i bundle.Image) []string {

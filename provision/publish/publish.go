@@ -7,8 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/bundle"
@@ -68,7 +70,7 @@ func Names(to, ref string) []string {
 // Errors: ErrInput, ErrSparse, bundle.ErrDamaged, those of package registry, or the context's.
 func Push(ctx context.Context, b *bundle.Bundle, to string, o Options) ([]Result, error) {
 	to = strings.TrimSuffix(to, "/")
-	if !target.MatchString(to) {
+	if !target.MatchString(to) || !hasPort(to) {
 		if at := strings.LastIndex(to, "@"); at >= 0 {
 			to = "…" + to[at:] // what stands before it may be a password
 		}
@@ -94,6 +96,17 @@ func Push(ctx context.Context, b *bundle.Bundle, to string, o Options) ([]Result
 	return p.results, nil
 }
 
+// hasPort reports whether the port of a target, where it names one, is any.
+func hasPort(to string) bool {
+	host, _, _ := strings.Cut(to, "/")
+	colon := strings.LastIndex(host, ":")
+	if colon < 0 || strings.HasSuffix(host, "]") {
+		return true
+	}
+	n, err := strconv.ParseUint(host[colon+1:], 10, 16)
+	return err == nil && n > 0
+}
+
 // collisions finds images of two registries that would lie under one name.
 func collisions(b *bundle.Bundle, to string) error {
 	by := map[string]bundle.Image{}
@@ -113,17 +126,26 @@ func (p *pusher) explain(ctx context.Context, name string, r Result, err error) 
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if len(r.LeftOut) > 0 && !p.o.Reduce && refusesSparse(err) {
+	var index *indexError
+	if len(r.LeftOut) > 0 && !p.o.Reduce && errors.As(err, &index) && refusesSparse(err) {
 		return hint.With(fmt.Errorf("%s: %w: its index also names images for %s, which the bundle does not have, and the registry takes only whole ones (%v)",
 			name, ErrSparse, strings.Join(r.LeftOut, ", "), err),
 			"have the registry take them (distribution: validation.manifests.indexes.platforms: none), or write smaller indexes: --reduce-indexes; those have other digests")
 	}
-	if errors.Is(err, registry.ErrLogin) {
-		host, _, _ := strings.Cut(name, "/")
-		return hint.With(fmt.Errorf("%s: %w", name, err), "docker login %s", host)
-	}
+	host, _, _ := strings.Cut(name, "/")
+	var e *registry.Error
+	answered := errors.As(err, &e)
 	err = fmt.Errorf("%s: %w", name, err)
-	if advice := registry.Hint(err); advice != "" {
+	switch advice := registry.Hint(err); {
+	case errors.Is(err, registry.ErrLogin):
+		return hint.With(err, "docker login %s (or podman login), as somebody who may write there", host)
+	case errors.Is(err, registry.ErrDocker):
+		return hint.With(err, "mend it, or name another folder with DOCKER_CONFIG; docker login %s writes one", host)
+	case answered && e.Status == http.StatusForbidden:
+		return hint.With(err, "docker login %s as somebody who may write there; some registries want the project to be made first", host)
+	case answered && (e.Status == http.StatusNotFound || e.Status == http.StatusMethodNotAllowed):
+		return hint.With(err, "is %s a registry? It has to answer below /v2/; some want the project to be made first", host)
+	case advice != "":
 		return hint.With(err, "%s", advice)
 	}
 	return err

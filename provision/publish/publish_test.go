@@ -162,7 +162,7 @@ func TestPush_RefusesTargets(t *testing.T) {
 	nobody(t)
 	b := sparse(t)
 	s := registrytest.New(t)
-	for _, to := range []string{"", "k8s", "https://harbor.example", "harbor.example/K8S", "me:secret@harbor.example", "me:a@secret@harbor.example/k8s", "harbor.example//x"} {
+	for _, to := range []string{"", "k8s", "https://harbor.example", "harbor.example/K8S", "me:secret@harbor.example", "me:a@secret@harbor.example/k8s", "harbor.example//x", "harbor.example:99999/k8s", "localhost:0"} {
 		if _, err := Push(t.Context(), b, to, Options{Registry: client(t, s)}); !errors.Is(err, ErrInput) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%q: %v", to, err)
 		}
@@ -202,4 +202,62 @@ func must[T any](v T, err error) T {
 		panic(err)
 	}
 	return v
+}
+
+// Each way a push can end is a sentence, and says what may help: which command, flag or file.
+func TestPush_SaysWhatMayHelp(t *testing.T) {
+	b := sparse(t)
+	status := func(n int) func(http.ResponseWriter, *http.Request) bool {
+		return func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(n); return true }
+	}
+	for name, c := range map[string]struct {
+		s          *registrytest.Server
+		before     func(http.ResponseWriter, *http.Request) bool
+		to         string // "" = the server
+		docker     string // docker's configuration
+		want, hint string
+	}{
+		"no such name":   {to: "nobody.invalid", want: "HOST does not answer: its name is not known to this machine's resolver", hint: "correct the name"},
+		"refused":        {to: "127.0.0.1:1", want: "HOST does not answer: it refuses the connection", hint: "is that its port?"},
+		"authority":      {s: registrytest.NewTLS(t), want: "HOST shows a certificate of an authority that this machine does not know", hint: "--ca-file FILE"},
+		"HTTP":           {to: registrytest.New(t).Host(), want: "HOST speaks HTTP, and was asked by HTTPS", hint: "--plain-http=HOST"},
+		"a login":        {before: status(401), want: "HOST wants a login for k8s/coredns/coredns", hint: "docker login HOST"},
+		"a wrong one":    {before: status(401), docker: `{"auths": {"HOST": {"auth": "bWU6c2VjcmV0"}}}`, want: "HOST does not let k8s/coredns/coredns in with the credential of docker's configuration", hint: "docker login HOST"},
+		"may not":        {before: status(403), want: "HOST answers 403 Forbidden", hint: "as somebody who may write there"},
+		"no registry":    {before: status(404), want: "HOST answers 404 Not Found", hint: "is HOST a registry?"},
+		"full":           {before: status(507), want: "HOST answers 507 Insufficient Storage", hint: "have room made there"},
+		"broken":         {before: status(500), want: "HOST answers 500 Internal Server Error", hint: "try again later"},
+		"no docker JSON": {docker: `{"auths": `, want: "docker's configuration: FOLDER/config.json cannot be read", hint: "DOCKER_CONFIG"},
+		"no helper":      {docker: `{"credsStore": "of-the-test"}`, want: "docker's configuration names the credential helper docker-credential-of-the-test, which is not installed", hint: "DOCKER_CONFIG"},
+		"a page": {before: func(w http.ResponseWriter, _ *http.Request) bool {
+			w.Header().Set("Content-Type", "text/html")
+			_, _ = w.Write([]byte("<html>"))
+			return true
+		}, want: "HOST answers with a web page in its place", hint: "HTTPS_PROXY"},
+	} {
+		o := registry.Options{Tries: 1}
+		to := c.to
+		if to == "" {
+			if c.s == nil {
+				c.s = registrytest.New(t)
+				o.PlainHTTP = []string{c.s.Host()}
+			}
+			c.s.Before, c.s.Sparse, to = c.before, true, c.s.Host()
+		}
+		docker := t.TempDir()
+		here := strings.NewReplacer("HOST", to, "FOLDER", docker)
+		t.Setenv("DOCKER_CONFIG", docker)
+		if c.docker != "" {
+			imagetest.WriteFile(t, filepath.Join(docker, "config.json"), []byte(here.Replace(c.docker)), 0o600)
+		}
+		client, err := registry.New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = Push(t.Context(), b, to+"/k8s", Options{Registry: client})
+		if err == nil || !strings.HasPrefix(err.Error(), here.Replace("HOST/k8s/coredns/coredns:v1: "+c.want)) || !strings.Contains(hint.Text(err), here.Replace(c.hint)) ||
+			strings.Contains(err.Error(), "dial tcp") || strings.Contains(err.Error()+hint.Text(err), "secret") {
+			t.Errorf("%s: %v\nhint: %s", name, err, hint.Text(err))
+		}
+	}
 }

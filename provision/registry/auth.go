@@ -218,6 +218,11 @@ func (r *Repo) fetchToken(ctx context.Context, realm *url.URL, c *challenge, key
 // login explains that a registry does not let a key in.
 func (r *Repo) login(key Credential, e *Error) error {
 	if key.nobody() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.turnedAway != nil { // what became of a login says more than that one is wanted
+			return r.turnedAway
+		}
 		return fmt.Errorf("%s %w for %s", r.host.name, ErrLogin, r.name.RepositoryStr())
 	}
 	return &refused{fmt.Sprintf("%s does not let %s in with the %v: %v", r.host.name, r.name.RepositoryStr(), key, e)}

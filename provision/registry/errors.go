@@ -41,8 +41,11 @@ func IsNotFound(err error) bool {
 // ErrLogin marks answers that want a login, or another one. The user has to log in, or to give a pull secret.
 var ErrLogin = errors.New("wants a login")
 
-// ErrSilent marks registries that do not answer, whatever they are asked.
-var ErrSilent = errors.New("does not answer")
+// ErrDocker marks a configuration of docker's that cannot be used. The user mends it, or names another by DOCKER_CONFIG.
+var ErrDocker = errors.New("docker's configuration")
+
+// errPage marks web pages in the place of what was asked for.
+var errPage = errors.New("answers with a web page in its place: a proxy or a login stands between, or it is no registry")
 
 // RefusesOCI reports whether a registry's answer to a manifest of OCI's types may be that it takes only Docker's: those that do not know
 // them answer that the manifest is invalid or of an unknown type.
@@ -99,25 +102,4 @@ func words(s string) string {
 		s = string(r[:maxWords]) + "…"
 	}
 	return s
-}
-
-// Hint is what to do about an error, or "".
-func Hint(err error) string {
-	text := err.Error()
-	var e *Error
-	switch {
-	case errors.Is(err, ErrNotAsked):
-		return ""
-	case errors.Is(err, errPrivate):
-		return "--allow-private-redirects follows it anyway"
-	case strings.Contains(text, "server gave HTTP response to HTTPS client"):
-		return "--plain-http asks it by HTTP, with credentials and all: only within a network that no one listens in"
-	case strings.Contains(text, "certificate signed by unknown authority"), strings.Contains(text, "certificate is not trusted"):
-		return "--ca-file FILE names its authority"
-	case errors.Is(err, ErrLogin):
-		return "log in with `docker login`, or name a pull secret"
-	case errors.As(err, &e) && e.Status == http.StatusTooManyRequests:
-		return "log in, as most registries give more to those they know, or try again later"
-	}
-	return ""
 }

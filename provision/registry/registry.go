@@ -55,6 +55,8 @@ type Client struct {
 	hosts map[string]*host
 	token map[string]*token
 
+	after func(time.Duration, func()) timer
+
 	shared, sharing []string // scopes of one token, and the repositories that it is for
 
 	requests, up, down atomic.Int64
@@ -83,7 +85,8 @@ func New(o Options) (*Client, error) {
 		}
 		o.Transport = t
 	}
-	c := &Client{Options: o, hosts: map[string]*host{}, token: map[string]*token{}}
+	after := func(d time.Duration, do func()) timer { return time.AfterFunc(d, do) }
+	c := &Client{Options: o, after: after, hosts: map[string]*host{}, token: map[string]*token{}}
 	c.http = http.Client{Transport: o.Transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return c, nil
 }
@@ -94,10 +97,12 @@ func (o Options) transport() (http.RoundTripper, error) {
 	if config.RootCAs, err = o.authorities(); err != nil {
 		return nil, err
 	}
-	return &http.Transport{
+	t := &http.Transport{
 		Proxy: http.ProxyFromEnvironment, TLSClientConfig: config, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: o.AtOnce, IdleConnTimeout: 30 * time.Second,
 		DialContext: (&net.Dialer{Timeout: o.Patience}).DialContext, TLSHandshakeTimeout: o.Patience, DisableCompression: true,
-	}, nil
+	}
+	NameProxy(t)
+	return t, nil
 }
 
 // authorities are those whose certificates are taken; nil = the system's.
@@ -186,10 +191,11 @@ type Repo struct {
 	host *host
 	keys []Credential // in the order in which they are tried; the last is nobody's
 
-	mu    sync.Mutex
-	key   int    // which of them is at work
-	scope string // what is asked of a token: "pull", "pull,push"
-	more  []string
+	mu         sync.Mutex
+	key        int    // which of them is at work
+	turnedAway error  // what became of the last that was somebody's
+	scope      string // what is asked of a token: "pull", "pull,push"
+	more       []string
 }
 
 // Repo opens a repository for reading. The keys are tried in their order; after them, it is asked as nobody.

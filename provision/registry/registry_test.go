@@ -341,6 +341,55 @@ type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
+// A server that answers 200 to everything is no registry: what was sent is read back where the answer does not say what lies there.
+func TestPut_IsReadBackWhereNobodySaysWhatLiesThere(t *testing.T) {
+	s := registrytest.New(t)
+	repo := client(t, plain).Writable(repository(t, s.Host()+"/team/app"), nil, nil)
+	s.NoDigestHeader = true
+	if err := repo.Put(t.Context(), "1", "x", []byte("{}")); err != nil {
+		t.Error(err)
+	}
+	for kind, want := range map[string]string{"text/html": "answers with a web page in its place", "text/plain": "has another manifest under 1 than was sent"} {
+		s.Before = func(w http.ResponseWriter, _ *http.Request) bool {
+			w.Header().Set("Content-Type", kind)
+			_, _ = io.WriteString(w, "<html>please log in</html>")
+			return true
+		}
+		if err := repo.Put(t.Context(), "1", "x", []byte("{}")); err == nil || !strings.Contains(err.Error(), s.Host()+" "+want) {
+			t.Errorf("%s: error %v", kind, err)
+		}
+	}
+}
+
+// What became of a login is told, also when the registry was asked as nobody after it.
+func TestLogin_TheRefusalIsTold(t *testing.T) {
+	s := registrytest.New(t)
+	s.Username, s.Password = "me", "the right one"
+	keys := []registry.Credential{{Username: "me", Password: "a wrong one", From: "docker's configuration"}}
+	repo := client(t, plain).Repo(repository(t, s.Host()+"/team/app"), keys)
+	for range 2 { // the second request knows already that the key is of no use
+		_, err := repo.Manifest(t.Context(), "1")
+		want := s.Host() + " does not let team/app in with the credential of docker's configuration: "
+		if !errors.Is(err, registry.ErrLogin) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "a wrong one") {
+			t.Errorf("error %v", err)
+		}
+	}
+	s.Username = ""
+	s.Before = func(w http.ResponseWriter, r *http.Request) bool {
+		if _, _, ok := r.BasicAuth(); ok {
+			w.WriteHeader(http.StatusForbidden)
+		} else {
+			w.Header().Set("WWW-Authenticate", "Basic realm=x")
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+		return true
+	}
+	_, err := client(t, plain).Repo(repository(t, s.Host()+"/team/app"), keys).Manifest(t.Context(), "1")
+	if err == nil || !strings.Contains(err.Error(), "answers 403 Forbidden") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestAllowed(t *testing.T) {
 	s := registrytest.New(t)
 	o := plain

@@ -87,6 +87,11 @@ func (r *Repo) do(ctx context.Context, q call) (*http.Response, error) {
 		}
 		refused := e != nil && (e.Status == http.StatusForbidden || e.Status == http.StatusNotFound && n+2 < len(r.keys))
 		if (login || refused) && r.next(n) {
+			if login || e.Status == http.StatusForbidden {
+				r.mu.Lock()
+				r.turnedAway = err
+				r.mu.Unlock()
+			}
 			renewed = false
 			continue
 		}
@@ -207,6 +212,9 @@ func (r *Repo) Manifest(ctx context.Context, identifier string) (Document, error
 		return Document{}, fmt.Errorf("%s: %w", r.name.RegistryStr(), err)
 	}
 	media, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
+	if strings.EqualFold(strings.TrimSpace(media), "text/html") {
+		return Document{}, fmt.Errorf("%s %w", resp.Request.URL.Host, errPage)
+	}
 	d := Document{Raw: raw, Media: strings.TrimSpace(media), Digest: digest(raw)}
 	if strings.Contains(identifier, ":") && identifier != d.Digest {
 		return Document{}, fmt.Errorf("%s gives other content for %s: its digest is %s", r.name.RegistryStr(), identifier, d.Digest)
@@ -326,7 +334,7 @@ func (b *blob) Close() error {
 	return b.body.Close()
 }
 
-// Put puts a manifest under a tag or its digest.
+// Put puts a manifest under a tag or its digest. An answer that does not say what lies there now is not believed: it is read back.
 func (r *Repo) Put(ctx context.Context, identifier, media string, raw []byte) error {
 	resp, err := r.do(ctx, call{method: http.MethodPut, path: "manifests/" + identifier, header: http.Header{"Content-Type": {media}}, again: true,
 		body: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(raw)), nil }, size: int64(len(raw)),
@@ -334,7 +342,15 @@ func (r *Repo) Put(ctx context.Context, identifier, media string, raw []byte) er
 	if err != nil {
 		return err
 	}
-	return resp.Body.Close()
+	now := resp.Header.Get("Docker-Content-Digest")
+	if err := resp.Body.Close(); err != nil || now == digest(raw) {
+		return err
+	}
+	d, err := r.Manifest(ctx, identifier)
+	if err == nil && d.Digest != digest(raw) {
+		err = fmt.Errorf("%s has another manifest under %s than was sent: %s", r.name.RegistryStr(), identifier, d.Digest)
+	}
+	return err
 }
 
 // Sending is how a blob came into a repository.

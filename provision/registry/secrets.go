@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/url"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -125,20 +126,36 @@ func (e secret) fits(host, repository string) bool {
 func Docker(ctx context.Context, r name.Repository) ([]Credential, error) {
 	a, err := authn.Resolve(ctx, authn.DefaultKeychain, r)
 	if err != nil {
-		return nil, fmt.Errorf("docker's configuration: %w", err)
+		return nil, dockerError(err)
 	}
 	c, err := a.Authorization()
 	if err != nil {
-		return nil, fmt.Errorf("docker's configuration: %w", err)
+		return nil, dockerError(err)
 	}
 	one := Credential{Username: c.Username, Password: c.Password, IdentityToken: c.IdentityToken, RegistryToken: c.RegistryToken, From: "docker's configuration"}
 	if one.nobody() && c.Auth != "" {
 		if one.Username, one.Password, err = decodeAuth(c.Auth); err != nil {
-			return nil, fmt.Errorf("docker's configuration: its auth for %s %w", r.RegistryStr(), err)
+			return nil, fmt.Errorf("%w: its auth for %s %w", ErrDocker, r.RegistryStr(), err)
 		}
 	}
 	if one.nobody() {
 		return nil, nil
 	}
 	return []Credential{one}, nil
+}
+
+var (
+	brokenConfig = regexp.MustCompile(`^parsing config file \((.*?)\): `)
+	helperGone   = regexp.MustCompile(`exec: "(docker-credential-[^"]+)": executable file not found`)
+)
+
+// dockerError says in a sentence's end what is wrong with docker's configuration. The library's own words may hold what a helper printed.
+func dockerError(err error) error {
+	if m := helperGone.FindStringSubmatch(err.Error()); m != nil {
+		return fmt.Errorf("%w names the credential helper %s, which is not installed", ErrDocker, m[1])
+	}
+	if m := brokenConfig.FindStringSubmatch(err.Error()); m != nil {
+		return fmt.Errorf("%w: %s cannot be read: it is no JSON, or holds a login that is not base64", ErrDocker, m[1])
+	}
+	return fmt.Errorf("%w: %s", ErrDocker, words(err.Error()))
 }

@@ -103,7 +103,7 @@ func (h *host) isSilent(err error) error {
 	if errors.Is(err, ErrSilent) || isOwn(err) {
 		return err
 	}
-	err = fmt.Errorf("%s %w: %w", h.name, ErrSilent, err)
+	err = &Silent{Host: h.name, Err: err}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.silent = err
@@ -131,22 +131,17 @@ func (c *Client) once(ctx context.Context, h *host, q request) (*http.Response, 
 	}
 	defer func() { <-h.atOne }()
 	bounded, cancel := context.WithCancelCause(ctx)
-	timer := time.AfterFunc(c.Patience, func() { cancel(errPatience{c.Patience}) })
+	patience := &patience{of: c.Patience}
+	patience.timer = c.after(c.Patience, func() { cancel(errPatience{patience.now()}) })
 	req, content, err := c.build(bounded, q)
 	if err != nil {
 		cancel(nil)
 		return nil, nil, own{err}
 	}
-	content.sending = func(whole bool) {
-		patience := c.Patience
-		if whole {
-			patience *= storing
-		}
-		timer.Reset(patience)
-	}
+	content.sending = patience.begin
 	c.requests.Add(1)
 	resp, err := c.http.Do(req)
-	timer.Stop()
+	patience.timer.Stop()
 	if err != nil {
 		cause := context.Cause(bounded)
 		cancel(nil)
@@ -210,6 +205,38 @@ type errPatience struct{ d time.Duration }
 func (e errPatience) Error() string   { return "no answer within " + e.d.String() }
 func (e errPatience) Timeout() bool   { return true }
 func (e errPatience) Temporary() bool { return true }
+
+// patience is how long an answer is waited for: anew after each part that was sent.
+type patience struct {
+	of    time.Duration
+	timer timer
+
+	mu     sync.Mutex
+	stored bool // all was sent
+}
+
+// begin waits anew; whole = all was sent.
+func (p *patience) begin(whole bool) {
+	p.mu.Lock()
+	p.stored = whole
+	p.mu.Unlock()
+	p.timer.Reset(p.now())
+}
+
+func (p *patience) now() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stored {
+		return p.of * storing
+	}
+	return p.of
+}
+
+// timer is a *time.Timer; tests have their own.
+type timer interface {
+	Reset(time.Duration) bool
+	Stop() bool
+}
 
 // storing is how many times longer an answer may take to something large that was sent whole: many registries move it to its place first, in
 // a store elsewhere.
