@@ -5,8 +5,10 @@ package secret
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"strings"
@@ -40,15 +42,52 @@ func firstLine(what, file string) (string, error) {
 // patience bounds a program that prints a secret: it may ask a person, or a safe far away.
 const patience = 2 * time.Minute
 
-// Printed runs the user's own program in dir and returns what it prints. stderr takes its questions; nil = no one sees them.
+// most is what a program may print.
+const most = 1 << 20
+
+// Printed runs the user's own program in dir and returns what it prints. stderr takes its questions; nil = no one sees them. The error says
+// which program it was, and what became of it.
 func Printed(ctx context.Context, argv []string, dir string, stderr io.Writer) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	return printed(ctx, argv, dir, stderr, patience, time.Second)
+}
+
+// printed waits that long for the program, and then grace for those that it has started and that hold its output open.
+func printed(ctx context.Context, argv []string, dir string, stderr io.Writer, patience, grace time.Duration) (string, error) {
+	bounded, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	var out bytes.Buffer
-	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &out, stderr
-	if err := cmd.Run(); err != nil {
+	cmd := exec.CommandContext(bounded, argv[0], argv[1:]...)
+	out := output{most: most}
+	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = dir, &out, stderr, grace
+	err := cmd.Run()
+	var file *fs.PathError
+	switch {
+	case ctx.Err() != nil:
+		return "", ctx.Err()
+	case bounded.Err() != nil:
+		return "", fmt.Errorf("%s did not end within %s", argv[0], patience)
+	case out.over:
+		return "", fmt.Errorf("%s prints more than %d bytes", argv[0], most)
+	case errors.Is(err, exec.ErrNotFound):
+		return "", fmt.Errorf("there is no program %s in PATH", argv[0])
+	case errors.As(err, &file):
+		return "", fmt.Errorf("%s: %w", argv[0], file.Err)
+	case err != nil && !errors.Is(err, exec.ErrWaitDelay): // it has ended well, and another that it has started has not
 		return "", fmt.Errorf("%s: %w", argv[0], err)
 	}
-	return out.String(), nil
+	return out.text.String(), nil
+}
+
+// output keeps what a program prints, up to a bound.
+type output struct {
+	text bytes.Buffer
+	most int
+	over bool
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	if o.text.Len()+len(p) > o.most {
+		o.over = true
+		return 0, errors.New("too much")
+	}
+	return o.text.Write(p)
 }

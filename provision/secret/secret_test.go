@@ -2,10 +2,13 @@ package secret
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 func TestFrom_FileBeforeEnvironment(t *testing.T) {
@@ -35,5 +38,50 @@ func TestPrinted_TellsOfTheProgramAndNotOfTheSecret(t *testing.T) {
 	_, err := Printed(context.Background(), []string{"sh", "-c", "echo my-secret; exit 3"}, dir, nil)
 	if err == nil || strings.Contains(err.Error(), "my-secret") || !strings.Contains(err.Error(), "sh: exit status 3") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// A program that hangs, and one whose child does, holds nobody up; what became of a program is a sentence.
+func TestPrinted_ProgramsThatAreOfNoUse(t *testing.T) {
+	dir := t.TempDir()
+	fifo := filepath.Join(dir, "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // who still waits there ends
+		if f, err := os.OpenFile(fifo, os.O_RDWR, 0); err == nil {
+			_ = f.Close()
+		}
+	})
+	if err := os.WriteFile(filepath.Join(dir, "plain"), []byte("no program"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		argv []string
+		want string
+	}{
+		"hangs":          {[]string{"sh", "-c", "read x <fifo"}, "sh did not end within 50ms"},
+		"its child does": {[]string{"sh", "-c", "cat fifo; echo late"}, "sh did not end within 50ms"},
+		"is not there":   {[]string{"no-such-program"}, "there is no program no-such-program in PATH"},
+		"no file":        {[]string{"./none"}, "./none: no such file or directory"},
+		"no program":     {[]string{"./plain"}, "./plain: permission denied"},
+		"never ends":     {[]string{"sh", "-c", "while :; do echo 0123456789012345678901234567890123456789; done"}, "sh prints more than 1048576 bytes"},
+	} {
+		patience := 50 * time.Millisecond
+		if name == "never ends" {
+			patience = time.Minute
+		}
+		if _, err := printed(t.Context(), c.argv, dir, nil, patience, 50*time.Millisecond); err == nil || err.Error() != c.want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	got, err := printed(t.Context(), []string{"sh", "-c", "echo it; cat fifo >/dev/null & cat fifo &"}, dir, nil, time.Minute, 50*time.Millisecond)
+	if err != nil || got != "it\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := printed(ctx, []string{"sh", "-c", "echo it"}, dir, nil, time.Minute, time.Second); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
 	}
 }

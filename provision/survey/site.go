@@ -56,6 +56,8 @@ func (r Reader) Password(ctx context.Context, e inventory.Registry) (string, err
 		return "", err
 	}
 	switch {
+	case password == "" && len(e.PasswordCommand) > 0:
+		return "", fmt.Errorf("passwordCommand %s prints nothing", e.PasswordCommand[0])
 	case password == "":
 		return "", errors.New("it is empty")
 	case !utf8.ValidString(password) || strings.ContainsFunc(password, unicode.IsControl):
