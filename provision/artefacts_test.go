@@ -281,7 +281,7 @@ func TestArtefacts_ABundleThatIsNotThere(t *testing.T) {
 	s := newSim(t, 1, remotetest.Options{})
 	s.c.Spec.Bundle = filepath.Join(t.TempDir(), "bundle")
 	_, err := s.up()
-	if text := hint.Text(err); !errors.Is(err, ErrBundle) || !strings.Contains(err.Error(), "hybridctl bundle fetch") || !strings.Contains(text, "hybridctl init") {
+	if text := hint.Text(err); !errors.Is(err, ErrBundle) || !strings.Contains(err.Error(), "there is no bundle "+s.c.Spec.Bundle) || !strings.Contains(text, "hybridctl bundle fetch") || !strings.Contains(text, "hybridctl init") {
 		t.Errorf("%v; hint: %s", err, text)
 	}
 }

@@ -35,7 +35,7 @@ func Open(dir string) (*Bundle, error) {
 	}
 	layout, err := openLayout(fsys)
 	if err != nil {
-		return nil, sentencef(ErrDamaged, "bundle %s is damaged: %v", dir, err)
+		return nil, sentencef(ErrDamaged, "bundle %s is damaged: %s: %v", dir, LayoutDir, plainError(err))
 	}
 	b := &Bundle{Manifest: m, Dir: dir, fsys: fsys, layout: layout}
 	if problems := b.look(); len(problems) > 0 {
@@ -125,7 +125,7 @@ func (b *Bundle) Binaries(arch platform.Arch, components ...string) []Binary {
 func (b *Bundle) OpenBinary(bin Binary) (io.ReadSeekCloser, error) {
 	f, err := openSeeker(b.fsys, bin.Path)
 	if err != nil {
-		return nil, sentencef(ErrDamaged, "bundle %s is damaged: %v", b.Dir, err)
+		return nil, sentencef(ErrDamaged, "bundle %s is damaged: %v", b.Dir, plainError(err))
 	}
 	return f, nil
 }

@@ -39,9 +39,9 @@ type PartProgram struct {
 func Compose(ctx context.Context, p Parts, dir string, o CreateOptions) (b *Bundle, err error) {
 	beside, err := buildAside(dir)
 	if err != nil {
-		return nil, err
+		return nil, onDisk(dir, err)
 	}
-	defer func() { err = errors.Join(err, beside.discard()) }()
+	defer func() { err = onDisk(dir, errors.Join(err, beside.discard())) }()
 	m := &maker{ctx: ctx, dir: beside.path, progress: o.Progress}
 	manifest := Manifest{APIVersion: APIVersion, Kind: Kind, KubernetesVersion: p.KubernetesVersion}
 	if manifest.Binaries, err = m.place(p); err != nil {

@@ -58,9 +58,9 @@ func Create(ctx context.Context, sourceFile, dir string, o CreateOptions) (b *Bu
 	}
 	beside, err := buildAside(dir)
 	if err != nil {
-		return nil, err
+		return nil, onDisk(dir, err)
 	}
-	defer func() { err = errors.Join(err, beside.discard()) }()
+	defer func() { err = onDisk(dir, errors.Join(err, beside.discard())) }()
 	m := &maker{ctx: ctx, dir: beside.path, progress: o.Progress, copied: map[string]Binary{}}
 	if err := m.make(g, s.KubernetesVersion); err != nil {
 		return nil, err

@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/image"
 )
 
@@ -144,11 +145,11 @@ type exporter struct {
 
 func (e *exporter) write(file string) (err error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		return err
+		return e.explain(file, err)
 	}
 	f, err := os.OpenFile(file+".part", os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
-		return err
+		return e.explain(file, err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	if !lock(f, file+".part") {
@@ -175,10 +176,10 @@ func (e *exporter) write(file string) (err error) {
 
 // explain says what a disk without room means for the run.
 func (e *exporter) explain(file string, err error) error {
-	if errors.Is(err, syscall.ENOSPC) {
-		return fmt.Errorf("%s: no room for the bundle's %d bytes; run it again when there is, and it goes on from %s.part", file, e.state.Total, file)
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return hint.With(fmt.Errorf("%s: no room for the bundle's %d bytes; %s.part has its beginning", file, e.state.Total, file), "make room there, and run it again: it goes on from there")
 	}
-	return err
+	return onDisk(file, err)
 }
 
 // kept reads what an interrupted run left, and tells how many parts of it are whole and right, and where they end.

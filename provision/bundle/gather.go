@@ -263,7 +263,7 @@ func sortedArchs[V any](m map[platform.Arch]V) []platform.Arch { return slices.S
 func plainError(err error) error {
 	var pe *fs.PathError
 	if errors.As(err, &pe) {
-		return fmt.Errorf("%s: %v", pe.Path, pe.Err)
+		return fmt.Errorf("%s: %w", pe.Path, pe.Err)
 	}
 	return err
 }

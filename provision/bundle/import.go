@@ -31,9 +31,9 @@ func Import(ctx context.Context, file, dir string, o CreateOptions) (b *Bundle, 
 	}
 	beside, err := buildAside(dir)
 	if err != nil {
-		return nil, err
+		return nil, onDisk(dir, err)
 	}
-	defer func() { err = errors.Join(err, beside.discard()) }()
+	defer func() { err = onDisk(dir, errors.Join(err, beside.discard())) }()
 	m := &maker{ctx: ctx, dir: beside.path, progress: o.Progress}
 	if err := m.unpack(from, parts); err != nil {
 		return nil, err

@@ -12,7 +12,9 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strings"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/platform"
 )
 
@@ -64,7 +66,7 @@ func readManifest(fsys fs.FS, dir string) (Manifest, error) {
 	raw, err := fs.ReadFile(fsys, ManifestFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, statErr := os.Stat(dir); errors.Is(statErr, fs.ErrNotExist) {
-			return Manifest{}, sentencef(ErrNotBundle, "there is no bundle %s: \"hybridctl bundle fetch\" or \"hybridctl bundle create\" makes one", dir)
+			return Manifest{}, hint.With(sentencef(ErrNotBundle, "there is no bundle %s", dir), `"hybridctl bundle fetch" or "hybridctl bundle create" makes one; "hybridctl bundle export" makes one file of it`)
 		}
 		return Manifest{}, sentencef(ErrNotBundle, "%s is not a bundle: it has no %s", dir, ManifestFile)
 	}
@@ -81,7 +83,7 @@ func readManifest(fsys fs.FS, dir string) (Manifest, error) {
 func parseManifest(raw []byte) (Manifest, error) {
 	var id struct{ APIVersion, Kind string }
 	if err := json.Unmarshal(raw, &id); err != nil {
-		return Manifest{}, err
+		return Manifest{}, errors.New("it is no JSON document, or a damaged one")
 	}
 	if id.APIVersion != APIVersion || id.Kind != Kind {
 		return Manifest{}, fmt.Errorf("it is %s %s, not %s %s", id.APIVersion, id.Kind, APIVersion, Kind)
@@ -90,7 +92,10 @@ func parseManifest(raw []byte) (Manifest, error) {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&m); err != nil {
-		return Manifest{}, err
+		if name, unknown := strings.CutPrefix(err.Error(), "json: unknown field "); unknown {
+			return Manifest{}, fmt.Errorf("its field %s is not known: a newer hybridctl has written it, or it is damaged", name)
+		}
+		return Manifest{}, fmt.Errorf("it is damaged: %s", strings.TrimPrefix(err.Error(), "json: "))
 	}
 	if _, err := d.Token(); err != io.EOF {
 		return Manifest{}, errors.New("something follows the document")

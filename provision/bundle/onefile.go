@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/hybridctl/hybridctl/provision/hint"
 )
 
 // oneFile is a bundle in one uncompressed tar, read in place: one pass over the headers tells where every file begins. It holds regular
@@ -50,11 +52,22 @@ func files(place string) (fs.FS, error) {
 	if err := t.scan(); err != nil {
 		err = errors.Join(err, f.Close())
 		if _, has := t.files[ManifestFile]; has { // it comes first
-			return nil, sentencef(ErrDamaged, "bundle %s is damaged: %v", place, err)
+			return nil, copyAgain(sentencef(ErrDamaged, "bundle %s is damaged: %v", place, err), err)
 		}
-		return nil, sentencef(ErrNotBundle, "%s is not a bundle in one file: %v", place, err)
+		return nil, copyAgain(sentencef(ErrNotBundle, "%s is not a bundle in one file: %v", place, err), err)
 	}
 	return t, nil
+}
+
+// errCut marks a tar that ends before its time.
+var errCut = errors.New("it is cut off")
+
+// copyAgain adds what to do about a file that came only in part.
+func copyAgain(sentence, cause error) error {
+	if errors.Is(cause, errCut) {
+		return hint.With(sentence, "copy it once more from where it was made, or export the bundle there again")
+	}
+	return sentence
 }
 
 func (t *oneFile) scan() error {
@@ -77,12 +90,18 @@ func (t *oneFile) scan() error {
 				return errors.New("it is empty")
 			}
 			if info.Size() < end+2*512 { // two empty blocks end a tar; the reader takes one that stops short of them
-				return fmt.Errorf("it is cut off: %s is the last that is there (copy it again)", last)
+				return fmt.Errorf("%w: %s is the last that is there", errCut, last)
 			}
 			return t.folders()
 		}
 		if err != nil {
-			return fmt.Errorf("not a whole tar archive: %w", err)
+			switch {
+			case last == "":
+				return errors.New("it is no tar archive")
+			case errors.Is(err, io.ErrUnexpectedEOF):
+				return fmt.Errorf("%w: it ends behind %s", errCut, last)
+			}
+			return fmt.Errorf("what follows %s is no part of a tar archive", last)
 		}
 		offset, err := t.f.Seek(0, io.SeekCurrent)
 		if err != nil {
@@ -109,7 +128,7 @@ func (t *oneFile) add(h *tar.Header, offset, end int64) error {
 	case len(t.files) == maxTarFiles:
 		return fmt.Errorf("it holds more than %d files", maxTarFiles)
 	case h.Size > end-offset:
-		return fmt.Errorf("it is cut off: %s has %d bytes, and %d are there (copy it again)", name, h.Size, max(0, end-offset))
+		return fmt.Errorf("%w: %s has %d bytes, and %d are there", errCut, name, h.Size, max(0, end-offset))
 	case name == ManifestFile && h.Size > maxTarDocument:
 		return fmt.Errorf("%s has %d bytes, more than any bundle's", name, h.Size)
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"github.com/hybridctl/hybridctl/provision/hint"
 )
 
 // entry is a header of a tar with its content.
@@ -101,19 +103,28 @@ func TestFiles_RefuseWhatNoBundleHolds(t *testing.T) {
 		{"a file as a folder of a folder", []entry{json, regular("bin", ""), regular("bin/x/y", "")}, nil, ErrDamaged, `bin is a file and a folder in it`},
 		{"a link alone", []entry{odd(tar.TypeSymlink, ManifestFile, "x")}, nil, ErrNotBundle, `is not a bundle in one file: "bundle.json" is a link`},
 		{"nothing", nil, nil, ErrNotBundle, `is not a bundle in one file: it is empty`},
-		{"no tar", []entry{json}, text("hello, this is no tar"), ErrNotBundle, `is not a bundle in one file: not a whole tar archive`},
+		{"no tar", []entry{json}, text("hello, this is no tar"), ErrNotBundle, `is not a bundle in one file: it is no tar archive`},
 		{"compressed", []entry{json}, text("\x1f\x8b\x08\x00"), ErrNotBundle, `it is compressed; unpack it to a plain .tar first`},
 		{"cut off in a file", []entry{json, regular("bin/x", strings.Repeat("x", 2000))}, func(t *testing.T, file string) {
 			if err := os.Truncate(file, 512*2+512+1000); err != nil {
 				t.Fatal(err)
 			}
-		}, ErrDamaged, `it is cut off: bin/x has 2000 bytes, and 1000 are there (copy it again)`},
+		}, ErrDamaged, `it is cut off: bin/x has 2000 bytes, and 1000 are there`},
 		{"cut off in a header", []entry{json, regular("bin/x", "x")}, func(t *testing.T, file string) {
 			if err := os.Truncate(file, 512*2+100); err != nil {
 				t.Fatal(err)
 			}
-		}, ErrDamaged, `not a whole tar archive`},
-		{"cut off between two files", []entry{json, regular("bin/x", "x")}, cutTo(512 * 2), ErrDamaged, `it is cut off: bundle.json is the last that is there (copy it again)`},
+		}, ErrDamaged, `it is cut off: it ends behind bundle.json`},
+		{"damaged in a header", []entry{json, regular("bin/x", "x")}, func(t *testing.T, file string) {
+			f, err := os.OpenFile(file, os.O_WRONLY, 0)
+			if err == nil {
+				_, err = f.WriteAt([]byte("?"), 512*2+1)
+			}
+			if err = errors.Join(err, f.Close()); err != nil {
+				t.Fatal(err)
+			}
+		}, ErrDamaged, `what follows bundle.json is no part of a tar archive`},
+		{"cut off between two files", []entry{json, regular("bin/x", "x")}, cutTo(512 * 2), ErrDamaged, `it is cut off: bundle.json is the last that is there`},
 		{"cut off in the room behind a file", []entry{json, regular("bin/x", "x"), regular("bin/y", "y")}, cutTo(512*3 + 100), ErrDamaged,
 			`it is cut off: bin/x is the last that is there`},
 		{"cut off before its end", []entry{json, regular("bin/x", "x")}, cutTo(512*4 + 512), ErrDamaged, `it is cut off: bin/x is the last that is there`},
@@ -126,6 +137,9 @@ func TestFiles_RefuseWhatNoBundleHolds(t *testing.T) {
 			_, err := files(file)
 			if !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v, want %q", err, c.want)
+			}
+			if cut := strings.Contains(c.want, "cut off"); cut != strings.HasPrefix(hint.Text(err), "copy it once more") {
+				t.Errorf("%v: hint %q", err, hint.Text(err))
 			}
 			into := filepath.Join(t.TempDir(), "bundle")
 			if _, err := Import(t.Context(), file, into, CreateOptions{}); !errors.Is(err, c.kind) {
