@@ -58,7 +58,15 @@ func (e addHost) splice(d *document) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	hosts := trail[len(trail)-1].node
+	at := trail[len(trail)-1]
+	hosts := at.node
+	switch missing := steps[len(trail)-1:]; {
+	case len(missing) == 1 && hosts.Kind == yaml.MappingNode && len(hosts.Content) > 0 && !yamltext.IsFlow(hosts) && merge(hosts) == nil:
+		indent := strings.Repeat(" ", d.IndentOf(hosts))
+		return insertEntry(d, hosts, typeAt(steps[:len(trail)-1]), missing[0].name, indent+missing[0].name+":", indent+strings.Repeat(" ", d.indentStep())+"- "+flow(n))
+	case len(missing) == 0 && waits(d, at):
+		return addFirst(d, at, flow(n))
+	}
 	if len(trail) <= len(steps) || hosts.Kind != yaml.SequenceNode || len(hosts.Content) == 0 {
 		return set{path: hostsPath + "[0]", value: flow(n)}.splice(d)
 	}
@@ -74,6 +82,51 @@ func (e addHost) splice(d *document) ([]byte, error) {
 		return nil, d.byHand(last, "is followed by something in its line")
 	}
 	return d.InsertLine(end, d.hostLines(hosts, last, n)...), nil
+}
+
+// waits reports whether a key has nothing behind it but a comment.
+func waits(d *document, p place) bool {
+	if p.key == nil || p.node.Kind != yaml.ScalarNode || p.node.Anchor != "" || yamltext.Tagged(p.node) {
+		return false
+	}
+	start, err := d.Start(p.node)
+	if err != nil {
+		return false
+	}
+	end, err := d.End(p.node, d.outer(p))
+	colon, noColon := d.Colon(p.key)
+	return err == nil && noColon == nil && start == end && d.Alone(colon)
+}
+
+// addFirst writes the first item of a list beneath its key, where comments show how: they may be uncommented later.
+func addFirst(d *document, p place, text string) ([]byte, error) {
+	colon, err := d.Colon(p.key)
+	if err != nil {
+		return nil, err
+	}
+	key := d.outer(p)
+	indent := key + d.indentStep()
+	for n := d.LineOf(colon) + 1; n < d.Lines(); n++ {
+		column, comment := commentIn(d, n)
+		if comment == "" || column < key {
+			break
+		}
+		if strings.HasPrefix(comment, "# - ") {
+			indent = column
+			break
+		}
+	}
+	return d.InsertLine(colon, strings.Repeat(" ", indent)+"- "+text), nil
+}
+
+// commentIn is the comment that a line consists of, with its #, and the column where it begins; "" = it is something else.
+func commentIn(d *document, line int) (column int, text string) {
+	raw := strings.TrimRight(string(d.Line(line)), "\r")
+	text = strings.TrimLeft(raw, " ")
+	if !strings.HasPrefix(text, "#") {
+		return 0, ""
+	}
+	return len(raw) - len(text), text
 }
 
 // addToFlow adds an item to a list in brackets; on a line of its own if the last one has that, or has a comment in its line.

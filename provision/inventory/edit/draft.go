@@ -136,7 +136,7 @@ spec:
 // bundleLine says what the cluster is built from.
 func (d Draft) bundleLine() string {
 	if d.Bundle == "" {
-		return "  # bundle: bundle            # a bundle's directory, or its one file; without it, hybridctl fetches what it needs"
+		return "  # bundle: bundle              # a bundle's directory, or its one file; without it, hybridctl fetches what it needs"
 	}
 	return "  bundle: " + quoteText(d.Bundle) + ` # what the cluster is built from: a bundle's directory, or its one file; "hybridctl bundle" makes it`
 }

@@ -93,6 +93,58 @@ spec:
     - {name: arm-1, address: 192.0.2.21, role: control-plane}
 `
 
+// begun has comments where its values are to come.
+const begun = `apiVersion: hybridctl.dev/v1alpha1
+kind: Cluster
+metadata: {name: lab}
+spec:
+  kubernetes:
+    version: v1.36.3
+    # endpoint: api.example.com:6443
+    # podCIDR: 10.244.0.0/16
+  # bundle: bundle
+  # ssh:
+  #   user: root
+  hosts: # the first is where the cluster begins
+    # - {name: x86-1, address: 192.0.2.11, role: control-plane}
+    # - {name: arm-1, address: 192.0.2.21}
+`
+
+// A new entry stands where a comment shows it, and never between a field and the comments that belong to it.
+func TestSet_BesideTheCommentsThatShowIt(t *testing.T) {
+	got, err := Apply("F", []byte(begun), AddHost(host(t, "a=192.0.2.1,role=control-plane")), Set("spec.ssh.user", "ops"), Set("spec.bundle", "b.tar"),
+		Set("spec.kubernetes.podCIDR", "10.1.0.0/16"), Set("spec.cni.provider", "flannel"), AddHost(host(t, "b=192.0.2.2")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `apiVersion: hybridctl.dev/v1alpha1
+kind: Cluster
+metadata: {name: lab}
+spec:
+  kubernetes:
+    version: v1.36.3
+    # endpoint: api.example.com:6443
+    podCIDR: 10.1.0.0/16
+    # podCIDR: 10.244.0.0/16
+  bundle: b.tar
+  cni:
+    provider: flannel
+  # bundle: bundle
+  ssh:
+    user: ops
+  # ssh:
+  #   user: root
+  hosts: # the first is where the cluster begins
+    - {name: a, address: 192.0.2.1, role: control-plane}
+    - {name: b, address: 192.0.2.2}
+    # - {name: x86-1, address: 192.0.2.11, role: control-plane}
+    # - {name: arm-1, address: 192.0.2.21}
+`
+	if diff := cmp.Diff(want, string(got)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
 // Each edit with the lines that go (-) and come (+), in order; every other line stays.
 func TestApply_ChangesTheseLinesOnly(t *testing.T) {
 	for _, test := range []struct {
@@ -111,6 +163,13 @@ func TestApply_ChangesTheseLinesOnly(t *testing.T) {
 -    }
 +    },
 +    {name: x86-3, address: 192.0.2.13, port: 2222}`},
+		{"the first host, where comments show some", begun, AddHost(host(t, "x86-3=192.0.2.13,role=control-plane")), `
++    - {name: x86-3, address: 192.0.2.13, role: control-plane}`},
+		{"the first host, where nothing shows how", strings.ReplaceAll(begun, "    # - ", "# - "), AddHost(host(t, "x86-3=192.0.2.13,role=control-plane")), `
++    - {name: x86-3, address: 192.0.2.13, role: control-plane}`},
+		{"the first host, without a list", strings.Split(begun, "  hosts:")[0], AddHost(host(t, "x86-3=192.0.2.13,role=control-plane")), `
++  hosts:
++    - {name: x86-3, address: 192.0.2.13, role: control-plane}`},
 		{"a host goes", block, RemoveHost("x86-2"), `
 -    -   <<: {user: admin}
 -        name: x86-2

@@ -158,6 +158,9 @@ func (d *document) insert(n *yaml.Node, t reflect.Type, missing []step, text str
 	if len(n.Content) == 0 {
 		return d.fill(n, nest(missing, text))
 	}
+	if name.index < 0 && !yamltext.IsFlow(n) {
+		return insertEntry(d, n, t, name.name, d.entryLines(strings.Repeat(" ", d.IndentOf(n)), missing, text)...)
+	}
 	behind := d.predecessor(n, t, name.name)
 	end, err := d.End(behind, d.IndentOf(n))
 	if err != nil {
@@ -170,11 +173,43 @@ func (d *document) insert(n *yaml.Node, t reflect.Type, missing []step, text str
 	if !d.Alone(end) {
 		return nil, d.byHand(behind, "is followed by something in its line")
 	}
-	indent := strings.Repeat(" ", d.IndentOf(n))
-	if name.index >= 0 {
-		return d.InsertLine(end, indent+"- "+nest(missing[1:], text)), nil
+	return d.InsertLine(end, strings.Repeat(" ", d.IndentOf(n))+"- "+nest(missing[1:], text)), nil
+}
+
+// insertEntry writes the lines of a new entry into a block mapping: behind the field that comes before it.
+func insertEntry(d *document, n *yaml.Node, t reflect.Type, name string, lines ...string) ([]byte, error) {
+	behind := d.predecessor(n, t, name)
+	end, err := d.End(behind, d.IndentOf(n))
+	if err != nil {
+		return nil, err
 	}
-	return d.InsertLine(end, d.entryLines(indent, missing, text)...), nil
+	if !d.Alone(end) {
+		return nil, d.byHand(behind, "is followed by something in its line")
+	}
+	return d.InsertLine(behindComments(d, end, d.IndentOf(n), name), lines...), nil
+}
+
+// behindComments is where an entry of that name and indentation goes: behind the comments that are indented deeper, as they are of what stands
+// before them; and where comments of its own indentation follow, one of which shows such an entry, right before that one.
+func behindComments(d *document, end, indent int, name string) int {
+	next, found := d.LineOf(end)+1, end
+	for ; next < d.Lines(); next++ {
+		if column, comment := commentIn(d, next); comment == "" || column <= indent {
+			break
+		}
+		found = d.LineStart(next)
+	}
+	for last := found; next < d.Lines(); next++ {
+		column, comment := commentIn(d, next)
+		if comment == "" || column != indent {
+			break
+		}
+		if strings.HasPrefix(strings.TrimLeft(comment, "# "), name+":") && len(comment)-len(strings.TrimLeft(comment, "# ")) <= 2 {
+			return last
+		}
+		last = d.LineStart(next)
+	}
+	return found
 }
 
 // entryLines are the lines of a new entry of a block mapping; mappings on the way are blocks too.
