@@ -11,6 +11,7 @@ import (
 
 	"github.com/hybridctl/hybridctl/cmd/hybridctl/progress"
 	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/publish"
 	"github.com/hybridctl/hybridctl/provision/registry"
 	"github.com/hybridctl/hybridctl/provision/report"
@@ -33,8 +34,11 @@ digest; CoreDNS lies there under both of its names. What is there is not sent ag
 An index may name platforms that the bundle has no image for: they are left out, and told. Some registries refuse such an index; with
 --reduce-indexes a smaller one is written, which has another digest. Logins are those of docker or podman.`,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
+			switch {
+			case len(args) == 0:
 				return usagef("%s takes the registry, as in %s harbor.example/k8s", cmd.CommandPath(), cmd.CommandPath())
+			case len(args) > 1:
+				return hint.With(usagef("%s takes one registry, but %q was given, too", cmd.CommandPath(), args[1]), "the value of --plain-http stands behind =: --plain-http=HOST:PORT")
 			}
 			return nil
 		},
@@ -68,7 +72,7 @@ func (a *app) bundlePush(ctx context.Context, f bundlePushFlags, to string) erro
 	}
 	c, err := registry.New(f.options())
 	if err != nil {
-		return usagef("--ca-file: %v", err)
+		return usagef("--ca-file: %v", withoutOpen(err))
 	}
 	ctx, cancel := a.untilStop(ctx)
 	defer cancel()

@@ -79,7 +79,7 @@ func TestBundle_WrongCommandLines(t *testing.T) {
 		"bundle import notes":            "notes is not a bundle in one file",
 		"bundle import made new":         "made is a directory, and a bundle already",
 		"bundle catalogue x":             "hybridctl bundle catalogue takes no arguments",
-		"bundle catalogue --kubernetes ": "flag needs an argument",
+		"bundle catalogue --kubernetes ": "--kubernetes wants a value",
 	} {
 		r.want(line, 2)
 		contains(t, line+": stderr", r.stderr.String(), want)

@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -116,4 +118,32 @@ func (l *logFormat) Set(s string) error {
 		return nil
 	}
 	return fmt.Errorf("must be text or json")
+}
+
+// lasting is a length of time as a flag: 90s, 36h, 30d, 1d12h. Zero = nothing was given.
+type lasting time.Duration
+
+func (s *lasting) Type() string { return "duration" }
+func (s *lasting) String() string {
+	if *s == 0 {
+		return "0"
+	}
+	return time.Duration(*s).String()
+}
+
+func (s *lasting) Set(text string) error {
+	days, rest, found := strings.Cut(text, "d")
+	if !found {
+		days, rest = "0", text
+	}
+	n, err := strconv.ParseUint(days, 10, 16)
+	var d time.Duration
+	if err == nil && rest != "" {
+		d, err = time.ParseDuration(rest)
+	}
+	if err != nil || d < 0 || text == "" {
+		return errors.New("must be a length of time, such as 90s, 36h or 30d")
+	}
+	*s = lasting(time.Duration(n)*24*time.Hour + d)
+	return nil
 }

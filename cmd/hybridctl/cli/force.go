@@ -54,4 +54,4 @@ func (f *forceFlag) Set(value string) error {
 }
 
 // Type implements pflag.Value.
-func (f *forceFlag) Type() string { return "HOST,…" }
+func (f *forceFlag) Type() string { return "HOST,..." }

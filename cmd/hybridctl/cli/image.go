@@ -2,6 +2,9 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 
 	"github.com/spf13/cobra"
 
@@ -45,9 +48,18 @@ func (f registryFlags) options() registry.Options {
 func (f registryFlags) places() (*image.Places, error) {
 	c, err := registry.New(f.options())
 	if err != nil {
-		return nil, usagef("--ca-file: %v", err)
+		return nil, usagef("--ca-file: %v", withoutOpen(err))
 	}
 	return &image.Places{Registry: c}, nil
+}
+
+// withoutOpen is an error about a file without the call that failed: "ca.pem: no such file or directory".
+func withoutOpen(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return fmt.Errorf("%s: %w", at.Path, at.Err)
+	}
+	return err
 }
 
 // withHint adds what to do about an error of a registry.

@@ -72,10 +72,10 @@ off an architecture are not asked for it. The exit code is 6 when a verdict is n
 	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "the images of the running cluster of this kubeconfig: `FILE`")
 	_ = cmd.MarkFlagFilename("file", "yaml", "yml", "json") // the flags are there
 	_ = cmd.MarkFlagFilename("kubeconfig")
-	flags.StringSliceVar(&f.archs, "arch", nil, "the architectures that the images are to run on: `ARCH,ARCH…` (default: all that are supported, or those of the cluster's nodes)")
+	flags.StringSliceVar(&f.archs, "arch", nil, "the architectures that the images are to run on: `ARCH,ARCH...` (default: all that are supported, or those of the cluster's nodes)")
 	flags.BoolVar(&f.indexOnly, "index-only", false, "believe the index: do not ask whether the images that it names are there")
 	flags.StringVar(&f.cache, "cache", "", "where is kept what digests stand for: `FILE`, or none (default: hybridctl/registry.json in the user's cache folder)")
-	flags.StringSliceVar(&f.only, "registry", nil, "ask these registries alone, and the well-known ones: `HOST[:PORT],…`; images of others stay unknown")
+	flags.StringSliceVar(&f.only, "registry", nil, "ask these registries alone, and the well-known ones: `HOST[:PORT],...`; images of others stay unknown")
 	flags.BoolVar(&f.programs, "programs", false, "look into the images of pods for what their containers start; layers are read")
 	complete(cmd, "arch", archNames()...)
 	return cmd

@@ -59,6 +59,31 @@ func TestInit_WithoutHosts(t *testing.T) {
 	r.want("inventory validate", 0)
 }
 
+// A newcomer adds hosts and sets fields in any order: what stands in the file afterwards reads like the comments that showed it, and the
+// examples that are left may still be uncommented.
+func TestInit_ThenAddAndSet(t *testing.T) {
+	golden.Check(t, "init-then.yaml", inFolder(t, func(t *testing.T) string {
+		r := begin(t)
+		r.want("init lab", 0)
+		r.want("inventory add x86-9=192.0.2.19,role=control-plane", 0)
+		r.want("inventory set spec.ssh.user=ops spec.kubernetes.podCIDR=10.1.0.0/16", 0)
+		r.want("inventory add arm-9=192.0.2.29 arm-8=192.0.2.28,user=root", 0)
+		r.want("inventory set spec.bundle=b.tar spec.hosts[arm-9].labels.rack=a2 spec.sources[registry.k8s.io]=harbor.example/k8s", 0)
+		r.want("inventory validate", 0)
+		return r.inventory()
+	}))
+	for _, flags := range []string{"", " --ha"} {
+		r := begin(t)
+		r.want("init lab"+flags, 0)
+		r.want("inventory add x86-9=192.0.2.19,role=control-plane", 0)
+		r.file("inventory.yaml", strings.ReplaceAll(r.inventory(), "    # - {", "    - {"))
+		r.want("inventory set spec.kubernetes.endpoint=api.example.com:6443", 0)
+		r.want("inventory validate", 0)
+		r.want("inventory rm arm-1", 0)
+		r.want("inventory validate", 0)
+	}
+}
+
 func TestInit_NamesTheClusterAfterTheFolder(t *testing.T) {
 	r := begin(t)
 	folder := filepath.Join(r.dir, "My Lab_7")

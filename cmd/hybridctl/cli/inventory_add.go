@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hybridctl/hybridctl/provision"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/inventory/edit"
 	"github.com/hybridctl/hybridctl/provision/report"
@@ -105,7 +106,9 @@ func (a *app) identify(ctx context.Context, f clusterFlags, c *inventory.Cluster
 		return err
 	}
 	var problems []error
+	reached := true
 	for i, id := range identities {
+		reached = reached && id.Err == nil
 		if err := identify(&hosts[i], id); err != nil {
 			problems = append(problems, fmt.Errorf("%s: %w", id.Host, err))
 			continue
@@ -113,7 +116,11 @@ func (a *app) identify(ctx context.Context, f clusterFlags, c *inventory.Cluster
 		fmt.Fprintf(a.Stderr, "%s is %s, %s, %s\n", hosts[i].Address, report.OneLine(id.Hostname), id.Arch, report.OneLine(id.OS))
 	}
 	if len(problems) > 0 {
-		return fmt.Errorf("nothing was written: %w", errors.Join(problems...))
+		err := fmt.Errorf("nothing was written: %w", errors.Join(problems...))
+		if !reached {
+			err = hint.With(err, "without --probe no host is asked; hybridctl preflight looks at them later")
+		}
+		return err
 	}
 	return nil
 }

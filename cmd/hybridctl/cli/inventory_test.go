@@ -85,9 +85,9 @@ func TestInventoryImport_RefusedWithEveryNote(t *testing.T) {
 
 func TestInventoryAdd_ProbeRefuses(t *testing.T) {
 	for want, answer := range map[string]provision.Identity{
-		"x86-2: connection refused":                          {Err: errors.New("connection refused")},
-		`x86-2: its architecture "riscv64" is not supported`: {Hostname: "x", Machine: "riscv64"},
-		"x86-2: it is arm64, and not amd64 as given":         {Hostname: "x", Arch: "arm64"},
+		"x86-2: connection refused\nhint: without --probe no host is asked; hybridctl preflight looks at them later": {Err: errors.New("connection refused")},
+		`x86-2: its architecture "riscv64" is not supported`:                                                         {Hostname: "x", Machine: "riscv64"},
+		"x86-2: it is arm64, and not amd64 as given":                                                                 {Hostname: "x", Arch: "arm64"},
 	} {
 		r := newRun(t)
 		answer.Host = "x86-2"

@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/hybridctl/hybridctl/provision/hint"
 )
 
 // usageError says that the command line, or what it names, is wrong. Nothing was done; the user corrects the command.
@@ -93,14 +96,50 @@ func (a *app) flagError(cmd *cobra.Command, err error) error {
 	if name := misspelt(cmd, a.args); name != "" {
 		return unknown(cmd, name)
 	}
-	meant := ""
+	return hint.With(usagef("%s", aboutFlag(cmd, err)), "%s --help lists the flags", cmd.CommandPath())
+}
+
+// aboutFlag says what is wrong with a flag, in words of ours.
+func aboutFlag(cmd *cobra.Command, err error) string {
+	var value *pflag.InvalidValueError
+	var lacks *pflag.ValueRequiredError
 	var missing *pflag.NotExistError
-	if errors.As(err, &missing) && missing.GetSpecifiedShortnames() == "" {
+	var syntax *pflag.InvalidSyntaxError
+	switch {
+	case errors.As(err, &value):
+		return "--" + value.GetFlag().Name + wrongValue(value)
+	case errors.As(err, &lacks):
+		return "--" + lacks.GetFlag().Name + " wants a value"
+	case errors.As(err, &missing) && missing.GetSpecifiedShortnames() != "":
+		return fmt.Sprintf("there is no flag -%c", []rune(missing.GetSpecifiedShortnames())[0])
+	case errors.As(err, &missing):
 		var names []string
 		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-		meant = didYouMean("--", missing.GetSpecifiedName(), names)
+		return "there is no flag --" + missing.GetSpecifiedName() + didYouMean("--", missing.GetSpecifiedName(), names)
+	case errors.As(err, &syntax):
+		return syntax.GetSpecifiedFlag() + " is no flag"
 	}
-	return usagef("%v%s (%s --help lists the flags)", err, meant, cmd.CommandPath())
+	return err.Error()
+}
+
+// wrongValue goes on behind a flag's name. The flags' own types say themselves what they must be.
+func wrongValue(e *pflag.InvalidValueError) string {
+	text, cause := e.GetValue(), errors.Unwrap(e)
+	switch e.GetFlag().Value.Type() {
+	case "int", "int64", "uint", "uint64":
+		if errors.Is(cause, strconv.ErrRange) {
+			return fmt.Sprintf(": %s is too large a number", text)
+		}
+		return fmt.Sprintf(" must be a whole number, not %q", text)
+	case "bool":
+		return fmt.Sprintf(" must be true or false, not %q", text)
+	case "stringSlice":
+		return fmt.Sprintf(": %q cannot be read; values are separated by commas, and want no quotes", text)
+	}
+	if says := cause.Error(); strings.HasPrefix(says, "must be ") {
+		return fmt.Sprintf(" %s, not %q", says, text)
+	}
+	return fmt.Sprintf(": %v", cause)
 }
 
 // didYouMean names the nearest of the names, if one is near.

@@ -2,7 +2,9 @@ package cli
 
 import (
 	"log/slog"
+	"strings"
 	"testing"
+	"time"
 )
 
 func TestEditDistance(t *testing.T) {
@@ -42,6 +44,56 @@ func TestVerbosity(t *testing.T) {
 	for _, in := range []string{"6", "-1", "", "loud"} {
 		if err := new(verbosity).Set(in); err == nil {
 			t.Errorf("%q is no verbosity, but no error", in)
+		}
+	}
+}
+
+// What is wrong with a flag is said in our words, and not in those of a library.
+func TestFlags_SayWhatIsWrong(t *testing.T) {
+	for line, want := range map[string]string{
+		"plan --parallel x":                    `error: --parallel must be a whole number, not "x"`,
+		"plan --parallel=":                     `error: --parallel must be a whole number, not ""`,
+		"plan --parallel 1.5":                  `error: --parallel must be a whole number, not "1.5"`,
+		"plan --parallel 99999999999999999999": "error: --parallel: 99999999999999999999 is too large a number",
+		"plan --parallel -1":                   "error: --parallel must not be negative",
+		"conformance --max-pairs many":         `error: --max-pairs must be a whole number, not "many"`,
+		"conformance --seed x":                 `error: --seed must be a whole number, not "x"`,
+		"bundle gc --unused x":                 `error: --unused must be a length of time, such as 90s, 36h or 30d, not "x"`,
+		"bundle gc --unused 3":                 `error: --unused must be a length of time, such as 90s, 36h or 30d, not "3"`,
+		"bundle gc --unused=-3h":               `error: --unused must be a length of time, such as 90s, 36h or 30d, not "-3h"`,
+		"bundle gc --unused":                   "error: --unused wants a value",
+		"bundle gc --dry-run=maybe":            `error: --dry-run must be true or false, not "maybe"`,
+		"remove arm-1 --timeout soon":          `error: --timeout must be a length of time, such as 90s, 36h or 30d, not "soon"`,
+		`bundle fetch --arch a"b`:              `error: --arch: "a\"b" cannot be read; values are separated by commas, and want no quotes`,
+		"plan -o xml":                          "error: --output must be text, json or yaml (or sarif, for verbs that find something in files), not \"xml\"",
+		"plan --verbosity loud":                `error: --verbosity must be 0 to 5, or error, warn, info, debug, not "loud"`,
+		"plan --log-format x":                  `error: --log-format must be text or json, not "x"`,
+		"plan --nope":                          "error: there is no flag --nope",
+		"plan --inventry x":                    "error: there is no flag --inventry; did you mean --inventory?",
+		"plan -z":                              "error: there is no flag -z",
+		"plan -f":                              "error: --inventory wants a value",
+		"plan ---x":                            "error: ---x is no flag",
+		"remove arm-1 --force=":                "error: --force: name a host, or write --force alone",
+	} {
+		r := newRun(t)
+		r.want(line, 2)
+		says := r.stderr.String()
+		if !strings.HasPrefix(says, want+"\n") || !strings.Contains(line, "-1") && !strings.HasSuffix(says, " --help lists the flags\n") {
+			t.Errorf("%s: %s", line, says)
+		}
+	}
+}
+
+func TestLasting(t *testing.T) {
+	for text, want := range map[string]time.Duration{"90s": 90 * time.Second, "36h": 36 * time.Hour, "30d": 720 * time.Hour, "1d12h": 36 * time.Hour, "0d": 0} {
+		var s lasting
+		if err := s.Set(text); err != nil || time.Duration(s) != want {
+			t.Errorf("%s: %s, %v", text, time.Duration(s), err)
+		}
+	}
+	for _, text := range []string{"", "d", "3", "3w", "-1d", "1d-2h", "1.5d", "99999999d", "x"} {
+		if err := new(lasting).Set(text); err == nil {
+			t.Errorf("%q is no length of time, but no error", text)
 		}
 	}
 }

@@ -165,8 +165,8 @@ A comment "# hybridctl:ignore L5" in the line of a finding, in the line above it
 	}
 	f.register(cmd)
 	flags := cmd.Flags()
-	flags.StringSliceVar(&f.rules, "rule", nil, "try these rules alone, also those that are tried only when asked for: `L1,…`")
-	flags.StringSliceVar(&f.ignore, "ignore", nil, "leave these rules out: `L5,…`")
+	flags.StringSliceVar(&f.rules, "rule", nil, "try these rules alone, also those that are tried only when asked for: `L1,...`")
+	flags.StringSliceVar(&f.ignore, "ignore", nil, "leave these rules out: `L5,...`")
 	flags.BoolVar(&f.list, "list", false, "show all rules")
 	f.failOn.register(cmd)
 	return cmd

@@ -45,7 +45,7 @@ is atomic there. From standard input (-f -) the whole text goes to standard outp
 	}
 	f.register(cmd)
 	flags := cmd.Flags()
-	flags.StringSliceVar(&f.require, "require", nil, "require these architectures, whatever the images are made for: `ARCH,…`")
+	flags.StringSliceVar(&f.require, "require", nil, "require these architectures, whatever the images are made for: `ARCH,...`")
 	flags.BoolVar(&f.nodeSelector, "node-selector", false, "write a nodeSelector where one architecture remains and no affinity is there")
 	flags.BoolVarP(&f.write, "write", "w", false, "write the files")
 	flags.BoolVar(&f.kustomize, "kustomize", false, "write a patch for kustomize to standard output")
