@@ -76,6 +76,7 @@ func (r *Source) Find(ctx context.Context, seen *survey.Seen) error {
 
 func (r *Source) findSet(ctx context.Context, seen *survey.Seen) error {
 	r.Bundle = &bundle.Bundle{}
+	seen.Fetch.Idle = fetch.Sources(r.Cluster.SourcePrefixes()).Idle(r.catalogue.Places())
 	set, err := r.catalogue.Set(r.Cluster.Spec.Kubernetes.Version, archsOfHosts(seen.Hosts), r.components()...)
 	if err != nil {
 		seen.Fetch.Err = err // the checks say so, with all else that is wrong

@@ -150,8 +150,8 @@ func (c *Catalogue) unknown(version string) error {
 	if slices.Contains(c.Versions(), "v"+version) {
 		return hint.With(err, "write v%s", version)
 	}
-	return hint.With(err, "name one that it has, give a catalogue of your own with --catalogue FILE, or, for another patch release of those, "+
-		"trust the sums that upstream publishes with --allow-upstream-checksums")
+	return hint.With(err, `name one that it has, or give a catalogue of your own with --catalogue FILE; for another patch release of those, `+
+		`"hybridctl bundle fetch --allow-upstream-checksums" makes a bundle by the sums that upstream publishes`)
 }
 
 // name is what the catalogue is called in a sentence.

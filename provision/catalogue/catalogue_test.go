@@ -216,7 +216,7 @@ func TestSet_WhatItLacks(t *testing.T) {
 		kind               error
 		want, hint         string
 	}{
-		{"v1.36.9", "", nil, ErrUnknownVersion, `the catalogue .*c.yaml has no Kubernetes "v1.36.9" \(it has v1.36.3\)`, `.*--catalogue FILE.*--allow-upstream-checksums`},
+		{"v1.36.9", "", nil, ErrUnknownVersion, `the catalogue .*c.yaml has no Kubernetes "v1.36.9" \(it has v1.36.3\)`, `.*--catalogue FILE.*"hybridctl bundle fetch --allow-upstream-checksums" .*`},
 		{"1.36.3", "", nil, ErrUnknownVersion, `.*has no Kubernetes "1.36.3".*`, `write v1.36.3`},
 		{"v1.36.2", "", nil, ErrIncomplete, `.*c.yaml has no sum of k v1.36.2 for arm64`, ``},
 		{"v1.36.3", "rook", nil, ErrIncomplete, `.*has no component "rook" \(beside what every cluster needs it has ceph-csi\)`, ``},
@@ -393,5 +393,28 @@ func TestReadme_ExampleIsACatalogue(t *testing.T) {
 	}
 	if _, err := c.Set("v1.36.4", nil); !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "has no sum of runtime v2.3.4 for arm64, runc v1.4.3 for arm64, cni v1.9.1 for arm64") {
 		t.Error(err)
+	}
+}
+
+// What a source can be for: every address and every image of every set, and the checksum files.
+func TestPlaces(t *testing.T) {
+	c := Embedded()
+	places := c.Places()
+	for _, want := range []string{"https://dl.k8s.io/release/v1.35.8/bin/linux/arm64/kubelet", "https://dl.k8s.io/release/v1.35.8/bin/linux/arm64/kubelet.sha256",
+		"registry.k8s.io/coredns/coredns", "registry.k8s.io/kube-proxy"} {
+		if !slices.Contains(places, want) {
+			t.Errorf("%s is missing", want)
+		}
+	}
+	for _, v := range c.Versions() {
+		s, err := c.Set(v, nil, c.Optional()...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, place := range s.Places() {
+			if !slices.Contains(places, place) {
+				t.Errorf("%s: %s is missing", v, place)
+			}
+		}
 	}
 }

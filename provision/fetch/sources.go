@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -53,6 +54,9 @@ func checkSource(from, to string) error {
 	if !imagePrefix.MatchString(name) {
 		return fmt.Errorf("%s is not the beginning of an image's name, such as harbor.example/k8s", shown(to))
 	}
+	if err := checkPort(name); err != nil {
+		return fmt.Errorf("%s %w", shown(to), err)
+	}
 	if host, path, _ := strings.Cut(name, "/"); host != "localhost" && !strings.ContainsAny(host, ".:") {
 		port := ":443"
 		if plain {
@@ -74,8 +78,20 @@ func checkAddress(address string, schemes ...string) error {
 		return fmt.Errorf("does not begin with %s://", strings.Join(schemes, ":// or "))
 	case u.User != nil:
 		return errors.New("holds a name or a password, which is refused: it would be seen wherever the address is")
+	case checkPort(u.Host) != nil:
+		return checkPort(u.Host)
 	case u.RawQuery != "" || u.Fragment != "":
 		return errors.New("holds a query or a fragment, which is not taken along")
+	}
+	return nil
+}
+
+// checkPort refuses a port that no host has.
+func checkPort(address string) error {
+	host, _, _ := strings.Cut(address, "/")
+	port := (&url.URL{Host: host}).Port()
+	if n, err := strconv.ParseUint(port, 10, 16); port != "" && (err != nil || n == 0) {
+		return errors.New("has a port that is none: they go from 1 to 65535")
 	}
 	return nil
 }
@@ -105,8 +121,7 @@ func plainRegistry(to string) (plain bool, name string) {
 func (s Sources) of(name string) string {
 	best, found := "", false
 	for from := range s {
-		prefix := strings.TrimSuffix(from, "/")
-		if rest, ok := strings.CutPrefix(name, prefix); ok && (rest == "" || rest[0] == '/') && (!found || len(from) > len(best)) {
+		if fits(from, name) && (!found || len(from) > len(best)) {
 			best, found = from, true
 		}
 	}
@@ -114,6 +129,50 @@ func (s Sources) of(name string) string {
 		return name
 	}
 	return strings.TrimSuffix(s[best], "/") + strings.TrimPrefix(name, strings.TrimSuffix(best, "/"))
+}
+
+// Idle are the prefixes that fit none of the places, which are addresses of files and names of images, and so change nothing: a sentence for
+// each, with the hosts that there are.
+func (s Sources) Idle(places []string) []string {
+	var idle []string
+	for _, from := range slices.Sorted(maps.Keys(s)) {
+		if slices.ContainsFunc(places, func(place string) bool { return fits(from, place) }) {
+			continue
+		}
+		files := strings.HasPrefix(from, "https://")
+		kind, meant := "image", "https://"+from
+		if files {
+			kind, meant = "file", strings.TrimPrefix(from, "https://")
+		}
+		text := fmt.Sprintf("%s fits no %s that there is, and changes nothing: %ss come from %s", shown(from), kind, kind, strings.Join(hostsOf(places, files), ", "))
+		if slices.ContainsFunc(places, func(place string) bool { return fits(meant, place) }) {
+			text += fmt.Sprintf(" (is %s meant?)", shown(meant))
+		}
+		idle = append(idle, text)
+	}
+	return idle
+}
+
+// hostsOf are the hosts of the addresses of files, or of the names of images, each once.
+func hostsOf(places []string, files bool) []string {
+	var hosts []string
+	for _, place := range places {
+		rest, isFile := strings.CutPrefix(place, "https://")
+		if host, _, _ := strings.Cut(rest, "/"); isFile == files && !slices.Contains(hosts, host) {
+			hosts = append(hosts, host)
+		}
+	}
+	if len(hosts) == 0 {
+		return []string{"nowhere"}
+	}
+	slices.Sort(hosts)
+	return hosts
+}
+
+// fits reports whether a prefix is the beginning of a name, up to the end of a part of its path.
+func fits(prefix, name string) bool {
+	rest, ok := strings.CutPrefix(name, strings.TrimSuffix(prefix, "/"))
+	return ok && (rest == "" || rest[0] == '/')
 }
 
 // place is a repository and how it is asked.

@@ -1,6 +1,8 @@
 package preflight
 
 import (
+	"strings"
+
 	"github.com/hybridctl/hybridctl/provision/bundle"
 	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/inventory"
@@ -10,6 +12,7 @@ import (
 var bundleChecks = []check{
 	{"bundle-version", "the bundle holds the Kubernetes version that the inventory asks for", checkBundleVersion, onCluster},
 	{"bundle-arch", "the bundle holds every binary and image for the host's architecture", checkBundleArch, onFacts},
+	{"sources", "every entry of spec.sources fits something that the catalogue names", checkSources, onSources},
 }
 
 func checkBundleVersion(v view) verdict {
@@ -27,6 +30,14 @@ func checkBundleVersion(v view) verdict {
 			hinted("set spec.kubernetes.version to the bundle's, or make a bundle of %s (hybridctl bundle fetch, hybridctl bundle create)", want)
 	}
 	return pass("Kubernetes %s", is)
+}
+
+// checkSources warns of prefixes that change nothing. That is no error, as another catalogue may have what they are for.
+func checkSources(v view) verdict {
+	if len(v.fetch.Idle) > 0 {
+		return warn("%s", strings.Join(v.fetch.Idle, "; ")).hinted("correct spec.sources: hybridctl bundle catalogue --kubernetes %s shows every address", v.cluster.Spec.Kubernetes.Version)
+	}
+	return pass("each fits something that the catalogue names")
 }
 
 func checkBundleArch(v view) verdict {

@@ -38,6 +38,7 @@ const (
 	onCeph        // like onFacts, on hosts that are to mount Ceph's volumes
 	onCephCluster // like onCluster, with Ceph in the inventory
 	onRegistries  // like onCluster, with registries in the inventory
+	onSources     // like onCluster, with sources in the inventory, and without a bundle
 )
 
 // checks are all checks, in the order of their subjects.
@@ -104,9 +105,10 @@ type Seen struct {
 
 // Fetch is where hosts' artefacts come from when the inventory names no bundle.
 type Fetch struct {
-	Set     bool   // the catalogue has a set of the version
-	Missing string // what of it would be fetched, in one clause; "" = nothing
-	Err     error  // why there is no set
+	Set     bool     // the catalogue has a set of the version
+	Missing string   // what of it would be fetched, in one clause; "" = nothing
+	Err     error    // why there is no set
+	Idle    []string // the entries of spec.sources that change nothing, a sentence each
 }
 
 // RunSeen is Run with what was found out beside facts.
@@ -126,7 +128,8 @@ func newView(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest, s See
 func (v view) run(on []inventory.Host) []report.Check {
 	var out []report.Check
 	for _, ch := range checks {
-		if ch.kind == onCluster || ch.kind == onCephCluster && len(v.cluster.Spec.Storage.Ceph) > 0 || ch.kind == onRegistries && usesRegistries(v.cluster) {
+		if ch.kind == onCluster || ch.kind == onCephCluster && len(v.cluster.Spec.Storage.Ceph) > 0 || ch.kind == onRegistries && usesRegistries(v.cluster) ||
+			ch.kind == onSources && v.cluster.Spec.Bundle == "" && len(v.cluster.SourcePrefixes()) > 0 {
 			out = append(out, ch.on(v))
 		}
 	}

@@ -14,6 +14,7 @@ import (
 // withSite gives the fixture a registry of the site with a login, from which the hosts pull.
 func (f *fixture) withSite() *fixture {
 	f.cluster.Spec.Images = inventory.ImagesRegistry
+	f.cluster.Spec.Sources = map[string]string{"https://dl.k8s.io": "https://mirror.example/dl.k8s.io"}
 	f.cluster.Spec.Registries = []inventory.Registry{{Host: "harbor.example", Username: "u", PasswordFile: "/p"}}
 	f.registries = RegistriesSeen{Files: map[string]error{}, Logins: map[string]error{"harbor.example": nil},
 		Pulls: []Pull{{Image: "registry.k8s.io/pause:3", Arch: platform.ARM64}}}
@@ -39,6 +40,8 @@ var registryCases = []one{
 	{name: "one is wrong", change: pulled(absentImage), check: "registry-images", status: report.Fail,
 		message: "hosts would not get etcd (registry.k8s.io/etcd:3) for arm64: harbor.example/k8s/etcd:3 is not there: it is for linux/amd64", hint: "hybridctl bundle push"},
 	{name: "many are wrong", change: pulled(absentImage, absentImage, absentImage, absentImage, absentImage), check: "registry-images", status: report.Fail, message: "; and 2 more", hint: "spec.preflight.ignore"},
+	{name: "a source for nothing", change: func(f *fixture) { f.fetch.Idle = []string{"a.example fits no image that there is"} }, check: "sources", status: report.Warn,
+		message: "a.example fits no image that there is", hint: "correct spec.sources: hybridctl bundle catalogue --kubernetes v1.36.3 shows every address"},
 	{name: "ignored", change: and(pulled(absentImage), func(f *fixture) { f.cluster.Spec.Preflight.Ignore = []string{"registry-images"} }), check: "registry-images",
 		status: report.Ignored, message: "etcd"},
 }
@@ -54,6 +57,37 @@ func TestRun_Registries(t *testing.T) {
 	for _, c := range fit().run() {
 		if strings.HasPrefix(c.Name, "registry-") {
 			t.Errorf("without registries: %+v", c)
+		}
+	}
+}
+
+// An entry of spec.sources that changes nothing is told; who names a bundle, or no sources, hears nothing of them.
+func TestRun_SourcesThatChangeNothing(t *testing.T) {
+	const idle = "https://dl.k8s.org fits no file that there is"
+	for name, test := range map[string]struct {
+		bundle  string
+		sources map[string]string
+		idle    []string
+		want    report.Status // "" = nothing is said
+	}{
+		"all fit":          {"", map[string]string{"https://dl.k8s.io": "https://m.example"}, nil, report.Pass},
+		"one does not":     {"", map[string]string{"https://dl.k8s.org": "https://m.example"}, []string{idle}, report.Warn},
+		"a bundle":         {"b.tar", map[string]string{"https://dl.k8s.org": "https://m.example"}, []string{idle}, ""},
+		"certificate only": {"", map[string]string{"caFile": "ca.pem"}, nil, ""},
+	} {
+		f := fit()
+		f.cluster.Spec.Bundle, f.cluster.Spec.Sources, f.fetch = test.bundle, test.sources, Fetch{Set: true, Idle: test.idle}
+		var got report.Status
+		for _, c := range f.run() {
+			if c.Name == "sources" {
+				got = c.Status
+				if c.Status == report.Warn && (c.Message != idle || !strings.Contains(c.Hint, "hybridctl bundle catalogue --kubernetes v1.36.3")) {
+					t.Errorf("%s: %+v", name, c)
+				}
+			}
+		}
+		if got != test.want {
+			t.Errorf("%s: %q", name, got)
 		}
 	}
 }

@@ -57,6 +57,9 @@ func (a *app) bundleCreate(ctx context.Context, source string, from sourceFlags,
 	if err != nil {
 		return err
 	}
+	if o, err := from.options(); err == nil {
+		warnOfIdle(a.Stderr, o.Sources, remote.places)
+	}
 	return a.write(b.Manifest, func(w io.Writer) error {
 		_, err := fmt.Fprintf(w, "bundle %s: %s\n", dir, contents(b))
 		return err

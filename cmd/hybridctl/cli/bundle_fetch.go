@@ -61,22 +61,28 @@ func (f *fetchFlags) register(cmd *cobra.Command) {
 	_ = cmd.MarkFlagFilename("catalogue") // the flag is there
 }
 
-// set is what the catalogue says goes together.
-func (f fetchFlags) set(version string, archs []platform.Arch, with []string) (catalogue.Set, error) {
-	c := catalogue.Embedded()
-	if f.catalogue != "" {
-		var err error
-		if c, err = catalogue.Read(f.catalogue); err != nil {
-			return catalogue.Set{}, err
-		}
+// set is what the catalogue says goes together. places are all that a source can be for.
+func (f fetchFlags) set(version string, archs []platform.Arch, with []string) (s catalogue.Set, places []string, err error) {
+	c, err := openCatalogue(f.catalogue)
+	if err != nil {
+		return catalogue.Set{}, nil, err
 	}
 	if versions := c.Versions(); version == "" && len(versions) > 0 {
 		version = versions[0]
 	}
 	if f.upstream {
-		return c.Upstream(version, archs, with...)
+		s, err = c.Upstream(version, archs, with...)
+	} else {
+		s, err = c.Set(version, archs, with...)
 	}
-	return c.Set(version, archs, with...)
+	return s, append(c.Places(), s.Places()...), err
+}
+
+// warnOfIdle tells which sources of the command line change nothing. That is no error, as another catalogue may have what they are for.
+func warnOfIdle(w io.Writer, sources fetch.Sources, places []string) {
+	for _, text := range sources.Idle(places) {
+		fmt.Fprintf(w, "warning: --source %s\n", report.OneLine(text))
+	}
 }
 
 type bundleFetchFlags struct {
@@ -105,8 +111,8 @@ Proxies are those of HTTPS_PROXY and NO_PROXY; logins of registries those of doc
 	f.register(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&f.kubernetes, "kubernetes", "", "the Kubernetes `VERSION`, as v1.36.4 (default: the newest of the catalogue)")
-	flags.StringSliceVar(&f.archs, "arch", nil, "the architectures: `ARCH,ARCH…` (default: all that are supported)")
-	flags.StringSliceVar(&f.with, "with", nil, "further components: `COMPONENT,COMPONENT…`, such as ceph-csi")
+	flags.StringSliceVar(&f.archs, "arch", nil, "the architectures: `ARCH,ARCH...` (default: all that are supported)")
+	flags.StringSliceVar(&f.with, "with", nil, "further components: `COMPONENT,COMPONENT...`, such as ceph-csi")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "say what would be fetched; nothing is asked for")
 	complete(cmd, "arch", archNames()...)
 	complete(cmd, "with", bundle.CephCSI)
@@ -122,10 +128,11 @@ func (a *app) bundleFetch(ctx context.Context, f bundleFetchFlags, dir string) e
 	if err != nil {
 		return err
 	}
-	set, err := f.set(f.kubernetes, archs, f.with)
+	set, places, err := f.set(f.kubernetes, archs, f.with)
 	if err != nil {
 		return err
 	}
+	warnOfIdle(a.Stderr, o.Sources, places)
 	for _, note := range set.Notes {
 		fmt.Fprintf(a.Stderr, "note: %s\n", report.OneLine(note))
 	}
@@ -209,7 +216,7 @@ stay whole, whatever it deletes.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.bundleGC(cmd.Context(), o) },
 	}
 	cmd.Flags().BoolVar(&o.DryRun, "dry-run", false, "say what would be deleted")
-	cmd.Flags().DurationVar(&o.Unused, "unused", 0, "delete also bundles of the cache that no run has used for so long: `DURATION`, as 720h")
+	cmd.Flags().Var((*lasting)(&o.Unused), "unused", "delete also bundles of the cache that no run has used for so long: `DURATION`, as 36h or 30d")
 	return cmd
 }
 
@@ -223,8 +230,8 @@ type freed struct {
 func (a *app) bundleGC(ctx context.Context, o fetch.GCOptions) error {
 	ctx, cancel := a.untilStop(ctx)
 	defer cancel()
-	if o.Unused < 0 || o.Unused > 0 && o.Unused < time.Minute {
-		return usagef("--unused must be a minute at least, such as 720h")
+	if o.Unused > 0 && o.Unused < time.Minute {
+		return usagef("--unused must be a minute at least, such as 30d")
 	}
 	items, err := fetch.GC(ctx, o)
 	if err != nil {

@@ -107,6 +107,14 @@ func TestBundle_PushFetchAndGC(t *testing.T) {
 	if n := i.requests(); n != 0 {
 		t.Errorf("a dry run asked %d times", n)
 	}
+	if says := r.stderr.String(); says != "" { // every source is for something
+		t.Errorf("stderr: %s", says)
+	}
+	r.want(fetch+" --dry-run --source https://dl.k8s.io=https://m.test --source quay.io=m.test", 0)
+	if says, want := r.stderr.String(), "warning: --source https://dl.k8s.io fits no file that there is, and changes nothing: files come from dl.test\n"+
+		"warning: --source quay.io fits no image that there is, and changes nothing: images come from "+bundletest.Registry+"\n"; says != want {
+		t.Errorf("stderr: %s", says)
+	}
 	r.want(fetch, 0)
 	contains(t, "stdout", r.stdout.String(), "Kubernetes v1.36.3, 11 binaries and 9 images for arm64")
 	contains(t, "stderr", r.stderr.String(), "kubelet arm64", "image etcd")
@@ -184,7 +192,8 @@ func TestBundleCreate_FetchesAddresses(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "made")
 	r.want("bundle create -f "+file+" "+dir, 1)
 	contains(t, "stderr", r.stderr.String(), "runc v1.5.2 for amd64", "an authority that this machine does not know", "--ca-file")
-	r.want("bundle create --ca-file ca.pem -f "+file+" "+dir, 0)
+	r.want("bundle create --ca-file ca.pem --source quay.io=m.test -f "+file+" "+dir, 0)
+	contains(t, "stderr", r.stderr.String(), "warning: --source quay.io fits no image that there is, and changes nothing: images come from nowhere\n")
 	r.want("bundle verify "+dir, 0)
 	if n := i.requests(); n != 1 {
 		t.Errorf("%d requests", n)

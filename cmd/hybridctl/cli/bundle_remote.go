@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"strings"
 	"sync"
 
 	"github.com/hybridctl/hybridctl/provision/bundle"
@@ -19,6 +20,16 @@ type lazyRemote struct {
 	remote *fetch.Remote
 	err    error
 	done   func()
+
+	mu     sync.Mutex
+	places []string // that were asked for
+}
+
+// note remembers what is fetched: a source may be for it.
+func (l *lazyRemote) note(place string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.places = append(l.places, place)
 }
 
 func (l *lazyRemote) open(ctx context.Context) (*fetch.Remote, error) {
@@ -35,6 +46,7 @@ func (l *lazyRemote) open(ctx context.Context) (*fetch.Remote, error) {
 }
 
 func (l *lazyRemote) File(ctx context.Context, f bundle.RemoteFile) (string, error) {
+	l.note(f.Address)
 	r, err := l.open(ctx)
 	if err != nil {
 		return "", err
@@ -43,6 +55,7 @@ func (l *lazyRemote) File(ctx context.Context, f bundle.RemoteFile) (string, err
 }
 
 func (l *lazyRemote) Directory(ctx context.Context, f bundle.RemoteFile) (string, error) {
+	l.note(f.Address)
 	r, err := l.open(ctx)
 	if err != nil {
 		return "", err
@@ -51,6 +64,7 @@ func (l *lazyRemote) Directory(ctx context.Context, f bundle.RemoteFile) (string
 }
 
 func (l *lazyRemote) Image(ctx context.Context, ref, digest string, archs []platform.Arch) (string, error) {
+	l.note(ref[:strings.LastIndex(ref, ":")])
 	r, err := l.open(ctx)
 	if err != nil {
 		return "", err
