@@ -371,6 +371,18 @@ func TestDownload_ADiskThatIsFull(t *testing.T) {
 	mustBundle(t, w.set, w.options(cache))
 }
 
+// The lock file lies beside the bundle, and need not be where the cache is: its own place is told.
+func TestBundle_ALockFileThatCannotBeWritten(t *testing.T) {
+	w := newWorld(t, 10)
+	o := w.options(t.TempDir())
+	o.Lock = "/proc/bundle-of-a-test.lock"
+	_, err := Bundle(t.Context(), w.set, o)
+	if !errors.Is(err, ErrDisk) || !strings.Contains(err.Error(), "the lock file /proc/bundle-of-a-test.lock cannot be written: ") || strings.Contains(err.Error(), o.Cache) ||
+		!strings.HasPrefix(hint.Text(err), "name another directory for the bundle") {
+		t.Errorf("%v (%s)", err, hint.Text(err))
+	}
+}
+
 // What an earlier run left may be anything: the sum decides, and it is fetched once more from the start.
 func TestDownload_ABeginningThatIsNotTheFiles(t *testing.T) {
 	for name, left := range map[string][]byte{"other bytes": bytes.Repeat([]byte{7}, 1000), "too many": bytes.Repeat([]byte{7}, 500_000)} {

@@ -11,6 +11,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"syscall"
+
+	"github.com/hybridctl/hybridctl/provision/hint"
 )
 
 // The lock file's identity.
@@ -94,12 +97,22 @@ func (f *fetcher) saveLock() error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
+	err = os.MkdirAll(filepath.Dir(path), 0o755)
+	if err == nil {
+		err = writeWhole(path, append(raw, '\n'), nil)
 	}
-	if err := writeWhole(path, append(raw, '\n'), nil); err != nil {
-		return fmt.Errorf("the lock file: %w", err)
+	if err != nil {
+		return unwritten(path, f.o.Lock != "", err)
 	}
 	f.lock = now
 	return nil
+}
+
+// unwritten is the sentence for a lock file that cannot be written: it lies beside a bundle, or in the cache.
+func unwritten(path string, beside bool, err error) error {
+	var cause syscall.Errno
+	if !errors.As(err, &cause) || !beside {
+		return err
+	}
+	return hint.With(&failure{fmt.Sprintf("the lock file %s cannot be written: %v", path, cause), ErrDisk, err}, "name another directory for the bundle: the lock file lies beside it")
 }
