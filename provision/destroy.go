@@ -9,10 +9,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/ending"
 	"github.com/hybridctl/hybridctl/provision/fleet"
 	"github.com/hybridctl/hybridctl/provision/hint"
-	"github.com/hybridctl/hybridctl/provision/host"
-	"github.com/hybridctl/hybridctl/provision/lock"
 	"github.com/hybridctl/hybridctl/provision/proof"
-	"github.com/hybridctl/hybridctl/provision/stack"
 )
 
 // DestroyOptions are Destroy's own.
@@ -39,7 +36,6 @@ func Destroy(ctx context.Context, o DestroyOptions) (Result, error) {
 	}
 	defer r.end()
 
-	r.lockKind = host.LockOfDestroy
 	seen, p, err := r.desk.Destruction(r.reading, o.Force, o.ForceHosts)
 	result.Plan = p
 	if err != nil {
@@ -50,20 +46,8 @@ func Destroy(ctx context.Context, o DestroyOptions) (Result, error) {
 			return result, err
 		}
 	}
-	failed, err := r.underLock(ctx, seen.Hosts, func(l *lock.Lock) (err error) {
-		if _, err := r.KeepKubeconfig(); err != nil { // whoever finishes this run has to know whose hosts are left
-			return err
-		}
-		l.Outlive()
-		result.Changes, err = stack.Destroy(ctx, r.store, result.Plan, r.steps(seen, nil), r.engine(l.Stop()))
-		switch {
-		case err == nil:
-			l.Leave() // there is no API server any more that would take it back
-		case ending.LostControlPlane(r.Cluster, result.Changes):
-			_ = l.GiveBack(ctx) // where another control plane goes on; where none does, it cannot be
-		}
-		return err
-	})
+	changes, failed, err := r.executor.Destroy(ctx, seen, p)
+	result.Changes = changes
 	result.Hosts = r.resultsOf(r.Cluster.Managed(), seen.Hosts, result.Changes, o.verb())
 	if err != nil {
 		return result, err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/lock"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/remote/remotetest"
 	"github.com/hybridctl/hybridctl/provision/report"
@@ -53,8 +54,8 @@ func TestHostLock_FirstUpFromTwoMachines(t *testing.T) {
 			if s.hosts["host-1"].lock[0] != "" || s.api.Holder != "" {
 				t.Error("a lock stays")
 			}
-			if _, err := os.Stat(filepath.Join(s.state, hostTokenFile)); !os.IsNotExist(err) {
-				t.Errorf("%s stays: %v", hostTokenFile, err)
+			if _, err := os.Stat(filepath.Join(s.state, lock.TokenFile)); !os.IsNotExist(err) {
+				t.Errorf("%s stays: %v", lock.TokenFile, err)
 			}
 		})
 	}
@@ -132,8 +133,8 @@ func TestHostLock_KilledRunIsBrokenFromElsewhere(t *testing.T) {
 		t.Errorf("broken: %v", err)
 	}
 	mustUp(t, s) // from where it was killed
-	if _, err := os.Stat(filepath.Join(s.state, hostTokenFile)); !os.IsNotExist(err) && s.api.Held == 0 {
-		t.Errorf("%s: %v", hostTokenFile, err)
+	if _, err := os.Stat(filepath.Join(s.state, lock.TokenFile)); !os.IsNotExist(err) && s.api.Held == 0 {
+		t.Errorf("%s: %v", lock.TokenFile, err)
 	}
 }
 

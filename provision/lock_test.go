@@ -69,30 +69,6 @@ func TestLock_LostEndsTheRun(t *testing.T) {
 	}
 }
 
-// TestLock_NotRenewedInTimeEndsTheRun: another run may have the lock by then, and no step may be begun beside it.
-func TestLock_NotRenewedInTimeEndsTheRun(t *testing.T) {
-	s := grown(t, 3, 2)
-	gate := make(chan struct{})
-	s.hosts["host-3"].gate["apply"] = gate
-	_, err := s.scaleOut(func(o *ScaleOutOptions) {
-		o.hooks.leaseTTL = 2 * time.Second
-		o.Progress = sinkFunc(func(e report.Event) {
-			if e.Kind == report.Started && e.Step == "os" {
-				s.api.Lock()
-				s.api.Lost = errors.New("connection refused")
-				s.api.Unlock()
-				time.AfterFunc(3500*time.Millisecond, func() { close(gate) }) // the lease lapses while the step is under way
-			}
-		})
-	})
-	if !errors.Is(err, ErrLocked) || !errors.Is(err, kube.ErrLapsed) || errors.Is(err, context.Canceled) {
-		t.Errorf("error %v", err)
-	}
-	if m := s.hosts["host-3"].markers; !strings.HasPrefix(m["os"], "state done") || m["join"] != "" {
-		t.Errorf("markers %v: the running step is to be finished, and no other begun", m)
-	}
-}
-
 // TestLock_PlanOfBeforeAnotherRunIsNotCarriedOut: while this run waits for an answer another joins the host. What this one would do is of a
 // cluster that is no more: it would join, and so reset, a node.
 func TestLock_PlanOfBeforeAnotherRunIsNotCarriedOut(t *testing.T) {

@@ -9,11 +9,8 @@ import (
 
 	"github.com/hybridctl/hybridctl/provision/ending"
 	"github.com/hybridctl/hybridctl/provision/facts"
-	"github.com/hybridctl/hybridctl/provision/lock"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/proposal"
-	"github.com/hybridctl/hybridctl/provision/stack"
-	"github.com/hybridctl/hybridctl/provision/steps"
 	"github.com/hybridctl/hybridctl/provision/survey"
 )
 
@@ -48,12 +45,11 @@ func Remove(ctx context.Context, o RemoveOptions) (Result, error) {
 	if o.DryRun {
 		start = look
 	}
-	begun, err := start(ctx, o.Options)
+	r, err := start(ctx, o.Options)
 	if err != nil {
 		return result, err
 	}
-	defer begun.end()
-	r := removing{begun}
+	defer r.end()
 
 	leaving, seen, err := r.desk.Removal(r.reading, proposal.RemovalOptions{Hosts: o.Hosts, Force: o.Force, ForceHosts: o.ForceHosts, Offline: o.Offline, MayTakeOut: o.MayTakeOut})
 	if err != nil {
@@ -66,15 +62,8 @@ func Remove(ctx context.Context, o RemoveOptions) (Result, error) {
 	if err := r.confirm(result.Plan); err != nil {
 		return result, err
 	}
-	failed, err := r.underLock(ctx, seen.Hosts, func(l *lock.Lock) (err error) {
-		r.watcher.Begin(ctx)
-		env := r.env(seen, nil)
-		env.TakeOut = o.TakeOut
-		if result.Changes, err = stack.Remove(ctx, r.store, result.Plan, steps.New(env), r.engine(l.Stop())); err != nil {
-			return err
-		}
-		return r.forget(ctx, leaving)
-	})
+	changes, failed, err := r.executor.Remove(ctx, seen, result.Plan, leaving, o.TakeOut)
+	result.Changes = changes
 	left := ending.Unfinished(result.Changes)
 	result.Notes = plan.LeftNotes(r.Cluster, leaving, left, o.leaving(nil, leaving))
 	result.Hosts = r.resultsOf(plan.HostsOf(leaving), seen.Hosts, result.Changes, o.verb(left))
@@ -83,9 +72,6 @@ func Remove(ctx context.Context, o RemoveOptions) (Result, error) {
 	}
 	return result, ending.Partial(failed, result.Hosts)
 }
-
-// removing is a removal at work.
-type removing struct{ *run }
 
 // leaving is what the plan is to be like.
 func (o RemoveOptions) leaving(nodes []facts.Node, leaving []plan.Leaver) plan.LeavingOptions {
@@ -107,14 +93,4 @@ func (o RemoveOptions) verb(hosts []string) string {
 		words = append(words, "--timeout "+o.Timeout.String())
 	}
 	return strings.Join(words, " ")
-}
-
-// forget takes the hosts out of the state, also those of which no step was left.
-func (r removing) forget(ctx context.Context, leaving []plan.Leaver) error {
-	for _, l := range leaving {
-		if err := r.store.Forget(ctx, r.Cluster.Metadata.Name, l.Host.Name); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -32,12 +32,3 @@ func forced(all bool, hosts []string) (words []string) {
 
 // some joins the first of many words.
 func some(words []string) string { return report.Some(words, 10) }
-
-// names are the hosts' names.
-func names(hosts []inventory.Host) []string {
-	out := make([]string, len(hosts))
-	for i, h := range hosts {
-		out[i] = h.Name
-	}
-	return out
-}

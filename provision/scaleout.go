@@ -9,8 +9,8 @@ import (
 
 	"github.com/hybridctl/hybridctl/provision/conformance"
 	"github.com/hybridctl/hybridctl/provision/ending"
+	"github.com/hybridctl/hybridctl/provision/execution"
 	"github.com/hybridctl/hybridctl/provision/kube"
-	"github.com/hybridctl/hybridctl/provision/lock"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/proof"
 	"github.com/hybridctl/hybridctl/provision/proposal"
@@ -80,22 +80,22 @@ func ScaleOut(ctx context.Context, o ScaleOutOptions) (Result, error) {
 			return result, err
 		}
 	}
-	did, failed, err := r.grow(ctx, g, o.guard())
-	result.Changes, result.Notes = did.changes, append(result.Notes, did.notes...)
-	if did.changes != nil {
-		result.Hosts = r.resultsOf(g.Hosts, g.Seen.Hosts, did.changes, o.verb())
+	did, failed, err := r.executor.ScaleOut(ctx, execution.Growth{Seen: g.Seen, Plan: g.Plan, Hosts: g.Hosts, Replaced: g.Replaced, Taint: o.guard()})
+	result.Changes, result.Notes = did.Changes, append(result.Notes, did.Notes...)
+	if did.Changes != nil {
+		result.Hosts = r.resultsOf(g.Hosts, g.Seen.Hosts, did.Changes, o.verb())
 	}
-	joined := ending.Members(g.Seen.Hosts, did.changes)
-	if err == nil && did.changes != nil {
+	joined := ending.Members(g.Seen.Hosts, did.Changes)
+	if err == nil && did.Changes != nil {
 		result.Kubeconfig, err = r.KeepKubeconfig()
 	}
 	if err != nil {
-		if did.changes != nil && o.Guard && len(joined) > 0 {
+		if did.Changes != nil && o.Guard && len(joined) > 0 {
 			result.Notes = append(result.Notes, proof.GuardStays(joined))
 		}
 		return result, err
 	}
-	late, notReady := r.waitReady(g.Seen, g.Plan, did.changes)
+	late, notReady := r.waitReady(g.Seen, g.Plan, did.Changes)
 	result.Changes = append(result.Changes, late...)
 	failed = errors.Join(failed, notReady)
 	var unproven error
@@ -157,38 +157,6 @@ func (o ScaleOutOptions) verb() string {
 		words = append(words, "--conformance="+string(o.Conformance))
 	}
 	return strings.Join(words, " ")
-}
-
-// outcome is what it did.
-type outcome struct {
-	changes []report.Change // nil = it did not come to the plan
-	notes   []string
-}
-
-// grow carries the plan out under the lock. A run that is killed later finds in the state directory which hosts are to be proven.
-func (r scaleOut) grow(ctx context.Context, g proposal.Growth, guard *render.Taint) (done outcome, failed, err error) {
-	var before error
-	failed, err = r.underLock(ctx, g.Seen.Hosts, func(l *lock.Lock) (err error) {
-		if before = proof.NoteUnproven(r.StateDir, names(g.Hosts), true); before != nil {
-			return before
-		}
-		if done.notes, before = forgetReplaced(ctx, r.run, g.Seen, g.Replaced, l.Stop()); before != nil {
-			return before
-		}
-		if before = forgetWiped(r.reading, r.run, g.Hosts, g.Seen.Hosts); before != nil {
-			return before
-		}
-		done.changes, err = r.carryOut(ctx, g.Seen, g.Plan, guard, l.Stop())
-		err = errors.Join(err, r.markNodes(ctx, g.Seen, l.Stop()))
-		if done.changes == nil {
-			done.changes = []report.Change{}
-		}
-		return err
-	})
-	if err == nil && before != nil {
-		err = failed
-	}
-	return done, failed, err
 }
 
 // proveJoined proves the nodes that joined, also those that came in while others failed, and those of which an earlier run had done

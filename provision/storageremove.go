@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
-	"github.com/hybridctl/hybridctl/provision/lock"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
@@ -48,13 +47,8 @@ func StorageRemove(ctx context.Context, o StorageRemoveOptions) (Result, error) 
 	if err := r.confirm(result.Plan); err != nil {
 		return result, err
 	}
-	failed, err := r.underLock(ctx, nil, func(*lock.Lock) error {
-		deleted, err := r.API.DeleteObjects(ctx, objects)
-		for _, c := range deleted {
-			result.Changes = append(result.Changes, report.Change{Step: c.String(), Kind: string(plan.CSI), Action: c.Action})
-		}
-		return err
-	})
+	changes, failed, err := r.executor.DeleteStorage(ctx, objects)
+	result.Changes = changes
 	if err = errors.Join(failed, err); err != nil || o.TakeOut == nil {
 		return result, err
 	}

@@ -5,12 +5,7 @@ import (
 	"errors"
 
 	"github.com/hybridctl/hybridctl/provision/ending"
-	"github.com/hybridctl/hybridctl/provision/host"
-	"github.com/hybridctl/hybridctl/provision/lock"
-	"github.com/hybridctl/hybridctl/provision/plan"
-	"github.com/hybridctl/hybridctl/provision/report"
 	"github.com/hybridctl/hybridctl/provision/steps"
-	"github.com/hybridctl/hybridctl/provision/survey"
 )
 
 // UpOptions are Up's own.
@@ -32,7 +27,6 @@ func Up(ctx context.Context, o UpOptions) (Result, error) {
 	}
 	defer r.end()
 
-	r.lockKind = host.LockOfUp
 	r.MarkEarly(r.reading)
 	seen, p, checks, err := r.desk.Whole(r.reading)
 	result.Plan, result.Checks = p, checks
@@ -56,7 +50,7 @@ func Up(ctx context.Context, o UpOptions) (Result, error) {
 			return result, err
 		}
 	}
-	changes, failed, err := apply(ctx, r, seen, p)
+	changes, failed, err := r.executor.Up(ctx, seen, p)
 	result.Changes, result.Hosts = changes, r.resultsOf(r.Cluster.Managed(), seen.Hosts, changes, "up")
 	if err != nil {
 		return result, err
@@ -83,26 +77,4 @@ func Up(ctx context.Context, o UpOptions) (Result, error) {
 	}
 	proof, err := r.prove(o.Proof.wish(o.Conformance), seen, nil, dir)
 	return result.With(proof), err
-}
-
-// apply carries the plan out under the lock. A plan that changes nothing, and that the state knows, needs neither; marks of nodes that are
-// missing are written all the same, and a lock on a host that an earlier run from here has left is given back.
-func apply(ctx context.Context, r *run, seen survey.Seen, p plan.Plan) (changes []report.Change, failed, err error) {
-	inSync := p.Changes() == 0 && r.store.InSync(p)
-	if inSync && len(r.unmarked(seen.Hosts)) == 0 && !r.leftLock() {
-		return ending.Unchanged(p), nil, nil
-	}
-	failed, err = r.underLock(ctx, seen.Hosts, func(l *lock.Lock) (err error) {
-		if !inSync {
-			changes, err = r.carryOut(ctx, seen, p, nil, l.Stop())
-		}
-		return errors.Join(err, r.markNodes(ctx, seen, l.Stop()))
-	})
-	if inSync {
-		changes = ending.Unchanged(p)
-		if errors.Is(err, ErrLocked) { // there was nothing else to do: the next run writes the marks
-			err = nil
-		}
-	}
-	return changes, failed, err
 }

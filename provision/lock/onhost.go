@@ -134,9 +134,6 @@ func ClearHost(ctx context.Context, api HostAPI, o HostOptions) error {
 	return &held{fmt.Sprintf("the lock on %s (%s) is held by %s, of \"%s\"; when that run is gone, --break-lock takes it", o.Name, host.LockFile, by(locked), locked.Kind)}
 }
 
-// OnHost reports whether the lock is on a host.
-func (l *Lock) OnHost() bool { return l.onHost != nil }
-
 // giveBack ends it on the host, also after an interruption.
 func (l *onHost) giveBack(ctx context.Context) error {
 	l.once.Do(func() {

@@ -14,7 +14,6 @@ import (
 	"github.com/hybridctl/hybridctl/provision/facts"
 	"github.com/hybridctl/hybridctl/provision/fleet"
 	"github.com/hybridctl/hybridctl/provision/hint"
-	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/plan"
@@ -289,26 +288,4 @@ func (d *Desk) Standing(ctx context.Context) (survey.Seen, error) {
 		}
 	}
 	return seen, hint.With(errors.New("there is no cluster yet"), `"hybridctl up -f %s" makes it`, d.Cluster.Path)
-}
-
-// Member is the control plane that gives certificates and answers for etcd: one that serves, else the one that is initialised first.
-func (d *Desk) Member(hosts survey.Hosts) string {
-	if ways := d.Fleet.Ways(); len(ways) > 0 {
-		return ways[0]
-	}
-	for _, h := range d.Cluster.ControlPlanes() {
-		if f := hosts[h.Name]; survey.Initialised(f) && f.Kubeadm.AdminConf {
-			return h.Name
-		}
-	}
-	return d.Cluster.Bootstrap().Name
-}
-
-// Host is a host that steps may write to. One whose facts were asked for and did not come is none, although it may be connected: every
-// judgement about it was made without knowing it.
-func (d *Desk) Host(seen survey.Seen, name string) (*host.Host, error) {
-	if known, asked := seen.Hosts[name]; asked && known.Err != nil {
-		return nil, fmt.Errorf("nothing is done on it, as nothing is known of it: %w", known.Err)
-	}
-	return d.Fleet.Member(name)
 }

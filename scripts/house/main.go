@@ -15,7 +15,7 @@ import (
 )
 
 // limits are what was reached; a change that makes one better lowers it here.
-var limits = picture{Floors: 13, Back: 0, Methods: 25, FrontMethods: 22, Lines: 1632}
+var limits = picture{Floors: 13, Back: 0, Methods: 25, FrontMethods: 6, Lines: 1203}
 
 // larger are types that have more methods than the limit, each with how many: they may lose some and gain none. kube.Client has a verb for every
 // call, and its users each an interface of the few that they use; a fake has as many as what it stands for.
@@ -34,7 +34,7 @@ var larger = map[string]int{
 }
 
 // shared are the files of the front door that verbs share; every other is a verb, and verbs do not call one another.
-var shared = []string{"provision.go", "options.go", "run.go", "replace.go", "proving.go", "results.go", "locked.go", "marks.go"}
+var shared = []string{"provision.go", "options.go", "run.go", "proving.go", "results.go"}
 
 // picture is the house in figures.
 type picture struct {

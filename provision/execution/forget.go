@@ -1,4 +1,4 @@
-package provision
+package execution
 
 import (
 	"context"
@@ -7,13 +7,14 @@ import (
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/stack"
+	"github.com/hybridctl/hybridctl/provision/steps"
 	"github.com/hybridctl/hybridctl/provision/survey"
 )
 
 // forgetReplaced deletes the nodes and etcd members of machines that are gone.
-func forgetReplaced(ctx context.Context, r *run, seen survey.Seen, leaving []plan.Leaver, stop <-chan struct{}) (notes []string, err error) {
-	p := plan.ReplacingPlan(r.Cluster, leaving, plan.Staying(survey.NodeFacts(seen.Nodes), leaving))
-	changes, err := stack.Remove(ctx, r.store, p, r.steps(seen, nil), r.engine(stop))
+func (x *Executor) forgetReplaced(ctx context.Context, seen survey.Seen, leaving []plan.Leaver, stop <-chan struct{}) (notes []string, err error) {
+	p := plan.ReplacingPlan(x.Cluster, leaving, plan.Staying(survey.NodeFacts(seen.Nodes), leaving))
+	changes, err := stack.Remove(ctx, x.Store, p, steps.New(x.env(seen)), x.engine(stop))
 	notes = plan.ForgottenNotes(leaving, changes)
 	for _, c := range changes {
 		if c.Error != "" {
@@ -24,10 +25,10 @@ func forgetReplaced(ctx context.Context, r *run, seen survey.Seen, leaving []pla
 }
 
 // forgetWiped takes out of the state what it remembers of hosts that have nothing of it: steps that are no more must not be undone later.
-func forgetWiped(ctx context.Context, r *run, hosts []inventory.Host, seen survey.Hosts) error {
+func (x *Executor) forgetWiped(hosts []inventory.Host, seen survey.Hosts) error {
 	for _, h := range hosts {
 		if f := seen.Fact(h.Name); f.Err == nil && len(f.Markers) == 0 {
-			if err := r.store.Forget(ctx, r.Cluster.Metadata.Name, h.Name); err != nil {
+			if err := x.Store.Forget(x.Reading, x.Cluster.Metadata.Name, h.Name); err != nil {
 				return err
 			}
 		}

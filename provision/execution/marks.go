@@ -1,4 +1,4 @@
-package provision
+package execution
 
 import (
 	"context"
@@ -13,15 +13,15 @@ import (
 
 // unmarked are the hosts that are nodes of this cluster, as their kubelet's authority says, and whose mark does not say so: clusters that
 // stand longer than there are marks, and those that were given another name. Where the API server is not known, no one is.
-func (r *run) unmarked(hosts survey.Hosts) (names []string) {
-	if r.API == nil {
+func (x *Executor) unmarked(hosts survey.Hosts) (names []string) {
+	if x.Server.API == nil {
 		return nil
 	}
-	own := r.API.CAHashes()
-	for _, h := range r.Cluster.Managed() {
+	own := x.Server.API.CAHashes()
+	for _, h := range x.Cluster.Managed() {
 		f := hosts.Fact(h.Name)
 		node := f.Err == nil && f.Kubeadm.KubeletConf && survey.Initialised(f) && slices.Contains(own, f.Kubeadm.CACertHash)
-		if node && (f.Belongs.Name != r.Cluster.Metadata.Name || !slices.Contains(own, f.Belongs.CA)) {
+		if node && (f.Belongs.Name != x.Cluster.Metadata.Name || !slices.Contains(own, f.Belongs.CA)) {
 			names = append(names, h.Name)
 		}
 	}
@@ -29,15 +29,15 @@ func (r *run) unmarked(hosts survey.Hosts) (names []string) {
 }
 
 // markNodes writes onto the hosts that are nodes already of which cluster they are. It is no change of the cluster.
-func (r *run) markNodes(ctx context.Context, seen survey.Seen, stop <-chan struct{}) error {
+func (x *Executor) markNodes(ctx context.Context, seen survey.Seen, stop <-chan struct{}) error {
 	if ctx.Err() != nil {
 		return nil // the run was abandoned, which is told already
 	}
 	var all sync.WaitGroup
-	names := r.unmarked(seen.Hosts)
-	errs := make([]error, len(names))
-	slots := make(chan struct{}, r.Parallel)
-	for i, name := range names {
+	unmarked := x.unmarked(seen.Hosts)
+	errs := make([]error, len(unmarked))
+	slots := make(chan struct{}, x.Parallel)
+	for i, name := range unmarked {
 		select {
 		case <-stop: // the next run writes what is left
 			continue
@@ -45,9 +45,9 @@ func (r *run) markNodes(ctx context.Context, seen survey.Seen, stop <-chan struc
 		}
 		all.Go(func() { // ends with the command on its host
 			defer func() { <-slots }()
-			h, err := r.desk.Host(seen, name)
+			h, err := x.host(seen, name)
 			if err == nil {
-				err = h.WriteClusterMark(ctx, host.ClusterMark{CA: seen.Hosts[name].Kubeadm.CACertHash, Name: r.Cluster.Metadata.Name})
+				err = h.WriteClusterMark(ctx, host.ClusterMark{CA: seen.Hosts[name].Kubeadm.CACertHash, Name: x.Cluster.Metadata.Name})
 			}
 			if err != nil {
 				errs[i] = fmt.Errorf("%s: %w", name, err)
