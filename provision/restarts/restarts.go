@@ -89,18 +89,25 @@ func (w *Watch) look(ctx context.Context) {
 			if err != nil {
 				return // whoever needs the host says so; what is not known is not told
 			}
+			var news []string
 			for _, p := range pods {
-				w.see(name, p)
+				if text := w.see(name, p); text != "" {
+					news = append(news, text)
+				}
+			}
+			if len(news) > 0 { // in one word: of several at a time, a view may leave out all but the first
+				w.sink.Event(report.Event{Time: time.Now(), Kind: report.Progress, Host: name, Step: "static pods", Message: strings.Join(news, "; ")})
 			}
 		})
 	}
 	all.Wait()
 }
 
-// see compares a pod with what it was when it was first seen.
-func (w *Watch) see(name string, p host.StaticPod) {
+// see compares a pod with what it was when it was first seen, and returns what is to be told of it; "" = nothing.
+func (w *Watch) see(name string, p host.StaticPod) string {
 	k := key{name, p.Name}
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	first, known := w.first[k]
 	if !known || p.Restarts < w.seen[k] { // the second: it is another pod
 		first = p.Restarts
@@ -112,13 +119,10 @@ func (w *Watch) see(name string, p host.StaticPod) {
 	again := p.Restarts-first >= often || p.Restarts > often && p.Since > 0 && p.Since < recent
 	told, before := w.told[k]
 	if !again || before && told == p.Restarts {
-		w.mu.Unlock()
-		return
+		return ""
 	}
-	text := describe(name, p)
-	w.told[k], w.last[k] = p.Restarts, text
-	w.mu.Unlock()
-	w.sink.Event(report.Event{Time: time.Now(), Kind: report.Progress, Host: name, Step: "static pods", Message: text})
+	w.told[k], w.last[k] = p.Restarts, describe(name, p)
+	return w.last[k]
 }
 
 // describe says which and why.

@@ -75,6 +75,17 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+// A view shows a host's words of one kind only now and then: what is told once must not be the second of two.
+func TestWatch_AllPodsOfAHostInOneWord(t *testing.T) {
+	var s sink
+	f := &fake{pods: []host.StaticPod{{Name: "etcd", Restarts: 7, Since: time.Minute}, {Name: "kube-scheduler"}, {Name: "kube-apiserver", Restarts: 3, Since: time.Minute}}}
+	w := newWatch(func() map[string]Host { return map[string]Host{"a": f} }, &s)
+	w.look(t.Context())
+	if len(s.said) != 1 || !strings.Contains(s.said[0], "etcd on a ends") || !strings.Contains(s.said[0], "; kube-apiserver on a ends") {
+		t.Errorf("said %q", s.said)
+	}
+}
+
 // A run that begins in the middle does not have to see it all again.
 func TestWatch_BegunLongAgo(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -30,7 +30,12 @@ type activity struct {
 	message     string
 	sent, total int64
 	since       time.Time
+	passing     bool      // nothing said that it began, so that nothing says that it ended
+	heard       time.Time // the last word of it
 }
+
+// passingFor is how long a word in passing is shown.
+const passingFor = 30 * time.Second
 
 func newFleet(hosts []string, start time.Time) *fleet {
 	f := &fleet{byName: map[string]*hostState{}, start: start, single: len(hosts) == 0}
@@ -67,12 +72,19 @@ func (f *fleet) apply(e report.Event) {
 		return
 	}
 	if i < 0 {
-		h.running = append(h.running, activity{step: step, since: e.Time})
+		h.running = append(h.running, activity{step: step, since: e.Time, passing: e.Kind == report.Progress})
 		i = len(h.running) - 1
 	}
 	a := &h.running[i]
 	a.message = report.OneLine(e.Message)
-	a.sent, a.total = e.Bytes, e.Total
+	a.sent, a.total, a.heard = e.Bytes, e.Total, e.Time
+}
+
+// forget takes words in passing away that were said a while ago.
+func (f *fleet) forget(now time.Time) {
+	for _, h := range f.hosts {
+		h.running = slices.DeleteFunc(h.running, func(a activity) bool { return a.passing && a.total == 0 && now.Sub(a.heard) > passingFor })
+	}
 }
 
 // line is what a row of the live view says.
@@ -86,6 +98,7 @@ type line struct {
 
 // rows chooses what is shown in at most n rows: every host when they fit, otherwise those at work first.
 func (f *fleet) rows(n int, now time.Time) []line {
+	f.forget(now)
 	shown := f.hosts
 	if len(shown) > n {
 		shown = nil

@@ -9,7 +9,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
-// progressEvery is how often a host may write a line while a step is under way.
+// progressEvery is how often a host may write a line of each of its steps.
 const progressEvery = 5 * time.Second
 
 // lines is the view for files, pipes and dumb terminals: one line per event.
@@ -19,7 +19,7 @@ type lines struct {
 	now    func() time.Time
 
 	mu   sync.Mutex
-	last map[string]time.Time // of each host's last line of progress
+	last map[[2]string]time.Time // of the last line of progress, by host and step
 }
 
 func newLines(o Options) *lines {
@@ -27,7 +27,7 @@ func newLines(o Options) *lines {
 	if o.JSON {
 		format = jsonLine
 	}
-	return &lines{pump: newPump(o.Out), format: format, now: o.Now, last: map[string]time.Time{}}
+	return &lines{pump: newPump(o.Out), format: format, now: o.Now, last: map[[2]string]time.Time{}}
 }
 
 // Event implements report.Sink.
@@ -41,14 +41,15 @@ func (l *lines) Event(e report.Event) {
 	l.put(l.format(e))
 }
 
-// due reports whether the host may write a line of progress again.
+// due reports whether the host may write a line of progress of that step again. An upload must not silence what is said beside it.
 func (l *lines) due(e report.Event) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if last, ok := l.last[e.Host]; ok && e.Time.Sub(last) < progressEvery {
+	of := [2]string{e.Host, e.Step}
+	if last, ok := l.last[of]; ok && e.Time.Sub(last) < progressEvery {
 		return false
 	}
-	l.last[e.Host] = e.Time
+	l.last[of] = e.Time
 	return true
 }
 

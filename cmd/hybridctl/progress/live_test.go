@@ -171,3 +171,25 @@ func TestLive_PanicWhileSuspendedGivesTheTerminalBack(t *testing.T) {
 		t.Errorf("left on the terminal: %q", got)
 	}
 }
+
+// What is said in passing has no end that is told of: it must not stand there when it has long stopped being so.
+func TestFleet_ForgetsWhatWasSaidInPassing(t *testing.T) {
+	f := newFleet([]string{"x86-1"}, at(0))
+	f.apply(report.Event{Time: at(0), Kind: report.Started, Host: "x86-1", Step: "join"})
+	f.apply(report.Event{Time: at(1), Kind: report.Progress, Host: "x86-1", Step: "wait", Message: "waiting for the API server"})
+	for seconds, want := range map[int]string{2: "wait", 31: "wait", 32: "join"} {
+		g := newFleet([]string{"x86-1"}, at(0))
+		g.hosts[0].running = append(g.hosts[0].running, f.hosts[0].running...)
+		if got := g.rows(5, at(seconds))[0].step; got != want {
+			t.Errorf("after %d s: %s, want %s", seconds, got, want)
+		}
+	}
+	f.apply(report.Event{Time: at(60), Kind: report.Progress, Host: "x86-1", Step: "wait", Message: "waiting for the API server"})
+	if got := f.rows(5, at(61))[0].step; got != "wait" {
+		t.Errorf("said again: %s", got)
+	}
+	f.apply(report.Event{Time: at(61), Kind: report.Progress, Host: "bundle", Step: "hash", Bytes: 1, Total: 2})
+	if got := f.rows(5, at(600))[1].step; got != "hash" {
+		t.Errorf("how far something is: %q", got)
+	}
+}

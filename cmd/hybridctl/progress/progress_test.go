@@ -53,6 +53,19 @@ func TestLines(t *testing.T) {
 	}
 }
 
+// An upload writes a line now and then, and takes no other step's word from it.
+func TestLines_UploadSilencesNothingElse(t *testing.T) {
+	var out bytes.Buffer
+	v := New(Options{Out: &out})
+	v.Event(report.Event{Time: at(0), Kind: report.Progress, Host: "x86-1", Step: "images", Bytes: 1e6, Total: 2e6})
+	v.Event(report.Event{Time: at(1), Kind: report.Progress, Host: "x86-1", Step: "static pods", Message: "etcd ends"})
+	v.Event(report.Event{Time: at(2), Kind: report.Progress, Host: "x86-1", Step: "images", Bytes: 2e6, Total: 2e6})
+	v.Close()
+	if got := out.String(); !strings.Contains(got, "static pods  etcd ends") || strings.Count(got, "\n") != 2 {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestLines_NoticesStandAmongEvents(t *testing.T) {
 	var out bytes.Buffer
 	v := New(Options{Out: &out})
