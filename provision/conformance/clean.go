@@ -99,14 +99,30 @@ func FindLeftovers(ctx context.Context, api API, machines map[string]Machine) (L
 	return left, errors.Join(errs...)
 }
 
-// CleanAll removes what all runs have left, and returns their IDs. It goes on after errors and returns all of them.
-func CleanAll(ctx context.Context, api API, machines map[string]Machine) ([]string, error) {
-	left, err := FindLeftovers(ctx, api, machines)
-	errs := []error{err}
-	for _, id := range left.IDs() {
-		errs = append(errs, Clean(ctx, api, left.on(id, machines), id))
+// CleanAll removes what all runs have left, and returns their IDs. It goes on after errors and returns all of them. event is told of it.
+func CleanAll(ctx context.Context, api API, machines map[string]Machine, event func(report.Event)) (ids []string, err error) {
+	err = told(event, func() error {
+		left, err := FindLeftovers(ctx, api, machines)
+		errs := []error{err}
+		ids = left.IDs()
+		for _, id := range ids {
+			errs = append(errs, Clean(ctx, api, left.on(id, machines), id))
+		}
+		return errors.Join(errs...)
+	})
+	return ids, err
+}
+
+// told tells of cleaning up while it lasts: kubelets and hosts may take their time.
+func told(event func(report.Event), clean func() error) error {
+	event(report.Event{Kind: report.Started, Step: "clean up"})
+	err := clean()
+	e := report.Event{Kind: report.Done, Step: "clean up", Action: report.Deleted}
+	if err != nil {
+		e.Action, e.Err = report.Failed, err
 	}
-	return left.IDs(), errors.Join(errs...)
+	event(e)
+	return err
 }
 
 // How long cleaning up may take after a run has ended, however it ended: a namespace goes when the kubelets have ended its pods, and

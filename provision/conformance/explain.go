@@ -70,6 +70,11 @@ func (w witness) gather(ctx context.Context, all []tried) map[string]evidence {
 		}
 	}
 	out := map[string]evidence{}
+	if len(order) == 0 {
+		return out
+	}
+	w.event(report.Event{Kind: report.Started, Step: "evidence", Message: "of " + report.Some(order, 5)})
+	defer w.event(report.Event{Kind: report.Done, Step: "evidence", Action: report.Created})
 	var mu sync.Mutex
 	var open sync.WaitGroup
 	for _, node := range order {

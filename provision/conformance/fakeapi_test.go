@@ -377,7 +377,10 @@ func (c *fake) Pods(_ context.Context, namespace, labels string) ([]kube.Pod, er
 	return slices.DeleteFunc(c.all(namespace), func(p kube.Pod) bool { return key != "" && p.Labels[key] != value }), nil
 }
 
-func (c *fake) WaitPods(ctx context.Context, namespace string, missing func([]kube.Pod, []kube.Event) []kube.Missing, _ kube.WaitOptions) error {
+func (c *fake) WaitPods(ctx context.Context, namespace string, missing func([]kube.Pod, []kube.Event) []kube.Missing, o kube.WaitOptions) error {
+	if o.Progress == nil {
+		return errors.New("a watch that lasts as long as its run would be told as a wait")
+	}
 	for {
 		c.mu.Lock()
 		pods, events, changed := c.all(namespace), slices.Clone(c.events), c.changed

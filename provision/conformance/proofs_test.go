@@ -337,7 +337,7 @@ func TestCleanAll_AHostsWordIsItsOwn(t *testing.T) {
 	for name, dirs := range map[string][]string{"evil": {"../../../../etc", "aaaaaaaa", "aaaaaaaa/../..", "bbbbbbbb-1"}, "good": {"cccccccc"}} {
 		machines[name] = &wordMachine{name: name, dirs: dirs, removed: removed}
 	}
-	ids, err := CleanAll(t.Context(), namedRuns{names: []string{"hybridctl-conformance-dddddddd", "hybridctl-conformance-../x", "kube-system"}}, machines)
+	ids, err := CleanAll(t.Context(), namedRuns{names: []string{"hybridctl-conformance-dddddddd", "hybridctl-conformance-../x", "kube-system"}}, machines, func(report.Event) {})
 	if !slices.Equal(ids, []string{"aaaaaaaa", "bbbbbbbb-1", "cccccccc", "dddddddd"}) {
 		t.Errorf("%v", ids)
 	}
@@ -400,7 +400,7 @@ func TestCleanAll_ASelfTestThatWasKilled(t *testing.T) {
 	if err := c.node("arm-1").DropUDP(t.Context(), testRun+"-1", c.node("x86-1").address, overlayPort); err != nil {
 		t.Fatal(err)
 	}
-	ids, err := CleanAll(t.Context(), c, c.options().Machines)
+	ids, err := CleanAll(t.Context(), c, c.options().Machines, func(report.Event) {})
 	if err != nil || !slices.Equal(ids, []string{testRun + "-1"}) {
 		t.Errorf("%v, %v", ids, err)
 	}

@@ -32,6 +32,7 @@ type run struct {
 	maker    *maker
 	agents   *agents
 	triers   *triers
+	vigil    *vigil
 	follow   func()                        // has view and here look at the cluster from now on
 	undo     []func(context.Context) error // takes faults away again
 
@@ -186,6 +187,7 @@ func (r *run) equip(life context.Context) {
 		api: r.API, event: r.Event, now: r.Now, policies: r.policies, hosts: r.hosts, services: r.services, view: r.view,
 		life: life, launch: r.pace.launch, starting: placesToStart(r.nodes),
 	}
+	r.vigil = &vigil{event: r.Event, clock: r.Now, silence: r.pace.silence, view: r.view}
 	r.agents = &agents{life: life, api: r.API, namespace: r.draft.namespace, pace: r.pace, all: map[string]*lazyAgent{}}
 	rules := rules{r.Now, r.pace}
 	asker := asker{draft: r.draft, rules: rules, view: r.view, agents: r.agents}
@@ -221,11 +223,14 @@ func (r *run) witness() witness {
 func (r *run) tryAll(ctx context.Context) {
 	places := newPlaces(r.nodes)
 	var open sync.WaitGroup
+	r.vigil.begin(len(r.matrix.Cells))
+	defer r.vigil.keep()()
 	for _, last := range []bool{false, true} {
 		for i, c := range r.matrix.Cells {
 			switch {
 			case kinds[c.kind].last != last:
 			case c.Blocked != "":
+				r.vigil.end(i)
 				r.done(r.results[i])
 			default:
 				open.Go(func() { r.tryOne(ctx, i, c, places) })
@@ -258,6 +263,7 @@ func (r *run) tryOne(run context.Context, i int, c Cell, places places) {
 	}
 	defer leave()
 	start := r.Now()
+	r.vigil.tries(i, r.nodes.unread(c, "").ID())
 	o := r.try(ctx, c)
 	switch {
 	case run.Err() != nil && o.verdict == report.Passed:
@@ -313,6 +319,7 @@ func (r *run) finish(i int, c Cell, start time.Time, o outcome) {
 	r.mu.Lock()
 	r.results[i] = cell
 	r.mu.Unlock()
+	r.vigil.end(i)
 	r.done(cell)
 }
 
@@ -346,5 +353,5 @@ func (r *run) clean(ctx context.Context) error {
 		r.Event(report.Event{Kind: report.Done, Step: "clean up", Action: report.Skipped, Message: "namespace " + r.draft.namespace + " is kept; \"hybridctl conformance clean\" removes it"})
 		return errors.Join(errs...)
 	}
-	return errors.Join(append(errs, Clean(ctx, r.API, r.Machines, r.RunID))...)
+	return errors.Join(append(errs, told(r.Event, func() error { return Clean(ctx, r.API, r.Machines, r.RunID) }))...)
 }

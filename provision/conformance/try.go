@@ -11,6 +11,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/probe"
+	"github.com/hybridctl/hybridctl/provision/report"
 )
 
 // pace is how long one attempt may take, and how long rules that follow a change of the cluster (kube-proxy's, the endpoint
@@ -28,6 +29,7 @@ type pace struct {
 	nodes      time.Duration // from one look at the nodes to the next
 	away       time.Duration // see Away
 	lease      time.Duration // within which a kubelet renews its lease
+	silence    time.Duration // how long nothing is said while no cell ends
 }
 
 // nodeLease is the kubelet's nodeLeaseDurationSeconds; it renews four times as often.
@@ -41,7 +43,7 @@ const kubeProxyLag = 45 * time.Second
 
 // usual is the pace outside tests.
 var usual = pace{attempt: 5 * time.Second, stream: 40 * time.Second, start: 2 * time.Minute, answer: 30 * time.Second, rulesLag: kubeProxyLag, rulesPause: 500 * time.Millisecond, guardPause: 10 * time.Second,
-	volume: 64 << 20, launch: 20 * time.Second, nodes: 15 * time.Second, away: Away, lease: nodeLease}
+	volume: 64 << 20, launch: 20 * time.Second, nodes: 15 * time.Second, away: Away, lease: nodeLease, silence: report.Patience}
 
 // timeoutOf is how long an attempt of a cell may take.
 func (p pace) timeoutOf(c Cell) time.Duration {

@@ -3,12 +3,14 @@ package conformance
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/report"
 )
 
 // view is the run's namespace as it is at the moment: one watch, which every cell that waits for a pod shares.
@@ -44,7 +46,7 @@ func (v *view) follow(ctx context.Context, api API, namespace string) {
 		close(v.changed)
 		v.changed = make(chan struct{})
 		return []kube.Missing{{Object: "the run", Reason: "goes on"}} // never enough: the watch ends with the run
-	}, kube.WaitOptions{})
+	}, kube.WaitOptions{Progress: func([]kube.Missing) {}}) // it is no wait to be told of
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.ended = err
@@ -114,13 +116,30 @@ func (v *view) ready(ctx context.Context, name string) (kube.Pod, error) {
 		if p.Ready && p.IP != "" {
 			return "", false
 		}
-		reason := "pod " + name + ": " + p.Problem
-		if last := lastWarning(events, "Pod/"+name); last != "" {
-			reason += " (" + last + ")"
-		}
-		return reason, p.Ended
+		return problemOf(p, events), p.Ended
 	})
 	return pod, err
+}
+
+// problemOf is why a pod is not Ready.
+func problemOf(p kube.Pod, events []kube.Event) string {
+	reason := "pod " + p.Name + ": " + p.Problem
+	if last := lastWarning(events, "Pod/"+p.Name); last != "" {
+		reason += " (" + last + ")"
+	}
+	return reason
+}
+
+// problems are why pods are not Ready that may still be, by their names.
+func (v *view) problems() (out []string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(v.pods)) {
+		if p := v.pods[name]; !p.Ready && !p.Ended {
+			out = append(out, report.OneLine(problemOf(p, v.events)))
+		}
+	}
+	return out
 }
 
 // now is a pod that is Ready at this moment. Cells have waited for it before: one that is not any more does not come back.

@@ -93,7 +93,7 @@ func TestSelf(ctx context.Context, o Options, done func(conformance.SelfTest)) (
 // Clean removes what earlier runs left in the cluster and on the hosts, and returns their IDs.
 func Clean(ctx context.Context, o Options) ([]string, error) {
 	machines, _ := o.machines()
-	return conformance.CleanAll(ctx, o.API, machines)
+	return conformance.CleanAll(ctx, o.API, machines, o.Event)
 }
 
 // Conformance is what the run is told.
