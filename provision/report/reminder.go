@@ -36,6 +36,7 @@ type state struct {
 	begun, told time.Time // told: the last word about it, of anybody
 	pause       time.Duration
 	said        string // by itself
+	quiet       bool   // told of only while nothing else is said either
 }
 
 // Remind puts a Reminder in front of next until Close.
@@ -72,6 +73,11 @@ func (r *Reminder) Event(e Event) {
 func (r *Reminder) note(e Event, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	for _, s := range r.open {
+		if s.quiet {
+			s.told, s.pause = now, Patience
+		}
+	}
 	a := activity{host: e.Host, step: e.Step}
 	if e.Kind == Done {
 		delete(r.open, a)
@@ -90,6 +96,17 @@ func (r *Reminder) note(e Event, now time.Time) {
 
 // Waiting notes that something is waited for, until the returned function is called. It says nothing unless that takes long.
 func (r *Reminder) Waiting(what string) (over func()) { return r.waiting(what, time.Now()) }
+
+// Silence is Waiting for a run that says what it does: it is told of only when no event comes either.
+func (r *Reminder) Silence(what string) (over func()) { return r.silence(what, time.Now()) }
+
+func (r *Reminder) silence(what string, now time.Time) (over func()) {
+	over = r.waiting(what, now)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.open[activity{what: what}].quiet = true
+	return over
+}
 
 func (r *Reminder) waiting(what string, now time.Time) (over func()) {
 	r.mu.Lock()

@@ -75,6 +75,30 @@ func TestReminder(t *testing.T) {
 	hears(5000, "facts: 8 hosts are still at it, the longest for 1h8m20s: w-0, w-1, w-2, w-3, w-4 and 3 more")
 }
 
+// What a run says itself is enough; only when it falls silent it is told what it waits for.
+func TestReminder_Silence(t *testing.T) {
+	var sink heard
+	r := newReminder(&sink)
+	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	at := func(s int) time.Time { return begin.Add(time.Duration(s) * time.Second) }
+	over := r.silence("the registry to answer", at(0))
+	r.look(at(14))
+	r.note(Event{Kind: Progress, Host: "pause", Step: "push"}, at(14))
+	r.look(at(28))
+	if got := sink.said(); len(got) != 0 {
+		t.Errorf("between events: %q", got)
+	}
+	r.look(at(29))
+	if got := sink.said(); !slices.Equal(got, []string{"wait: waiting for the registry to answer, 29s so far"}) {
+		t.Errorf("got %q", got)
+	}
+	over()
+	r.look(at(500))
+	if got := sink.said(); len(got) != 0 {
+		t.Errorf("after its end: %q", got)
+	}
+}
+
 // Pauses grow, but not without end.
 func TestReminder_IsNeverSilentForLong(t *testing.T) {
 	var sink heard

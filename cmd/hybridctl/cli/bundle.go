@@ -131,7 +131,9 @@ func newBundleVerify(a *app) *cobra.Command {
 func (a *app) bundleVerify(ctx context.Context, dir string) error {
 	ctx, cancel := a.untilStop(ctx)
 	defer cancel()
+	over := a.waits("bundle", "its files to be read")
 	findings, err := bundle.Verify(ctx, dir)
+	over()
 	if err != nil {
 		return err
 	}

@@ -190,7 +190,8 @@ func (a *app) fetchProgress() (show func(fetch.Event), done func()) {
 	view := progress.New(progress.Options{
 		Out: a.Stderr, Live: a.canDraw(a.Stderr), JSON: a.global.logFormat == logJSON, Color: a.color(a.Stderr),
 	})
-	return func(e fetch.Event) {
+	sink, over := silence(view, "all", "the places that files and images come from")
+	show = func(e fetch.Event) {
 		out := report.Event{Kind: report.Progress, Host: e.Item, Step: "fetch", Message: e.Message, Bytes: e.Bytes, Total: e.Total}
 		if out.Host == "" {
 			out.Host = "all"
@@ -201,8 +202,12 @@ func (a *app) fetchProgress() (show func(fetch.Event), done func()) {
 		if e.Done {
 			out.Kind, out.Action, out.Message = report.Done, report.Created, report.Bytes(e.Bytes)
 		}
-		view.Event(out)
-	}, view.Close
+		sink.Event(out)
+	}
+	return show, func() {
+		over()
+		view.Close()
+	}
 }
 
 func newBundleGC(a *app) *cobra.Command {

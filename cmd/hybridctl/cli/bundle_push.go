@@ -79,20 +79,22 @@ func (a *app) bundlePush(ctx context.Context, f bundlePushFlags, to string) erro
 	view := progress.New(progress.Options{
 		Out: a.Stderr, Live: a.canDraw(a.Stderr), JSON: a.global.logFormat == logJSON, Color: a.color(a.Stderr),
 	})
+	sink, over := silence(view, "all", "the registry of "+to)
 	var mu sync.Mutex
 	sent := map[string]int64{}
 	results, err := publish.Push(ctx, b, to, publish.Options{
 		Registry: c, Reduce: f.reduce,
 		Done: func(r publish.Result) {
-			view.Event(report.Event{Kind: report.Done, Host: shortRef(r.Ref), Step: "push", Action: actionOf(r), Message: r.To})
+			sink.Event(report.Event{Kind: report.Done, Host: shortRef(r.Ref), Step: "push", Action: actionOf(r), Message: r.To})
 		},
 		Sending: func(ref string, n int64) {
 			mu.Lock()
 			defer mu.Unlock()
 			sent[ref] += n
-			view.Event(report.Event{Kind: report.Progress, Host: shortRef(ref), Step: "push", Message: report.Bytes(sent[ref])})
+			sink.Event(report.Event{Kind: report.Progress, Host: shortRef(ref), Step: "push", Message: report.Bytes(sent[ref])})
 		},
 	})
+	over()
 	view.Close()
 	if err != nil {
 		if len(results) > 0 {

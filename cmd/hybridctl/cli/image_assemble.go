@@ -114,6 +114,7 @@ func (a *app) imageAssemble(ctx context.Context, f imageAssembleFlags, target st
 		return err
 	}
 	defer places.Close()
+	defer a.waits("images", "the images of "+target+" to be read and sent")()
 	made, err := image.Assemble(ctx, places, &image.Inspector{}, o)
 	if err != nil {
 		return asRefused(withHint(err))

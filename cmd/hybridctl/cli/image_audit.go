@@ -170,7 +170,9 @@ func (a *app) imagesIn(ctx context.Context, f imageAuditFlags, archs []platform.
 	if len(f.archs) == 0 {
 		archs = nil
 	}
+	over := a.waits("cluster", "the API server to say what runs, and in which images")
 	wanted, missing, err := a.Front.ClusterImages(ctx, kubeconfig, archs)
+	over()
 	for _, m := range missing {
 		fmt.Fprintf(a.Stderr, "warning: %s: nothing is known of those\n", report.OneLine(m))
 	}
@@ -187,7 +189,9 @@ func (a *app) auditWanted(ctx context.Context, f imageAuditFlags, client *regist
 	if f.programs {
 		asker.Starter = &image.Starter{Registry: client}
 	}
+	over := a.waits("registries", "what they say of "+report.Count(len(wanted), "image"))
 	rows, err := asker.Audit(ctx, wanted)
+	over()
 	if err != nil {
 		return err
 	}

@@ -49,6 +49,7 @@ func (a *app) imageInspect(ctx context.Context, f imageInspectFlags, refs []stri
 		return err
 	}
 	defer places.Close()
+	defer a.waits("images", "the contents of "+report.Some(refs, 3))()
 	reports := []image.Report{}
 	in := &image.Inspector{}
 	for _, ref := range refs {

@@ -76,7 +76,9 @@ func (a *app) workloads(ctx context.Context, f workloadFlags) (input, error) {
 		return in, usagef("what is to be looked at? Give -f FILE, a directory or - for standard input, or --kubeconfig FILE for a running cluster")
 	}
 	if kubeconfig != nil {
+		over := a.waits("cluster", "the API server to say what runs")
 		r, err := a.Front.WorkloadsOf(ctx, kubeconfig, o)
+		over()
 		if err != nil {
 			return in, err
 		}
@@ -129,6 +131,7 @@ func (a *app) knownImages(ctx context.Context, f workloadFlags, in input) (workl
 	if _, err := registry.New(o.Registry); err != nil {
 		return nil, usagef("--ca-file: %v", err)
 	}
+	defer a.waits("registries", "what images are made for")()
 	return a.Front.KnownImages(ctx, in.set, o)
 }
 
