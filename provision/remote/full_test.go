@@ -43,7 +43,7 @@ func TestDial_FullForGood(t *testing.T) {
 }
 
 func TestDial_RefusalTellsTheBanner(t *testing.T) {
-	h := startSSHD(t, "Banner "+bannerFile(t))
+	h := startSSHD(t, "Banner "+quoted(bannerFile(t)))
 	conf := h.config(t)
 	_, conf.IdentityFiles[0] = remotetest.NewKey(t, t.TempDir(), "other", "")
 	_, err := newDialer(t, remote.Config{ClusterKnownHosts: h.known}).Dial(t.Context(), conf)

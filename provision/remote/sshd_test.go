@@ -53,7 +53,7 @@ func startSSHD(t *testing.T, extra ...string) *realHost {
 	h := &realHost{port: freePort(t), keyFile: keyFile, known: filepath.Join(dir, "known_hosts"), log: filepath.Join(dir, "log"), hostKey: host.PublicKey()}
 	writeFile(t, filepath.Join(dir, "authorized_keys"), authorizedLine(client.PublicKey())+"\n")
 	config := append(extra, // of two lines with one key, sshd obeys the first
-		"ListenAddress 127.0.0.1:"+strconv.Itoa(h.port), "HostKey "+hostFile, "PidFile none", "AuthorizedKeysFile "+filepath.Join(dir, "authorized_keys"),
+		"ListenAddress 127.0.0.1:"+strconv.Itoa(h.port), "HostKey "+quoted(hostFile), "PidFile none", "AuthorizedKeysFile "+quoted(filepath.Join(dir, "authorized_keys")),
 		"StrictModes no", "UsePAM no", "PermitRootLogin yes", "PasswordAuthentication no", "KbdInteractiveAuthentication no",
 		"MaxStartups 200", "LogLevel VERBOSE")
 	if !strings.Contains(strings.Join(extra, ","), "Subsystem") {
@@ -81,6 +81,9 @@ func startSSHD(t *testing.T, extra ...string) *realHost {
 	h.waitUp(t)
 	return h
 }
+
+// quoted is a path in sshd_config, which may have a blank.
+func quoted(path string) string { return `"` + path + `"` }
 
 func freePort(t *testing.T) int {
 	t.Helper()

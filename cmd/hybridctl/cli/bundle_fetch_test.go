@@ -89,16 +89,16 @@ func (i *internet) requests() int {
 func TestBundle_PushFetchAndGC(t *testing.T) {
 	r := newRun(t)
 	i := newInternet(t, r)
-	r.want("bundle push --plain-http --bundle "+i.bundle+" "+i.registry.Host()+"/k8s", 0)
+	r.want("bundle push --plain-http --bundle "+arg(i.bundle)+" "+i.registry.Host()+"/k8s", 0)
 	contains(t, "stdout", r.stdout.String(), i.registry.Host()+"/k8s/etcd:3.6.8-0", "4 sent, 0 mounted", "images in place")
-	r.want("bundle push --plain-http --bundle "+i.bundle+" "+i.registry.Host()+"/k8s -o json", 0)
+	r.want("bundle push --plain-http --bundle "+arg(i.bundle)+" "+i.registry.Host()+"/k8s -o json", 0)
 	var out pushed
 	if err := json.Unmarshal(r.stdout.Bytes(), &out); err != nil || len(out.Images) != 10 || !out.Images[0].Unchanged || out.Stats.Up != 0 {
 		t.Errorf("%v: %s", err, r.stdout.String())
 	}
 	dir := filepath.Join(t.TempDir(), "fetched")
 	fetch := fmt.Sprintf("bundle fetch --catalogue %s --ca-file ca.pem --source https://dl.test=%s --source %s=http://%s/k8s --arch arm64 %s",
-		i.catalogue, i.web.URL, bundletest.Registry, i.registry.Host(), dir)
+		i.catalogue, i.web.URL, bundletest.Registry, i.registry.Host(), arg(dir))
 	i.requests()
 	r.want(fetch+" --dry-run", 0)
 	hosts := []string{i.registry.Host(), strings.TrimPrefix(i.web.URL, "https://")}
@@ -126,13 +126,13 @@ func TestBundle_PushFetchAndGC(t *testing.T) {
 	if n := i.requests(); n != 0 {
 		t.Errorf("it was whole, and %d times something was asked", n)
 	}
-	r.want("bundle verify "+dir, 0)
+	r.want("bundle verify "+arg(dir), 0)
 	r.want("bundle gc --dry-run", 0)
 	contains(t, "stdout", r.stdout.String(), "would delete", "no bundle of the cache uses it")
 	r.want("bundle gc -o json", 0)
 	r.want("bundle gc", 0)
 	contains(t, "stdout", r.stdout.String(), "deleted 0 things, 0 B")
-	r.want("bundle verify "+dir, 0)
+	r.want("bundle verify "+arg(dir), 0)
 }
 
 func TestBundleFetch_SaysWhatIsWrong(t *testing.T) {
@@ -140,19 +140,19 @@ func TestBundleFetch_SaysWhatIsWrong(t *testing.T) {
 	i := newInternet(t, r)
 	catalogue := "bundle fetch --catalogue " + i.catalogue + " "
 	for line, want := range map[string]string{
-		"bundle fetch a b":                                          "takes one directory at most",
-		"bundle fetch --kubernetes v0.1.0":                          `no Kubernetes "v0.1.0"`,
-		"bundle fetch --arch sparc":                                 `unknown architecture "sparc"`,
-		"bundle fetch --catalogue none.yaml":                        "none.yaml",
-		catalogue + "--source x":                                    "write FROM=TO",
-		catalogue + "--source a.test=b --source a.test=c":           "stands twice",
-		catalogue + "--source https://a.test=https://me:pw@b.test":  "holds a name or a password",
-		catalogue + "--ca-file none.pem":                            "none.pem cannot be read",
-		"bundle push":                                               "takes the registry",
-		"bundle push --bundle " + i.bundle + " https://harbor.test": "is no registry",
-		"bundle push --bundle none harbor.test":                     "there is no bundle none",
-		"bundle gc --unused 1s":                                     "must be a minute at least",
-		"bundle gc x":                                               "takes no arguments",
+		"bundle fetch a b":                                               "takes one directory at most",
+		"bundle fetch --kubernetes v0.1.0":                               `no Kubernetes "v0.1.0"`,
+		"bundle fetch --arch sparc":                                      `unknown architecture "sparc"`,
+		"bundle fetch --catalogue none.yaml":                             "none.yaml",
+		catalogue + "--source x":                                         "write FROM=TO",
+		catalogue + "--source a.test=b --source a.test=c":                "stands twice",
+		catalogue + "--source https://a.test=https://me:pw@b.test":       "holds a name or a password",
+		catalogue + "--ca-file none.pem":                                 "none.pem cannot be read",
+		"bundle push":                                                    "takes the registry",
+		"bundle push --bundle " + arg(i.bundle) + " https://harbor.test": "is no registry",
+		"bundle push --bundle none harbor.test":                          "there is no bundle none",
+		"bundle gc --unused 1s":                                          "must be a minute at least",
+		"bundle gc x":                                                    "takes no arguments",
 	} {
 		r.want(line, 2)
 		contains(t, line, r.stderr.String(), want)
@@ -190,11 +190,11 @@ func TestBundleCreate_FetchesAddresses(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(t.TempDir(), "made")
-	r.want("bundle create -f "+file+" "+dir, 1)
+	r.want("bundle create -f "+arg(file)+" "+arg(dir), 1)
 	contains(t, "stderr", r.stderr.String(), "runc v1.5.2 for amd64", "an authority that this machine does not know", "--ca-file")
-	r.want("bundle create --ca-file ca.pem --source quay.io=m.test -f "+file+" "+dir, 0)
+	r.want("bundle create --ca-file ca.pem --source quay.io=m.test -f "+arg(file)+" "+arg(dir), 0)
 	contains(t, "stderr", r.stderr.String(), "warning: --source quay.io fits no image that there is, and changes nothing: images come from nowhere\n")
-	r.want("bundle verify "+dir, 0)
+	r.want("bundle verify "+arg(dir), 0)
 	if n := i.requests(); n != 1 {
 		t.Errorf("%d requests", n)
 	}

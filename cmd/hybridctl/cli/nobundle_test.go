@@ -16,7 +16,7 @@ func TestBundle_NoneIsNamed(t *testing.T) {
 	}
 	for _, verb := range []string{"verify", "list"} {
 		r := newRun(t)
-		if code := r.do("bundle " + verb + " -f " + file); code != exitUsage || !strings.Contains(r.stderr.String(), "names no bundle") || !strings.Contains(r.stderr.String(), "hybridctl bundle fetch") {
+		if code := r.do("bundle " + verb + " -f " + arg(file)); code != exitUsage || !strings.Contains(r.stderr.String(), "names no bundle") || !strings.Contains(r.stderr.String(), "hybridctl bundle fetch") {
 			t.Errorf("bundle %s: exit %d\n%s", verb, code, r.stderr.String())
 		}
 	}
