@@ -5,10 +5,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/hybridctl/hybridctl/templates"
@@ -24,10 +26,22 @@ type sandbox struct {
 	before, after string
 }
 
+// namespaces is why no mount namespace can be made: a container's root may not, and unshare may not be there.
+var namespaces = sync.OnceValue(func() error {
+	out, err := exec.Command("unshare", "-m", "true").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("unshare -m: %w: %s", err, out)
+	}
+	return nil
+})
+
 func newSandbox(t *testing.T) sandbox {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("mount namespaces need root: this runs where the lab runs")
+	}
+	if err := namespaces(); err != nil {
+		t.Skip("mount namespaces cannot be made here: ", err)
 	}
 	s := sandbox{t: t, dir: t.TempDir()}
 	for _, d := range []string{"var-lib", "run", "opt", "units", "bin"} {
