@@ -26,6 +26,8 @@ func TestLab_Ways(t *testing.T) {
 	}{
 		{"LAB_X86", "xen", 2, "LAB_X86=xen: x86 machines run under one of: kvm tcg uml"},
 		{"LAB_ARM", "uml", 2, "LAB_ARM=uml: Arm machines run under one of: kvm tcg"},
+		{"LAB_X86_CPUS", "two", 2, "LAB_X86_CPUS=two: how many processors a machine has, such as 2"},
+		{"LAB_ARM_MEMORY", "3072", 2, "LAB_ARM_MEMORY=3072: how much memory a machine has, with M or G, such as 3072M"},
 		{foreign, "kvm", 1, "the processor of this host is no "},
 	} {
 		t.Run(x.variable+"="+x.value, func(t *testing.T) {

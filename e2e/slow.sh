@@ -11,6 +11,8 @@ shift
 period=20000 # microseconds: short, or a machine stands still for long
 quota=$((period * $(nproc) * share / 100))
 name=hybridctl-slow-$$
+group=
+trap '[ ! -d "$group" ] || rmdir "$group" 2>/dev/null || printf "slow.sh: %s stays: machines run in it\n" "$group" >&2' EXIT
 if [ -e /sys/fs/cgroup/cgroup.controllers ] && grep -qw cpu /sys/fs/cgroup/cgroup.controllers; then
   group=/sys/fs/cgroup/$name
   mkdir "$group" 2>/dev/null || fail "no cgroup can be made in /sys/fs/cgroup: run it as root"
@@ -26,7 +28,6 @@ elif [ -e /sys/fs/cgroup/cpu/cpu.cfs_quota_us ]; then
 else
   fail 'this host has no cgroup with a cpu controller'
 fi
-trap 'rmdir "$group" 2>/dev/null || printf "slow.sh: %s stays: machines run in it\n" "$group" >&2' EXIT
 printf 'slow.sh: %s%% of %s processors (%s)\n' "$share" "$(nproc)" "$how" >&2
 # shellcheck disable=SC2016 # for the inner shell
 bash -c 'echo $$ >"$0/cgroup.procs"; exec "$@"' "$group" "$@"

@@ -25,6 +25,15 @@ wanted() {
   misuse "$name=$value: $(label "$1") machines run under one of: $(ways "$1")"
 }
 
+# sized ARCH: what the user says of a machine's processors and memory, checked. A number alone is bytes to one way and megabytes to others.
+sized() {
+  local name
+  name=$(variable "$1")_CPUS
+  [[ ${!name:-1} =~ ^[1-9][0-9]*$ ]] || misuse "$name=${!name}: how many processors a machine has, such as 2"
+  name=$(variable "$1")_MEMORY
+  [[ ${!name:-1G} =~ ^[1-9][0-9]*[MG]$ ]] || misuse "$name=${!name}: how much memory a machine has, with M or G, such as 3072M"
+}
+
 # lacks WAY ARCH: why this host cannot, as far as can be told without a trial; nothing when it may.
 lacks() {
   case $1 in
