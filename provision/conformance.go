@@ -44,7 +44,6 @@ func Conformance(ctx context.Context, o ConformanceOptions) (report.ConformanceR
 	if seen, err = r.desk.FetchBundle(r.reading, seen); err != nil {
 		return report.ConformanceRun{}, err
 	}
-	r.watcher.Begin(r.reading)
 	run, err := proof.Run(r.reading, r.proofOptions(o.wish(), seen), dir)
 	return run, r.watcher.Explain(err)
 }
@@ -70,7 +69,8 @@ func ConformanceSelfTest(ctx context.Context, o ConformanceOptions, done func(co
 	if seen, err = r.desk.FetchBundle(r.reading, seen); err != nil {
 		return nil, err
 	}
-	return proof.TestSelf(r.reading, r.proofOptions(o.wish(), seen), done)
+	tests, err := proof.TestSelf(r.reading, r.proofOptions(o.wish(), seen), done)
+	return tests, r.watcher.Explain(err)
 }
 
 // lookAtRunning starts a run that is connected to the hosts of a running cluster, and knows the way to its API server. The caller ends it.
@@ -79,10 +79,11 @@ func lookAtRunning(ctx context.Context, o Options) (*run, survey.Seen, error) {
 	if err != nil {
 		return nil, survey.Seen{}, err
 	}
+	r.watcher.Begin(r.reading) // also the way to the API server may be long for what ends there again and again
 	seen, err := r.desk.Standing(r.reading)
 	if err != nil {
 		r.end()
-		return nil, survey.Seen{}, err
+		return nil, survey.Seen{}, r.watcher.Explain(err)
 	}
 	return r, seen, nil
 }

@@ -36,14 +36,14 @@ func look(ctx context.Context, o Options) (*run, error) {
 	o.Progress = reminder
 	r := &run{Options: o, reminder: reminder}
 	var err error
-	r.fleet, err = fleet.New(fleet.Options{Cluster: o.Cluster, StateDir: o.StateDir, Prompt: o.Prompt, Event: o.event})
+	r.fleet, err = fleet.New(fleet.Options{Cluster: o.Cluster, StateDir: o.StateDir, Prompt: o.Prompt, Event: o.event, Waiting: reminder.Waiting})
 	if err != nil {
 		return nil, err
 	}
 	r.watcher = restarts.New(r.fleet.ControlPlanes, reminder)
 	r.Server = access.New(access.Options{Cluster: o.Cluster, StateDir: o.StateDir, Fleet: r.fleet, Waiting: reminder.Waiting, New: o.hooks.newAPI})
 	r.desk = &proposal.Desk{Server: r.Server, Cluster: o.Cluster, StateDir: o.StateDir, Fleet: r.fleet, Reader: survey.Reader{
-		Cluster: o.Cluster, Fleet: r.fleet, Parallel: o.Parallel, Event: r.event, Stderr: o.Stderr,
+		Cluster: o.Cluster, Fleet: r.fleet, Parallel: o.Parallel, Event: r.event, Stderr: o.Stderr, Waiting: reminder.Waiting,
 		OtherRegistries: o.AuditRegistries, AskRegistry: o.hooks.askRegistry, Patience: o.hooks.registryPatience,
 	}}
 	r.desk.Reader.Bundle = &bundle.Bundle{} // until one is found
@@ -67,7 +67,7 @@ func begin(ctx context.Context, o Options) (*run, error) {
 	r.desk.State = store
 	r.executor = execution.New(execution.Options{Server: r.Server, Cluster: o.Cluster, StateDir: o.StateDir, Fleet: r.fleet, Store: store,
 		Bundle:  func() *bundle.Bundle { return r.desk.Reader.Bundle },
-		Watcher: r.watcher, Progress: r.Progress, Parallel: o.Parallel, Reading: r.reading, Stop: o.Stop,
+		Watcher: r.watcher, Progress: r.Progress, Waiting: r.reminder.Waiting, Parallel: o.Parallel, Reading: r.reading, Stop: o.Stop,
 		BreakLock: o.BreakLock, LockTTL: o.hooks.leaseTTL, RegisterWithin: o.hooks.registerWithin})
 	return r, nil
 }

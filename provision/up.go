@@ -28,10 +28,11 @@ func Up(ctx context.Context, o UpOptions) (Result, error) {
 	defer r.end()
 
 	r.MarkEarly(r.reading)
+	r.watcher.Begin(r.reading)
 	seen, p, checks, err := r.desk.Whole(r.reading)
 	result.Plan, result.Checks = p, checks
 	if err != nil {
-		return result, err
+		return result, r.watcher.Explain(err)
 	}
 	seen, after, asked, err := r.desk.Kernels(r.reading, seen, p, r.desk.Problems)
 	if asked {

@@ -55,6 +55,7 @@ type through struct{ address, machineID string }
 // AdminConf reads the kubeconfig of the control plane that was named, its only host, and notes which machine it is.
 func (a *Adoption) AdminConf(ctx context.Context, f *fleet.Fleet) error {
 	h := f.Cluster.Bootstrap()
+	defer f.Waiting(h.Name + ", whose kubeconfig is read")()
 	r, err := f.Connect(ctx, h)
 	if err != nil {
 		return fmt.Errorf("%s: %w", h.Name, err)

@@ -34,6 +34,7 @@ type Options struct {
 	Bundle   func() *bundle.Bundle // that hosts get, as far as it is settled
 	Watcher  *restarts.Watcher
 	Progress report.Sink
+	Waiting  func(what string) (over func()) // is told what is waited for; nil = no one is
 	Parallel int
 
 	Reading context.Context // ends on the first ^C, for what has nothing to finish
@@ -53,7 +54,12 @@ type Executor struct {
 }
 
 // New returns the executor of a run.
-func New(o Options) *Executor { return &Executor{Options: o} }
+func New(o Options) *Executor {
+	if o.Waiting == nil {
+		o.Waiting = func(string) func() { return func() {} }
+	}
+	return &Executor{Options: o}
+}
 
 // engine is how the engine runs.
 func (x *Executor) engine(stop <-chan struct{}) stack.Options {

@@ -53,6 +53,7 @@ func lockedBy(err error) error {
 }
 
 func (x *Executor) takeLock(kind string, hosts survey.Hosts) (*lock.Lock, error) {
+	defer x.Waiting("the cluster's lock")()
 	if x.Server.API == nil {
 		return x.lockOnHost(kind, hosts)
 	}
@@ -114,6 +115,7 @@ func stepsOn(f facts.Host) map[string]string {
 // giveBack gives the lock back, and also one on a host that an earlier run from here, which was ended in the middle, has left; with BreakLock
 // that of any run.
 func (x *Executor) giveBack(ctx context.Context, l *lock.Lock) error {
+	defer x.Waiting("the cluster's lock to be given back")()
 	if err := l.GiveBack(ctx); err != nil {
 		return err
 	}

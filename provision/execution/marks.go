@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/hybridctl/hybridctl/provision/host"
+	"github.com/hybridctl/hybridctl/provision/report"
 	"github.com/hybridctl/hybridctl/provision/survey"
 )
 
@@ -35,6 +36,9 @@ func (x *Executor) markNodes(ctx context.Context, seen survey.Seen, stop <-chan 
 	}
 	var all sync.WaitGroup
 	unmarked := x.unmarked(seen.Hosts)
+	if len(unmarked) > 0 {
+		defer x.Waiting("marks to be written on " + report.Some(unmarked, 5))()
+	}
 	errs := make([]error, len(unmarked))
 	slots := make(chan struct{}, x.Parallel)
 	for i, name := range unmarked {

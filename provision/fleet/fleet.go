@@ -26,6 +26,7 @@ type Options struct {
 	StateDir string
 	Prompt   func(question string) (string, error) // asks the user for a secret; nil = never
 	Event    func(report.Event)                    // nil = no one is told
+	Waiting  func(what string) (over func())       // is told what is waited for; nil = no one is
 }
 
 // Fleet is the hosts. Its methods are safe for concurrent use.
@@ -50,6 +51,9 @@ func New(o Options) (*Fleet, error) {
 	}
 	if o.Event == nil {
 		o.Event = func(report.Event) {}
+	}
+	if o.Waiting == nil {
+		o.Waiting = func(string) func() { return func() {} }
 	}
 	return &Fleet{Options: o, dialer: dialer, conns: map[string]remote.Runner{}, failed: map[string]error{}}, nil
 }

@@ -66,6 +66,7 @@ func (f *Fleet) way(ctx context.Context, h inventory.Host) (r remote.Runner, isN
 		return nil, false, err
 	}
 	f.Event(report.Event{Kind: report.Progress, Host: h.Name, Step: "api", Message: "connecting, as the one way to the cluster"})
+	defer f.Waiting("a connection to " + h.Name)()
 	r, err = f.dial(ctx, h)
 	return r, true, err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -49,7 +48,7 @@ func (r Reader) Ceph(ctx context.Context, s *Seen) {
 func (r Reader) cephSecret(ctx context.Context, u inventory.CephUser) (string, error) {
 	switch k := u.Key; {
 	case len(k.Command) > 0:
-		text, err := secret.Printed(ctx, k.Command, filepath.Dir(r.Cluster.Path), r.Stderr)
+		text, err := r.printed(ctx, k.Command)
 		if err != nil {
 			return "", fmt.Errorf("keyCommand %w", err)
 		}

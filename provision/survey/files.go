@@ -76,7 +76,7 @@ func (r Reader) PlaneFiles(ctx context.Context, s *Seen) error {
 func (r Reader) planeFile(ctx context.Context, f inventory.ControlPlaneFile) (string, error) {
 	switch {
 	case len(f.SecretCommand) > 0:
-		text, err := secret.Printed(ctx, f.SecretCommand, filepath.Dir(r.Cluster.Path), r.Stderr)
+		text, err := r.printed(ctx, f.SecretCommand)
 		if err != nil {
 			return "", fmt.Errorf("secretCommand %w", err)
 		}

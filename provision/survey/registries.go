@@ -12,6 +12,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/image"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/registry"
+	"github.com/hybridctl/hybridctl/provision/report"
 )
 
 // RegistryPatience bounds what registries may take for all images together, unless the caller says otherwise.
@@ -35,6 +36,9 @@ func (r Reader) Registries(ctx context.Context, images []string) map[string]arch
 	ask := r.AskRegistry
 	if ask == nil {
 		ask = r.asker()
+	}
+	if len(images) > 0 {
+		defer r.waits("what registries say of " + report.Count(len(images), "image"))()
 	}
 	byRegistry := map[string][]string{}
 	for _, i := range images {

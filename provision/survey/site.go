@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +20,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/preflight"
 	"github.com/hybridctl/hybridctl/provision/registry"
+	"github.com/hybridctl/hybridctl/provision/report"
 	"github.com/hybridctl/hybridctl/provision/secret"
 )
 
@@ -47,7 +47,7 @@ func (r Reader) Site(ctx context.Context, s *Seen) {
 func (r Reader) Password(ctx context.Context, e inventory.Registry) (string, error) {
 	password, err := "", error(nil)
 	if len(e.PasswordCommand) > 0 {
-		if password, err = secret.Printed(ctx, e.PasswordCommand, filepath.Dir(r.Cluster.Path), r.Stderr); err != nil {
+		if password, err = r.printed(ctx, e.PasswordCommand); err != nil {
 			return "", fmt.Errorf("passwordCommand %w", err)
 		}
 		password, _, _ = strings.Cut(password, "\n")
@@ -75,6 +75,7 @@ func (r Reader) Pulls(ctx context.Context, s *Seen, hosts []inventory.Host) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.Patience)
 	defer cancel()
+	defer r.waits("what registries say of " + report.Count(len(wanted), "image"))()
 	asking := places{reader: r, seen: s, askers: map[string]*image.Asker{}}
 	var mu sync.Mutex
 	var g errgroup.Group

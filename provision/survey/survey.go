@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"time"
 
 	"github.com/hybridctl/hybridctl/provision/bundle"
@@ -19,6 +20,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/preflight"
 	"github.com/hybridctl/hybridctl/provision/remote"
 	"github.com/hybridctl/hybridctl/provision/report"
+	"github.com/hybridctl/hybridctl/provision/secret"
 )
 
 // API is what a survey asks of the API server; *kube.Client is it.
@@ -43,7 +45,8 @@ type Reader struct {
 	Fleet    *fleet.Fleet
 	Parallel int
 	Event    func(report.Event)
-	Stderr   io.Writer // of the program that prints a key; nil = no one sees it
+	Stderr   io.Writer                       // of the program that prints a key; nil = no one sees it
+	Waiting  func(what string) (over func()) // is told what is waited for; nil = no one is
 
 	// NoPrograms leaves keys alone that a program of the inventory prints: whoever looks at a plan has not said yes to it.
 	NoPrograms bool
@@ -191,6 +194,19 @@ func (r Reader) ask(ctx context.Context, hosts []inventory.Host, ask facts.Ask) 
 // told sends an event when a host has answered.
 func (r Reader) told(step string) func(facts.Host) {
 	return func(h facts.Host) { r.done(h.Name, step, h.Err) }
+}
+
+func (r Reader) waits(what string) (over func()) {
+	if r.Waiting == nil {
+		return func() {}
+	}
+	return r.Waiting(what)
+}
+
+// printed is what a program of the user's prints, which may ask a person, or a safe far away.
+func (r Reader) printed(ctx context.Context, argv []string) (string, error) {
+	defer r.waits(argv[0] + ", which prints a secret")()
+	return secret.Printed(ctx, argv, filepath.Dir(r.Cluster.Path), r.Stderr)
 }
 
 func (r Reader) done(host, step string, err error) {

@@ -1,0 +1,39 @@
+package survey
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/platform"
+)
+
+// Whoever looks on is told what is waited for, while it lasts: registries, and programs that may ask a person.
+func TestReader_TellsWhatItWaitsFor(t *testing.T) {
+	var said []string
+	open := 0
+	r := Reader{Cluster: &inventory.Cluster{Path: filepath.Join(t.TempDir(), "inventory.yaml")}, Patience: time.Minute,
+		Waiting: func(what string) func() {
+			said = append(said, what)
+			open++
+			return func() { open-- }
+		},
+		AskRegistry: func(context.Context, string) ([]platform.Arch, error) {
+			if open != 1 {
+				t.Errorf("%d waits are open while a registry is asked", open)
+			}
+			return nil, nil
+		},
+	}
+	r.Registries(t.Context(), nil)
+	r.Registries(t.Context(), []string{"registry.test/pause:1"})
+	if text, err := r.printed(t.Context(), []string{"echo", "a key"}); err != nil || text != "a key\n" {
+		t.Errorf("%q, %v", text, err)
+	}
+	if want := []string{"what registries say of 1 image", "echo, which prints a secret"}; !slices.Equal(said, want) || open != 0 {
+		t.Errorf("%q, want %q; %d are still open", said, want, open)
+	}
+}
