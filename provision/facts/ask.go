@@ -17,7 +17,7 @@ type Ask struct {
 	Directories []string // absolute, for the free space there
 	Sysctls     []string // net.ipv4.ip_forward
 	Units       []string // systemd units with their suffix
-	Synced      string   // absolute: how long a process takes, and a write to the disk at or above this; "" = neither
+	Synced      string   // absolute: how long a process takes, and where Target.Writes a write to the disk at or above this; "" = neither
 }
 
 // Every host is asked about these: Host has fields for them.
@@ -38,8 +38,14 @@ func (a Ask) And(b Ask) Ask {
 	}
 }
 
-// command is the one that a host is asked with.
-func (a Ask) command() remote.Command {
+// onlyProcesses is the script's word for a host on which processes are timed and no writes.
+const onlyProcesses = "-"
+
+// command is the one that a host is asked with, which times writes or does not.
+func (a Ask) command(writes bool) remote.Command {
+	if a.Synced != "" && !writes {
+		a.Synced = onlyProcesses
+	}
 	a = a.And(Ask{Tools: []string{kubeletTool, containerdTool}, Units: []string{containerdUnit, kubeletUnit}})
 	return remote.Command{Script: lean(templates.Script("facts")), Args: a.args(host.MarkerDir), Sudo: true}
 }

@@ -29,7 +29,7 @@ func newFleet(tb testing.TB, n int, rtt time.Duration) *remotetest.Fleet {
 	f.On(remotetest.Is("true"), func(*remotetest.Session) int { return 0 })
 	for _, h := range f.Hosts {
 		own := []byte("," + strings.Replace(text, "arm-1", h.Name, 1))
-		h.On(remotetest.Is(Ask{}.command().Script), func(s *remotetest.Session) int {
+		h.On(remotetest.Is(Ask{}.command(false).Script), func(s *remotetest.Session) int {
 			now := time.Now()
 			fmt.Fprintf(s.Stdout, "%s\"%d.%09d\"", documentStart, now.Unix(), now.Nanosecond())
 			s.Stdout.Write(own)
@@ -57,7 +57,7 @@ func newClient(tb testing.TB, c remote.Config, hosts []remote.HostConfig) *clien
 func (c *client) targets() []Target {
 	var out []Target
 	for _, h := range c.hosts {
-		out = append(out, Target{h.Name, func(ctx context.Context) (remote.Runner, error) { return c.dialer.Dial(ctx, h) }})
+		out = append(out, Target{Name: h.Name, Dial: func(ctx context.Context) (remote.Runner, error) { return c.dialer.Dial(ctx, h) }})
 	}
 	return out
 }

@@ -16,6 +16,8 @@ type Target struct {
 	// Dial opens the host's connection, or returns the one that is open; the caller keeps it for the rest of the run and closes
 	// it. Its error is for the user and becomes Host.Err as it is.
 	Dial func(ctx context.Context) (remote.Runner, error)
+	// Writes says that writes are timed there, as Ask.Synced has it: etcd is to run on it. It costs a tenth of a second, and a worker's SD card.
+	Writes bool
 }
 
 // Gather asks all targets at once, at most parallel at a time (0 = no bound): one Dial and one command for each. The hosts are
@@ -25,14 +27,14 @@ func Gather(ctx context.Context, targets []Target, ask Ask, parallel int, done f
 	if parallel <= 0 || parallel > len(targets) {
 		parallel = len(targets)
 	}
-	cmd := ask.command()
+	commands := map[bool]remote.Command{false: ask.command(false), true: ask.command(true)}
 	hosts := make([]Host, len(targets))
 	next := make(chan int)
 	var workers sync.WaitGroup
 	for range parallel { // all the waiting for hosts at the start of a run is done here, so that their delays do not add up
 		workers.Go(func() {
 			for i := range next {
-				hosts[i] = gatherOne(ctx, targets[i], cmd)
+				hosts[i] = gatherOne(ctx, targets[i], commands[targets[i].Writes])
 				if done != nil {
 					done(hosts[i])
 				}

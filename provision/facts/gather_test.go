@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -51,7 +52,7 @@ func TestGather(t *testing.T) {
 	good, late := &answering{text: answer("one", time.Now())}, &answering{text: answer("two", time.Now().Add(time.Hour))}
 	refused, mute := &answering{err: sudo}, &answering{text: "go away"}
 	targets := []Target{
-		{"a", dialing(good, nil)}, {"b", dialing(late, nil)}, {"c", dialing(refused, nil)}, {"d", dialing(nil, down)}, {"e", dialing(mute, nil)},
+		{Name: "a", Dial: dialing(good, nil)}, {Name: "b", Dial: dialing(late, nil)}, {Name: "c", Dial: dialing(refused, nil)}, {Name: "d", Dial: dialing(nil, down)}, {Name: "e", Dial: dialing(mute, nil)},
 	}
 	var mu sync.Mutex
 	done := map[string]int{}
@@ -95,9 +96,9 @@ func TestGather(t *testing.T) {
 func TestGather_Interrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	first := &answering{text: answer("one", time.Now())}
-	targets := []Target{{"a", func(context.Context) (remote.Runner, error) { cancel(); return first, nil }}}
+	targets := []Target{{Name: "a", Dial: func(context.Context) (remote.Runner, error) { cancel(); return first, nil }}}
 	for i := range 9 {
-		targets = append(targets, Target{fmt.Sprint(i), func(context.Context) (remote.Runner, error) {
+		targets = append(targets, Target{Name: fmt.Sprint(i), Dial: func(context.Context) (remote.Runner, error) {
 			return nil, errors.New("dialed after the interruption")
 		}})
 	}
@@ -151,5 +152,19 @@ func TestAsk_And(t *testing.T) {
 	a := Ask{Modules: []string{"overlay"}, Tools: []string{"tar", "tar"}}.And(Ask{Modules: []string{"vxlan", "overlay"}, Units: []string{"x.service"}})
 	if got := strings.Join(a.args("/m"), "|"); got != "overlay vxlan|tar|||x.service||/m" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// Writes are timed where etcd is to run, and processes everywhere: a worker's disk is left alone.
+func TestGather_TimesWritesWhereItIsSaid(t *testing.T) {
+	plane, worker := &answering{text: answer("one", time.Now())}, &answering{text: answer("two", time.Now())}
+	Gather(context.Background(), []Target{{Name: "a", Dial: dialing(plane, nil), Writes: true}, {Name: "b", Dial: dialing(worker, nil)}}, Ask{Synced: "/var/lib/etcd"}, 0, nil)
+	for want, asked := range map[string]*answering{"/var/lib/etcd": plane, "-": worker} {
+		if args := asked.last.Args; !slices.Contains(args, want) || len(args) != 7 {
+			t.Errorf("no %s in %q", want, args)
+		}
+	}
+	if args := (Ask{}).command(false).Args; slices.Contains(args, "-") {
+		t.Errorf("nothing is timed: %q", args)
 	}
 }

@@ -36,7 +36,7 @@ var (
 // run runs the script below root ("" = this machine) in the shell.
 func run(t testing.TB, shell []string, root string, ask Ask) []byte {
 	t.Helper()
-	c := ask.command()
+	c := ask.command(true)
 	args := append(append(shell[1:len(shell):len(shell)], "-c", c.Script, "sh"), c.Args...)
 	cmd := exec.Command(shell[0], append(args, root)...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "SUDO_USER=operator", "USER=root"}
@@ -347,7 +347,7 @@ func TestScript_WithoutAwk(t *testing.T) {
 				continue
 			}
 			t.Run(name+", "+strings.Join(shell, " "), func(t *testing.T) {
-				c := boardAsk.command()
+				c := boardAsk.command(true)
 				script := c.Script
 				if name == "none" { // this machine has one, and the script looks for it there as well
 					script = strings.ReplaceAll(script, "command -v awk", "command -v no-awk-at-all")

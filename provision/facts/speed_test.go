@@ -144,9 +144,11 @@ func TestScript_SpeedIsMeasuredWhereItIsAsked(t *testing.T) {
 		t.Run(strings.Join(shell, " "), func(t *testing.T) {
 			takesTools(t, shell)
 			root := speedy(tree{"bin/dd": shellScript(`: >"${0%/*}/../started"`)}).write(t)
-			h, err := Parse(run(t, shell, root, Ask{}))
-			if _, missing := os.Stat(filepath.Join(root, "started")); err != nil || missing == nil || !reflect.DeepEqual(h.Speed, Speed{}) {
-				t.Errorf("%v, %v", h.Speed, err)
+			for want, ask := range map[time.Duration]Ask{0: {}, time.Millisecond: {Synced: onlyProcesses}} {
+				h, err := Parse(run(t, shell, root, ask))
+				if _, missing := os.Stat(filepath.Join(root, "started")); err != nil || missing == nil || !reflect.DeepEqual(h.Speed, Speed{Process: want}) {
+					t.Errorf("%v, %v", h.Speed, err)
+				}
 			}
 		})
 	}

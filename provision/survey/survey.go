@@ -179,7 +179,7 @@ func (r Reader) Identities(ctx context.Context, hosts []inventory.Host) Hosts {
 func (r Reader) ask(ctx context.Context, hosts []inventory.Host, ask facts.Ask) Hosts {
 	targets := make([]facts.Target, len(hosts))
 	for i, h := range hosts {
-		targets[i] = facts.Target{Name: h.Name, Dial: func(ctx context.Context) (remote.Runner, error) {
+		targets[i] = facts.Target{Name: h.Name, Writes: h.Role == inventory.ControlPlane, Dial: func(ctx context.Context) (remote.Runner, error) {
 			r.Event(report.Event{Kind: report.Started, Host: h.Name, Step: "facts"})
 			return r.Fleet.Connect(ctx, h)
 		}}

@@ -1,10 +1,10 @@
 #!/bin/sh
 # facts.sh MODULES TOOLS DIRECTORIES SYSCTLS UNITS SYNCED MARKERS [ROOT]: what this host is, as one JSON object of strings.
 #
-# The first five are lists of words to ask about. SYNCED is the directory for which writes are timed, or empty. MARKERS is the
-# directory of the steps' markers; what those name is asked about as well. All paths but those of the markers' files are below
-# ROOT, which tests give. Nothing is left behind: what times writes has no name when it is written to. One thing missing spoils
-# no other: its value stays empty. The texts of files and commands go out as they are; Go takes them apart.
+# The first five are lists of words to ask about. SYNCED is the directory for which writes are timed, and processes; - for processes
+# alone; or empty. MARKERS is the directory of the steps' markers; what those name is asked about as well. All paths but those of the
+# markers' files are below ROOT, which tests give. Nothing is left behind: what times writes has no name when it is written to. One
+# thing missing spoils no other: its value stays empty. The texts of files and commands go out as they are; Go takes them apart.
 #
 # It runs on emulated and small boards, on hundreds of hosts at once: few processes, files by name into one awk.
 set -u
@@ -247,7 +247,7 @@ hundredths() { # of a second, since the boot, with a one in front
 # speed times processes, and writes that wait for the disk, as etcd's do: one block written over again, a tenth of a second long.
 speed() {
 	say process && printf '%s\n' "$clock" "$later"
-	! slow_process || return
+	[ "$synced" != - ] && ! slow_process || return
 	parent "$synced"
 	[ -d "$p" ] || p=${p%/*}
 	[ -d "$p" ] || return
