@@ -2,6 +2,8 @@ package inventory
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -26,12 +28,23 @@ func Read(path string) ([]byte, error) {
 	if err != nil {
 		return nil, cannotRead(path, err)
 	}
-	data, err := os.ReadFile(path)
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, cannotRead(path, err)
 	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	if err != nil {
+		return nil, cannotRead(path, err)
+	}
+	if len(data) > maxSize {
+		return nil, unreadable(path, fmt.Sprintf("has more than %d MiB, which is no inventory", maxSize>>20), "name the file that has the hosts", nil)
+	}
 	return data, nil
 }
+
+// maxSize bounds an inventory; one of a thousand hosts has a hundredth of it. A device never ends.
+const maxSize = 16 << 20
 
 // Parse does what Load does with bytes that were read from path.
 func Parse(path string, data []byte) (*Cluster, error) { return parse(path, data, os.UserHomeDir) }

@@ -76,6 +76,7 @@ func TestLoad_WhatIsNoReadableFile(t *testing.T) {
 	}{
 		{filepath.Join(dir, "none.yaml"), "no such file (name the inventory with -f FILE)", fs.ErrNotExist},
 		{dir, "is a directory (name the file in it)", nil},
+		{"/dev/zero", "has more than 16 MiB, which is no inventory (name the file that has the hosts)", nil},
 		{filepath.Join(dir, "\x00"), "cannot be read: invalid argument", nil},
 	} {
 		_, err := Load(test.path)
