@@ -93,7 +93,10 @@ func misspelt(cmd *cobra.Command, args []string) string {
 // flagError makes cobra's errors about flags the user's, with what may have been meant. A flag may be unknown only because the command that
 // has it is misspelt.
 func (a *app) flagError(cmd *cobra.Command, err error) error {
-	if name := misspelt(cmd, a.args); name != "" {
+	switch name := misspelt(cmd, a.args); {
+	case slices.Contains(subcommands(cmd), name):
+		return usagef("%v: a flag stands behind the command that has it (%s %s --help lists them)", err, cmd.CommandPath(), name)
+	case name != "":
 		return unknown(cmd, name)
 	}
 	return hint.With(usagef("%s", aboutFlag(cmd, err)), "%s --help lists the flags", cmd.CommandPath())
