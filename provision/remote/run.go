@@ -51,14 +51,14 @@ func (e *lateError) Error() string { return fmt.Sprintf("no end after %v", e.aft
 
 func (e *lateError) Unwrap() error { return context.DeadlineExceeded }
 
-// run runs a line. Where the first command on a connection fails without a word, it finds out whether any command runs here at all.
+// run runs a line. Where the first command on a connection fails, and it is not sudo that says why, it finds out whether any command runs here at all.
 func (c *Conn) run(ctx context.Context, cmd Command, line spelled, what string, secrets *strings.Replacer) (Output, error) {
 	out, started, err := c.runOnce(ctx, cmd, line, what, secrets)
 	var exit *ExitError
 	switch {
 	case err == nil || started:
 		c.proven.Store(true)
-	case errors.As(err, &exit) && blank(exit.Stderr) && !c.proven.Load():
+	case errors.As(err, &exit) && !saysSudo(exit.Stderr) && !c.proven.Load():
 		if why := c.whyNothingRuns(ctx, exit); why != nil {
 			return out, why
 		}

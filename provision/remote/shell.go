@@ -14,7 +14,7 @@ import (
 // sleep.
 const shellPatience = 20 * time.Second
 
-// whyNothingRuns asks a host whose first command ended without a word for an echo. One that does not come back tells that the login
+// whyNothingRuns asks a host whose first command failed for an echo. One that does not come back tells that the login
 // shell, or a forced command, runs nothing of ours: what it says instead is told. The words of the command itself are not, for they may be
 // secret.
 func (c *Conn) whyNothingRuns(ctx context.Context, exit *ExitError) error {
@@ -47,6 +47,9 @@ func (c *Conn) whyNothingRuns(ctx context.Context, exit *ExitError) error {
 
 // EchoPrefix begins the word that a host is asked for to learn whether it runs commands. Servers made for tests need it.
 const EchoPrefix = "hybridctl-echo-"
+
+// saysSudo reports whether these are words of sudo or doas: then something of ours did run.
+func saysSudo(s string) bool { return strings.Contains(s, "sudo") || strings.Contains(s, "doas") }
 
 func blank(s string) bool { return strings.TrimSpace(s) == "" }
 

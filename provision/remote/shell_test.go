@@ -20,6 +20,8 @@ func TestShell_WhatAHostSaysInsteadIsTold(t *testing.T) {
 	}{
 		{"nologin", remotetest.NoShell{Words: "This account is currently not available.\n", Status: 1},
 			`the host runs no commands for user USER: it says "This account is currently not available."`},
+		{"nologin, and a home that is not there", remotetest.NoShell{Words: "This account is currently not available.\n", Errors: "Could not chdir to home directory /nonexistent: No such file or directory\n", Status: 1},
+			`the host runs no commands for user USER: it says "This account is currently not available. Could not chdir to home directory /nonexistent: No such file or directory"`},
 		{"cloud image", remotetest.NoShell{Words: "Please login as the user \"debian\" rather than the user \"root\".\n\n", Status: 142},
 			`the host runs no commands for user USER: it says "Please login as the user \"debian\" rather than the user \"root\"."`},
 		{"false", remotetest.NoShell{Status: 1},

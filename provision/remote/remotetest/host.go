@@ -185,6 +185,7 @@ func (h *Host) Full(words string, connections int) {
 // NoShell is a login shell, or a forced command, that runs nothing.
 type NoShell struct {
 	Words  string // on stdout
+	Errors string // on stderr
 	Status int
 }
 

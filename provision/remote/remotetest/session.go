@@ -193,6 +193,7 @@ func (h *Host) talksAboutItself(s *Session, channel ssh.Channel) bool {
 	switch {
 	case shell != nil:
 		io.WriteString(s.Stdout, shell.Words)
+		io.WriteString(s.Stderr, shell.Errors)
 		status = shell.Status
 	case len(s.Argv) == 2 && s.Argv[0] == "echo" && strings.HasPrefix(s.Argv[1], remote.EchoPrefix):
 		h.counters.execs.Add(-1)
