@@ -22,7 +22,7 @@ type login struct {
 func (k *keyring) login(ep *endpoint, hold func() func()) *login {
 	l := &login{}
 	l.tried = append(l.tried, ep.unspelled...)
-	agentKeys, err := k.agent(ep.agent)
+	agentKeys, err := k.agent(ep.agent, hold)
 	if err != nil {
 		l.tried = append(l.tried, fmt.Sprintf("agent %s (%v)", ep.agent, err))
 	}

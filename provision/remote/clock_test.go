@@ -1,18 +1,23 @@
 package remote
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
 	"errors"
+	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
 )
 
 func TestClock_StandsStillWhileHeld(t *testing.T) {
@@ -75,4 +80,75 @@ func lockedKey(t *testing.T, passphrase string) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// hungAgent lists its keys and never signs; where lists is false it does not even do that.
+func hungAgent(t *testing.T, lists bool) string {
+	t.Helper()
+	ring := agent.NewKeyring()
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ring.Add(agent.AddedKey{PrivateKey: private}); err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(t.TempDir(), "agent")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() { // ends with the listener
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		if lists {
+			var head [5]byte // of the request to list
+			io.ReadFull(c, head[:])
+			var reply bytes.Buffer
+			agent.ServeAgent(ring, struct {
+				io.Reader
+				io.Writer
+			}{bytes.NewReader(head[:]), &reply})
+			c.Write(reply.Bytes())
+		}
+		io.Copy(io.Discard, c)
+	}()
+	return socket
+}
+
+// An agent that does not answer is told as such, and the host is not blamed: the clock of the login stands still while it is asked.
+func TestKeyring_AgentThatHangs(t *testing.T) {
+	for _, lists := range []bool{false, true} {
+		held, most := 0, 0
+		hold := func() func() {
+			held++
+			most = max(most, held)
+			return func() { held-- }
+		}
+		ring := newKeyring(nil, slog.New(slog.DiscardHandler))
+		ring.patience = 50 * time.Millisecond
+		l := ring.login(&endpoint{agent: hungAgent(t, lists)}, hold)
+		if !lists && (len(l.signers) != 0 || len(l.tried) != 1 || !strings.HasSuffix(l.tried[0], "(no answer within 50ms)")) {
+			t.Errorf("tried %q", l.tried)
+		}
+		if lists && len(l.signers) != 1 {
+			t.Fatalf("tried %q", l.tried)
+		}
+		for range len(l.signers) {
+			most = 0
+			_, err := l.signers[0].Sign(rand.Reader, []byte("x"))
+			var unsigned *notSigned
+			if !errors.As(err, &unsigned) || err.Error() != "no answer within 50ms" {
+				t.Errorf("signed: %v", err)
+			}
+		}
+		if held != 0 || most != 1 {
+			t.Errorf("held %d times, and %d at the end", most, held)
+		}
+		ring.close()
+	}
 }

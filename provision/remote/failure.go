@@ -78,9 +78,12 @@ func (a *attempt) failure(ctx context.Context, l *link, head []byte, err error) 
 	key, keyErr := a.key, a.keyErr
 	a.mu.Unlock()
 	var none *ssh.AlgorithmNegotiationError
+	var unsigned *notSigned
 	switch {
 	case keyErr != nil:
 		return keyErr
+	case errors.As(err, &unsigned):
+		return faultf(ErrAuth, err, "%s does not let user %s in: it takes a key of the agent %s, which does not sign with it: %v", ep.addr(), ep.user, ep.agent, printable(unsigned.Error()))
 	case key == nil && isFull(head):
 		return faultf(errFull, err, "%s: the server takes no more logins just now: it says %q (MaxStartups or PerSourcePenalties in its sshd_config)",
 			ep.addr(), firstLine(head)).passing()

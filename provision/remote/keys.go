@@ -18,57 +18,123 @@ import (
 
 // keyring holds the agent's keys and the key files, each read once for all hosts.
 type keyring struct {
-	prompt func(question string) (string, error)
-	log    *slog.Logger
+	prompt   func(question string) (string, error)
+	log      *slog.Logger
+	patience time.Duration // with agents
 
 	mu        sync.Mutex
-	agents    map[string]func() ([]ssh.Signer, error) // by socket; each is asked once
-	conns     []net.Conn
+	agents    map[string]*agentKeys // by socket
 	files     map[string]*keyFile
 	prompting sync.Mutex // one question at a time
 }
 
 func newKeyring(prompt func(string) (string, error), log *slog.Logger) *keyring {
-	return &keyring{prompt: prompt, log: log, agents: map[string]func() ([]ssh.Signer, error){}, files: map[string]*keyFile{}}
+	return &keyring{prompt: prompt, log: log, patience: agentPatience, agents: map[string]*agentKeys{}, files: map[string]*keyFile{}}
 }
 
-// agent returns the keys of the agent behind a socket; "" has none.
-func (k *keyring) agent(socket string) ([]ssh.Signer, error) {
+// agentPatience is how long an agent may take to list its keys, and to sign. It may ask its user first.
+const agentPatience = 30 * time.Second
+
+// agentKeys are the keys of the agent behind a socket, which is asked once.
+type agentKeys struct {
+	once sync.Once
+	conn net.Conn // kept open: it signs for us later
+	keys []ssh.Signer
+	err  error
+
+	talking sync.Mutex
+}
+
+// agent returns the keys of the agent behind a socket; "" has none. hold stops the clock of the login that waits for the agent.
+func (k *keyring) agent(socket string, hold func() func()) ([]ssh.Signer, error) {
 	if socket == "" {
 		return nil, nil
 	}
 	k.mu.Lock()
-	ask := k.agents[socket]
-	if ask == nil {
-		ask = sync.OnceValues(func() ([]ssh.Signer, error) { return k.askAgent(socket) })
-		k.agents[socket] = ask
+	a := k.agents[socket]
+	if a == nil {
+		a = &agentKeys{}
+		k.agents[socket] = a
 	}
 	k.mu.Unlock()
-	return ask()
+	release := hold()
+	a.once.Do(func() {
+		if a.conn, a.err = net.DialTimeout("unix", socket, k.patience); a.err != nil {
+			a.err = cause(a.err)
+			return
+		}
+		a.err = a.patiently(k.patience, func() (err error) {
+			a.keys, err = agent.NewClient(a.conn).Signers()
+			return err
+		})
+	})
+	release()
+	out := make([]ssh.Signer, len(a.keys))
+	for i, s := range a.keys {
+		out[i] = s
+		if s, ok := s.(ssh.AlgorithmSigner); ok {
+			out[i] = &agentSigner{s, a, k.patience, hold}
+		}
+	}
+	return out, a.err
 }
 
-// agentPatience is how long an agent may take to list its keys. One that is locked may ask its user first.
-const agentPatience = 30 * time.Second
+// patiently talks with the agent for as long as that may take. One that did not answer is not asked again: its answer may come later.
+func (a *agentKeys) patiently(patience time.Duration, talk func() error) error {
+	a.talking.Lock()
+	defer a.talking.Unlock()
+	end := time.Now().Add(patience)
+	a.conn.SetDeadline(end)
+	err := talk()
+	a.conn.SetDeadline(time.Time{})
+	if err != nil && !time.Now().Before(end) { // the library does not wrap what ended it
+		a.conn.Close()
+		return &noAnswer{patience}
+	}
+	return err
+}
 
-func (k *keyring) askAgent(socket string) ([]ssh.Signer, error) {
-	conn, err := net.DialTimeout("unix", socket, agentPatience)
+// noAnswer is an agent that did not answer in time.
+type noAnswer struct{ within time.Duration }
+
+func (e *noAnswer) Error() string { return fmt.Sprintf("no answer within %v", e.within) }
+
+// agentSigner is a key of an agent. The login's clock stands still while the agent signs.
+type agentSigner struct {
+	ssh.AlgorithmSigner
+	agent    *agentKeys
+	patience time.Duration
+	hold     func() func()
+}
+
+func (s *agentSigner) Sign(rand io.Reader, data []byte) (*ssh.Signature, error) {
+	return s.SignWithAlgorithm(rand, data, "")
+}
+
+func (s *agentSigner) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (sig *ssh.Signature, err error) {
+	defer s.hold()()
+	err = s.agent.patiently(s.patience, func() (err error) {
+		sig, err = s.AlgorithmSigner.SignWithAlgorithm(rand, data, algorithm)
+		return err
+	})
 	if err != nil {
-		return nil, cause(err)
+		return nil, &notSigned{err}
 	}
-	k.mu.Lock()
-	k.conns = append(k.conns, conn) // kept open: it signs for us later
-	k.mu.Unlock()
-	conn.SetDeadline(time.Now().Add(agentPatience))
-	signers, err := agent.NewClient(conn).Signers()
-	conn.SetDeadline(time.Time{})
-	return signers, err
+	return sig, nil
 }
+
+// notSigned is an agent that lists a key and does not sign with it.
+type notSigned struct{ error }
+
+func (e *notSigned) Unwrap() error { return e.error }
 
 func (k *keyring) close() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for _, c := range k.conns {
-		c.Close()
+	for _, a := range k.agents {
+		if a.conn != nil {
+			a.conn.Close()
+		}
 	}
 }
 
