@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -369,6 +371,45 @@ func TestDialer_TellsOfAcceptedKeys(t *testing.T) {
 		d.Close()
 		if got := log.String(); want == "" && got != "" || !strings.Contains(got, want) {
 			t.Errorf("run %d: told %q, want %q", run, got, want)
+		}
+	}
+}
+
+// A server that has only algorithms with known weaknesses is not talked to, and what it has is told.
+func TestDial_WeakAlgorithmsAreRefused(t *testing.T) {
+	key, err := ssh.NewSignerFromKey(newPrivate(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, weak := range map[string]ssh.Config{
+		"key exchange":            {KeyExchanges: []string{"diffie-hellman-group14-sha1"}},
+		"client to server cipher": {Ciphers: []string{"aes128-cbc"}},
+		"client to server MAC":    {Ciphers: []string{"aes128-ctr"}, MACs: []string{"hmac-sha1-96"}},
+	} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+		go func() { // ends with the listener
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				s := &ssh.ServerConfig{Config: weak, NoClientAuth: true}
+				s.AddHostKey(key)
+				go func() {
+					defer c.Close()
+					ssh.NewServerConn(c, s)
+				}()
+			}
+		}()
+		port := l.Addr().(*net.TCPAddr).Port
+		_, err = newDialer(t, remote.Config{}).Dial(t.Context(), remote.HostConfig{Address: "127.0.0.1", Port: port, User: "x", ConnectTimeout: 5 * time.Second})
+		weakest := slices.Concat(weak.MACs, weak.KeyExchanges, weak.Ciphers)[0]
+		if !errors.Is(err, remote.ErrProtocol) || !strings.Contains(err.Error(), "no common "+what+": the server has only "+weakest) {
+			t.Errorf("%s: %v", what, err)
 		}
 	}
 }
