@@ -29,6 +29,3 @@ func forced(all bool, hosts []string) (words []string) {
 	}
 	return words
 }
-
-// some joins the first of many words.
-func some(words []string) string { return report.Some(words, 10) }

@@ -53,12 +53,11 @@ func ScaleOut(ctx context.Context, o ScaleOutOptions) (Result, error) {
 		return Result{}, fmt.Errorf("%w: a guard is lifted when the nodes are proven, and with --conformance=off nothing is", ErrRefused)
 	}
 	result := Result{Cluster: o.Cluster.Metadata.Name}
-	begun, err := begin(ctx, o.Options)
+	r, err := begin(ctx, o.Options)
 	if err != nil {
 		return result, err
 	}
-	defer begun.end()
-	r := scaleOut{begun}
+	defer r.end()
 
 	g, err := r.desk.Growth(r.reading, o.growth())
 	result.Plan, result.Checks, result.Nothing, result.Notes = g.Plan, g.Checks, g.Nothing, g.Notes
@@ -101,12 +100,14 @@ func ScaleOut(ctx context.Context, o ScaleOutOptions) (Result, error) {
 	var unproven error
 	if len(joined) > 0 {
 		var p ending.Proven
-		p, unproven = r.proveJoined(o, g.Seen, joined, before, dir)
+		p, unproven = proveJoined(r, o, g.Seen, joined, before, dir)
 		result = result.With(p)
-		notes, err := r.letIn(o.Guard, joined, p, unproven)
-		result.Notes, failed = append(result.Notes, notes...), errors.Join(failed, err)
+		if o.Guard {
+			notes, err := proof.LetIn(r.reading, r.API, joined, p.Run, unproven)
+			result.Notes, failed = append(result.Notes, notes...), errors.Join(failed, err)
+		}
 	}
-	if notReady == nil && (unproven == nil || errors.Is(unproven, ErrConformance) || errors.Is(unproven, conformance.ErrFlaky)) {
+	if notReady == nil && proof.Ended(unproven) {
 		failed = errors.Join(failed, proof.NoteUnproven(r.StateDir, joined, false))
 	}
 	if err := ending.Partial(failed, result.Hosts); err != nil {
@@ -114,9 +115,6 @@ func ScaleOut(ctx context.Context, o ScaleOutOptions) (Result, error) {
 	}
 	return result, unproven
 }
-
-// scaleOut is a scale-out at work.
-type scaleOut struct{ *run }
 
 // guard is the taint that joining nodes get besides the inventory's; nil = none.
 func (o ScaleOutOptions) guard() *render.Taint {
@@ -161,22 +159,11 @@ func (o ScaleOutOptions) verb() string {
 
 // proveJoined proves the nodes that joined, also those that came in while others failed, and those of which an earlier run had done
 // everything but the proof.
-func (r scaleOut) proveJoined(o ScaleOutOptions, seen survey.Seen, joined []string, before []kube.Pod, dir *report.Dir) (ending.Proven, error) {
+func proveJoined(r *run, o ScaleOutOptions, seen survey.Seen, joined []string, before []kube.Pod, dir *report.Dir) (ending.Proven, error) {
 	if err := r.reading.Err(); err != nil || !o.Conformance.on() {
 		return ending.Proven{}, err
 	}
 	w := o.Proof.wish(o.Conformance)
 	w.Scenario, w.Nodes = string(conformance.ScaleOut), joined
 	return r.prove(w, seen, before, dir)
-}
-
-// letIn takes the guard away from nodes that were proven. Otherwise it stays, and the notes say how pods get there.
-func (r scaleOut) letIn(guarded bool, nodes []string, p ending.Proven, unproven error) (notes []string, err error) {
-	switch {
-	case !guarded:
-		return nil, nil
-	case unproven != nil || p.Run == nil:
-		return []string{proof.GuardStays(nodes)}, nil
-	}
-	return nil, proof.LetIn(r.reading, r.API, nodes)
 }

@@ -2,12 +2,9 @@ package provision
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
-	"github.com/hybridctl/hybridctl/provision/fleet"
-	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/preflight"
 	"github.com/hybridctl/hybridctl/provision/proposal"
 	"github.com/hybridctl/hybridctl/provision/survey"
@@ -63,17 +60,5 @@ func Kubeconfig(ctx context.Context, o Options) ([]byte, error) {
 		return nil, err
 	}
 	defer r.end()
-	b, err := r.fleet.Kept()
-	if !errors.Is(err, fleet.ErrNoKubeconfig) {
-		return b, err
-	}
-	r.fleet.Only() // no host is of interest but for it
-	b, by, err := r.fleet.Given(r.reading, nil)
-	if err == nil {
-		err = r.SameName(r.reading, nil, by)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return kube.RenameContext(b, r.Cluster.Metadata.Name)
+	return r.Server.Kubeconfig(r.reading)
 }

@@ -4,11 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-
-	"github.com/hybridctl/hybridctl/provision/kube"
-	"github.com/hybridctl/hybridctl/provision/plan"
-	"github.com/hybridctl/hybridctl/provision/report"
 )
 
 // StorageRemoveOptions are StorageRemove's own.
@@ -33,7 +28,7 @@ func StorageRemove(ctx context.Context, o StorageRemoveOptions) (Result, error) 
 	}
 	defer r.end()
 
-	objects, err := r.desk.Storage(r.reading, o.Force)
+	objects, p, err := r.desk.Storage(r.reading, o.Force)
 	if err != nil {
 		return result, err
 	}
@@ -42,9 +37,8 @@ func StorageRemove(ctx context.Context, o StorageRemoveOptions) (Result, error) 
 			return result, fmt.Errorf("%w, and nothing was done: %w", ErrRefused, err)
 		}
 	}
-	result.Plan = plan.Plan{Cluster: result.Cluster, Part: true, Notes: []string{fmt.Sprintf("ceph-csi is taken out of cluster %s: %s%s; nothing in Ceph is changed",
-		result.Cluster, report.Count(len(objects), "object"), among(objects))}}
-	if err := r.confirm(result.Plan); err != nil {
+	result.Plan = p
+	if err := r.confirm(p); err != nil {
 		return result, err
 	}
 	changes, failed, err := r.executor.DeleteStorage(ctx, objects)
@@ -53,18 +47,4 @@ func StorageRemove(ctx context.Context, o StorageRemoveOptions) (Result, error) 
 		return result, err
 	}
 	return result, o.TakeOut()
-}
-
-// among names what people know of the objects.
-func among(objects []kube.Object) string {
-	var known []string
-	for _, o := range objects {
-		if slices.Contains([]string{"Namespace", "CSIDriver", "StorageClass"}, o.Kind) {
-			known = append(known, o.String())
-		}
-	}
-	if len(known) == 0 {
-		return ""
-	}
-	return ", among them " + some(known)
 }

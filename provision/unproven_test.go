@@ -1,15 +1,10 @@
 package provision
 
 import (
-	"context"
 	"errors"
 	"strings"
 	"testing"
 
-	"github.com/hybridctl/hybridctl/provision/access"
-	"github.com/hybridctl/hybridctl/provision/bundle/bundletest"
-	"github.com/hybridctl/hybridctl/provision/ending"
-	"github.com/hybridctl/hybridctl/provision/kube/fakeapi"
 	"github.com/hybridctl/hybridctl/provision/proof"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
@@ -32,26 +27,6 @@ func TestScaleOut_GuardIsOfTheRunAndNotOfTheStep(t *testing.T) {
 	}
 	if r := mustUp(t, s); r.Plan.Changes() != 0 || len(r.Plan.Notes) > 0 {
 		t.Errorf("up plans %d changes, notes %q", r.Plan.Changes(), r.Plan.Notes)
-	}
-}
-
-func TestScaleOut_GuardIsLiftedByTheProofAlone(t *testing.T) {
-	api := fakeapi.New(bundletest.Version)
-	r := scaleOut{&run{Server: &access.Server{API: api}, reading: context.Background()}}
-	for name, c := range map[string]struct {
-		p        ending.Proven
-		unproven error
-		lifted   int
-	}{
-		"no one looked": {},
-		"proven":        {p: ending.Proven{Run: &report.ConformanceRun{}}, lifted: 2},
-		"a cell failed": {p: ending.Proven{Run: &report.ConformanceRun{}}, unproven: ErrConformance},
-	} {
-		api.Did = nil
-		notes, err := r.letIn(true, []string{"a", "b"}, c.p, c.unproven)
-		if err != nil || len(api.Did) != c.lifted || (len(notes) == 0) != (c.lifted > 0) {
-			t.Errorf("%s: %v, notes %q, done %q", name, err, notes, api.Did)
-		}
 	}
 }
 

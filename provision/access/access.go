@@ -115,12 +115,30 @@ func (s *Server) Reach(ctx context.Context, hosts survey.Hosts) error {
 		return fmt.Errorf("%w (the kubeconfig in %s%s), and no control plane gives another: %v", refused, s.options.StateDir, endedOn(kept), report.OneLine(err.Error()))
 	}
 	if err == nil && none != nil {
-		err = s.SameName(ctx, hosts, by)
+		err = s.sameName(ctx, hosts, by)
 	}
 	if err != nil {
 		return err
 	}
 	return s.ask(ctx, given)
+}
+
+// Kubeconfig returns the admin kubeconfig: the one that is kept, else a control plane's. It is a secret. Errors: ErrRefused: none is kept, and
+// the control plane is of a cluster with another name.
+func (s *Server) Kubeconfig(ctx context.Context) ([]byte, error) {
+	b, err := s.options.Fleet.Kept()
+	if !errors.Is(err, fleet.ErrNoKubeconfig) {
+		return b, err
+	}
+	s.options.Fleet.Only() // no host is of interest but for it
+	b, by, err := s.options.Fleet.Given(ctx, nil)
+	if err == nil {
+		err = s.sameName(ctx, nil, by)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return kube.RenameContext(b, s.options.Cluster.Metadata.Name)
 }
 
 // endedOn says when a kubeconfig's certificate has ended; "" = it has not, or has none.
@@ -132,8 +150,8 @@ func endedOn(kubeconfig []byte) string {
 	return ", which ended on " + end.UTC().Format(time.DateOnly)
 }
 
-// SameName refuses the word of a control plane whose mark has another cluster's name, where nothing else tells which cluster is meant.
-func (s *Server) SameName(ctx context.Context, hosts survey.Hosts, by inventory.Host) error {
+// sameName refuses the word of a control plane whose mark has another cluster's name, where nothing else tells which cluster is meant.
+func (s *Server) sameName(ctx context.Context, hosts survey.Hosts, by inventory.Host) error {
 	f, asked := hosts[by.Name]
 	if !asked {
 		text, err := s.options.Fleet.ClusterMark(ctx, by)

@@ -75,7 +75,7 @@ func nodeOf(o object) string {
 	return node
 }
 
-// isProbe tells whether a pod is one of those that several kinds of cells use.
+// isProbe reports whether a pod is one of those that several kinds of cells use.
 func isProbe(o object) bool {
 	labels, _ := o["metadata"].(object)["labels"].(object)
 	return labels[slotLabel] != nil

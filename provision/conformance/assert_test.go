@@ -15,7 +15,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
-// answered tells whether a probe has to say who it is for a cell to pass.
+// answered reports whether a probe has to say who it is for a cell to pass.
 func answered(c report.CellResult) bool {
 	switch c.Check {
 	case "S3":

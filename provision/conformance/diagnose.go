@@ -13,7 +13,7 @@ type tried struct {
 	result report.CellResult
 }
 
-// shows tells whether a symptom is there: in a cell, in the others, in what was written down about the nodes.
+// shows reports whether a symptom is there: in a cell, in the others, in what was written down about the nodes.
 type shows func(c tried, all []tried, evidence string) bool
 
 // symptom is a row of the table of known causes.

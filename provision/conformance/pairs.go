@@ -22,7 +22,7 @@ func (p *planner) between(l link, c Cell) {
 	p.add(c)
 }
 
-// proven tells whether a node is one of those that the scenario proves: the new ones after a scale-out, else all.
+// proven reports whether a node is one of those that the scenario proves: the new ones after a scale-out, else all.
 func (p *planner) proven(n Node) bool { return p.in.Scenario != ScaleOut || n.New }
 
 // pairs chooses the ordered pairs of different nodes, one of them proven at least. When there are too many, every proven node still meets

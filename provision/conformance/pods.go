@@ -29,7 +29,7 @@ func (t *podTrier) tryLoopback(ctx context.Context, c Cell) outcome {
 	return o
 }
 
-// noIPv6 tells whether an error is of a network namespace without IPv6.
+// noIPv6 reports whether an error is of a network namespace without IPv6.
 func noIPv6(reason string) bool {
 	return strings.Contains(reason, "cannot assign requested address") || strings.Contains(reason, "address family not supported") ||
 		strings.Contains(reason, "network is unreachable")

@@ -65,7 +65,7 @@ func wantOnly(t *testing.T, d report.ConformanceRun, want func(c report.CellResu
 	}
 }
 
-// always tells whether a cell is blocked on every fake, for the reason it has to have.
+// always reports whether a cell is blocked on every fake, for the reason it has to have.
 func always(c report.CellResult) bool {
 	if c.Verdict != report.Blocked {
 		return false

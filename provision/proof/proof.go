@@ -78,6 +78,11 @@ func Run(ctx context.Context, o Options, dir *report.Dir) (report.ConformanceRun
 	return run, err
 }
 
+// Ended reports whether a run came to its end, whatever it found: err is Run's.
+func Ended(err error) bool {
+	return err == nil || errors.Is(err, ErrFailed) || errors.Is(err, conformance.ErrFlaky)
+}
+
 // TestSelf makes faults and reports whether exactly the right cells turned red. ErrFailed when not.
 func TestSelf(ctx context.Context, o Options, done func(conformance.SelfTest)) (all []conformance.SelfTest, err error) {
 	err = conformance.TestSelf(ctx, o.Conformance(ctx), func(t conformance.SelfTest, _ report.ConformanceRun) {

@@ -2,12 +2,15 @@ package proof
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/hybridctl/hybridctl/provision/conformance"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/report"
 )
 
 // images is an API server that knows which images nodes have, and no more.
@@ -41,13 +44,37 @@ func (u *untainted) Untaint(_ context.Context, node, key string) error {
 	return nil
 }
 
-func TestLetIn_TakesTheGuardFromEveryNode(t *testing.T) {
-	var u untainted
-	if err := LetIn(context.Background(), &u, []string{"a", "b"}); err != nil {
-		t.Error(err)
+func TestLetIn_WhatIsProvenAlone(t *testing.T) {
+	run := &report.ConformanceRun{}
+	for name, c := range map[string]struct {
+		run      *report.ConformanceRun
+		unproven error
+		want     untainted
+	}{
+		"no one looked": {},
+		"proven":        {run, nil, untainted{"a hybridctl.dev/not-proven", "b hybridctl.dev/not-proven"}},
+		"a cell failed": {run, ErrFailed, nil},
+		"interrupted":   {nil, context.Canceled, nil},
+	} {
+		var u untainted
+		notes, err := LetIn(t.Context(), &u, []string{"a", "b"}, c.run, c.unproven)
+		if err != nil || !slices.Equal(u, c.want) || (len(notes) == 0) != (len(c.want) > 0) {
+			t.Errorf("%s: %v, notes %q, done %q", name, err, notes, u)
+		}
+		if len(notes) > 0 && !strings.Contains(notes[0], "kubectl taint nodes a b hybridctl.dev/not-proven-") {
+			t.Errorf("%s: %q", name, notes)
+		}
 	}
-	if !slices.Equal(u, untainted{"a hybridctl.dev/not-proven", "b hybridctl.dev/not-proven"}) {
-		t.Errorf("%q", u)
+}
+
+func TestEnded(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{{nil, true}, {fmt.Errorf("%w: 2 cells", ErrFailed), true}, {conformance.ErrFlaky, true}, {conformance.ErrSetup, false}, {context.Canceled, false}, {conformance.ErrUnproven, false}} {
+		if got := Ended(c.err); got != c.want {
+			t.Errorf("%v: %t", c.err, got)
+		}
 	}
 }
 

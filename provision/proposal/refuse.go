@@ -8,10 +8,8 @@ import (
 
 	"github.com/hybridctl/hybridctl/provision/ending"
 	"github.com/hybridctl/hybridctl/provision/inventory"
-	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/render"
 	"github.com/hybridctl/hybridctl/provision/report"
-	"github.com/hybridctl/hybridctl/provision/steps"
 )
 
 // known refuses names that are not in the inventory.
@@ -35,25 +33,6 @@ func (d *Desk) noOrphans(ctx context.Context, goes string) error {
 		named = append(named, v.String())
 	}
 	return ending.Volumes(d.Cluster.Spec.Storage, named, goes)
-}
-
-// Storage are the objects of ceph-csi that a removal deletes; it refuses what must not be. No host is asked.
-// Errors: ErrRefused: there is nothing. ErrVolumes: volumes would stay in Ceph, and force does not say so.
-func (d *Desk) Storage(ctx context.Context, force bool) ([]kube.Object, error) {
-	d.Fleet.Only()
-	if _, err := d.Running(ctx); err != nil {
-		return nil, err
-	}
-	if !force {
-		if err := d.noOrphans(ctx, "ceph-csi is deleted"); err != nil {
-			return nil, err
-		}
-	}
-	objects, err := steps.CephObjects(ctx, d.API)
-	if err == nil && len(objects) == 0 && len(d.Cluster.Spec.Storage.Ceph) == 0 {
-		err = fmt.Errorf("%w: %s has no spec.storage.ceph, and the cluster no ceph-csi of hybridctl's: there is nothing to remove", ending.ErrRefused, d.Cluster.Path)
-	}
-	return objects, err
 }
 
 // some joins the first of many words.

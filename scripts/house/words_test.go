@@ -7,15 +7,9 @@ import (
 	"testing"
 )
 
-// others are the packages whose comments say it in other words yet.
-const others = "provision provision/conformance"
-
 // What a function that answers yes or no does is "reports whether", as everywhere in Go.
 func TestWords_ReportsWhether(t *testing.T) {
 	for _, p := range packages(t) {
-		if covers(others, p.name()) {
-			continue
-		}
 		for _, file := range p.GoFiles {
 			path := filepath.Join(p.Dir, file)
 			text, err := os.ReadFile(path)
