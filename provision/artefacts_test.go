@@ -168,7 +168,12 @@ func checkOf(all []report.Check, name string) report.Check {
 func TestArtefacts_NobodyIsAskedForThemByVerbsThatRead(t *testing.T) {
 	s := newSim(t, 2, remotetest.Options{})
 	w := s.fetches()
+	s.c.Spec.Sources["https://elsewhere.test"] = "https://mirror.test"
 	checks, err := Preflight(context.Background(), s.options())
+	if c := checkOf(checks, "sources"); c.Status != report.Warn || !strings.HasPrefix(c.Message, "https://elsewhere.test fits no file that there is, and changes nothing: files come from dl.test") {
+		t.Errorf("preflight: %+v", c)
+	}
+	delete(s.c.Spec.Sources, "https://elsewhere.test")
 	if c := checkOf(checks, "bundle-version"); err != nil || c.Status != report.Pass || !strings.Contains(c.Message, "files and") || !strings.Contains(c.Message, "would be fetched") {
 		t.Errorf("preflight: %v, %+v", err, c)
 	}

@@ -68,7 +68,7 @@ func printed(ctx context.Context, argv []string, dir string, stderr io.Writer, p
 	case out.over:
 		return "", fmt.Errorf("%s prints more than %d bytes", argv[0], most)
 	case errors.Is(err, exec.ErrNotFound):
-		return "", fmt.Errorf("there is no program %s in PATH", argv[0])
+		return "", fmt.Errorf("%s: no such program in PATH", argv[0])
 	case errors.As(err, &file):
 		return "", fmt.Errorf("%s: %w", argv[0], file.Err)
 	case err != nil && !errors.Is(err, exec.ErrWaitDelay): // it has ended well, and another that it has started has not

@@ -62,7 +62,7 @@ func TestPrinted_ProgramsThatAreOfNoUse(t *testing.T) {
 	}{
 		"hangs":          {[]string{"sh", "-c", "read x <fifo"}, "sh did not end within 50ms"},
 		"its child does": {[]string{"sh", "-c", "cat fifo; echo late"}, "sh did not end within 50ms"},
-		"is not there":   {[]string{"no-such-program"}, "there is no program no-such-program in PATH"},
+		"is not there":   {[]string{"no-such-program"}, "no-such-program: no such program in PATH"},
 		"no file":        {[]string{"./none"}, "./none: no such file or directory"},
 		"no program":     {[]string{"./plain"}, "./plain: permission denied"},
 		"never ends":     {[]string{"sh", "-c", "while :; do echo 0123456789012345678901234567890123456789; done"}, "sh prints more than 1048576 bytes"},

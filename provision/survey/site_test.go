@@ -47,6 +47,9 @@ func TestSite(t *testing.T) {
 		inventory.Registry{Host: "bad", Username: "u", PasswordEnv: "SITE_BAD"},
 		inventory.Registry{Host: "gone", Mirrors: []string{"m"}, CAFile: filepath.Join(dir, "none")},
 		inventory.Registry{Host: "program", Username: "u", PasswordCommand: []string{"printf", "from a program\n"}},
+		inventory.Registry{Host: "silent", Username: "u", PasswordCommand: []string{"true"}},
+		inventory.Registry{Host: "failing", Username: "u", PasswordCommand: []string{"false"}},
+		inventory.Registry{Host: "none", Username: "u", PasswordCommand: []string{"no-such-program"}},
 	)
 	for _, runs := range []bool{true, false} {
 		s := Seen{Cluster: c}
@@ -63,7 +66,12 @@ func TestSite(t *testing.T) {
 		if len(s.Site.Passwords) != len(want) || string(s.Site.CAs["file"]) != "first line\nsecond\n" {
 			t.Errorf("passwords of %d registries, want %d", len(s.Site.Passwords), len(want))
 		}
-		for host, words := range map[string]string{"unset": "is not set", "empty": "it is empty", "bad": "control character"} {
+		says := map[string]string{"unset": "is not set", "empty": "it is empty", "bad": "control character"}
+		if runs {
+			says["silent"], says["failing"] = "passwordCommand true prints nothing", "passwordCommand false: exit status 1"
+			says["none"] = "passwordCommand no-such-program: no such program in PATH"
+		}
+		for host, words := range says {
 			if err := s.Registries.Logins[host]; err == nil || !strings.Contains(err.Error(), words) || strings.Contains(err.Error(), "\x01") {
 				t.Errorf("%s: %v", host, err)
 			}
