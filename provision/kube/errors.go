@@ -37,6 +37,8 @@ var (
 	ErrInvalid = errors.New("invalid")
 	// ErrNotReady: a wait ended before what it waited for. Tell the user what is missing; running again goes on.
 	ErrNotReady = errors.New("not ready")
+	// ErrTooLong: the API server's answer does not end. Stop: something else than an API server may stand in its place.
+	ErrTooLong = errors.New("answer too long")
 	// ErrLocked: another program is changing the kubeconfig file. The user tries again.
 	ErrLocked = errors.New("locked")
 )
@@ -92,6 +94,9 @@ func (c *Client) explain(err error) error {
 	var unreachable *unreachableError
 	var known *failure
 	var invalid x509.CertificateInvalidError
+	if errors.Is(err, ErrTooLong) && errors.As(err, &known) {
+		return known // without what client-go puts before it
+	}
 	switch {
 	case err == nil, errors.As(err, &known), errors.Is(err, context.Canceled):
 		return err

@@ -37,6 +37,8 @@ type Options struct {
 
 	// Waiting is told what a request or a wait is for that may take long; what it returns is called at the end. nil = it is not told.
 	Waiting func(what string) (over func())
+
+	mostBytes int64 // of an answer; 0 = maxAnswer
 }
 
 // Client is a connection to one cluster's API server, safe for concurrent use. All requests share one HTTP/2 connection.
@@ -86,6 +88,7 @@ func New(kubeconfig []byte, o Options) (*Client, error) {
 	config.QPS, config.Burst = 300, 600
 	config.Dial = c.routes.dial
 	config.Wrap(c.routes.wrap)
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return &bounded{next, cmp.Or(o.mostBytes, maxAnswer)} })
 	// The environment's proxy is for the internet: a cluster that is not reached directly is reached through the tunnel.
 	config.Proxy = func(*http.Request) (*url.URL, error) { return nil, nil }
 	return c, c.connect()
