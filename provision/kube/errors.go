@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"syscall"
 
@@ -94,7 +95,7 @@ func (c *Client) explain(err error) error {
 	var unreachable *unreachableError
 	var known *failure
 	var invalid x509.CertificateInvalidError
-	if errors.Is(err, ErrTooLong) && errors.As(err, &known) {
+	if wrapped := new(url.Error); (errors.Is(err, ErrTooLong) || errors.As(err, &wrapped)) && errors.As(err, &known) {
 		return known // without what client-go puts before it
 	}
 	switch {

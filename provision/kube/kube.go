@@ -7,6 +7,7 @@ package kube
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -100,6 +101,9 @@ func (c *Client) connect() error {
 	var err error
 	if c.http, err = rest.HTTPClientFor(c.config); err != nil {
 		return &failure{kind: ErrKubeconfig, text: "kubeconfig: its certificates are not usable"}
+	}
+	c.http.CheckRedirect = func(to *http.Request, _ []*http.Request) error { // nobody is asked whom the kubeconfig does not name
+		return &failure{ErrUntrusted, fmt.Sprintf("the server at %s sends requests on to %q, which no API server does", c.server, to.URL.Host), nil}
 	}
 	typed := rest.CopyConfig(c.config)
 	typed.ContentType = runtime.ContentTypeProtobuf
