@@ -26,23 +26,73 @@ func From(what, file, env string) func() (string, error) {
 		if !ok {
 			return "", fmt.Errorf("the environment variable %s, which is to hold the %s, is not set", env, what)
 		}
+		if v == "" {
+			return "", fmt.Errorf("the environment variable %s, which is to hold the %s, is empty", env, what)
+		}
 		return v, nil
 	}
 }
 
 func firstLine(what, file string) (string, error) {
-	b, err := os.ReadFile(file)
+	b, err := File(file)
 	if err != nil {
 		return "", fmt.Errorf("the %s's file: %w", what, err)
 	}
 	line, _, _ := strings.Cut(string(b), "\n")
-	return strings.TrimSuffix(line, "\r"), nil
+	if line = strings.TrimSuffix(line, "\r"); line == "" {
+		return "", fmt.Errorf("the %s's file: %s: its first line is empty", what, file)
+	}
+	return line, nil
+}
+
+// pipePatience is how long the writer of a pipe may take.
+const pipePatience = 10 * time.Second
+
+// File reads a file with a secret. A pipe that nobody writes into, and a device that never ends, are errors.
+func File(path string) ([]byte, error) { return readFile(path, pipePatience) }
+
+func readFile(path string, patience time.Duration) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode().IsRegular() || info.IsDir() {
+		return readAll(path)
+	}
+	type answer struct {
+		b   []byte
+		err error
+	}
+	read := make(chan answer, 1)
+	go func() { // ends with the program where no writer ever comes
+		b, err := readAll(path)
+		read <- answer{b, err}
+	}()
+	select {
+	case a := <-read:
+		return a.b, a.err
+	case <-time.After(patience):
+		return nil, fmt.Errorf("%s is no file, and nothing came out of it within %s", path, patience)
+	}
+}
+
+func readAll(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && len(b) > most {
+		return nil, fmt.Errorf("%s has more than %d bytes", path, most)
+	}
+	return b, err
 }
 
 // patience bounds a program that prints a secret: it may ask a person, or a safe far away.
 const patience = 2 * time.Minute
 
-// most is what a program may print.
+// most is what a program may print, and what a file may hold.
 const most = 1 << 20
 
 // Printed runs the user's own program in dir and returns what it prints. stderr takes its questions; nil = no one sees them. The error says

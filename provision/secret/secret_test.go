@@ -85,3 +85,45 @@ func TestPrinted_ProgramsThatAreOfNoUse(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+func TestFrom_WhatHoldsNoSecret(t *testing.T) {
+	dir := t.TempDir()
+	in := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	t.Setenv("EMPTY_FOR_TEST", "")
+	for _, c := range []struct{ file, env, want string }{
+		{in("empty", ""), "", "the key's file: " + dir + "/empty: its first line is empty"},
+		{in("second", "\nhunter2\n"), "", "the key's file: " + dir + "/second: its first line is empty"},
+		{dir, "", "is a directory"},
+		{"/dev/zero", "", "the key's file: /dev/zero has more than 1048576 bytes"},
+		{"", "EMPTY_FOR_TEST", "the environment variable EMPTY_FOR_TEST, which is to hold the key, is empty"},
+	} {
+		if v, err := From("key", c.file, c.env)(); err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s%s: %q, %v", c.file, c.env, v, err)
+		}
+	}
+}
+
+// A pipe is read when somebody writes into it, and not waited for without end when nobody does.
+func TestFile_Pipe(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readFile(pipe, 20*time.Millisecond); err == nil || !strings.HasSuffix(err.Error(), "is no file, and nothing came out of it within 20ms") {
+		t.Errorf("%v", err)
+	}
+	another := pipe + "2"
+	if err := syscall.Mkfifo(another, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	go os.WriteFile(another, []byte("it"), 0o600)
+	if b, err := readFile(another, time.Minute); err != nil || string(b) != "it" {
+		t.Errorf("%q, %v", b, err)
+	}
+}

@@ -3,7 +3,6 @@ package survey
 import (
 	"context"
 	"fmt"
-	"os"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -56,7 +55,7 @@ func (r Reader) cephSecret(ctx context.Context, u inventory.CephUser) (string, e
 	case k.Inline != "":
 		return string(k.Inline), nil
 	case k.File != "":
-		b, err := os.ReadFile(k.File)
+		b, err := secret.File(k.File)
 		return string(b), err
 	default:
 		return secret.From("key", "", k.Env)()

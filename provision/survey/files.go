@@ -84,7 +84,7 @@ func (r Reader) planeFile(ctx context.Context, f inventory.ControlPlaneFile) (st
 	case f.SecretEnv != "":
 		return secret.From("content", "", f.SecretEnv)()
 	}
-	b, err := os.ReadFile(f.Source + f.SecretFile) // one of them
+	b, err := secret.File(f.Source + f.SecretFile) // one of them
 	var p *fs.PathError
 	if errors.As(err, &p) {
 		err = fmt.Errorf("%s: %w", p.Path, p.Err)

@@ -36,7 +36,7 @@ func TestPlaneFiles(t *testing.T) {
 		"no such variable":          {file: inventory.ControlPlaneFile{SecretEnv: "HYBRIDCTL_TEST_NONE"}, problem: "the environment variable HYBRIDCTL_TEST_NONE, which is to hold the content, is not set"},
 		"a program that fails":      {file: inventory.ControlPlaneFile{SecretCommand: []string{"sh", "-c", "echo hunter2; exit 3"}}, problem: "spec.kubernetes.files[0], it: secretCommand sh: exit status 3"},
 		"an empty one":              {file: inventory.ControlPlaneFile{Source: write("c", "")}, problem: "it is empty"},
-		"one that is no small file": {file: inventory.ControlPlaneFile{Source: write("d", strings.Repeat("x", maxPlaneFile+1))}, problem: "1048577 bytes, and 1048576 are the most"},
+		"one that is no small file": {file: inventory.ControlPlaneFile{Source: write("d", strings.Repeat("x", maxPlaneFile+1))}, problem: "has more than 1048576 bytes"},
 	} {
 		c.file.Name = "it"
 		cluster := &inventory.Cluster{Path: filepath.Join(dir, "inventory.yaml")}

@@ -58,8 +58,6 @@ func (r Reader) Password(ctx context.Context, e inventory.Registry) (string, err
 	switch {
 	case password == "" && len(e.PasswordCommand) > 0:
 		return "", fmt.Errorf("passwordCommand %s prints nothing", e.PasswordCommand[0])
-	case password == "":
-		return "", errors.New("it is empty")
 	case !utf8.ValidString(password) || strings.ContainsFunc(password, unicode.IsControl):
 		return "", errors.New("it holds a control character, or bytes that are no text")
 	}

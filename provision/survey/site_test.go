@@ -66,7 +66,7 @@ func TestSite(t *testing.T) {
 		if len(s.Site.Passwords) != len(want) || string(s.Site.CAs["file"]) != "first line\nsecond\n" {
 			t.Errorf("passwords of %d registries, want %d", len(s.Site.Passwords), len(want))
 		}
-		says := map[string]string{"unset": "is not set", "empty": "it is empty", "bad": "control character"}
+		says := map[string]string{"unset": "is not set", "empty": "is empty", "bad": "control character"}
 		if runs {
 			says["silent"], says["failing"] = "passwordCommand true prints nothing", "passwordCommand false: exit status 1"
 			says["none"] = "passwordCommand no-such-program: no such program in PATH"
