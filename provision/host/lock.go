@@ -50,19 +50,23 @@ func (h *Host) TakeLock(ctx context.Context, o LockTaking) (Locked, error) {
 	return h.lock(ctx, args...)
 }
 
-// GiveLock gives it back, or tells who has it now. breaks takes it away from anyone.
-func (h *Host) GiveLock(ctx context.Context, token string, breaks bool) (Locked, error) {
-	args := []string{"give", token}
-	if breaks {
-		args = append(args, "break")
-	}
-	return h.lock(ctx, args...)
+// LockGiving says whose lock is given back.
+type LockGiving struct {
+	Token  string // of the run that has it
+	Leased bool   // also from an up that has made its API server: it has the cluster's Lease, or goes no further. Only who has the Lease may say so
+	Break  bool   // from anyone
 }
 
-// GiveLockOfUp gives it back, and takes it away also from an up that has made its API server: that one has the cluster's Lease, or goes no
-// further. Only who has the Lease may say so.
-func (h *Host) GiveLockOfUp(ctx context.Context, token string) (Locked, error) {
-	return h.lock(ctx, "give", token, "leased")
+// GiveLock gives it back, or tells who has it now.
+func (h *Host) GiveLock(ctx context.Context, o LockGiving) (Locked, error) {
+	args := []string{"give", o.Token}
+	switch {
+	case o.Break:
+		args = append(args, "break")
+	case o.Leased:
+		args = append(args, "leased")
+	}
+	return h.lock(ctx, args...)
 }
 
 func (h *Host) lock(ctx context.Context, args ...string) (Locked, error) {

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+
+	"github.com/hybridctl/hybridctl/provision/host"
 )
 
 // TokenFile is in the state directory while a lock on a host is of a run from here. Whoever has the state directory, which one run at a time
@@ -54,7 +56,7 @@ func (l *Lock) GiveBackLeft(ctx context.Context, first HostAPI, stateDir string,
 		if first == nil || !made && !breaks {
 			return nil
 		}
-		if _, err := first.GiveLock(ctx, token, breaks); err != nil { // another's is not touched
+		if _, err := first.GiveLock(ctx, host.LockGiving{Token: token, Break: breaks}); err != nil { // another's is not touched
 			return err
 		}
 	}

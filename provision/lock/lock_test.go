@@ -127,7 +127,7 @@ func TestLock_OutlivedLapseIsNoLoss(t *testing.T) {
 	}{{errors.New("connection refused"), false}, {kube.ErrHeld, true}} {
 		user := make(chan struct{})
 		api := &leases{renew: test.renew, renewed: make(chan struct{}, 1000)}
-		l, err := Take(context.Background(), api, user, Options{TTL: 160 * time.Millisecond})
+		l, err := Take(context.Background(), api, user, Options{TTL: 1600 * time.Millisecond})
 		if err != nil {
 			t.Fatal(err)
 		}

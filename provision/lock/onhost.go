@@ -15,8 +15,7 @@ import (
 // HostAPI is a host that can have the lock; *host.Host is one.
 type HostAPI interface {
 	TakeLock(ctx context.Context, o host.LockTaking) (host.Locked, error)
-	GiveLock(ctx context.Context, token string, breaks bool) (host.Locked, error)
-	GiveLockOfUp(ctx context.Context, token string) (host.Locked, error)
+	GiveLock(ctx context.Context, o host.LockGiving) (host.Locked, error)
 }
 
 // HostOptions say how the lock is taken on a host.
@@ -120,11 +119,7 @@ func (l *Lock) Refused() error {
 // server is deleted: such a run asks for the lease, finds that another had it, and goes no further. Errors: kube.ErrHeld: one whose run may be
 // at work yet, in the middle of its init or of a destroy, is in the way; o.Break takes it away.
 func ClearHost(ctx context.Context, api HostAPI, o HostOptions) error {
-	give := api.GiveLockOfUp
-	if o.Break {
-		give = func(ctx context.Context, token string) (host.Locked, error) { return api.GiveLock(ctx, token, true) }
-	}
-	locked, err := give(ctx, o.Token)
+	locked, err := api.GiveLock(ctx, host.LockGiving{Token: o.Token, Leased: true, Break: o.Break})
 	if err != nil {
 		return fmt.Errorf("%s: %w", o.Name, err)
 	}
@@ -139,7 +134,7 @@ func (l *onHost) giveBack(ctx context.Context) error {
 	l.once.Do(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 		defer cancel()
-		locked, err := l.api.GiveLock(ctx, l.o.Token, false)
+		locked, err := l.api.GiveLock(ctx, host.LockGiving{Token: l.o.Token})
 		switch {
 		case err != nil:
 			l.err = fmt.Errorf("the lock on %s could not be given back; the next run from here takes it, any other with --break-lock: %w", l.o.Name, err)

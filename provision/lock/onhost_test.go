@@ -16,19 +16,17 @@ type oneHost struct {
 	take, give host.Locked
 	err        error
 	given      int
+	asked      host.LockGiving
 }
 
 func (h *oneHost) TakeLock(context.Context, host.LockTaking) (host.Locked, error) {
 	return h.take, h.err
 }
 
-func (h *oneHost) GiveLock(context.Context, string, bool) (host.Locked, error) {
+func (h *oneHost) GiveLock(_ context.Context, o host.LockGiving) (host.Locked, error) {
 	h.given++
+	h.asked = o
 	return h.give, h.err
-}
-
-func (h *oneHost) GiveLockOfUp(ctx context.Context, token string) (host.Locked, error) {
-	return h.GiveLock(ctx, token, false)
 }
 
 var taken = host.Locked{Taken: true, Steps: map[string]string{"os": "done d"}}
@@ -112,7 +110,7 @@ func TestOnHost_LeaseThatIsLostStopsTheRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.Lease(context.Background(), api, Options{TTL: 160 * time.Millisecond})
+	l.Lease(context.Background(), api, Options{TTL: 1600 * time.Millisecond})
 	<-api.renewed
 	<-l.Stop()
 	if !errors.Is(l.Lost(), kube.ErrHeld) {
@@ -147,7 +145,10 @@ func TestClearHost(t *testing.T) {
 		"of a destroy":               {oneHost{give: host.Locked{By: "eve@a/1", Since: "then", Kind: "destroy"}}, "--break-lock"},
 		"it cannot be asked":         {oneHost{err: errors.New("connection lost")}, "host-1: connection lost"},
 	} {
-		err := ClearHost(context.Background(), &c.host, HostOptions{Name: "host-1"})
+		err := ClearHost(context.Background(), &c.host, HostOptions{Name: "host-1", Token: "t"})
+		if want := (host.LockGiving{Token: "t", Leased: true}); c.host.asked != want {
+			t.Errorf("%s: asked %+v", name, c.host.asked)
+		}
 		if (err == nil) != (c.says == "") || err != nil && (!strings.Contains(err.Error(), c.says) || errors.Is(err, kube.ErrHeld) != (c.host.err == nil)) {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -96,7 +96,7 @@ func (a *app) scaleOut(ctx context.Context, f scaleOutFlags) error {
 		}
 		o.Arch = arch
 	}
-	added, err := a.addFirst(f.inventory, f.add)
+	added, err := addFirst(a.Stderr, f.inventory, f.add)
 	if err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func (a *app) scaleOut(ctx context.Context, f scaleOutFlags) error {
 
 // addFirst writes the hosts of --add into the inventory; added says that there were some. One that stands there as it is given is no mistake:
 // the command was run before, and is run again.
-func (a *app) addFirst(path string, args []string) (added bool, err error) {
+func addFirst(told io.Writer, path string, args []string) (added bool, err error) {
 	if len(args) == 0 {
 		return false, nil
 	}
@@ -159,7 +159,7 @@ func (a *app) addFirst(path string, args []string) (added bool, err error) {
 	if err := file.Write(); err != nil {
 		return false, err
 	}
-	_, err = fmt.Fprintf(a.Stderr, "%s%s: written\n", file.Diff(), file.Name)
+	_, err = fmt.Fprintf(told, "%s%s: written\n", file.Diff(), file.Name)
 	return true, err
 }
 

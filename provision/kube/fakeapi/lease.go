@@ -14,14 +14,15 @@ func (a *API) LeaseMark(context.Context, string) (string, error) {
 	}
 	a.Lock()
 	defer a.Unlock()
-	return a.mark(), nil
+	return markAfter(a.Held), nil
 }
 
-func (a *API) mark() string {
-	if a.Held == 0 {
+// markAfter is the mark of a lease that was taken so often.
+func markAfter(held int) string {
+	if held == 0 {
 		return kube.NoLease
 	}
-	return fmt.Sprint("mark ", a.Held)
+	return fmt.Sprint("mark ", held)
 }
 
 func (a *API) TakeLease(_ context.Context, o kube.LeaseOptions) error {
@@ -31,7 +32,7 @@ func (a *API) TakeLease(_ context.Context, o kube.LeaseOptions) error {
 	case o.Break:
 	case a.Holder != "" && !a.Expired:
 		return fmt.Errorf("%w by %s", kube.ErrHeld, a.Holder)
-	case o.Mark != "" && o.Mark != a.mark():
+	case o.Mark != "" && o.Mark != markAfter(a.Held):
 		return kube.ErrStale
 	}
 	a.Holder, a.Expired = o.Holder, false
