@@ -127,7 +127,7 @@ func TestLockScript_AnotherComesInBetween(t *testing.T) {
 				t.Fatal(err)
 			}
 			// The second is begun when the first is about to change something, and is let go as far as it comes: to its end, or to the wait for its turn.
-			s.tool("flock", `[ ! -e /opt/begun ] || echo >/opt/waits; exec `+flock+` "$@"`)
+			s.tool("flock", `[ ! -e /opt/begun ] || echo waits 1<>/opt/came; exec `+flock+` "$@"`)
 			second := ""
 			for _, args := range c.second {
 				second += "sh /opt/lock.sh " + args + ">/opt/said 2>&1;"
@@ -135,13 +135,14 @@ func TestLockScript_AnotherComesInBetween(t *testing.T) {
 			s.tool(c.tool, `case "$*" in "-f /var/lib/hybridctl.lock" | *" /var/lib/hybridctl.lock")
 				if [ ! -e /opt/begun ]; then
 					>/opt/begun
-					( exec 9>&-; `+second+` echo >/opt/over ) >/dev/null 2>&1 &
-					while [ ! -e /opt/waits ] && [ ! -e /opt/over ]; do read -t 0.01 _ <>/opt/fifo || :; done
+					exec 8<>/opt/came
+					( exec 9>&-; `+second+` echo over 1<>/opt/came; echo over >/opt/over ) >/dev/null 2>&1 &
+					read -r _ <&8
 				fi ;;
 			esac
 			exec `+tool+` "$@"`)
-			s.before = `cp "$0/script.sh" /opt/lock.sh; mkfifo /opt/fifo; ` + "sed -i 's,#!/bin/sh,#!/bin/bash,' \"$0/bin/" + c.tool + `"`
-			s.after = `while [ ! -e /opt/over ]; do :; done; sed -n 1p /var/lib/hybridctl.lock`
+			s.before = `cp "$0/script.sh" /opt/lock.sh; mkfifo /opt/came /opt/over`
+			s.after = `[ ! -e /opt/begun ] || read -r _ </opt/over; sed -n 1p /var/lib/hybridctl.lock`
 			_, out, errs := s.run("lock", nil, strings.Fields(c.first)...)
 			said, _, _ := strings.Cut(out, "\n")
 			then, _, _ := strings.Cut(s.read("opt", "said"), "\n")
@@ -160,9 +161,11 @@ func TestLockScript_OneOfMany(t *testing.T) {
 		t.Fatal(err)
 	}
 	const many = 12
-	// Nobody goes on before all have come.
-	s.tool("flock", `>/opt/come.$$; while set -- /opt/come.*; [ $# -lt `+strconv.Itoa(many)+` ]; do :; done; exec `+flock+` 9`)
-	s.before = `cp "$0/script.sh" /opt/lock.sh; i=1; while [ $i -lt ` + strconv.Itoa(many) + ` ]; do sh /opt/lock.sh take t$i h$i >/opt/said.$i 2>&1 & i=$((i+1)); done`
+	// Nobody goes on before all have come: who comes waits for the gate, which another holds until it has counted all.
+	s.tool("flock", `echo came 1<>/opt/came; `+flock+` -s 8 8</opt/gate; exec `+flock+` 9`)
+	s.before = `cp "$0/script.sh" /opt/lock.sh; mkfifo /opt/came; >/opt/gate; exec 7<>/opt/came 8</opt/gate; ` + flock + ` 8
+		( i=0; while [ $i -lt ` + strconv.Itoa(many) + ` ]; do read -r _ <&7; i=$((i+1)); done ) & exec 8<&-
+		i=1; while [ $i -lt ` + strconv.Itoa(many) + ` ]; do sh /opt/lock.sh take t$i h$i >/opt/said.$i 2>&1 & i=$((i+1)); done`
 	s.after = "wait; sed -n 1p /var/lib/hybridctl.lock"
 	_, out, errs := s.run("lock", nil, "take", "t0", "h0")
 	taken, held, owner := 0, 0, ""
