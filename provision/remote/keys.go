@@ -43,6 +43,7 @@ type agentKeys struct {
 	err  error
 
 	talking sync.Mutex
+	silent  error // it did not answer; with talking
 }
 
 // agent returns the keys of the agent behind a socket; "" has none. hold stops the clock of the login that waits for the agent.
@@ -83,13 +84,17 @@ func (k *keyring) agent(socket string, hold func() func()) ([]ssh.Signer, error)
 func (a *agentKeys) patiently(patience time.Duration, talk func() error) error {
 	a.talking.Lock()
 	defer a.talking.Unlock()
+	if a.silent != nil {
+		return a.silent
+	}
 	end := time.Now().Add(patience)
 	a.conn.SetDeadline(end)
 	err := talk()
 	a.conn.SetDeadline(time.Time{})
 	if err != nil && !time.Now().Before(end) { // the library does not wrap what ended it
 		a.conn.Close()
-		return &noAnswer{patience}
+		a.silent = &noAnswer{patience}
+		return a.silent
 	}
 	return err
 }
