@@ -153,15 +153,10 @@ func (w *webFile) failed(ctx context.Context, at int64, err error) error {
 		sentence = &failure{fmt.Sprintf("%v; %s came, and the next run goes on from there", sentence, progress{at, -1}), ErrUnreachable, sentence}
 	}
 	switch _, cause := registry.Explain(host, err, w.o.Now()); {
-	case cause == registry.CauseName && !isUnknownHost(err), cause == registry.CauseRefused, cause == registry.CauseOther && !isTimeout(err):
+	case cause == registry.CauseRefused, (cause == registry.CauseResolver || cause == registry.CauseOther) && !isTimeout(err):
 		return &passing{err: sentence}
 	}
 	return sentence // another try would wait for the same
-}
-
-func isUnknownHost(err error) bool {
-	var dns *net.DNSError
-	return errors.As(err, &dns) && dns.IsNotFound
 }
 
 // unreachable names what was wanted and the host.

@@ -75,6 +75,30 @@ func TestPatience_IsLongerForWhatWasSentWhole(t *testing.T) {
 	}
 }
 
+// A registry that answers before it has taken all goes on reading: what is sent then begins no wait that nobody ends, which would end the answer.
+func TestPatience_EndsWithTheAnswer(t *testing.T) {
+	clock := &hands{}
+	p := &patience{of: time.Second, timer: clock}
+	p.begin(false)
+	p.end()
+	clock.waits = 0
+	if p.begin(true); clock.waits != 0 {
+		t.Errorf("%s is waited for behind the answer", clock.waits)
+	}
+}
+
+// What a helper printed is told, as it says there what is wrong; unless it is a login.
+func TestDockerError_TellsNoLogin(t *testing.T) {
+	for said, want := range map[string]string{
+		"error getting credentials - err: exit status 1, out: `the store is locked`":                     "docker's configuration: error getting credentials - err: exit status 1, out: `the store is locked`",
+		"error getting credentials - err: exit status 1, out: `{\"Username\":\"me\",\"Secret\":\"pw\"}`": "docker's configuration: its credential helper failed, and what it printed holds a login (error getting credentials - err: exit status 1)",
+	} {
+		if err := dockerError(errors.New(said)); !errors.Is(err, ErrDocker) || err.Error() != want {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (r roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return r(req) }

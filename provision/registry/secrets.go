@@ -157,5 +157,10 @@ func dockerError(err error) error {
 	if m := brokenConfig.FindStringSubmatch(err.Error()); m != nil {
 		return fmt.Errorf("%w: %s cannot be read: it is no JSON, or holds a login that is not base64", ErrDocker, m[1])
 	}
-	return fmt.Errorf("%w: %s", ErrDocker, words(err.Error()))
+	text := err.Error()
+	if strings.Contains(text, `"Secret"`) { // it printed a login, and then ended with an error
+		text, _, _ = strings.Cut(text, "out: ")
+		return fmt.Errorf("%w: its credential helper failed, and what it printed holds a login (%s)", ErrDocker, strings.Trim(words(text), " ,"))
+	}
+	return fmt.Errorf("%w: %s", ErrDocker, words(text))
 }

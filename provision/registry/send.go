@@ -141,7 +141,7 @@ func (c *Client) once(ctx context.Context, h *host, q request) (*http.Response, 
 	content.sending = patience.begin
 	c.requests.Add(1)
 	resp, err := c.http.Do(req)
-	patience.timer.Stop()
+	patience.end()
 	if err != nil {
 		cause := context.Cause(bounded)
 		cancel(nil)
@@ -213,19 +213,34 @@ type patience struct {
 
 	mu     sync.Mutex
 	stored bool // all was sent
+	ended  bool // the answer is there, or will not come
 }
 
 // begin waits anew; whole = all was sent.
 func (p *patience) begin(whole bool) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.stored = whole
-	p.mu.Unlock()
-	p.timer.Reset(p.now())
+	if !p.ended {
+		p.timer.Reset(p.length())
+	}
+}
+
+// end waits no more, also when parts go on being sent: a registry may answer before it has taken all.
+func (p *patience) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = true
+	p.timer.Stop()
 }
 
 func (p *patience) now() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.length()
+}
+
+func (p *patience) length() time.Duration {
 	if p.stored {
 		return p.of * storing
 	}

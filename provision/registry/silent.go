@@ -42,6 +42,7 @@ type Cause int
 const (
 	CauseOther     Cause = iota
 	CauseName            // nobody knows the host's name
+	CauseResolver        // who would know its name could not be asked
 	CauseRefused         // nothing listens there
 	CauseProxy           // the proxy that the environment names
 	CauseAuthority       // nobody knows who signed the certificate
@@ -101,8 +102,10 @@ func Reason(err error) (string, Cause) {
 	var dns *net.DNSError
 	var op *net.OpError
 	switch {
-	case errors.As(err, &dns):
+	case errors.As(err, &dns) && dns.IsNotFound:
 		return "its name is not known to this machine's resolver (" + dns.Err + ")", CauseName
+	case errors.As(err, &dns):
+		return "this machine's resolver does not tell its address (" + report.OneLine(dns.Err) + ")", CauseResolver
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "it refuses the connection", CauseRefused
 	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
@@ -171,6 +174,8 @@ func (s *Silent) hint() string {
 	switch _, cause := Explain(s.Host, s.Err, time.Now()); cause {
 	case CauseName:
 		return "correct the name; where only a proxy knows it, HTTPS_PROXY names that"
+	case CauseResolver:
+		return "look after this machine's resolver (/etc/resolv.conf); where only a proxy knows the name, HTTPS_PROXY names that"
 	case CauseRefused:
 		return "is it running, and is that its port? Without one, 443 is asked: write HOST:PORT"
 	case CauseProxy:

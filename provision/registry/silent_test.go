@@ -39,7 +39,8 @@ func TestSilent_SaysWhyAndWhatMayHelp(t *testing.T) {
 		o                registry.Options
 		host, want, hint string
 	}{
-		"no such name": {registry.Options{}, "nobody.invalid", "nobody.invalid does not answer: its name is not known to this machine's resolver (", "correct the name; where only a proxy knows it, HTTPS_PROXY names that"},
+		"no such name": {registry.Options{Transport: noAddress{IsNotFound: true, Err: "no such host"}}, "r.example", "r.example does not answer: its name is not known to this machine's resolver (no such host)", "correct the name; where only a proxy knows it, HTTPS_PROXY names that"},
+		"no resolver":  {registry.Options{Transport: noAddress{IsTimeout: true, Err: "i/o timeout"}}, "r.example", "r.example does not answer: this machine's resolver does not tell its address (i/o timeout)", "look after this machine's resolver"},
 		"refused":      {registry.Options{}, dead, dead + " does not answer: it refuses the connection", "is it running, and is that its port? Without one, 443 is asked: write HOST:PORT"},
 		"authority":    {registry.Options{}, secure, secure + " shows a certificate of an authority that this machine does not know", "--ca-file FILE names its authority"},
 		"HTTP":         {registry.Options{}, open, open + " speaks HTTP, and was asked by HTTPS", "--plain-http=" + open + " asks it by HTTP"},
@@ -69,7 +70,7 @@ func TestSilent_NamesTheProxy(t *testing.T) {
 	for proxy, want := range map[string]string{
 		"http://" + dead:            "harbor.invalid is asked by the proxy " + dead + ", which does not answer: it refuses the connection",
 		"http://me:secret@" + dead:  "harbor.invalid is asked by the proxy " + dead + ", which does not answer: it refuses the connection",
-		"http://proxy.invalid:3128": "harbor.invalid is asked by the proxy proxy.invalid:3128, which does not answer: its name is not known to this machine's resolver",
+		"http://proxy.invalid:3128": "harbor.invalid is asked by the proxy proxy.invalid:3128, which does not answer: ",
 		"http://" + answers:         "harbor.invalid is asked by the proxy " + answers + ", which answers 407 Proxy Authentication Required",
 	} {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestSilent_NamesTheProxy$", "-test.v")
@@ -79,6 +80,14 @@ func TestSilent_NamesTheProxy(t *testing.T) {
 			t.Errorf("%s: %v\n%s", proxy, err, out)
 		}
 	}
+}
+
+// noAddress is the answer of a resolver that has no address for any name.
+type noAddress net.DNSError
+
+func (n noAddress) RoundTrip(*http.Request) (*http.Response, error) {
+	err := net.DNSError(n)
+	return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &err}
 }
 
 // authority is the file with the certificate that the test's servers show.

@@ -162,7 +162,7 @@ func TestBundleFetch_SaysWhatIsWrong(t *testing.T) {
 	}
 	// Without internet: the host, and the ways out.
 	r.want(catalogue+"--ca-file ca.pem --source https://dl.test=https://nobody.invalid --source "+bundletest.Registry+"=nobody.invalid/k8s", 1)
-	contains(t, "stderr", r.stderr.String(), "nobody.invalid does not answer: its name is not known", "hint: name a mirror in spec.sources", "bundle export", "bundle create")
+	contains(t, "stderr", r.stderr.String(), "nobody.invalid does not answer: ", "hint: name a mirror in spec.sources", "bundle export", "bundle create")
 	if made, err := os.ReadDir(filepath.Join(r.dir, "bundle")); err != nil || len(made) > 0 {
 		t.Errorf("something was made: %v %v", made, err)
 	}
