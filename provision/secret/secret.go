@@ -112,7 +112,7 @@ func printed(ctx context.Context, argv []string, dir string, stderr io.Writer, p
 	var file *fs.PathError
 	switch {
 	case ctx.Err() != nil:
-		return "", ctx.Err()
+		return "", fmt.Errorf("%s: %w", argv[0], ctx.Err())
 	case bounded.Err() != nil:
 		return "", fmt.Errorf("%s did not end within %s", argv[0], patience)
 	case out.over:

@@ -141,9 +141,10 @@ func (s *lasting) Set(text string) error {
 	if err == nil && rest != "" {
 		d, err = time.ParseDuration(rest)
 	}
-	if err != nil || d < 0 || text == "" {
+	whole := time.Duration(n)*24*time.Hour + d
+	if err != nil || d < 0 || whole < 0 || text == "" { // it was longer than a Duration can be
 		return errors.New("must be a length of time, such as 90s, 36h or 30d")
 	}
-	*s = lasting(time.Duration(n)*24*time.Hour + d)
+	*s = lasting(whole)
 	return nil
 }

@@ -132,7 +132,7 @@ func (a *app) imageAudit(ctx context.Context, f imageAuditFlags, names []string)
 	}
 	client, err := registry.New(o)
 	if err != nil {
-		return usagef("--ca-file: %v", err)
+		return usagef("--ca-file: %v", withoutOpen(err))
 	}
 	var wanted []image.Wanted
 	for _, name := range names {

@@ -91,7 +91,7 @@ func TestLasting(t *testing.T) {
 			t.Errorf("%s: %s, %v", text, time.Duration(s), err)
 		}
 	}
-	for _, text := range []string{"", "d", "3", "3w", "-1d", "1d-2h", "1.5d", "99999999d", "x"} {
+	for _, text := range []string{"", "d", "3", "3w", "-1d", "1d-2h", "1.5d", "99999999d", "65535d2000000h", "x"} {
 		if err := new(lasting).Set(text); err == nil {
 			t.Errorf("%q is no length of time, but no error", text)
 		}

@@ -129,7 +129,7 @@ func (a *app) knownImages(ctx context.Context, f workloadFlags, in input) (workl
 	}
 	o := podimages.KnownOptions{Registry: f.registries.options(), Archs: in.archs, Children: f.children}
 	if _, err := registry.New(o.Registry); err != nil {
-		return nil, usagef("--ca-file: %v", err)
+		return nil, usagef("--ca-file: %v", withoutOpen(err))
 	}
 	defer a.waits("registries", "what images are made for")()
 	return a.Front.KnownImages(ctx, in.set, o)
