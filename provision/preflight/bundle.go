@@ -24,6 +24,8 @@ func checkBundleVersion(v view) verdict {
 		return pass("Kubernetes %s of the catalogue: %s would be fetched", is, v.fetch.Missing)
 	case v.fetch.Set:
 		return pass("Kubernetes %s of the catalogue, which is in the cache", is)
+	case v.unread:
+		return unknown("not tried: the run ended before the bundle was looked at")
 	}
 	if want != is {
 		return fail("the inventory asks for Kubernetes %s, the bundle has %s", want, first(is, "none")).
@@ -46,6 +48,9 @@ func checkBundleArch(v view) verdict {
 	}
 	if v.fetch.Err != nil {
 		return unknown("not judged: there is neither a bundle nor a set of the catalogue")
+	}
+	if v.unread {
+		return unknown("not tried: the run ended before the bundle was looked at")
 	}
 	var network []string
 	if v.cluster.Spec.CNI.Provider == inventory.CNIFlannel {

@@ -26,7 +26,7 @@ type fixture struct {
 }
 
 func (f *fixture) run() []report.Check {
-	return RunSeen(f.cluster, f.hosts, f.bundle, Seen{f.ceph, f.registries, f.fetch})
+	return RunSeen(f.cluster, f.hosts, f.bundle, Seen{Ceph: f.ceph, Registries: f.registries, Fetch: f.fetch})
 }
 
 func fit() *fixture {

@@ -48,7 +48,7 @@ func RunJoining(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest, j 
 		all = append(all, seen)
 	}
 	on := j.in(c)
-	v := newView(c, all, m, Seen{j.Ceph, j.Registries, j.Fetch})
+	v := newView(c, all, m, Seen{Ceph: j.Ceph, Registries: j.Registries, Fetch: j.Fetch})
 	v.resolv = j.API.ResolvConf
 	if len(j.CACertHashes) > 0 {
 		v.own = j.CACertHashes[0]

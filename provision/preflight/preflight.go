@@ -49,6 +49,7 @@ var checks = slices.Concat(accessChecks, archChecks, bundleChecks, kernelChecks,
 type view struct {
 	cluster    *inventory.Cluster
 	bundle     *bundle.Bundle
+	unread     bool // see Seen
 	fleet      *fleet
 	ceph       CephSeen
 	fetch      Fetch
@@ -101,6 +102,7 @@ type Seen struct {
 	Ceph       CephSeen
 	Registries RegistriesSeen
 	Fetch      Fetch
+	Unread     bool // the run was stopped before it looked at the bundle, or for a set of the catalogue
 }
 
 // Fetch is where hosts' artefacts come from when the inventory names no bundle.
@@ -117,7 +119,7 @@ func RunSeen(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest, s See
 }
 
 func newView(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest, s Seen) view {
-	v := view{cluster: c, bundle: &bundle.Bundle{}, fleet: newFleet(c, hosts), ceph: s.Ceph, registries: s.Registries, fetch: s.Fetch}
+	v := view{cluster: c, bundle: &bundle.Bundle{}, fleet: newFleet(c, hosts), ceph: s.Ceph, registries: s.Registries, fetch: s.Fetch, unread: s.Unread}
 	if m != nil {
 		v.bundle.Manifest = *m
 	}

@@ -448,6 +448,16 @@ func TestRun_SortedAndWithoutBundle(t *testing.T) {
 }
 
 // TestAsk: what the checks look up is what hosts are asked.
+// Of a bundle that nobody looked at, as the run was stopped before, nothing is said.
+func TestRunSeen_StoppedBeforeTheBundle(t *testing.T) {
+	f := fit()
+	for _, c := range RunSeen(f.cluster, f.hosts, nil, Seen{Unread: true}) {
+		if strings.HasPrefix(c.Name, "bundle-") && (c.Status != report.Unknown || !strings.HasPrefix(c.Message, "not tried: ")) {
+			t.Errorf("%s %s: %s: %s", c.Host, c.Name, c.Status, c.Message)
+		}
+	}
+}
+
 func TestAsk(t *testing.T) {
 	c := fit().cluster
 	a := Ask(c)

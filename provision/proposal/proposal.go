@@ -191,7 +191,7 @@ func (d *Desk) Problems(seen survey.Seen) []report.Check { return report.Problem
 
 // AllChecks runs every check on what is known by now.
 func (d *Desk) AllChecks(seen survey.Seen) []report.Check {
-	found := preflight.Seen{Ceph: seen.Ceph, Registries: seen.Registries, Fetch: seen.Fetch}
+	found := preflight.Seen{Ceph: seen.Ceph, Registries: seen.Registries, Fetch: seen.Fetch, Unread: seen.Bundle == nil}
 	checks := preflight.RunSeen(seen.Cluster, seen.Hosts.Of(seen.Cluster.Managed()), seen.Bundle, found)
 	return slices.Concat(d.keptEnds(seen), checks) // the cluster's own come first
 }
