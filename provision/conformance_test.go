@@ -2,13 +2,17 @@ package provision
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/hybridctl/hybridctl/provision/conformance"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/proof"
 	"github.com/hybridctl/hybridctl/provision/proposal"
+	"github.com/hybridctl/hybridctl/provision/remote/remotetest"
+	"github.com/hybridctl/hybridctl/provision/report"
 )
 
 // Whether an old node was Ready is what the survey of a scale-out saw, not what is there once hosts have joined. What is proven is of the new
@@ -39,4 +43,40 @@ func TestScaleOut_ProofIsOfTheNewNodesAsTheOthersWereBefore(t *testing.T) {
 		t.Errorf("before %v, new %v", c.Before, c.NewNodes)
 	}
 	s.wantAlone(before, "host-4")
+}
+
+// What is wrong with the command is told before any host is asked.
+func TestConformance_SaysWhatIsUnknownBeforeItConnects(t *testing.T) {
+	s := newSim(t, 1, remotetest.Options{})
+	for want, o := range map[string]ConformanceOptions{
+		`there is no scenario "old"`:                 {Options: s.options(), Scenario: "old"},
+		`scenario new-deployment has no check "S55"`: {Options: s.options(), Checks: []string{"S5", "S55"}},
+		`scenario scale-out has no check "N1"`:       {Options: s.options(), Scenario: "scale-out", Checks: []string{"N1"}},
+	} {
+		if _, err := Conformance(context.Background(), o); !errors.Is(err, conformance.ErrUsage) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+		if _, err := ConformanceSelfTest(context.Background(), o, nil); !errors.Is(err, conformance.ErrUsage) || !strings.Contains(err.Error(), want) {
+			t.Errorf("self-test: %v, want %s", err, want)
+		}
+	}
+	if n := s.connections()["host-1"]; n != 0 {
+		t.Errorf("%d connections and commands", n)
+	}
+}
+
+// A run that is stopped while it asks the hosts has not looked for what they would get, and says nothing about it.
+func TestPreflight_StoppedSaysNothingOfTheBundle(t *testing.T) {
+	s := newSim(t, 1, remotetest.Options{})
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	checks, err := Preflight(ctx, s.options())
+	if !errors.Is(err, context.Canceled) || len(checks) == 0 {
+		t.Fatalf("%v, %v", checks, err)
+	}
+	for _, c := range checks {
+		if c.Name == "bundle-version" && c.Status != report.Unknown {
+			t.Errorf("%+v", c)
+		}
+	}
 }

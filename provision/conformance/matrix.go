@@ -98,18 +98,26 @@ func Plan(in Input) (Matrix, error) {
 	return p.m, nil
 }
 
-func (in Input) check() error {
-	if !slices.Contains(Scenarios(), in.Scenario) {
-		return fmt.Errorf("%w: there is no scenario %q (new-deployment, scale-out)", ErrUsage, in.Scenario)
+// Known reports, with ErrUsage, a scenario that there is none of, or a check that it does not have. Nothing is asked.
+func Known(s Scenario, checks []string) error {
+	if !slices.Contains(Scenarios(), s) {
+		return fmt.Errorf("%w: there is no scenario %q (new-deployment, scale-out)", ErrUsage, s)
 	}
-	for _, id := range in.Checks {
-		if !slices.ContainsFunc(ChecksOf(in.Scenario), func(c report.RunCheck) bool { return c.ID == id }) {
+	for _, id := range checks {
+		if !slices.ContainsFunc(ChecksOf(s), func(c report.RunCheck) bool { return c.ID == id }) {
 			var ids []string
-			for _, c := range ChecksOf(in.Scenario) {
+			for _, c := range ChecksOf(s) {
 				ids = append(ids, c.ID)
 			}
-			return fmt.Errorf("%w: scenario %s has no check %q (%s)", ErrUsage, in.Scenario, id, strings.Join(ids, ", "))
+			return fmt.Errorf("%w: scenario %s has no check %q (%s)", ErrUsage, s, id, strings.Join(ids, ", "))
 		}
+	}
+	return nil
+}
+
+func (in Input) check() error {
+	if err := Known(in.Scenario, in.Checks); err != nil {
+		return err
 	}
 	if len(in.Nodes) == 0 {
 		return fmt.Errorf("%w: the cluster has no nodes", ErrUsage)
