@@ -48,7 +48,7 @@ type sourceImage struct {
 func loadSource(file string) (source, *problems, error) {
 	raw, err := os.ReadFile(file)
 	if err != nil {
-		return source{}, nil, sentencef(ErrSource, "bundle source %v", strings.TrimPrefix(err.Error(), "open "))
+		return source{}, nil, sentencef(ErrSource, "bundle source %v", strings.TrimPrefix(strings.TrimPrefix(err.Error(), "open "), "read "))
 	}
 	var s source
 	p := newProblems(file)

@@ -67,7 +67,7 @@ func Embedded() *Catalogue {
 func Read(file string) (*Catalogue, error) {
 	raw, err := os.ReadFile(file)
 	if err != nil {
-		return nil, sentencef(ErrBad, "catalogue %v", strings.TrimPrefix(err.Error(), "open "))
+		return nil, sentencef(ErrBad, "catalogue %v", strings.TrimPrefix(strings.TrimPrefix(err.Error(), "open "), "read "))
 	}
 	return parse(file, raw)
 }

@@ -100,6 +100,8 @@ func (v *validator) address(path string, h Host) {
 		v.fail(path, "", "%s is no host's address", a)
 	case hasUser && validAddress(rest):
 		v.fail(path, fmt.Sprintf("write address: %s and user: %s", rest, printable(user)), "%q holds a user too", a)
+	case strings.Contains(a, "://"):
+		v.fail(path, "write the host alone, and a user or a port as fields of their own", "%q is a URL", a)
 	case err == nil && validAddress(host):
 		v.fail(path, fmt.Sprintf("write address: %s and port: %s", host, printable(port)), "%q holds a port too", a)
 	case looksNumeric(a):

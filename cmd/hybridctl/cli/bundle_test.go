@@ -152,6 +152,10 @@ func TestBundleCatalogue_AsData(t *testing.T) {
 	contains(t, "stderr", r.stderr.String(), "own.yaml:2:7: kind: must be Catalogue\n")
 	r.want("bundle catalogue --catalogue none.yaml", 2)
 	contains(t, "stderr", r.stderr.String(), "catalogue none.yaml: no such file or directory\n")
+	r.want("bundle catalogue --catalogue .", 2)
+	contains(t, "stderr", r.stderr.String(), "catalogue .: is a directory\n")
+	r.want("bundle create -f .", 2)
+	contains(t, "stderr", r.stderr.String(), "bundle source .: is a directory\n")
 }
 
 // What the verbs say of themselves.

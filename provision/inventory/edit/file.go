@@ -29,6 +29,9 @@ type File struct {
 
 // Open reads the file. The error is a *inventory.Problems.
 func Open(name string) (*File, error) {
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+		return nil, &inventory.Problems{List: []inventory.Problem{{File: name, Message: "is a pipe or a device, and cannot be edited", Hint: "name the file that has the inventory"}}}
+	}
 	text, err := inventory.Read(name)
 	if err != nil {
 		return nil, err
@@ -131,7 +134,7 @@ func (f *File) unchanged() (fs.FileInfo, error) {
 		return nil, ErrChanged
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cannot be written: %w", bare(err))
 	}
 	defer file.Close()
 	now, err := io.ReadAll(file)
@@ -147,7 +150,7 @@ func (f *File) unchanged() (fs.FileInfo, error) {
 // writeBeside writes a new file in the folder of path, with the mode and the group of the old one, and its owner when root writes. Who has
 // rights through the group alone would lose them with it: then a group that cannot be given is an error.
 func writeBeside(path string, text []byte, old fs.FileInfo) (name string, err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	f, err := newBeside(path)
 	if err != nil {
 		return "", err
 	}
@@ -174,9 +177,9 @@ func writeBeside(path string, text []byte, old fs.FileInfo) (name string, err er
 
 // Create writes a new file, whole or not at all. An error that is fs.ErrExist says that there is one of that name.
 func Create(name string, text []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
+	f, err := newBeside(name)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	defer os.Remove(f.Name())
 	_, err = f.Write(text)
@@ -184,6 +187,24 @@ func Create(name string, text []byte) error {
 		return err
 	}
 	return os.Link(f.Name(), name) // unlike a rename, this replaces nothing
+}
+
+// newBeside opens a new file in the folder of path. The error names the folder, as the new file's name means nothing to anybody.
+func newBeside(path string) (*os.File, error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return nil, fmt.Errorf("no file can be made in the folder %s: %w", filepath.Dir(path), bare(err))
+	}
+	return f, nil
+}
+
+// bare is what the system said, without the path that it said it of.
+func bare(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
 }
 
 func ownerOf(info fs.FileInfo) *syscall.Stat_t { return info.Sys().(*syscall.Stat_t) }

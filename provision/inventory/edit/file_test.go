@@ -154,6 +154,23 @@ func TestWrite_AFileThatMustNotBeWritten(t *testing.T) {
 	onlyFile(t, path)
 }
 
+func TestOpen_WhatIsNoFile(t *testing.T) {
+	_, err := Open(os.DevNull)
+	if want := os.DevNull + ": is a pipe or a device, and cannot be edited (name the file that has the inventory)"; err == nil || err.Error() != want {
+		t.Errorf("got %v", err)
+	}
+}
+
+// The error of a folder in which nothing can be made names the folder, and not the temporary file.
+func TestCreate_FolderThatIsNotThere(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "none")
+	err := Create(filepath.Join(dir, "i.yaml"), nil)
+	want := dir + "/i.yaml: no file can be made in the folder " + dir + ": no such file or directory"
+	if !errors.Is(err, fs.ErrNotExist) || err.Error() != want {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestOpen_WhatIsNotThere(t *testing.T) {
 	if _, err := Open(filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v", err)

@@ -131,6 +131,8 @@ func read(file string, data []byte) (Draft, error) {
 	switch {
 	case isMapping && strings.HasPrefix(textOf(value(root.Content[0], "apiVersion")), k0sctlAPI):
 		draft, err = readK0sctl(file, root.Content[0])
+	case isMapping && textOf(value(root.Content[0], "apiVersion")) == inventory.APIVersion:
+		return Draft{}, problem(file, 1, "the file is an inventory of hybridctl already", "name it with -f")
 	case isMapping:
 		draft, err = readAnsibleYAML(file, root.Content[0])
 	case named:

@@ -82,6 +82,7 @@ func TestRead_Situations(t *testing.T) {
 			"control-plane a a\nworker b b\nworker c c user=o\nh.ini: the login of a and 1 more: is not given: root logs in unless ~/.ssh/config says otherwise, where Ansible takes your own name; see spec.ssh.user\n"},
 		{"encrypted whole", "h.yml", "$ANSIBLE_VAULT;1.1;AES256\n6162\n", "error: h.yml:1:1: the file is encrypted with Ansible's vault (import what ansible-vault view h.yml prints)\n"},
 		{"a program", "h.py", "#!/usr/bin/python3\n", "error: h.py:1:1: the file is a program, which makes an inventory when Ansible runs it (import what ansible-inventory -i h.py --list prints)\n"},
+		{"ours", "i.yaml", "apiVersion: hybridctl.dev/v1alpha1\nkind: Cluster\n", "error: i.yaml:1:1: the file is an inventory of hybridctl already (name it with -f)\n"},
 		{"UTF-16", "h.ini", "\xff\xfe[\x00", "error: h.ini:1:1: the file is UTF-16 (save it as UTF-8)\n"},
 
 		{"k0sctl: reset", "k.yaml", k0s + "  - {role: controller, hostname: a, ssh: {address: 192.0.2.1}}\n  - {role: worker, hostname: b, reset: true, ssh: {address: 192.0.2.2}}\n  - {role: worker, hostname: c, reset: false, ssh: {address: 192.0.2.3}}\n",
