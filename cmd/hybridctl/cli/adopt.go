@@ -67,7 +67,7 @@ func (a *app) adopt(ctx context.Context, f adoptFlags) error {
 		return err
 	}
 	if _, err := os.Stat(f.out); err == nil {
-		return usagef("%s is there already: name another file with --out, or move it away", f.out)
+		return isThere(f.out)
 	}
 	s := a.openCluster(ctx, clusterFlags{}, o.Cluster)
 	defer s.close()

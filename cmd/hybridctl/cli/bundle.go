@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -47,6 +49,9 @@ A bundle that is there already is replaced once the new one is whole; any other 
 }
 
 func (a *app) bundleCreate(ctx context.Context, source string, from sourceFlags, dir string) (err error) {
+	if _, err := os.Stat(source); errors.Is(err, fs.ErrNotExist) {
+		return hint.With(usagef("%s: no such file", source), `-f FILE names what the bundle is made of; "hybridctl bundle fetch" makes one without a file`)
+	}
 	ctx, cancel := a.untilStop(ctx)
 	defer cancel()
 	remote := &lazyRemote{app: a, from: from, lock: lockBeside(dir)}

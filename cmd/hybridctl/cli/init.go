@@ -67,7 +67,7 @@ With --probe, init connects to the hosts and asks them for their architecture an
 
 func (a *app) init(ctx context.Context, name string, f initFlags) error {
 	if _, err := os.Lstat(f.out); err == nil {
-		return usagef("%s is there already: name another file with --out, or move it away", f.out)
+		return isThere(f.out)
 	}
 	d, err := f.draft(name)
 	if err != nil {

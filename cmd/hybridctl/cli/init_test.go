@@ -145,7 +145,7 @@ func TestInit_RefusesAndWritesNothing(t *testing.T) {
 	}
 	r := newRun(t)
 	r.want("init other --host a=192.0.2.1", 2)
-	contains(t, "stderr", r.stderr.String(), "inventory.yaml is there already: name another file with --out, or move it away")
+	contains(t, "stderr", r.stderr.String(), "error: inventory.yaml is there already\nhint: name another file with --out, or move it away\n")
 	if r.inventory() != lab {
 		t.Error("the inventory that was there is another")
 	}
@@ -157,6 +157,24 @@ func TestInventoryImport_NamesTheFileThatIsNotThere(t *testing.T) {
 	r := begin(t)
 	r.want("inventory import hosts.ini", 2)
 	contains(t, "stderr", r.stderr.String(), "error: hosts.ini: no such file\nhint: name an inventory of Ansible or k0sctl\n")
+}
+
+// An inventory is a file that is there: nothing else is taken for one, nor written in its place.
+func TestInventory_IsAFile(t *testing.T) {
+	r := begin(t)
+	for line, want := range map[string]string{
+		"plan -f -":                                  "error: an inventory is not read from standard input\nhint: name its file with -f FILE: the cluster's state lies beside it\n",
+		"inventory set -f - metadata.name=x":         "error: an inventory is not read from standard input\n",
+		"plan --inventory=":                          "error: -f names no file\nhint: -f FILE names the inventory; without -f it is inventory.yaml\n",
+		"init lab --out -":                           "error: an inventory is a file, and - names none\nhint: name one with --out FILE\n",
+		"plan lab.yaml":                              "\nhint: an inventory is named with -f: hybridctl plan -f lab.yaml\n",
+		"bundle create":                              "error: bundle.yaml: no such file\nhint: -f FILE names what the bundle is made of",
+		"inventory set -f /dev/null metadata.name=x": "/dev/null: is a pipe or a device, and cannot be edited (name the file that has the inventory)\n",
+	} {
+		r.want(line, 2)
+		contains(t, line+": stderr", r.stderr.String(), want)
+	}
+	r.absent("-")
 }
 
 // Who has no inventory is told how to begin.

@@ -124,14 +124,21 @@ func besides(file string) []foreign.Leftover {
 }
 
 func create(file string, text []byte) error {
+	if file == "-" {
+		return hint.With(usagef("an inventory is a file, and - names none"), "name one with --out FILE")
+	}
 	err := edit.Create(file, text)
 	if errors.Is(err, fs.ErrExist) {
-		return usagef("%s is there already: name another file with --out, or move it away", file)
+		return isThere(file)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return usagef("there is no folder %s for %s: make it, or name another file with --out", filepath.Dir(file), file)
+		return hint.With(usagef("there is no folder %s for %s", filepath.Dir(file), file), "make it, or name another file with --out")
 	}
 	return err
+}
+
+func isThere(file string) error {
+	return hint.With(usagef("%s is there already", file), "name another file with --out, or move it away")
 }
 
 // complete fills in what the file did not say.

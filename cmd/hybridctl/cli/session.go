@@ -79,6 +79,12 @@ func loadInventory(path string) (*inventory.Cluster, error) {
 }
 
 func noInventory(path string) error {
+	switch path {
+	case "":
+		return hint.With(usagef("-f names no file"), "-f FILE names the inventory; without -f it is inventory.yaml")
+	case "-":
+		return hint.With(usagef("an inventory is not read from standard input"), "name its file with -f FILE: the cluster's state lies beside it")
+	}
 	return hint.With(usagef("%s: no such inventory", path), `"hybridctl init" writes one to begin with; -f FILE names another`)
 }
 

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -67,10 +68,14 @@ func subcommands(cmd *cobra.Command) (names []string) {
 
 // noArgs is for verbs that take flags only.
 func noArgs(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usagef("%s takes no arguments, but %q was given (%s --help lists the flags)", cmd.CommandPath(), args[0], cmd.CommandPath())
+	if len(args) == 0 {
+		return nil
 	}
-	return nil
+	err := usagef("%s takes no arguments, but %q was given (%s --help lists the flags)", cmd.CommandPath(), args[0], cmd.CommandPath())
+	if ext := filepath.Ext(args[0]); cmd.Flags().Lookup("inventory") != nil && (ext == ".yaml" || ext == ".yml") {
+		return hint.With(err, "an inventory is named with -f: %s -f %s", cmd.CommandPath(), args[0])
+	}
+	return err
 }
 
 // misspelt is the word of a command line that was to name a subcommand, and names none; "" = there is none. Where flags come first, a word
@@ -99,7 +104,20 @@ func (a *app) flagError(cmd *cobra.Command, err error) error {
 	case name != "":
 		return unknown(cmd, name)
 	}
+	if asksVersion(cmd, err) {
+		return hint.With(usagef("%s", aboutFlag(cmd, err)), "%s version shows which hybridctl this is", cmd.CommandPath())
+	}
 	return hint.With(usagef("%s", aboutFlag(cmd, err)), "%s --help lists the flags", cmd.CommandPath())
+}
+
+// asksVersion reports whether a flag was given that other programs have for their version.
+func asksVersion(cmd *cobra.Command, err error) bool {
+	var missing *pflag.NotExistError
+	if cmd.HasParent() || !errors.As(err, &missing) {
+		return false
+	}
+	short := missing.GetSpecifiedShortnames()
+	return short == "v" || short == "V" || short == "" && missing.GetSpecifiedName() == "version"
 }
 
 // aboutFlag says what is wrong with a flag, in words of ours.

@@ -84,6 +84,16 @@ func TestFlags_SayWhatIsWrong(t *testing.T) {
 	}
 }
 
+func TestFlags_OfOtherProgramsForTheVersion(t *testing.T) {
+	for line, want := range map[string]string{"--version": "--version", "-v": "-v", "-V": "-V"} {
+		r := newRun(t)
+		r.want(line, 2)
+		if got := r.stderr.String(); got != "error: there is no flag "+want+"\nhint: hybridctl version shows which hybridctl this is\n" {
+			t.Errorf("%s: %s", line, got)
+		}
+	}
+}
+
 func TestLasting(t *testing.T) {
 	for text, want := range map[string]time.Duration{"90s": 90 * time.Second, "36h": 36 * time.Hour, "30d": 720 * time.Hour, "1d12h": 36 * time.Hour, "0d": 0} {
 		var s lasting
