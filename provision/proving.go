@@ -77,7 +77,6 @@ func (r *run) proofOptions(w proof.Wish, seen survey.Seen) proof.Options {
 
 // waitReady waits until what the run built or found is there; a wait that fails is a change of its own.
 func (r *run) waitReady(seen survey.Seen, p plan.Plan, changes []report.Change) ([]report.Change, error) {
-	r.watcher.Begin(r.reading)
 	err := ready.Wait(r.reading, ready.Options{API: r.API, Cluster: r.Cluster, Host: r.fleet.Host, Event: r.event,
 		Nodes: ending.Members(seen.Hosts, changes), Plan: p, Changes: changes,
 		Explain: r.watcher.Explain})

@@ -28,7 +28,7 @@ func Up(ctx context.Context, o UpOptions) (Result, error) {
 	defer r.end()
 
 	r.MarkEarly(r.reading)
-	r.watcher.Begin(r.reading)
+	r.watcher.Begin(ctx) // a ^C lets running steps finish, and what they wait for is told until then
 	seen, p, checks, err := r.desk.Whole(r.reading)
 	result.Plan, result.Checks = p, checks
 	if err != nil {
