@@ -279,7 +279,7 @@ func TestUp_KeyThatIsNone(t *testing.T) {
 		change func(*inventory.Ceph)
 		want   string
 	}{
-		"no file":           {func(c *inventory.Ceph) { c.RBD.KeyFile = "/nowhere/key" }, "client.csi-rbd (spec.storage.ceph.rbd): open /nowhere/key: no such file"},
+		"no file":           {func(c *inventory.Ceph) { c.RBD.KeyFile = "/nowhere/key" }, "client.csi-rbd (spec.storage.ceph.rbd): /nowhere/key: no such file"},
 		"no variable":       {func(c *inventory.Ceph) { c.RBD.KeyFile, c.RBD.KeyEnv = "", "HYBRIDCTL_TEST_NOT_SET" }, "HYBRIDCTL_TEST_NOT_SET, which is to hold the key, is not set"},
 		"command fails":     {func(c *inventory.Ceph) { c.CephFS.KeyCommand = []string{"false"} }, "client.csi-fs (spec.storage.ceph.cephfs): keyCommand false: exit status 1"},
 		"command says none": {func(c *inventory.Ceph) { c.CephFS.KeyCommand = []string{"true"} }, "it is empty"},

@@ -49,7 +49,14 @@ func firstLine(what, file string) (string, error) {
 const pipePatience = 10 * time.Second
 
 // File reads a file with a secret. A pipe that nobody writes into, and a device that never ends, are errors.
-func File(path string) ([]byte, error) { return readFile(path, pipePatience) }
+func File(path string) ([]byte, error) {
+	b, err := readFile(path, pipePatience)
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return nil, fmt.Errorf("%s: %w", path, at.Err) // which call it was is of no use to anybody
+	}
+	return b, err
+}
 
 func readFile(path string, patience time.Duration) ([]byte, error) {
 	info, err := os.Stat(path)
