@@ -1,7 +1,6 @@
 package provision
 
 import (
-	"cmp"
 	"context"
 
 	"github.com/hybridctl/hybridctl/provision/conformance"
@@ -29,16 +28,11 @@ func (o ConformanceOptions) wish() proof.Wish {
 		Keep: o.Keep, KeepOnFailure: o.KeepOnFailure, Tool: o.Tool, Planned: o.Planned}
 }
 
-// known says what is wrong with the scenario and the checks before anything is connected.
-func (o ConformanceOptions) known() error {
-	return conformance.Known(cmp.Or(conformance.Scenario(o.Scenario), conformance.NewDeployment), o.Checks)
-}
-
 // Conformance proves a scenario on the running cluster, and leaves a report. The run is complete also when there is an error.
 // Errors: ErrConformance when a cell failed, conformance.ErrFlaky, ErrUnproven, ErrUsage, ErrLeftovers, ErrSetup, or as for other verbs.
 func Conformance(ctx context.Context, o ConformanceOptions) (report.ConformanceRun, error) {
 	o.Options = o.withDefaults()
-	if err := o.known(); err != nil {
+	if err := o.wish().Known(); err != nil {
 		return report.ConformanceRun{}, err
 	}
 	dir, err := o.open(o.Options, true) // before anything is connected
@@ -67,11 +61,10 @@ func ConformanceClean(ctx context.Context, o Options) ([]string, error) {
 	return proof.Clean(r.reading, r.proofOptions(proof.Wish{}, seen))
 }
 
-// ConformanceSelfTest makes faults and reports whether exactly the right cells turned red. ErrConformance when not, ErrUsage, or as for
-// other verbs.
+// ConformanceSelfTest makes faults and reports whether exactly the right cells turned red. ErrConformance when not; ErrUsage.
 func ConformanceSelfTest(ctx context.Context, o ConformanceOptions, done func(conformance.SelfTest)) ([]conformance.SelfTest, error) {
 	o.Options = o.withDefaults()
-	if err := o.known(); err != nil {
+	if err := o.wish().Known(); err != nil {
 		return nil, err
 	}
 	r, seen, err := lookAtRunning(ctx, o.Options)

@@ -1,7 +1,6 @@
 package provision
 
 import (
-	"context"
 	"fmt"
 
 	"github.com/hybridctl/hybridctl/provision/bundle"
@@ -84,10 +83,4 @@ func (r *run) waitReady(seen survey.Seen, p plan.Plan, changes []report.Change) 
 		return nil, nil
 	}
 	return []report.Change{{Step: "cluster/ready", Kind: "ready", Action: report.Failed, Error: err.Error()}}, err
-}
-
-// podsBefore are the pods of the cluster before anything joins; none is not the same as not known.
-func (r *run) podsBefore(ctx context.Context) ([]kube.Pod, error) {
-	pods, err := r.API.Pods(ctx, "", "")
-	return append([]kube.Pod{}, pods...), err
 }

@@ -75,7 +75,7 @@ func ScaleOut(ctx context.Context, o ScaleOutOptions) (Result, error) {
 	}
 	var before []kube.Pod
 	if o.Conformance.on() {
-		if before, err = r.podsBefore(r.reading); err != nil {
+		if before, err = proof.PodsBefore(r.reading, r.API); err != nil {
 			return result, err
 		}
 	}

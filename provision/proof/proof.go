@@ -3,6 +3,7 @@
 package proof
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,6 +43,17 @@ type Wish struct {
 	Tool          string // hybridctl's version
 	// Planned is called with the matrix before anything runs.
 	Planned func(cells []conformance.Cell)
+}
+
+// Known reports, with ErrUsage, a scenario that there is none of, or a check that it does not have. Nothing is asked.
+func (w Wish) Known() error {
+	return conformance.Known(cmp.Or(conformance.Scenario(w.Scenario), conformance.NewDeployment), w.Checks)
+}
+
+// PodsBefore are the pods of the cluster before anything joins; none is not the same as not known. Errors: the API server's.
+func PodsBefore(ctx context.Context, api API) ([]kube.Pod, error) {
+	pods, err := api.Pods(ctx, "", "")
+	return append([]kube.Pod{}, pods...), err
 }
 
 // Options are what a proof is made with.

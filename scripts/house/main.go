@@ -15,7 +15,7 @@ import (
 )
 
 // limits are what was reached; a change that makes one better lowers it here.
-var limits = picture{Floors: 13, Back: 0, Methods: 25, FrontMethods: 6, Lines: 1153}
+var limits = picture{Floors: 13, Back: 0, Methods: 25, FrontMethods: 5, Lines: 1152}
 
 // larger are types that have more methods than the limit, each with how many: they may lose some and gain none. kube.Client has a verb for every
 // call, and its users each an interface of the few that they use; a fake has as many as what it stands for.
