@@ -109,7 +109,7 @@ func TestLease_LostToOneWhoIsDoneAlready(t *testing.T) {
 
 func TestLease_LostIsTold(t *testing.T) {
 	c, ctx := sharedClient(t), testContext(t)
-	o := LeaseOptions{Name: fresh("lease"), Holder: "ann@here/1/a", TTL: 40 * time.Millisecond}
+	o := LeaseOptions{Name: fresh("lease"), Holder: "ann@here/1/a", TTL: 3 * time.Second}
 	held, err := Hold(ctx, c, o)
 	if err != nil {
 		t.Fatal(err)
