@@ -71,7 +71,7 @@ func BenchmarkComplete(b *testing.B) {
 func BenchmarkGiB(b *testing.B) {
 	curl, err := exec.LookPath("curl")
 	if err != nil {
-		b.Skip("there is no curl to compare with")
+		b.Skip("there is no curl to compare with: this runs where the lab runs")
 	}
 	const files, size = 8, 128 << 20
 	w := newWorld(b, 10)

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -186,7 +185,7 @@ func (w *webFile) refused(resp *http.Response) error {
 	case status == http.StatusNotFound || status == http.StatusGone:
 		return hint.With(failf(ErrLacks, "%s: it does not have %s", answer, w.url.Path), "a mirror may be behind: name another in spec.sources, or have it fetch %s", w.url.Path)
 	case status == http.StatusTooManyRequests || status >= 500:
-		pause := retryAfter(resp.Header, w.o.Now())
+		pause := registry.RetryAfter(resp.Header, w.o.Now())
 		if pause > maxPause {
 			return hint.With(failf(ErrUnreachable, "%s, and asks to be left alone for %s", answer, pause), "try again then, or %s", other)
 		}
@@ -201,18 +200,6 @@ func (w *webFile) refused(resp *http.Response) error {
 		return hint.With(failf(ErrUnreachable, "%s, and does not say where", answer), other)
 	}
 	return hint.With(failf(ErrUnreachable, "%s", answer), "ask whoever runs %s, or %s", host, other)
-}
-
-// retryAfter is what a server asks to be given, in seconds or as a date.
-func retryAfter(h http.Header, now time.Time) time.Duration {
-	text := strings.TrimSpace(h.Get("Retry-After"))
-	if n, err := strconv.Atoi(text); err == nil && n >= 0 {
-		return time.Duration(n) * time.Second
-	}
-	if at, err := http.ParseTime(text); err == nil {
-		return max(at.Sub(now), 0)
-	}
-	return 0
 }
 
 // blobFile is a blob of a registry.

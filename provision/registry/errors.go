@@ -73,7 +73,7 @@ const maxWords = 300
 // answered reads what a registry says of an answer that was not the wanted one.
 func answered(host string, resp *http.Response) *Error {
 	defer resp.Body.Close()
-	e := &Error{Host: host, Status: resp.StatusCode, challenge: challengeOf(resp.Header), retryAfter: retryAfter(resp.Header, time.Now())}
+	e := &Error{Host: host, Status: resp.StatusCode, challenge: challengeOf(resp.Header), retryAfter: RetryAfter(resp.Header, time.Now())}
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	if err != nil {
 		return e // what was not read is missing from the words alone

@@ -62,7 +62,7 @@ func (c *Client) pause(ctx context.Context, h *host, q request, resp *http.Respo
 		var timeout net.Error
 		return backoff, q.again && passes(err) && !(errors.As(err, &timeout) && timeout.Timeout())
 	case resp.StatusCode == http.StatusTooManyRequests, resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") != "":
-		asked := retryAfter(resp.Header, time.Now())
+		asked := RetryAfter(resp.Header, time.Now())
 		return max(asked, backoff), asked <= maxPause
 	case resp.StatusCode >= 502 && resp.StatusCode <= 504:
 		return backoff, q.again
@@ -77,9 +77,9 @@ func passes(err error) bool {
 		strings.Contains(err.Error(), "broken pipe") || strings.Contains(err.Error(), "server closed idle connection")
 }
 
-// retryAfter is what a registry asks to be given, in seconds or as a date.
-func retryAfter(h http.Header, now time.Time) time.Duration {
-	text := h.Get("Retry-After")
+// RetryAfter is how long a server asks to be left alone, by its header of this name: seconds or a date (RFC 9110, 10.2.3). 0 = it does not say.
+func RetryAfter(h http.Header, now time.Time) time.Duration {
+	text := strings.TrimSpace(h.Get("Retry-After"))
 	if n, err := strconv.Atoi(text); err == nil && n >= 0 {
 		return time.Duration(n) * time.Second
 	}
