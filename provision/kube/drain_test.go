@@ -180,7 +180,10 @@ func TestParseEtcd(t *testing.T) {
 	if members[1].IsOf("elsewhere", "192.0.2.2") {
 		t.Error("a member that has a name is another node's")
 	}
-	if _, err := parseEtcd([]byte("no"), []byte("[]")); err == nil {
-		t.Error("no JSON, and no error")
+	for name, list := range map[string]string{"no JSON": "no", "nothing": "{}", "null": "null", "no member": `{"members":[]}`, "no ID": `{"members":[{"name":"a"}]}`,
+		"cut off": `{"members":[{"ID":1,"name":"a"}`} {
+		if members, err := parseEtcd([]byte(list), []byte("[]")); err == nil {
+			t.Errorf("%s: %v, and no error", name, members)
+		}
 	}
 }

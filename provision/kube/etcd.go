@@ -78,8 +78,14 @@ func parseEtcd(list, health []byte) ([]EtcdMember, error) {
 	if err := json.Unmarshal(health, &endpoints); err != nil {
 		return nil, fmt.Errorf("etcd's health cannot be read: %w", err)
 	}
+	if len(members.Members) == 0 { // who answers is one
+		return nil, errors.New("etcd's list of members is empty, which it never is")
+	}
 	var out []EtcdMember
 	for _, m := range members.Members {
+		if m.ID == 0 {
+			return nil, fmt.Errorf("etcd's list of members has one without an ID (%q)", m.Name)
+		}
 		e := EtcdMember{ID: m.ID, Name: m.Name, Learner: m.Learner}
 		for _, peer := range m.PeerURLs {
 			if u, err := url.Parse(peer); err == nil { // etcd has read it, too

@@ -112,6 +112,9 @@ func Etcd(ctx context.Context, api API, nodes []string) (asked string, members [
 		}
 		errs = append(errs, fmt.Errorf("on %s: %w", n, err))
 	}
+	if len(nodes) == 0 {
+		errs = append(errs, errors.New("the cluster has no control plane that could be asked for etcd's members"))
+	}
 	return "", nil, errors.Join(errs...)
 }
 
