@@ -20,6 +20,9 @@ const (
 // AdminConf is the admin kubeconfig that kubeadm init leaves.
 const AdminConf = "/etc/kubernetes/admin.conf"
 
+// CACert is the certificate of the cluster's authority on every node.
+const CACert = "/etc/kubernetes/pki/ca.crt"
+
 // An earlier join ended after it may have made the host a part of the cluster. The caller takes it out of the cluster, resets it and tries
 // again.
 var (

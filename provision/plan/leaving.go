@@ -182,7 +182,7 @@ const Offline = "--offline takes the node out of the cluster alone, and says wha
 // have been gathered.
 func MayReset(c *inventory.Cluster, nodes []facts.Node, l Leaver) error {
 	f, name := l.Facts, l.Host.Name
-	called := CalledNow(c, nodes, f.MachineID)
+	called, another := CalledNow(c, nodes, f.MachineID), machineOf(nodes, name, f)
 	switch {
 	case f.Err != nil:
 		return hint.With(fmt.Errorf("%s was not reached, and nothing was done: %w", name, f.Err), Offline)
@@ -192,11 +192,28 @@ func MayReset(c *inventory.Cluster, nodes []facts.Node, l Leaver) error {
 	case f.Kubeadm.KubeletConf && !BeganMember(f):
 		return hint.With(fmt.Errorf("%s has a kubelet that hybridctl did not set up, or its marks in /var/lib/hybridctl are lost: it would not be reset", name),
 			`run "kubeadm reset" there yourself; %s`, Offline)
+	case another != "":
+		return hint.With(fmt.Errorf("the host that answers for %s is the machine of the node %s (machine-id %s), which would be reset", name, another, f.MachineID),
+			"see to the address of %s in the inventory (%s); %s", name, l.Host.Address, Offline)
+	case f.Kubeadm.KubeletConf && runsEtcd(f) && !l.IsControlPlane():
+		return hint.With(fmt.Errorf("%s is no control plane by the inventory and by its node, and the host runs one, with a member that etcd may count on: it is not reset for that", name),
+			demote, name)
 	case l.Node.MachineID != "" && f.MachineID != l.Node.MachineID:
 		return hint.With(fmt.Errorf("%s answers with the machine-id %s, its node has %s: it is another machine, or was reinstalled", name, f.MachineID, l.Node.MachineID),
 			`"hybridctl scale-out --replace %s" joins it again; %s`, name, Offline)
 	}
 	return nil
+}
+
+// machineOf is the name of another node whose machine the host is: it has the machine-id and an address of that node; "" = of none. Machines
+// that were cloned may share the id.
+func machineOf(nodes []facts.Node, name string, f facts.Host) string {
+	for _, n := range nodes {
+		if n.Name != name && f.MachineID != "" && n.MachineID == f.MachineID && slices.ContainsFunc(n.InternalIPs, func(a string) bool { return slices.Contains(f.Addresses, a) }) {
+			return n.Name
+		}
+	}
+	return ""
 }
 
 // MayReplace refuses to take a host for another machine than its node while it may be the same, or that machine still lives.

@@ -179,6 +179,19 @@ func TestMayReset(t *testing.T) {
 		},
 			"has no node a and knows this machine as old"},
 		"no node any more": {func(l *Leaver, nodes []facts.Node) { l.Node = facts.Node{} }, ""},
+		"its address is that of another node's host": {func(l *Leaver, nodes []facts.Node) {
+			l.Node = facts.Node{}
+			nodes[0].InternalIPs, nodes[0].MachineID = []string{"192.0.2.7"}, "id-of-a"
+			l.Facts.Addresses = []string{"10.0.0.1", "192.0.2.7"}
+		}, "the host that answers for a is the machine of the node cp-1"},
+		"a clone of another node": {func(l *Leaver, nodes []facts.Node) {
+			nodes[0].InternalIPs, nodes[0].MachineID = []string{"192.0.2.7"}, "id-of-a"
+			l.Facts.Addresses = []string{"192.0.2.8"}
+		}, ""},
+		"a control plane that lost its label, a worker in the inventory": {func(l *Leaver, nodes []facts.Node) {
+			l.Facts.Kubeadm.Etcd, l.Facts.Kubeadm.Version = true, "v1.36.3"
+		}, "the host runs one, with a member that etcd may count on"},
+		"a worker with an etcd of somebody's": {func(l *Leaver, nodes []facts.Node) { l.Facts.Kubeadm.Etcd = true }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, nodes := crew("cp-1 a")

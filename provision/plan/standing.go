@@ -57,6 +57,9 @@ func (b *builder) stands(h inventory.Host, f facts.Host) error {
 		return hint.With(fmt.Errorf("%s: %w: the cluster has no node of that name, although the host runs a control plane, with etcd's data: it is not reset for that", h.Name, ErrStanding),
 			`to have its node back, run on it "systemctl restart kubelet; kubeadm init phase mark-control-plane --node-name %[1]s"; to give it up where other control planes go on, `+
 				`run "hybridctl remove %[1]s"`, h.Name)
+	case unlisted && isMember(f) && runsEtcd(f) && !b.forced(h):
+		return hint.With(fmt.Errorf("%s: %w: it is a worker in the inventory, the cluster has no node of that name, and the host runs a control plane, with a member that etcd may count on: "+
+			"it is not reset for that", h.Name, ErrStanding), demote, h.Name)
 	case controlPlane && !f.Kubeadm.KubeletConf && f.Kubeadm.Etcd && wasFinished(f):
 		return hint.With(fmt.Errorf("%s: %w: it is a control plane whose /etc/kubernetes/kubelet.conf is gone, while etcd's data is there: it is not reset for that", h.Name, ErrStanding),
 			`put the file back ("kubeadm init phase kubeconfig kubelet" on %[1]s writes it); to give the data up, run "kubeadm reset" there`, h.Name)
@@ -66,6 +69,14 @@ func (b *builder) stands(h inventory.Host, f facts.Host) error {
 			`"hybridctl scale-out --replace %s" takes the old node and its member out, and joins it again`, h.Name)
 	}
 	return nil
+}
+
+// demote is how a control plane that is a worker in the inventory leaves etcd before it is reset.
+const demote = `write role: control-plane for it in the inventory, and "hybridctl remove %[1]s" takes its member out of etcd; then it may join as a worker`
+
+// runsEtcd reports whether a host is a control plane with a member of etcd, whatever the inventory says.
+func runsEtcd(f facts.Host) bool {
+	return f.Kubeadm.Etcd && (f.Kubeadm.AdminConf || f.Kubeadm.Version != "")
 }
 
 // isMember reports whether the host was joined, and was not reset since.

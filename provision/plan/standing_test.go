@@ -37,6 +37,10 @@ func TestBuild_StandingHosts(t *testing.T) {
 		}, refuse: "arm-1: host and cluster disagree: the cluster has no node of that name, although the host runs a control plane"},
 		"a worker's node was deleted": {change: func(in *Input) { without(in, "x86-1") },
 			want: map[ID]Action{"x86-1/join": Create, "arm-1/init": Unchanged}},
+		"a control plane's node was deleted, and it is to be a worker": {change: func(in *Input) {
+			without(in, "x86-1")
+			in.Hosts[0].Kubeadm.Etcd, in.Hosts[0].Kubeadm.AdminConf = true, true
+		}, refuse: "x86-1: host and cluster disagree: it is a worker in the inventory"},
 		"renamed in the inventory": {change: func(in *Input) { in.API.Nodes[0].Name = "x86-old" },
 			refuse: `x86-1: host and cluster disagree: the cluster has no node of that name, and knows this machine as x86-old (machine-id m1) "hybridctl inventory rename x86-1 x86-old"`},
 		"a node of the inventory with the same machine-id": {change: func(in *Input) {

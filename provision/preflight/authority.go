@@ -24,7 +24,7 @@ type whose struct {
 }
 
 // clusterOf tells what a host has of a cluster; false where it is nobody's, so that nothing is lost with it: it trusts no authority, or has no
-// mark of hybridctl's. What its kubelet trusts counts before the mark, which may be of an authority that was replaced since.
+// mark of hybridctl's, and no files of a node that hybridctl may have made. What its kubelet trusts counts before the mark, which may be of an authority that was replaced since.
 func clusterOf(f facts.Host) (w whose, some bool) {
 	k, m := f.Kubeadm, f.Belongs
 	switch {
@@ -36,6 +36,8 @@ func clusterOf(f facts.Host) (w whose, some bool) {
 		return whose{"", fmt.Sprintf("has a mark that cannot be read (%s), of %%s", host.ClusterMarkFile)}, true
 	case m.Marked:
 		return whose{m.CA, fmt.Sprintf("bears the mark of %%s (%s, with the cluster CA %s)", m.Name, m.CA)}, true
+	case len(f.Markers) > 0 && (k.KubeletConf || k.AdminConf || k.Etcd):
+		return whose{"", "has a node's files, and no cluster CA that can be read (" + host.CACert + "), of %s"}, true
 	}
 	return whose{}, false
 }
@@ -65,7 +67,7 @@ func (a Authority) Agrees(c *inventory.Cluster, hosts []facts.Host) error {
 	var ours, others []string
 	for _, f := range hosts {
 		switch w, some := clusterOf(f); {
-		case !some:
+		case !some, w.ca == "" && !f.Belongs.Marked: // nothing is compared
 		case slices.Contains(a.Hashes, w.ca):
 			ours = append(ours, f.Name)
 		default:

@@ -17,6 +17,8 @@ func TestMayReset_UnknownIsNotOurs(t *testing.T) {
 	marked := func(ca, name string) facts.Host {
 		return facts.Host{Name: "w-3", Belongs: facts.Belonging{Marked: true, ClusterMark: host.ClusterMark{CA: ca, Name: name}}}
 	}
+	unread, data := clean, clean
+	unread.Kubeadm.KubeletConf, data.Kubeadm.Etcd = true, true
 	renewed := node
 	renewed.Belongs = marked("sha256:old", "lab").Belongs
 	for name, c := range map[string]struct {
@@ -27,13 +29,16 @@ func TestMayReset_UnknownIsNotOurs(t *testing.T) {
 		"ours":      {Authority{Hashes: []string{"sha256:a", "sha256:b"}}, node, ""},
 		"another's": {Authority{Hashes: []string{"sha256:a"}}, node, "of another cluster (https://b:6443)"},
 		"not known": {Authority{Unknown: lost}, node, "is not known: no kubeconfig is kept"},
-		"its kubelet.conf is gone, and it is ours":       {Authority{Hashes: []string{"sha256:c"}}, marked("sha256:c", "lab"), ""},
-		"its kubelet.conf is gone, and it is not ours":   {Authority{Hashes: []string{"sha256:a"}}, marked("sha256:c", "lab"), "w-3 bears the mark of another cluster (lab, with the cluster CA sha256:c)"},
-		"its kubelet.conf is gone, and no one knows":     {Authority{Unknown: lost}, marked("sha256:c", "lab"), "is not known: no kubeconfig is kept"},
-		"its mark cannot be read":                        {Authority{Hashes: []string{"sha256:a"}}, marked("", ""), "w-3 has a mark that cannot be read"},
-		"its authority was replaced since it was marked": {Authority{Hashes: []string{"sha256:b"}}, renewed, ""},
-		"a node of nothing":                              {Authority{Unknown: lost}, clean, ""},
-		"not reached":                                    {Authority{Unknown: lost}, facts.Host{Name: "w-3", Err: lost}, ""},
+		"its kubelet.conf is gone, and it is ours":         {Authority{Hashes: []string{"sha256:c"}}, marked("sha256:c", "lab"), ""},
+		"its kubelet.conf is gone, and it is not ours":     {Authority{Hashes: []string{"sha256:a"}}, marked("sha256:c", "lab"), "w-3 bears the mark of another cluster (lab, with the cluster CA sha256:c)"},
+		"its kubelet.conf is gone, and no one knows":       {Authority{Unknown: lost}, marked("sha256:c", "lab"), "is not known: no kubeconfig is kept"},
+		"its mark cannot be read":                          {Authority{Hashes: []string{"sha256:a"}}, marked("", ""), "w-3 has a mark that cannot be read"},
+		"its authority was replaced since it was marked":   {Authority{Hashes: []string{"sha256:b"}}, renewed, ""},
+		"its authority cannot be read, and it has no mark": {Authority{Hashes: []string{"sha256:a"}}, unread, "w-3 has a node's files, and no cluster CA that can be read"},
+		"it cannot, and no one knows":                      {Authority{Unknown: lost}, unread, "is not known: no kubeconfig is kept"},
+		"etcd's data of nobody knows whom":                 {Authority{Unknown: lost}, data, "is not known: no kubeconfig is kept"},
+		"a node of nothing":                                {Authority{Unknown: lost}, clean, ""},
+		"not reached":                                      {Authority{Unknown: lost}, facts.Host{Name: "w-3", Err: lost}, ""},
 	} {
 		err := c.of.MayReset(c.host)
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
@@ -55,6 +60,8 @@ func TestAgrees_HostsOfTwoClustersAreNotOne(t *testing.T) {
 		return facts.Host{Name: name, Belongs: facts.Belonging{Marked: true, ClusterMark: host.ClusterMark{CA: ca, Name: cluster}}}
 	}
 	lost := Authority{Unknown: errors.New("none")}
+	unread := with("w-2", "")
+	unread.Kubeadm.KubeletConf = true
 	for name, x := range map[string]struct {
 		of    Authority
 		hosts []facts.Host
@@ -72,6 +79,7 @@ func TestAgrees_HostsOfTwoClustersAreNotOne(t *testing.T) {
 		"another name, and the authority is ours": {ours, []facts.Host{marked("cp-1", "sha256:a", "earlier")}, ""},
 		"another name, and none is kept":          {lost, []facts.Host{marked("cp-1", "sha256:a", "earlier")}, "cp-1 bears the mark of cluster earlier, and no kubeconfig of cluster lab is kept here: if they are one, write metadata.name: earlier"},
 		"no name, and none is kept":               {lost, []facts.Host{marked("cp-1", "", "")}, "whose host it is is not known"},
+		"a worker's authority cannot be read":     {ours, []facts.Host{with("cp-1", "sha256:a"), unread}, ""},
 		"its name, and none is kept":              {lost, []facts.Host{marked("cp-1", "sha256:a", "lab")}, ""},
 	} {
 		err := x.of.Agrees(c, x.hosts)

@@ -74,6 +74,15 @@ func TestRunJoining(t *testing.T) {
 			f.mark("arm-1", "join", "done")
 			f.host("arm-1").Kubeadm = facts.Kubeadm{KubeletConf: true, CACertHash: "sha256:aa"}
 		}, "arm-1", "other-cluster", report.Pass, "node of this cluster"},
+		"a node whose cluster cannot be told": {func(f *fixture, _ *Joining) {
+			f.mark("arm-1", "join", "done")
+			f.host("arm-1").Kubeadm = facts.Kubeadm{KubeletConf: true}
+		}, "arm-1", "other-cluster", report.Fail, "no cluster CA that can be read (/etc/kubernetes/pki/ca.crt)"},
+		"a node whose cluster cannot be told, by force": {func(f *fixture, j *Joining) {
+			f.mark("arm-1", "join", "done")
+			f.host("arm-1").Kubeadm = facts.Kubeadm{KubeletConf: true}
+			j.Force = []string{"arm-1"}
+		}, "arm-1", "other-cluster", report.Warn, "--force resets the host first"},
 		"a clone of a node": {func(f *fixture, _ *Joining) { f.host("arm-1").MachineID = "id-of-x86-1" },
 			"arm-1", "duplicate-machine-id", report.Fail, "x86-1"},
 		"a node's address": {func(f *fixture, _ *Joining) { f.declared("arm-1").NodeIP = "10.99.0.11" },

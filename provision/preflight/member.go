@@ -82,6 +82,8 @@ func checkOtherCluster(v view) verdict {
 				"and hybridctl destroy clears the other hosts; if another host is the cluster's first control plane, put it first in the inventory", boot.Name)
 	case k.CACertHash != "" && own != "" && k.CACertHash != own:
 		return fail("it is a node of another cluster (%s): it trusts the cluster CA %s, %s is %s", first(k.Server, "API server unknown"), k.CACertHash, whose, own).hinted("%s", reset)
+	case k.CACertHash == "" && !mark.Marked && v.own != "" && v.member():
+		return fail("it is a node, and has no cluster CA that can be read (%s): whose host it is is not known", host.CACert).hinted("%s", reset)
 	case k.CACertHash != "" || !mark.Marked:
 	case mark.CA == "":
 		return fail("it has a mark that cannot be read (%s): whose host it is is not known", host.ClusterMarkFile).hinted("%s", reset)
