@@ -39,9 +39,9 @@ type agent struct {
 // errSilent: a node that is gone does not say so, and neither does the API server for a long time.
 var errSilent = errors.New("the probe does not answer any more")
 
-// startAgent starts a container's agent and asks who it is. An agent that has not answered when the pace's time is over after that of
-// its order is given up.
-func startAgent(ctx context.Context, api API, namespace, pod, container string, pace pace) (*agent, error) {
+// startAgent starts a container's agent and asks who it is: a kubelet may run it in another one. An agent that has not answered when the pace's
+// time is over after that of its order is given up.
+func startAgent(ctx context.Context, api API, namespace, pod, uid, container string, pace pace) (*agent, error) {
 	running, stop := context.WithCancel(ctx)
 	orders, in := io.Pipe()
 	out, answers := io.Pipe()
@@ -73,9 +73,15 @@ func startAgent(ctx context.Context, api API, namespace, pod, container string, 
 		a.close()
 		return nil, fmt.Errorf("the probe in %s/%s: %w", pod, container, err)
 	}
-	if a.who = *answer.Who; a.who.Version != probe.Version {
+	switch a.who = *answer.Who; {
+	case a.who.Version != probe.Version:
+		err = fmt.Errorf("the probe in %s speaks version %d, this hybridctl version %d: make the bundle anew", pod, a.who.Version, probe.Version)
+	case a.who.UID != uid || a.who.Container != container:
+		err = fmt.Errorf("another container was asked than %s of pod %s (%s): %s of pod %s (%s) on %s", container, pod, uid, a.who.Container, a.who.Pod, a.who.UID, a.who.Node)
+	}
+	if err != nil {
 		a.close()
-		return nil, fmt.Errorf("the probe in %s speaks version %d, this hybridctl version %d: make the bundle anew", pod, a.who.Version, probe.Version)
+		return nil, err
 	}
 	a.patience = pace.answer
 	return a, nil
@@ -235,6 +241,7 @@ type agents struct {
 	life      context.Context // of the run: agents last as long
 	api       API
 	namespace string
+	view      *view
 	pace      pace
 	mu        sync.Mutex
 	all       map[string]*lazyAgent
@@ -250,7 +257,9 @@ func (a *agents) of(pod, container string) (*agent, error) {
 		a.all[key] = l
 	}
 	a.mu.Unlock()
-	l.once.Do(func() { l.agent, l.err = startAgent(a.life, a.api, a.namespace, pod, container, a.pace) })
+	l.once.Do(func() {
+		l.agent, l.err = startAgent(a.life, a.api, a.namespace, pod, a.view.uid(pod), container, a.pace)
+	})
 	return l.agent, l.err
 }
 

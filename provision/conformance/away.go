@@ -3,8 +3,12 @@ package conformance
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/hybridctl/hybridctl/provision/kube"
 )
 
 // wentAway is what a reason says of a node that a run has lost.
@@ -83,9 +87,21 @@ func (a *attendance) follow(ctx context.Context, api API, rules rules) {
 		if err != nil {
 			continue // the next look may tell
 		}
-		for _, n := range nodes {
-			a.see(n.Name, n.Ready, rules.now(), rules.pace.away)
-		}
+		a.look(nodes, rules.now(), rules.pace.away)
+	}
+}
+
+// look notes which nodes are Ready now. One that is not among them any more was deleted, and is as far away.
+func (a *attendance) look(nodes []kube.Node, now time.Time, patience time.Duration) {
+	ready := map[string]bool{}
+	for _, n := range nodes {
+		ready[n.Name] = n.Ready
+	}
+	a.mu.Lock()
+	known := slices.Collect(maps.Keys(a.leave))
+	a.mu.Unlock()
+	for _, name := range known {
+		a.see(name, ready[name], now, patience)
 	}
 }
 

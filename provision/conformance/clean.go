@@ -86,17 +86,42 @@ func FindLeftovers(ctx context.Context, api API, machines map[string]Machine) (L
 					errs = append(errs, fmt.Errorf("%s: %w", name, err))
 				}
 			}
-			for _, id := range slices.Concat(dirs, faults) {
-				if runIDs.MatchString(id) {
-					left.Hosts[name] = append(left.Hosts[name], id)
-				} else {
-					errs = append(errs, fmt.Errorf("%s: %.40q is not the ID of a run: it is left alone", name, id))
-				}
-			}
+			ids, err := idsOf(name, slices.Concat(dirs, faults))
+			left.Hosts[name], errs = ids, append(errs, err)
 		})
 	}
 	open.Wait()
 	return left, errors.Join(errs...)
+}
+
+// mostLeftovers bounds how many runs are believed that a host names at once, and mostStrange how many other names of its are repeated.
+const (
+	mostLeftovers = 200
+	mostStrange   = 5
+)
+
+// idsOf are the IDs of runs that a host names. The error is of what is none, and of what is too much.
+func idsOf(host string, names []string) (ids []string, err error) {
+	var errs []error
+	strange := 0
+	for _, name := range names {
+		switch {
+		case !runIDs.MatchString(name):
+			if strange++; strange <= mostStrange {
+				errs = append(errs, fmt.Errorf("%s: %.40q is not the ID of a run: it is left alone", host, name))
+			}
+		case slices.Contains(ids, name):
+		case len(ids) == mostLeftovers:
+			errs = append(errs, fmt.Errorf("%s: names more than %d runs: the others are left for another time", host, mostLeftovers))
+			return ids, errors.Join(errs...)
+		default:
+			ids = append(ids, name)
+		}
+	}
+	if more := strange - mostStrange; more > 0 {
+		errs = append(errs, fmt.Errorf("%s: %s more of the kind", host, report.Count(more, "name")))
+	}
+	return ids, errors.Join(errs...)
 }
 
 // CleanAll removes what all runs have left, and returns their IDs. It goes on after errors and returns all of them. event is told of it.
@@ -106,7 +131,11 @@ func CleanAll(ctx context.Context, api API, machines map[string]Machine, event f
 		errs := []error{err}
 		ids = left.IDs()
 		for _, id := range ids {
-			errs = append(errs, Clean(ctx, api, left.on(id, machines), id))
+			var cluster API // a host's word is none about namespaces
+			if slices.Contains(left.Cluster, id) {
+				cluster = api
+			}
+			errs = append(errs, clean(ctx, cluster, left.on(id, machines), id))
 		}
 		return errors.Join(errs...)
 	})
@@ -135,6 +164,11 @@ const (
 // Clean removes what a run made: its namespace, and its faults, its directory and its images on the hosts. It goes on after
 // errors and returns all of them.
 func Clean(ctx context.Context, api API, machines map[string]Machine, runID string) error {
+	return clean(ctx, api, machines, runID)
+}
+
+// clean is Clean; without an API it is that of hosts alone.
+func clean(ctx context.Context, api API, machines map[string]Machine, runID string) error {
 	if !runIDs.MatchString(runID) {
 		return fmt.Errorf("%w: %.40q is not the ID of a run", ErrUsage, runID)
 	}
@@ -147,7 +181,9 @@ func Clean(ctx context.Context, api API, machines map[string]Machine, runID stri
 			mu.Unlock()
 		}
 	}
-	note(cleanCluster(ctx, api, namespacePrefix+runID)) // first: containers hold images and directories
+	if api != nil {
+		note(cleanCluster(ctx, api, namespacePrefix+runID)) // first: containers hold images and directories
+	}
 	ctx, cancel := context.WithTimeout(ctx, cleanHostsFor)
 	defer cancel()
 	var open sync.WaitGroup

@@ -95,6 +95,8 @@ type Machine interface {
 type ImageMaker interface {
 	// Archive writes the images as one OCI archive. Their digests never were before: they follow from the salt.
 	Archive(ctx context.Context, w io.Writer, salt string, images []MadeImage) error
+	// Can reports whether there is a program for what an image holds.
+	Can(image MadeImage) bool
 }
 
 // MadeImage is an image under a name: it claims an architecture, and holds the program of one.

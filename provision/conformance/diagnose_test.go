@@ -107,6 +107,8 @@ func TestRedact(t *testing.T) {
 		"kubeadm join --token abcdef." + "s3cr3txyz0123456", "password=" + secret, "password: '" + secret + "'", `"passwd": "` + secret + `"`,
 		"client-secret=" + secret, "REGISTRY_TOKEN=" + secret, "certificate-key: " + secret, "PASSWORD=hunter2", `{"password":"hunter2"}`,
 		`{\"username\":\"u\",\"password\":\"` + secret + `\"}`, `{"auths":{"r":{"auth":"` + secret + `"}}}`,
+		"--certificate-key " + secret, "https://user:" + secret + "@proxy.example:3128/x", "http://" + secret + "@proxy.example/", `password: "` + "two s3cr3t words" + `"`,
+		"--password " + secret, "ctr images pull --user joe:" + secret + " r.example/app",
 		"eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzM2NyM3QifQ.c2lnbmF0dXJlLXMzY3IzdA",
 	} {
 		got := string(redact([]byte("before\n" + text + "\nafter")))
@@ -119,9 +121,12 @@ func TestRedact(t *testing.T) {
 			t.Errorf("%q becomes %q", text, got)
 		}
 	}
+	if got := string(redact([]byte("-----BEGIN PRIVATE KEY-----\n" + secret + "\n and no end"))); strings.Contains(got, secret) {
+		t.Errorf("a key whose end is cut off: %q", got)
+	}
 	ordinary := "pod a-0 uid 4f0c2b52-9c34-4f0e-8c2d-1c6f2d3c4b5a ip 10.244.1.7 restarts 0\n" +
 		"Failed to pull image \"registry.test/app:v1.2.3\": 401 Unauthorized\nsecret \"registry\" not found\n" +
-		"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\nsha256:0123456789abcdef0123456789abcdef\nflannel.1: mtu 1450 key\ntoken expired; basic check\n"
+		"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\nsha256:0123456789abcdef0123456789abcdef\nflannel.1: mtu 1450 key\ntoken expired; basic check\nhttps://registry.test:5000/v2/app@sha256:0123 kube-proxy --user nobody\nmail admin@example.org, ssh://git@example.org\n"
 	if got := string(redact([]byte(ordinary))); got != ordinary {
 		t.Errorf("ordinary text becomes %q", got)
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/probe"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
@@ -20,24 +21,21 @@ func (t *serviceTrier) tryDNS(ctx context.Context, c Cell) outcome {
 	if _, err := t.services.address(name); err != nil {
 		return wrong(err)
 	}
-	want, servers := t.services.all[name].ClusterIP, []string{""}
+	service, servers := t.services.all[name], []string{""}
+	o := outcome{first: true}
+	var last, dead string
 	if c.kind == kindEachDNS {
 		pods, err := t.api.Pods(ctx, "kube-system", "k8s-app=kube-dns")
 		if err != nil {
 			return failed("%v", err)
 		}
-		servers = nil
-		for _, p := range pods {
-			if p.IP != "" && !p.Deleting {
-				servers = append(servers, at(p.IP, 53))
-			}
+		if servers, dead = dnsServers(pods); dead != "" {
+			o.planned, o.first = o.planned+1, false
 		}
-		if len(servers) == 0 {
+		if len(servers) == 0 && dead == "" {
 			return blocked("there are no pods with the label k8s-app=kube-dns in kube-system")
 		}
 	}
-	o := outcome{first: true}
-	var last, dead string
 	for _, server := range servers {
 		before := o.ok
 		for i := range c.times {
@@ -46,8 +44,8 @@ func (t *serviceTrier) tryDNS(ctx context.Context, c Cell) outcome {
 			switch {
 			case err != nil:
 				last = strings.TrimPrefix(cmp.Or(server, "the pod's own server")+": ", ": ") + err.Error()
-			case !slices.Contains(got.Addresses, want):
-				last = fmt.Sprintf("%s answers %s instead of %s", cmp.Or(server, "the pod's own server"), strings.Join(got.Addresses, ", "), want)
+			case !resolves(service, got.Addresses):
+				last = fmt.Sprintf("%s answers %s instead of %s", cmp.Or(server, "the pod's own server"), strings.Join(got.Addresses, ", "), service.ClusterIP)
 			default:
 				o.ok++
 				continue
@@ -67,4 +65,29 @@ func (t *serviceTrier) tryDNS(ctx context.Context, c Cell) outcome {
 		o.verdict, o.reason = report.Flaky, fmt.Sprintf("%d of %d questions were answered; the last that was not: %s", o.ok, o.planned, last)
 	}
 	return o
+}
+
+// dnsServers are the addresses of the DNS servers among pods. dead is what is wrong with one that is on a node and has none: it is not left out
+// silently.
+func dnsServers(pods []kube.Pod) (servers []string, dead string) {
+	for _, p := range pods {
+		switch {
+		case p.Deleting, p.Ended:
+		case p.IP != "":
+			servers = append(servers, at(p.IP, 53))
+		case p.Node != "":
+			dead = fmt.Sprintf("%s on %s has no address: %s", p.Name, p.Node, p.Problem)
+		}
+	}
+	return servers, dead
+}
+
+// resolves reports whether addresses are a Service's: its first among them, and none that is not its own, to which clients would go as well.
+func resolves(s kube.Service, addresses []string) bool {
+	for _, a := range addresses {
+		if a != s.ClusterIP && !slices.Contains(s.ClusterIPs, a) {
+			return false
+		}
+	}
+	return slices.Contains(addresses, s.ClusterIP)
 }

@@ -117,12 +117,26 @@ func (d *draft) pullPods(c Cell) []object {
 	return []object{d.pullPod(c)[0], d.pod(without)}
 }
 
+// directedPod leaves out the nodes of its architecture on which no probe runs: the scheduler puts a pod that tolerates everything there too, and
+// that it does not start then says nothing of where it is directed to.
 func (d *draft) directedPod(c Cell) []object {
-	p := podSpec{name: directed(c)}
+	p, term := podSpec{name: directed(c)}, object{}
 	if c.kind == kindAffinity {
-		p.affinity = archAffinity(c.arch)
+		term["matchExpressions"] = []object{{"key": "kubernetes.io/arch", "operator": "In", "values": []string{c.arch}}}
 	} else {
 		p.selector = archSelector(c.arch)
+	}
+	var but []object
+	for _, n := range d.roster {
+		if n.Arch == c.arch && noPods(n) != "" {
+			but = append(but, object{"key": "metadata.name", "operator": "NotIn", "values": []string{n.Name}})
+		}
+	}
+	if len(but) > 0 {
+		term["matchFields"] = but
+	}
+	if len(term) > 0 {
+		p.affinity = nodeAffinity(term)
 	}
 	return []object{d.pod(p)}
 }

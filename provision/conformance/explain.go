@@ -191,10 +191,14 @@ func (w witness) driverEvidence(ctx context.Context, node string, b *bytes.Buffe
 	}
 }
 
-// secrets are what must not stand in a report: credentials that logs and units may hold. What the first group finds stays. JSON may
+// secrets are what must not stand in a report: credentials that logs and units may hold. What the groups find stays. JSON may
 // stand within a string of JSON.
 var secrets = []*regexp.Regexp{
-	regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----`),
+	regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z)`),
+	regexp.MustCompile(`(?i)(\bhttps?://(?:[^\s/@:"']*:)?)[^\s/@"']+(@)`), // a URL's, with its user's name or without
+	regexp.MustCompile(`(?i)(--(?:password|certificate-key|token)[ =])\S+`),
+	regexp.MustCompile(`(?i)((?:--user|-u)[ =][^\s:]+:)\S+`),
+	regexp.MustCompile(`(?i)(passw(?:or)?d\\?["']?\s*[=:]\s*)(?:"[^"\n]*"|'[^'\n]*')`),
 	regexp.MustCompile(`(?i)((?:bearer|basic) )[A-Za-z0-9._~+/=-]{16,}`),
 	regexp.MustCompile(`\b[a-z0-9]{6}\.[a-z0-9]{16}\b`), // kubeadm's tokens
 	regexp.MustCompile(`(?i)(passw(?:or)?d\\?["']?\s*[=:]\s*\\?["']?)[^\s"',]+`),
@@ -204,7 +208,7 @@ var secrets = []*regexp.Regexp{
 
 func redact(b []byte) []byte {
 	for _, s := range secrets {
-		b = s.ReplaceAll(b, []byte("${1}<withheld>"))
+		b = s.ReplaceAll(b, []byte("${1}<withheld>${2}"))
 	}
 	return b
 }

@@ -63,6 +63,10 @@ type fake struct {
 	denies    func(m manifest) error // admission, of objects that are made
 	unwanted  map[string]bool        // nodes that no DaemonSet wants
 	anywhere  bool                   // every node answers for a Service with the policy Local
+	cached    bool                   // nodes have the private image, and do not ask for it
+	also      []string               // addresses that DNS answers with too
+	// strays is where the kubelet runs what is to run in a container; nil = there.
+	strays func(pod, container string) (string, string)
 }
 
 type fakeNode struct {
@@ -80,7 +84,9 @@ type fakeNode struct {
 	internal string // its address in the cluster, when it is another one
 	refuses  error  // what its disk says to new files and images
 	emulates bool
-	copies   bool // what pods mount is another directory with the same files
+	os       string // "" = linux
+	sandbox  string // why it makes no sandbox for a pod
+	copies   bool   // what pods mount is another directory with the same files
 	uname    string
 	images   map[string]platform.Arch // what their programs are
 }
@@ -200,6 +206,12 @@ func (c *fake) isGone(n *fakeNode) bool {
 
 // The API.
 
+// requirement is one of a node.
+type requirement struct {
+	Key, Operator string
+	Values        []string
+}
+
 // manifest is what the fake reads of an object.
 type manifest struct {
 	Kind     string
@@ -213,12 +225,7 @@ type manifest struct {
 		Affinity                                             *struct {
 			NodeAffinity struct {
 				Required struct {
-					NodeSelectorTerms []struct {
-						MatchExpressions []struct {
-							Key, Operator string
-							Values        []string
-						}
-					}
+					NodeSelectorTerms []struct{ MatchExpressions, MatchFields []requirement }
 				} `json:"requiredDuringSchedulingIgnoredDuringExecution"`
 			}
 		}

@@ -28,7 +28,7 @@ func (c *fake) Nodes(context.Context) ([]kube.Node, error) {
 	for _, n := range c.nodes {
 		out = append(out, kube.Node{
 			Name: n.name, Ready: n.ready, Arch: string(n.arch), ArchLabel: string(n.arch), InternalIPs: []string{cmp.Or(n.internal, n.address)}, KernelVersion: "6.12",
-			PodCIDR: cmp.Or(n.podCIDR, c.ip(fmt.Sprintf("%d.0/24", n.place))), ControlPlane: n.place == 0,
+			PodCIDR: cmp.Or(n.podCIDR, c.ip(fmt.Sprintf("%d.0/24", n.place))), ControlPlane: n.place == 0, OS: n.os,
 		})
 	}
 	slices.SortFunc(out, func(a, b kube.Node) int { return strings.Compare(a.Name, b.Name) })
@@ -161,7 +161,7 @@ func (c *fake) applyPod(m manifest) {
 	}
 	c.pods[p.Name] = p
 	for _, n := range c.nodes {
-		if m.Spec.NodeName == n.name || m.Spec.NodeName == "" && n.ready && n.fits(m) {
+		if m.Spec.NodeName == n.name || m.Spec.NodeName == "" && n.fits(m) { // a pod that tolerates everything gets to nodes that are not Ready too
 			p.node, p.Node = n, n.name
 			break
 		}
@@ -180,9 +180,19 @@ func (n *fakeNode) fits(m manifest) bool {
 			return false
 		}
 	}
-	if a := m.Spec.Affinity; a != nil {
-		e := a.NodeAffinity.Required.NodeSelectorTerms[0].MatchExpressions[0]
-		return e.Key == "kubernetes.io/arch" && e.Operator == "In" && slices.Contains(e.Values, string(n.arch))
+	if m.Spec.Affinity == nil {
+		return true
+	}
+	term := m.Spec.Affinity.NodeAffinity.Required.NodeSelectorTerms[0]
+	for _, f := range term.MatchFields {
+		if f.Key != "metadata.name" || f.Operator != "NotIn" || len(f.Values) != 1 || f.Values[0] == n.name {
+			return false
+		}
+	}
+	for _, e := range term.MatchExpressions {
+		if e.Key != "kubernetes.io/arch" || e.Operator != "In" || !slices.Contains(e.Values, string(n.arch)) {
+			return false
+		}
 	}
 	return true
 }
@@ -201,6 +211,10 @@ func (c *fake) start(p *fakePod, m manifest) {
 		return
 	}
 	p.HostIP = n.address
+	if n.sandbox != "" {
+		c.event(p, "Warning", "FailedCreatePodSandBox", n.sandbox)
+		return
+	}
 	main := m.Spec.Containers[0]
 	if !slices.Equal(main.Command, []string{probePath}) || !slices.Equal(main.Args, []string{"serve"}) || m.Spec.HostNetwork {
 		c.t.Errorf("pod %s does not serve: %+v", p.Name, m.Spec)
@@ -231,6 +245,7 @@ func (c *fake) start(p *fakePod, m manifest) {
 	switch {
 	case main.Image == privateImage && main.ImagePullPolicy == "Always":
 		allowed := c.leaky
+		allowed = allowed || c.cached
 		for _, s := range m.Spec.ImagePullSecrets {
 			allowed = allowed || !c.closes && strings.Contains(c.secrets[s.Name], `"`+password+`"`) && strings.Contains(c.secrets[s.Name], `"private.test"`)
 		}
@@ -239,7 +254,11 @@ func (c *fake) start(p *fakePod, m manifest) {
 			p.Problem, p.Words = "container probe: ErrImagePull", "container probe: ErrImagePull"
 			return
 		}
-		c.event(p, "Normal", "Pulled", "Successfully pulled image in 1.2s")
+		said := "Successfully pulled image \"" + privateImage + "\" in 1.2s (1.2s including waiting). Image size: 1 bytes."
+		if c.cached {
+			said = "Container image \"" + privateImage + "\" already present on machine and can be accessed by the pod"
+		}
+		c.event(p, "Normal", "Pulled", said)
 		machine = n.arch
 	case !ok:
 		p.Problem, p.Words = "container probe: ErrImageNeverPull", "container probe: ErrImageNeverPull"
@@ -456,7 +475,11 @@ func (c *fake) WaitDaemonSets(ctx context.Context, nodes []string, o kube.WaitOp
 // Exec runs an agent in this process. On a node that is gone nothing is heard any more, until the context ends.
 func (c *fake) Exec(ctx context.Context, o kube.ExecOptions) error {
 	c.mu.Lock()
-	p, hook, secret := c.pods[o.Pod], c.onExec, probe.Secret(c.secrets[secretName])
+	inPod, inContainer := o.Pod, o.Container
+	if c.strays != nil {
+		inPod, inContainer = c.strays(o.Pod, o.Container)
+	}
+	p, hook, secret := c.pods[inPod], c.onExec, probe.Secret(c.secrets[secretName])
 	c.mu.Unlock()
 	switch {
 	case p != nil && p.dies != "":
@@ -465,7 +488,7 @@ func (c *fake) Exec(ctx context.Context, o kube.ExecOptions) error {
 		p.Ready, p.Problem, p.Words, p.dies = false, p.dies, p.dies, ""
 		c.notify()
 		return errors.New("cannot exec in a stopped container")
-	case p == nil || !slices.Contains(p.containers, o.Container):
+	case p == nil || !slices.Contains(p.containers, inContainer):
 		return fmt.Errorf("no container %s/%s", o.Pod, o.Container)
 	case !slices.Equal(o.Argv, []string{probePath, "agent"}):
 		return fmt.Errorf("cannot run %v", o.Argv)
@@ -475,7 +498,7 @@ func (c *fake) Exec(ctx context.Context, o kube.ExecOptions) error {
 		}
 	}
 	who := p.who
-	who.Container = o.Container
+	who.Container = inContainer
 	agent := probe.Agent{Who: who, Secret: secret, Dialer: podDialer{p, c}, Lookup: c.lookup, Root: p.root, Space: func(string) (int64, int, error) { return c.space(p) }}
 	ended := make(chan error, 1)
 	go func() { ended <- agent.Run(ctx, o.Stdin, podWriter{p, c, o.Stdout}) }()

@@ -22,7 +22,7 @@ func (c *fake) lookup(_ context.Context, server, name string) ([]string, error) 
 		return nil, fmt.Errorf("lookup %s on %s: i/o timeout", name, server)
 	}
 	if s := c.named(name); s != nil {
-		return []string{s.ip}, nil
+		return append([]string{s.ip}, c.also...), nil
 	}
 	return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
 }

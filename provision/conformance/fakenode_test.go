@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"syscall"
+
+	"github.com/hybridctl/hybridctl/provision/platform"
 )
 
 func (n *fakeNode) path(p string) string { return filepath.Join(n.dir, p) }
@@ -159,8 +161,10 @@ func (n *fakeNode) Evidence(ctx context.Context) ([]byte, error) {
 	return []byte("journal of " + n.name + ": password=" + password + "\n"), n.reach(ctx)
 }
 
-// fakeImages makes images: the words about them.
-type fakeImages struct{}
+// fakeImages makes images: the words about them. There is no program for the architecture not.
+type fakeImages struct{ not platform.Arch }
+
+func (f fakeImages) Can(i MadeImage) bool { return i.Holds != f.not }
 
 func (fakeImages) Archive(_ context.Context, w io.Writer, _ string, images []MadeImage) error {
 	return json.NewEncoder(w).Encode(images)

@@ -210,9 +210,13 @@ func compare(f Fault, planned []Cell, document report.ConformanceRun, err error)
 		s.Error = report.OneLine(err.Error())
 		return s
 	}
+	untried := "there is none"
 	for i, c := range planned {
 		result := document.Cells[i]
 		if c.Blocked != "" {
+			if f.red(c) {
+				untried = c.Blocked
+			}
 			continue
 		}
 		s.Cells++
@@ -222,9 +226,15 @@ func compare(f Fault, planned []Cell, document report.ConformanceRun, err error)
 			s.Red++
 		case f.red(c):
 			s.Missed = append(s.Missed, fmt.Sprintf("%s: %s %s", result.ID(), result.Verdict, result.Reason))
-		case isRed || result.Verdict == report.Blocked:
+		case isRed, result.Verdict == report.Blocked, result.Verdict == report.Flaky && f.Name == faultNone:
 			s.Wrong = append(s.Wrong, fmt.Sprintf("%s: %s %s", result.ID(), result.Verdict, result.Reason))
 		}
+	}
+	switch {
+	case f.Name == faultNone && s.Cells == 0:
+		s.Error = "no cell could be tried"
+	case f.Name != faultNone && s.Red+len(s.Missed) == 0:
+		s.Error = "none of the cells that it has to turn red could be tried: " + untried
 	}
 	return s
 }

@@ -101,8 +101,17 @@ func TestCompare(t *testing.T) {
 	if s := compare(f, planned, document(), errors.New("a\nb")); s.OK() || s.Error != "a; b" {
 		t.Errorf("with an error: %+v", s)
 	}
-	if s := compare(f, nil, document(), nil); s.OK() {
-		t.Error("without cells it is good")
+	if s := compare(f, nil, document(), nil); s.OK() || s.Error == "" {
+		t.Errorf("without cells: %+v", s)
+	}
+	// What it has to turn red could not be tried, which is no fault of the checks.
+	apart := compare(f, []Cell{{Check: "S8", kind: kindPodWrites, Dst: "a", Blocked: "no way"}, planned[1]}, document(report.Blocked, report.Passed), nil)
+	if apart.OK() || apart.Error != "none of the cells that it has to turn red could be tried: no way" {
+		t.Errorf("%+v", apart)
+	}
+	none := Fault{Name: faultNone, Node: "a"}
+	if s := compare(none, planned, document(report.Passed, report.Flaky, report.Blocked), nil); s.OK() || len(s.Wrong) != 1 {
+		t.Errorf("without a fault, flaky: %+v", s)
 	}
 	if s := compare(Fault{Name: faultNone}, planned[1:2], report.ConformanceRun{Cells: document(report.Passed, report.Passed).Cells[1:]}, nil); !s.OK() {
 		t.Errorf("no fault, no red: %+v", s)

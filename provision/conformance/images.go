@@ -66,7 +66,8 @@ func (t *imageTrier) tryForeign(ctx context.Context, c Cell) outcome {
 	ended := func(orReady bool) func(map[string]kube.Pod, []kube.Event) (string, bool) {
 		return func(pods map[string]kube.Pod, events []kube.Event) (string, bool) {
 			p := pods[name]
-			text = p.Problem + "\n" + p.Words + "\n" + warnings(events, "Pod/"+name)
+			// What keeps a pod from being made at all, such as a program of the pod network, has not come to its image.
+			text = p.Problem + "\n" + p.Words + "\n" + warnings(events, "Pod/"+name, "FailedCreatePodSandBox")
 			if refusesFormat(text) || strings.Contains(p.Words, "exit code") || orReady && p.Ready {
 				return "", false
 			}
@@ -96,15 +97,30 @@ func (t *imageTrier) tryForeign(ctx context.Context, c Cell) outcome {
 
 func (p *planner) images() {
 	for _, n := range p.subjects() {
-		c := needsMachine(n)
-		if !p.in.HasImage && c.Blocked == "" {
-			c.Blocked = "the bundle has no image of the probe to make new ones from"
-		}
-		p.on(n, "own-image", kindOwn, c)
+		own, foreign := needsMachine(n), needsMachine(n)
+		own.Blocked = cmp.Or(own.Blocked, p.noImage(n, p.in.Fault.is(faultWrongImage, n.Name)))
+		foreign.Blocked = cmp.Or(foreign.Blocked, p.noImage(n, true))
+		p.on(n, "own-image", kindOwn, own)
 		if !p.in.Quick {
-			p.on(n, "foreign-image-fails", kindForeign, c)
+			p.on(n, "foreign-image-fails", kindForeign, foreign)
 		}
 	}
+}
+
+// noImage is why no new image can be made for a node, or none with a program of another architecture; empty when one can.
+func (p *planner) noImage(n Node, foreign bool) string {
+	arch, err := platform.Parse(n.Arch)
+	switch {
+	case err != nil:
+		return "" // that there is no probe is said
+	case p.in.Images == nil:
+		return "the bundle has no image of the probe to make new ones from"
+	case foreign && other(arch, p.in.Images) == "":
+		return "the bundle has no image of the probe for another architecture than " + n.Arch
+	case !foreign && !p.in.Images(arch):
+		return "the bundle has no image of the probe for " + n.Arch
+	}
+	return ""
 }
 
 // imagesOf are the images that a node's cells want, with the pods that run them.
@@ -116,13 +132,13 @@ func (r *run) imagesOf(n Node) (images []MadeImage, pods []object) {
 	if r.draft.has(n.Name, kindOwn) {
 		holds := arch
 		if r.Fault.is(faultWrongImage, n.Name) {
-			holds = other(arch)
+			holds = other(arch, r.programs())
 		}
 		images = append(images, MadeImage{Ref: ownRef(r.RunID), Holds: holds, Claims: arch})
 		pods = append(pods, r.draft.ownPod(Cell{Dst: n.Name})...)
 	}
 	if r.draft.has(n.Name, kindForeign) {
-		images = append(images, MadeImage{Ref: foreignRef(r.RunID), Holds: other(arch), Claims: arch})
+		images = append(images, MadeImage{Ref: foreignRef(r.RunID), Holds: other(arch, r.programs()), Claims: arch})
 		pods = append(pods, r.draft.foreignPod(Cell{Dst: n.Name})...)
 	}
 	return images, pods
@@ -150,12 +166,12 @@ func (r *run) makeImagePods(ctx context.Context) error {
 	return g.Wait()
 }
 
-// other is an architecture that arch is not.
-func other(arch platform.Arch) platform.Arch {
+// other is an architecture that arch is not, of those that there are programs for; empty when there is none.
+func other(arch platform.Arch, has func(platform.Arch) bool) platform.Arch {
 	for _, a := range platform.All() {
-		if a != arch {
+		if a != arch && has(a) {
 			return a
 		}
 	}
-	return arch
+	return ""
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/probe"
@@ -133,6 +134,34 @@ type outcome struct {
 	wantIP      string
 	seen        string
 	lag         time.Duration // how long the rules of a Service needed
+	lost        bool          // it is blocked because a probe is not there
+}
+
+// maxReason and maxName bound what a report keeps of the words of probes and servers, and of what they call themselves, in bytes.
+const (
+	maxReason = 2000
+	maxName   = 260
+)
+
+// bounded is the outcome without the rest of what is too long.
+func (o outcome) bounded() outcome {
+	o.reason, o.nonce, o.wantIP, o.seen = cut(o.reason, maxReason), cut(o.nonce, maxReason), cut(o.wantIP, maxName), cut(o.seen, maxName)
+	if w := o.who; w != nil {
+		o.who = &report.Responder{PodUID: cut(w.PodUID, maxName), Node: cut(w.Node, maxName), Machine: cut(w.Machine, maxName), ELFMachine: w.ELFMachine, ClientIP: cut(w.ClientIP, maxName)}
+	}
+	return o
+}
+
+// cut is at most so many bytes of a text, which ends with … where it is not all of it.
+func cut(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	end := most - len("…")
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end] + "…" // a new text: the long one is not kept
 }
 
 func (o *outcome) fail(format string, args ...any) {

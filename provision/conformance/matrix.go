@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
@@ -52,7 +53,7 @@ type Input struct {
 	MaxPairs  int
 	Seed      uint64
 	Vantages  []Vantage
-	HasImage  bool // the probe's own images can be made: S2
+	Images    func(platform.Arch) bool // for which the probe's own images can be made; nil = for none
 	Registry  bool
 	NodesKnow bool // the registry's login
 	Storage   []StorageClass

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/hybridctl/hybridctl/provision/golden"
+	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
@@ -49,7 +50,7 @@ func noMachine(n *Node)   { n.NoMachine = "it is not in the inventory" }
 // planInput is everything there is for these nodes.
 func planInput(nodes ...Node) Input {
 	return Input{
-		Scenario: NewDeployment, Nodes: nodes, Seed: 1, HasImage: true, Registry: true,
+		Scenario: NewDeployment, Nodes: nodes, Seed: 1, Images: func(platform.Arch) bool { return true }, Registry: true,
 		Vantages: []Vantage{{Name: "operator"}, {Name: "jump", TCPOnly: true}},
 	}
 }
@@ -70,7 +71,7 @@ func TestPlan_Goldens(t *testing.T) {
 		{"not-ready.txt", planInput(planNode("arm-1", "arm64", notReadyYet), x86), nil},
 		{"no-machines.txt", planInput(planNode("arm-1", "arm64", noMachine), planNode("x86-1", "amd64", noMachine)), nil},
 		{"nothing-else.txt", planInput(arm, x86), func(in *Input) {
-			in.HasImage, in.Registry = false, false
+			in.Images, in.Registry = nil, false
 			in.Vantages = []Vantage{{Name: "jump", Problem: "jump cannot be reached"}}
 		}},
 		{"volumes.txt", planInput(arm, x86, planNode("x86-2", "amd64")), func(in *Input) {

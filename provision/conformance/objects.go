@@ -245,12 +245,8 @@ func (o objects) pullSecret(name, registry, user, password string) object {
 
 func archSelector(arch string) object { return object{"kubernetes.io/arch": arch} }
 
-func archAffinity(arch string) object {
-	return object{"nodeAffinity": object{"requiredDuringSchedulingIgnoredDuringExecution": object{
-		"nodeSelectorTerms": []object{{"matchExpressions": []object{
-			{"key": "kubernetes.io/arch", "operator": "In", "values": []string{arch}},
-		}}},
-	}}}
+func nodeAffinity(term object) object {
+	return object{"nodeAffinity": object{"requiredDuringSchedulingIgnoredDuringExecution": object{"nodeSelectorTerms": []object{term}}}}
 }
 
 // slot names a probe: which of a node's, and the node's place in the list.

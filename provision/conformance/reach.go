@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -39,6 +40,10 @@ func (v *vantages) lookFrom(ctx context.Context, scenario Scenario) {
 		if from.Problem != "" || from.Dial == nil {
 			continue
 		}
+		if where := v.within(from); where != "" {
+			from.Problem = from.Name + " is " + where + ": a connection from there is not from outside"
+			continue
+		}
 		from.Unreached = map[string]string{}
 		for _, n := range v.roster {
 			if scenario == ScaleOut && !n.New {
@@ -57,6 +62,29 @@ func (v *vantages) lookFrom(ctx context.Context, scenario Scenario) {
 		}
 	}
 	open.Wait()
+}
+
+// within is which node a vantage point is, or in whose pod network; empty when neither. A host's bridges may have the addresses of another
+// cluster's pods, so that only this machine is looked for there.
+func (v *vantages) within(from *Vantage) string {
+	if from.Addresses == nil {
+		return ""
+	}
+	for _, n := range v.roster {
+		for _, own := range from.Addresses(n.Address) {
+			ip, err := netip.ParseAddr(own)
+			if err != nil || ip.IsLoopback() {
+				continue
+			}
+			if slices.Contains(n.Addresses, own) {
+				return "node " + n.Name
+			}
+			if pods, err := netip.ParsePrefix(n.PodCIDR); err == nil && pods.Contains(ip) && !from.TCPOnly {
+				return "in the pod network of node " + n.Name
+			}
+		}
+	}
+	return ""
 }
 
 func (v *vantages) index(name string) int {

@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"regexp"
+	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/report"
@@ -37,13 +38,39 @@ type registryTrier struct {
 }
 
 func (t *registryTrier) tryPull(ctx context.Context, c Cell) outcome {
-	name := t.slot(podPull, c.Dst)
-	return t.view.shows(ctx, func(_ map[string]kube.Pod, events []kube.Event) (string, bool) {
-		if said(events, "Pod/"+name, "Pulled") {
+	return t.pulls(ctx, "Pod/"+t.slot(podPull, c.Dst), "the image was not pulled; ")
+}
+
+// pulls waits for a pod's image to be pulled. Where a node says that it has the image, or pulls another, a policy has changed the pod, which then
+// shows nothing of the registry.
+func (t *registryTrier) pulls(ctx context.Context, pod, otherwise string) outcome {
+	unasked := ""
+	o := t.view.shows(ctx, func(_ map[string]kube.Pod, events []kube.Event) (string, bool) {
+		pulled := ""
+		if pulled, unasked = t.pulled(events, pod); pulled != "" {
 			return "", false
 		}
-		return "the image was not pulled; " + lastWarning(events, "Pod/"+name), false
+		return otherwise + lastWarning(events, pod), unasked != ""
 	})
+	if unasked != "" {
+		return blocked("the registry was not asked for %s: %s", t.registry.Image, unasked)
+	}
+	return o
+}
+
+// pulled is what the kubelet says when it has pulled a pod's image (pkg/kubelet/images: EnsureImageExists); unasked is what it says of an image
+// that it did not pull, or of another one.
+func (t *registryTrier) pulled(events []kube.Event, pod string) (pulled, unasked string) {
+	for _, e := range events {
+		switch {
+		case e.Object != pod || e.Reason != "Pulled":
+		case strings.HasPrefix(e.Message, `Successfully pulled image "`+t.registry.Image):
+			return e.Message, ""
+		default:
+			unasked = e.Message
+		}
+	}
+	return "", unasked
 }
 
 // tryRefuses shows that the image is private: where nodes know the login, no pod of theirs can show it.
@@ -68,24 +95,27 @@ var refusals = regexp.MustCompile(`(?i)` +
 // tryNoPull shows that an image is not pulled without the secret: that the registry says so, while the same node gets it with the secret.
 func (t *registryTrier) tryNoPull(ctx context.Context, c Cell) outcome {
 	with, without := "Pod/"+t.slot(podPull, c.Dst), "Pod/"+t.slot(podNoPull, c.Dst)
+	unasked := ""
 	o := t.view.shows(ctx, func(_ map[string]kube.Pod, events []kube.Event) (string, bool) {
+		pulled := ""
+		pulled, unasked = t.pulled(events, without)
 		switch {
-		case said(events, without, "Pulled"):
+		case pulled != "":
 			return "the image was pulled without the secret: the registry is not private, or the node knows it", true
+		case unasked != "":
+			return unasked, true
 		case refusals.MatchString(warnings(events, without)):
 			return "", false
 		}
 		return "the registry does not refuse; " + lastWarning(events, without), false
 	})
-	if o.verdict != report.Passed {
+	switch {
+	case unasked != "":
+		return blocked("the registry was not asked for %s: %s", t.registry.Image, unasked)
+	case o.verdict != report.Passed:
 		return o
 	}
-	if control := t.view.shows(ctx, func(_ map[string]kube.Pod, events []kube.Event) (string, bool) {
-		if said(events, with, "Pulled") {
-			return "", false
-		}
-		return "with the secret it is not pulled either, so that the refusal proves nothing; " + lastWarning(events, with), false
-	}); control.verdict != report.Passed {
+	if control := t.pulls(ctx, with, "with the secret it is not pulled either, so that the refusal proves nothing; "); control.verdict != report.Passed {
 		return blocked("%s", control.reason)
 	}
 	return o

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
@@ -39,9 +40,6 @@ func newNode(o Options, n kube.Node) Node {
 	if len(n.InternalIPs) > 0 {
 		node.Address = n.InternalIPs[0]
 	}
-	if !n.Ready {
-		node.OutOf = "not Ready"
-	}
 	if f, ok := o.Facts[n.Name]; ok {
 		node.PageKiB, node.CPU, node.SSHPort = f.PageKiB, f.CPU, cmp.Or(f.SSHPort, 22)
 		if f.Address != "" && !slices.Contains(node.Addresses, f.Address) {
@@ -51,8 +49,22 @@ func newNode(o Options, n kube.Node) Node {
 	if _, ok := o.Machines[n.Name]; !ok {
 		node.NoMachine = cmp.Or(o.NoMachine[n.Name], "it is not in the inventory")
 	}
-	node.NoProbe = o.NoProbe[n.Name]
+	node.NoProbe = cmp.Or(noProbeFor(n), o.NoProbe[n.Name])
+	if node.OutOf = node.NoProbe; !n.Ready {
+		node.OutOf = "not Ready"
+	}
 	return node
+}
+
+// noProbeFor is why there is no probe for a node, wherever it comes from: it has an architecture, or an operating system, that none is made for.
+func noProbeFor(n kube.Node) string {
+	if n.OS != "" && n.OS != "linux" {
+		return fmt.Sprintf("node %s runs %s, for which there is no probe", n.Name, n.OS)
+	}
+	if _, err := platform.Parse(n.Arch); err != nil && n.Ready {
+		return fmt.Sprintf("node %s is of the architecture %q, for which there is no probe", n.Name, n.Arch)
+	}
+	return ""
 }
 
 func (n roster) node(name string) Node { return n[n.index(name)] }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/probe"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
@@ -38,6 +39,7 @@ type run struct {
 
 	mu      sync.Mutex
 	results []report.CellResult
+	lost    []int // the cells, by index, that are blocked because a probe is not there
 	phases  []report.Phase
 }
 
@@ -108,7 +110,7 @@ func (r *run) prepare(ctx context.Context) error {
 	}
 	r.matrix, err = Plan(Input{
 		Scenario: r.Scenario, Nodes: r.nodes, Checks: r.Checks, Quick: r.Quick, MaxPairs: r.MaxPairs, Seed: r.Seed,
-		Vantages: r.vantages.all, HasImage: r.Images != nil, Registry: r.Registry != nil, NodesKnow: r.Registry != nil && r.Registry.NodesKnow,
+		Vantages: r.vantages.all, Images: r.programs(), Registry: r.Registry != nil, NodesKnow: r.Registry != nil && r.Registry.NodesKnow,
 		Storage: r.Storage, NoStorage: r.NoStorage, Fault: r.Fault,
 	})
 	if err != nil {
@@ -129,6 +131,14 @@ func (r *run) prepare(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// programs tells for which architectures new images can be made; nil when for none.
+func (r *run) programs() func(platform.Arch) bool {
+	if r.Images == nil {
+		return nil
+	}
+	return func(arch platform.Arch) bool { return r.Images.Can(MadeImage{Holds: arch}) }
 }
 
 func (r *run) phase(name string, since time.Time) {
@@ -165,6 +175,7 @@ func (r *run) all(ctx context.Context) (err error) {
 	r.phase("set up", start)
 	start = r.Now()
 	r.tryAll(ctx)
+	r.failUnowned()
 	r.phase("checks", start)
 	if ctx.Err() != nil {
 		return fmt.Errorf("interrupted: %w", context.Cause(ctx))
@@ -188,7 +199,7 @@ func (r *run) equip(life context.Context) {
 		life: life, launch: r.pace.launch, starting: placesToStart(r.nodes),
 	}
 	r.vigil = &vigil{event: r.Event, clock: r.Now, silence: r.pace.silence, view: r.view}
-	r.agents = &agents{life: life, api: r.API, namespace: r.draft.namespace, pace: r.pace, all: map[string]*lazyAgent{}}
+	r.agents = &agents{life: life, api: r.API, namespace: r.draft.namespace, view: r.view, pace: r.pace, all: map[string]*lazyAgent{}}
 	rules := rules{r.Now, r.pace}
 	asker := asker{draft: r.draft, rules: rules, view: r.view, agents: r.agents}
 	r.triers = &triers{
@@ -311,6 +322,7 @@ func (r *run) try(ctx context.Context, c Cell) outcome {
 // finish writes a cell's result.
 func (r *run) finish(i int, c Cell, start time.Time, o outcome) {
 	cell := r.nodes.unread(c, "")
+	o = o.bounded()
 	cell.Verdict, cell.Reason = o.verdict, o.reason
 	cell.Planned, cell.OK, cell.FirstAttemptOK = o.planned, o.ok, o.first
 	cell.P50Millis, cell.P99Millis, cell.Nonce, cell.Responder = o.p50, o.p99, o.nonce, o.who
@@ -318,9 +330,29 @@ func (r *run) finish(i int, c Cell, start time.Time, o outcome) {
 	cell.Started, cell.Duration = start, r.Now().Sub(start)
 	r.mu.Lock()
 	r.results[i] = cell
+	if o.lost {
+		r.lost = append(r.lost, i)
+	}
 	r.mu.Unlock()
 	r.vigil.end(i)
 	r.done(cell)
+}
+
+// failUnowned fails the cells of two nodes that are blocked because a probe is not there, where no cell of either node fails: a run may have no
+// cell of that node alone, and no run passes without a node's probe.
+func (r *run) failUnowned() {
+	failing := map[string]bool{}
+	for i, c := range r.matrix.Cells {
+		if r.results[i].Verdict == report.Failing {
+			failing[c.Src], failing[c.Dst] = true, true
+		}
+	}
+	for _, i := range r.lost {
+		if c := r.matrix.Cells[i]; !failing[c.Src] && !failing[c.Dst] {
+			r.results[i].Verdict = report.Failing
+			r.done(r.results[i])
+		}
+	}
 }
 
 // done tells of a cell's end.

@@ -52,13 +52,13 @@ func (p *planner) directed() {
 		return
 	}
 	for _, arch := range archs(p.subjects()) {
-		blocked := ""
-		if !slices.ContainsFunc(p.in.Nodes, func(n Node) bool { return n.Arch == arch && n.Ready }) {
-			blocked = "no " + arch + " node is Ready"
-		}
+		blocked := "no " + arch + " node is Ready"
 		for _, n := range p.in.Nodes {
-			if n.Arch == arch && blocked == "" {
-				blocked = n.NoProbe // the scheduler may choose it
+			if n.Arch != arch || !n.Ready {
+				continue
+			}
+			if blocked = noPods(n); blocked == "" {
+				break // the others are left out
 			}
 		}
 		p.add(Cell{Name: "nodeSelector/" + arch, Class: arch, arch: arch, kind: kindSelector, Blocked: blocked})

@@ -76,12 +76,14 @@ type triers struct {
 }
 
 // lost is the outcome of a cell whose probe is not there, or not any more. It is the failure of the probe's own node, so that no run
-// passes without it; what two nodes are needed for is blocked.
+// passes without it; what two nodes are needed for is blocked, unless there is no such failure (see failUnowned).
 func lost(c Cell, err error) outcome {
 	if c.Src == "" || c.Src == c.Dst {
 		return failed("%v", err)
 	}
-	return blocked("%v", err)
+	o := blocked("%v", err)
+	o.lost = true
+	return o
 }
 
 // probesOf are the probe pods that a cell uses.

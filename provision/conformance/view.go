@@ -97,6 +97,13 @@ func (v *view) readySince(name string) time.Time {
 	return v.since[v.pods[name].UID]
 }
 
+// uid is that of a pod; empty when it is not there.
+func (v *view) uid(name string) string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.pods[name].UID
+}
+
 // warning is the newest warning about an object, as one sentence; empty when there is none.
 func (v *view) warning(object string) string {
 	v.mu.Lock()
@@ -163,11 +170,11 @@ func lastWarning(events []kube.Event, object string) string {
 	return last.Reason + ": " + last.Message
 }
 
-// warnings are what was said about an object, as one text.
-func warnings(events []kube.Event, object string) string {
+// warnings are what was said about an object, as one text, but for some reasons.
+func warnings(events []kube.Event, object string, but ...string) string {
 	var text string
 	for _, e := range events {
-		if e.Object == object && e.Type == "Warning" {
+		if e.Object == object && e.Type == "Warning" && !slices.Contains(but, e.Reason) {
 			text += e.Reason + ": " + e.Message + "\n"
 		}
 	}
@@ -179,9 +186,4 @@ func saidOf(events []kube.Event, object, reason, words string) bool {
 	return slices.ContainsFunc(events, func(e kube.Event) bool {
 		return e.Object == object && e.Reason == reason && strings.Contains(e.Message, words)
 	})
-}
-
-// said reports whether a reason was given for an object.
-func said(events []kube.Event, object, reason string) bool {
-	return slices.ContainsFunc(events, func(e kube.Event) bool { return e.Object == object && e.Reason == reason })
 }

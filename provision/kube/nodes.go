@@ -29,6 +29,7 @@ type Node struct {
 	Unschedulable  bool
 	Arch           string // status.nodeInfo.architecture
 	ArchLabel      string // kubernetes.io/arch
+	OS             string // status.nodeInfo.operatingSystem: linux
 	KubeletVersion string
 	KernelVersion  string
 	Runtime        string // status.nodeInfo.containerRuntimeVersion: containerd://2.1.4
@@ -75,7 +76,7 @@ func nodeOf(n *corev1.Node) Node {
 	_, controlPlane := n.Labels[ControlPlaneKey]
 	node := Node{
 		Name: n.Name, Unschedulable: n.Spec.Unschedulable, PodCIDR: n.Spec.PodCIDR, Labels: n.Labels, ControlPlane: controlPlane,
-		Arch: n.Status.NodeInfo.Architecture, ArchLabel: n.Labels[corev1.LabelArchStable],
+		Arch: n.Status.NodeInfo.Architecture, ArchLabel: n.Labels[corev1.LabelArchStable], OS: n.Status.NodeInfo.OperatingSystem,
 		KernelVersion:  n.Status.NodeInfo.KernelVersion,
 		Runtime:        n.Status.NodeInfo.ContainerRuntimeVersion,
 		KubeletVersion: n.Status.NodeInfo.KubeletVersion, MachineID: n.Status.NodeInfo.MachineID,

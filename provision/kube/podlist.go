@@ -179,9 +179,10 @@ func (c *Client) PodLog(ctx context.Context, namespace, pod, container string, l
 
 // Service is what the API server tells of a Service.
 type Service struct {
-	Name      string
-	ClusterIP string
-	NodePorts map[string]int // by protocol: "TCP", "UDP"
+	Name       string
+	ClusterIP  string
+	ClusterIPs []string       // of both families, where it has them; the first is ClusterIP
+	NodePorts  map[string]int // by protocol: "TCP", "UDP"
 }
 
 // Services lists the Services of a namespace.
@@ -194,7 +195,7 @@ func (c *Client) Services(ctx context.Context, namespace string) ([]Service, err
 		}
 		out = make([]Service, 0, len(list.Items))
 		for _, item := range list.Items {
-			s := Service{Name: item.Name, ClusterIP: item.Spec.ClusterIP, NodePorts: map[string]int{}}
+			s := Service{Name: item.Name, ClusterIP: item.Spec.ClusterIP, ClusterIPs: item.Spec.ClusterIPs, NodePorts: map[string]int{}}
 			for _, p := range item.Spec.Ports {
 				s.NodePorts[string(p.Protocol)] = int(p.NodePort)
 			}

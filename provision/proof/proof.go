@@ -215,6 +215,11 @@ type imageMaker struct{ bundle *bundle.Bundle }
 // saltLabel makes an image's digest new.
 const saltLabel = "dev.hybridctl.conformance.run"
 
+func (m imageMaker) Can(made conformance.MadeImage) bool {
+	i, ok := m.bundle.Image(bundle.Probe)
+	return ok && i.Manifests[made.Holds] != ""
+}
+
 func (m imageMaker) Archive(ctx context.Context, w io.Writer, salt string, images []conformance.MadeImage) error {
 	var variants []bundle.Variant
 	for _, i := range images {
