@@ -165,10 +165,10 @@ func (o Options) registry() *conformance.Registry {
 // maxReportedImages is the kubelet's nodeStatusMaxImages.
 const maxReportedImages = 50
 
-// withoutProbe are the nodes that cannot run a probe, with the reason: those that hybridctl does not manage, where it brings no image to,
+// withoutProbe are the nodes that cannot run a probe, with the reason: those that hybridctl does not manage or know, where it brings no image to,
 // unless the node tells that it has the image, or has so many that it does not tell of all.
 func (o Options) withoutProbe(ctx context.Context, image string) map[string]string {
-	if image == "" || len(o.Cluster.Managed()) == len(o.Cluster.Spec.Hosts) {
+	if image == "" {
 		return nil
 	}
 	has, err := o.API.NodeImages(ctx)
@@ -177,8 +177,13 @@ func (o Options) withoutProbe(ctx context.Context, image string) map[string]stri
 	}
 	out := map[string]string{}
 	for name, images := range has {
-		if h, ours := o.Cluster.Host(name); ours && !h.IsManaged() && len(images) < maxReportedImages && !slices.Contains(slices.Concat(images...), image) {
+		h, ours := o.Cluster.Host(name)
+		switch {
+		case ours && h.IsManaged(), len(images) >= maxReportedImages, slices.Contains(slices.Concat(images...), image):
+		case ours:
 			out[name] = fmt.Sprintf("%s has no image of the probe, and hybridctl does not manage it (managed: false): load %s there", name, image)
+		default:
+			out[name] = fmt.Sprintf("%s has no image of the probe, and is not in the inventory: load %s there", name, image)
 		}
 	}
 	return out

@@ -28,6 +28,11 @@ func TestWithoutProbe_NodesThatAreNotManagedAndLackTheImage(t *testing.T) {
 	has := map[string][][]string{"host-1": {{"a", ref}}, "host-2": {{"a"}}, "host-3": {}}
 	o := Options{Cluster: c, API: images{of: has}}
 	without := o.withoutProbe(context.Background(), ref)
+	has["stranger"], has["equipped"] = [][]string{{"a"}}, [][]string{{ref}} // nodes that are not in the inventory
+	if without := o.withoutProbe(context.Background(), ref); len(without) != 2 || !strings.Contains(without["stranger"], "is not in the inventory: load "+ref) {
+		t.Errorf("nodes that nobody named: %v", without)
+	}
+	delete(has, "stranger")
 	if len(without) != 1 || !strings.Contains(without["host-2"], ref) {
 		t.Errorf("%v", without)
 	}
