@@ -95,27 +95,19 @@ func (r *Reminder) note(e Event, now time.Time) {
 }
 
 // Waiting notes that something is waited for, until the returned function is called. It says nothing unless that takes long.
-func (r *Reminder) Waiting(what string) (over func()) { return r.waiting(what, time.Now()) }
+func (r *Reminder) Waiting(what string) (over func()) { return r.wait(what, time.Now(), false) }
 
 // Silence is Waiting for a run that says what it does: it is told of only when no event comes either.
-func (r *Reminder) Silence(what string) (over func()) { return r.silence(what, time.Now()) }
+func (r *Reminder) Silence(what string) (over func()) { return r.wait(what, time.Now(), true) }
 
-func (r *Reminder) silence(what string, now time.Time) (over func()) {
-	over = r.waiting(what, now)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.open[activity{what: what}].quiet = true
-	return over
-}
-
-func (r *Reminder) waiting(what string, now time.Time) (over func()) {
+func (r *Reminder) wait(what string, now time.Time, quiet bool) (over func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	a := activity{what: what}
 	for r.open[a] != nil {
 		a.id++
 	}
-	r.open[a] = &state{begun: now, told: now, pause: Patience}
+	r.open[a] = &state{begun: now, told: now, pause: Patience, quiet: quiet}
 	return func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()

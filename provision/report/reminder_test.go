@@ -58,8 +58,8 @@ func TestReminder(t *testing.T) {
 	r.note(Event{Kind: Done, Host: "x86-1", Step: "init"}, at(86))
 	hears(500)
 
-	over := r.waiting("the API server to answer", at(500))
-	again := r.waiting("the API server to answer", at(510))
+	over := r.wait("the API server to answer", at(500), false)
+	again := r.wait("the API server to answer", at(510), false)
 	hears(520, "wait: waiting for the API server to answer, 20s so far")
 	over()
 	hears(530, "wait: waiting for the API server to answer, 20s so far") // the other
@@ -81,7 +81,7 @@ func TestReminder_Silence(t *testing.T) {
 	r := newReminder(&sink)
 	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	at := func(s int) time.Time { return begin.Add(time.Duration(s) * time.Second) }
-	over := r.silence("the registry to answer", at(0))
+	over := r.wait("the registry to answer", at(0), true)
 	r.look(at(14))
 	r.note(Event{Kind: Progress, Host: "pause", Step: "push"}, at(14))
 	r.look(at(28))
@@ -96,6 +96,35 @@ func TestReminder_Silence(t *testing.T) {
 	r.look(at(500))
 	if got := sink.said(); len(got) != 0 {
 		t.Errorf("after its end: %q", got)
+	}
+}
+
+// Several may wait for the same: each is silent for itself, whichever ends first.
+func TestReminder_SilenceOfSeveral(t *testing.T) {
+	var sink heard
+	r := newReminder(&sink)
+	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	at := func(s int) time.Time { return begin.Add(time.Duration(s) * time.Second) }
+	first := r.wait("the registry to answer", at(0), true)
+	second := r.wait("the registry to answer", at(0), true)
+	r.note(Event{Kind: Progress, Host: "pause", Step: "push"}, at(14))
+	r.look(at(28))
+	first()
+	r.note(Event{Kind: Progress, Host: "pause", Step: "push"}, at(28))
+	r.look(at(42))
+	if got := sink.said(); len(got) != 0 {
+		t.Errorf("between events: %q", got)
+	}
+	over := r.wait("the registry to answer", at(43), false) // of a run that says nothing
+	r.note(Event{Kind: Progress, Host: "pause", Step: "push"}, at(57))
+	r.look(at(58))
+	if got := sink.said(); !slices.Equal(got, []string{"wait: waiting for the registry to answer, 15s so far"}) {
+		t.Errorf("got %q", got)
+	}
+	second()
+	over()
+	if len(r.open) != 0 {
+		t.Errorf("open: %v", r.open)
 	}
 }
 
