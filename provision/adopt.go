@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/hybridctl/hybridctl/provision/adopt"
+	"github.com/hybridctl/hybridctl/provision/catalogue"
 	"github.com/hybridctl/hybridctl/provision/fleet"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/stack"
@@ -18,7 +19,7 @@ import (
 type AdoptOptions struct {
 	Options
 	Kubeconfig []byte // an administrator's; nil = the control plane's own is read over SSH
-	Bundle     string // directory of the bundle that is to be used, which need not be there; as the inventory names it
+	Bundle     string // the bundle that is to be used, which need not be there; as the inventory names it; "" = none
 	BundleDir  string // the same, as this process finds it
 }
 
@@ -47,10 +48,13 @@ func Adopt(ctx context.Context, o AdoptOptions) (Adoption, error) {
 		}
 	}
 	c, err := r.Client(a.Kubeconfig)
-	if err != nil {
-		return a, adopt.Flatten(err)
+	if err = adopt.Flatten(err); err != nil && o.Kubeconfig != nil {
+		err = fmt.Errorf("%w: %w", ErrRefused, err) // the user's own
 	}
-	as := adopt.Wanted{Name: o.Cluster.Metadata.Name, SSH: o.Cluster.Spec.SSH, Bundle: o.Bundle, BundleDir: o.BundleDir}
+	if err != nil {
+		return a, err
+	}
+	as := adopt.Wanted{Name: o.Cluster.Metadata.Name, SSH: o.Cluster.Spec.SSH, Bundle: o.Bundle, BundleDir: o.BundleDir, Versions: catalogue.Embedded().Versions()}
 	if err := a.Read(r.reading, c, as); err != nil {
 		return a, refuseUnfit(err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/hybridctl/hybridctl/provision/access"
 	"github.com/hybridctl/hybridctl/provision/bundle/bundletest"
+	"github.com/hybridctl/hybridctl/provision/catalogue"
 	"github.com/hybridctl/hybridctl/provision/fleet"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
@@ -92,6 +93,11 @@ func TestAdopt_TheInventorySaysWhatThereIs(t *testing.T) {
 	if len(a.Notes) != 0 {
 		t.Errorf("notes %q", a.Notes)
 	}
+	// without a bundle: a version that is fetched is the cluster's own
+	s.api.ServerVersion = catalogue.Embedded().Versions()[1]
+	if a, err = s.adopt(func(o *AdoptOptions) { o.Bundle, o.BundleDir = "", "" }); err != nil || len(a.Notes) != 0 || a.Cluster.Spec.Bundle != "" || a.Cluster.Spec.Kubernetes.Version != s.api.ServerVersion {
+		t.Errorf("%v: notes %q, %+v", err, a.Notes, a.Cluster.Spec)
+	}
 }
 
 func TestAdopt_SaysWhatStandsAgainstAddingHosts(t *testing.T) {
@@ -102,6 +108,8 @@ func TestAdopt_SaysWhatStandsAgainstAddingHosts(t *testing.T) {
 		"no bundle":         {func(_ *sim, o *AdoptOptions) { o.BundleDir = "/nonexistent" }, "make one of Kubernetes " + bundletest.Version},
 		"bundle too new":    {func(s *sim, _ *AdoptOptions) { s.api.ServerVersion = "v1.30.1" }, "no host can join with it: a kubelet may be as new as its API server, and at most 3 minor versions older; make a bundle of v1.30.1"},
 		"bundle is older":   {func(s *sim, _ *AdoptOptions) { s.api.ServerVersion = "v1.37.1" }, "new hosts will run Kubernetes " + bundletest.Version},
+		"no bundle named":   {func(s *sim, o *AdoptOptions) { o.Bundle, s.api.ServerVersion = "", "v1.37.1" }, "new hosts will run Kubernetes " + catalogue.Embedded().Versions()[0] + ", as hybridctl's catalogue does not have v1.37.1"},
+		"nothing to fetch":  {func(s *sim, o *AdoptOptions) { o.Bundle, s.api.ServerVersion = "", "v1.30.1" }, "make a bundle of v1.30.1 and name it as spec.bundle before hosts are added"},
 		"endpoint of one":   {func(s *sim, _ *AdoptOptions) { s.api.Config.Shared = false }, "workers can be added, which find it at 192.0.2.1:6443; control planes cannot"},
 		"name servers":      {func(s *sim, _ *AdoptOptions) { s.api.Config.ResolvConf = "/run/systemd/resolve/resolv.conf" }, "the name servers of /run/systemd/resolve/resolv.conf"},
 		"etcd elsewhere":    {func(s *sim, _ *AdoptOptions) { s.api.Config.ExternalEtcd = true }, "etcd runs outside the cluster"},

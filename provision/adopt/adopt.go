@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/bundle"
 	"github.com/hybridctl/hybridctl/provision/fleet"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
@@ -33,8 +35,11 @@ var ErrUnfit = errors.New("the cluster cannot be adopted")
 type Wanted struct {
 	Name      string // of the cluster; "" = its own
 	SSH       inventory.SSH
-	Bundle    string // directory of the bundle that is to be used, which need not be there; as the inventory names it
+	Bundle    string // the bundle that is to be used, which need not be there; as the inventory names it; "" = none
 	BundleDir string // the same, as this process finds it
+
+	// Versions are those of Kubernetes that are fetched without a bundle, the newest first.
+	Versions []string
 }
 
 // Adoption is a running cluster as an inventory.
@@ -75,7 +80,7 @@ func (a *Adoption) AdminConf(ctx context.Context, f *fleet.Fleet) error {
 // Flatten says how a kubeconfig becomes one that can be used on its own.
 func Flatten(err error) error {
 	if errors.Is(err, kube.ErrKubeconfig) {
-		return fmt.Errorf("%w; \"kubectl config view --raw --flatten --minify\" prints one that stands on its own", err)
+		return hint.With(err, `"kubectl config view --raw --flatten --minify" prints one that stands on its own`)
 	}
 	return err
 }
@@ -120,7 +125,12 @@ func (a *Adoption) Read(ctx context.Context, c API, as Wanted) error {
 		return fmt.Errorf("%w: none of the %d nodes is a control plane (label %s): someone else runs its control plane, and hosts cannot be joined with kubeadm", ErrUnfit, len(nodes), kube.ControlPlaneKey)
 	}
 	a.Found = append(a.Found, podNetwork(templates))
-	a.judge(config, version, as.BundleDir)
+	a.judge(config)
+	if as.Bundle == "" {
+		a.chooseVersion(version, as.Versions)
+	} else {
+		a.judgeBundle(version, as.BundleDir)
+	}
 	return nil
 }
 
@@ -178,7 +188,7 @@ func podNetwork(templates []kube.PodTemplate) string {
 }
 
 // judge says what stands against adding hosts.
-func (a *Adoption) judge(config kube.ClusterConfiguration, version, dir string) {
+func (a *Adoption) judge(config kube.ClusterConfiguration) {
 	if !config.Shared {
 		a.Notes = append(a.Notes, fmt.Sprintf("the cluster has no endpoint of its own (controlPlaneEndpoint): workers can be added, which find it at %s; control planes cannot", config.Endpoint))
 	}
@@ -188,6 +198,26 @@ func (a *Adoption) judge(config kube.ClusterConfiguration, version, dir string) 
 	if config.ResolvConf != "" {
 		a.Notes = append(a.Notes, fmt.Sprintf("the kubelet of every new host is given the name servers of %s (ConfigMap kube-system/kubelet-config): where that is not there, write kubeletExtraArgs: [{name: resolv-conf, value: /etc/resolv.conf}] at the host", config.ResolvConf))
 	}
+}
+
+// chooseVersion settles which Kubernetes new hosts run when there is no bundle: the cluster's, else the newest that can be fetched and may join.
+func (a *Adoption) chooseVersion(version string, fetched []string) {
+	if slices.Contains(fetched, version) {
+		return
+	}
+	for _, v := range fetched {
+		if preflight.SkewAllowed(version, v) {
+			a.Cluster.Spec.Kubernetes.Version = v
+			a.Notes = append(a.Notes, fmt.Sprintf("new hosts will run Kubernetes %s, as hybridctl's catalogue does not have %s, which the API server runs: %s", v, version, preflight.SkewPolicy()))
+			return
+		}
+	}
+	a.Notes = append(a.Notes, fmt.Sprintf("no host can join with a Kubernetes of hybridctl's catalogue (%s), as the API server runs %s: %s; make a bundle of %s and name it as spec.bundle before hosts are added",
+		strings.Join(fetched, ", "), version, preflight.SkewPolicy(), version))
+}
+
+// judgeBundle says whether new hosts can join with what the bundle has.
+func (a *Adoption) judgeBundle(version, dir string) {
 	b, err := bundle.Open(dir)
 	if err != nil {
 		a.Notes = append(a.Notes, fmt.Sprintf("the bundle %s cannot be used yet (%v): make one of Kubernetes %s before hosts are added; %s", a.Cluster.Spec.Bundle, err, version, preflight.SkewPolicy()))

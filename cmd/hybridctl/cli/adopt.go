@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hybridctl/hybridctl/provision"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
@@ -53,7 +54,7 @@ joins the hosts that are added to the inventory. The kubeconfig is kept in the c
 	flags.StringVar(&f.jump, "jump", "", "the way to hosts: `[USER@]ADDRESS[:PORT]` of a jump host")
 	flags.StringVar(&f.out, "out", "inventory.yaml", "the file to write, which must not be there yet")
 	flags.StringVar(&f.name, "name", "", "the cluster's name (default what kubeadm calls it)")
-	flags.StringVar(&f.bundle, "bundle", "./bundle", "the bundle's directory, relative to the new inventory's folder")
+	flags.StringVar(&f.bundle, "bundle", "", bundleUsage)
 	flags.StringVar(&f.stateDir, "state-dir", "", "where the cluster's state is kept (default .hybridctl/<cluster> beside the inventory)")
 	_ = cmd.MarkFlagFilename("kubeconfig") // the flags are there
 	_ = cmd.MarkFlagFilename("identity-file")
@@ -99,10 +100,10 @@ func (a *app) adopt(ctx context.Context, f adoptFlags) error {
 func (a *app) adoptOptions(f adoptFlags) (o provision.AdoptOptions, err error) {
 	switch {
 	case f.kubeconfig == "" && f.sshHost == "":
-		return o, usagef("which cluster? Give --kubeconfig FILE, or --ssh-host [USER@]ADDRESS of a control plane")
+		return o, hint.With(usagef("no cluster is named"), "give --kubeconfig FILE, or --ssh-host [USER@]ADDRESS of a control plane")
 	case f.kubeconfig != "":
 		if o.Kubeconfig, err = os.ReadFile(f.kubeconfig); err != nil {
-			return o, usagef("--kubeconfig: %v", err)
+			return o, usagef("--kubeconfig: %v", withoutOpen(err))
 		}
 	}
 	// As the inventory has them: relative paths start at its folder.
@@ -117,7 +118,7 @@ func (a *app) adoptOptions(f adoptFlags) (o provision.AdoptOptions, err error) {
 			return o, err
 		}
 		if _, err := os.Stat(abs); err != nil {
-			return o, usagef("--identity-file: %v", err)
+			return o, usagef("--identity-file: %v", withoutOpen(err))
 		}
 		login.IdentityFiles = append(login.IdentityFiles, abs)
 	}
@@ -130,9 +131,8 @@ func (a *app) adoptOptions(f adoptFlags) (o provision.AdoptOptions, err error) {
 	}
 	o.Cluster.Metadata.Name = f.name
 	o.Cluster.Path = filepath.Join(folder, filepath.Base(f.out))
-	o.Bundle, o.BundleDir = f.bundle, f.bundle
-	if !filepath.IsAbs(f.bundle) {
-		o.BundleDir = filepath.Join(folder, f.bundle)
+	if o.Bundle = cmp.Or(f.bundle, bundleBeside(o.Cluster.Path)); o.Bundle != "" {
+		o.BundleDir = besideOf(o.Cluster.Path, o.Bundle)
 	}
 	return o, nil
 }

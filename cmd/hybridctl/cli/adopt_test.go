@@ -54,6 +54,11 @@ func TestAdopt_WritesAnInventoryAndKeepsTheKubeconfig(t *testing.T) {
 	if info, err := os.Stat(".hybridctl/old/kubeconfig"); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v", err)
 	}
+	// without --bundle, and with none beside the inventory, none is named
+	r.want("adopt --kubeconfig admin.conf --name old --out other.yaml", 0)
+	if o.Bundle != "" || o.BundleDir != "" {
+		t.Errorf("bundle %q in %q", o.Bundle, o.BundleDir)
+	}
 	// a second time it is there already, and nobody is asked
 	r.front.Adopt = nil
 	r.want("adopt --kubeconfig admin.conf --out sub.yaml", 2)

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/catalogue"
 	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/inventory/edit"
@@ -39,7 +40,8 @@ func newInventoryImport(a *app) *cobra.Command {
 		Use:   "import FILE",
 		Short: "Make an inventory of one of Ansible or k0sctl",
 		Long: `import reads an inventory of Ansible (kubespray's groups, in either format) or a k0sctl file, and writes the inventory that says the
-same. Whatever has no counterpart is reported on stderr, with its line. The version of Kubernetes is the bundle's where FILE names none.`,
+same. Whatever has no counterpart is reported on stderr, with its line. Where FILE names no version of Kubernetes, it is the bundle's, and
+without a bundle the newest of hybridctl's catalogue.`,
 		Example: `  hybridctl inventory import hosts.ini --out inventory.yaml`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
@@ -52,8 +54,8 @@ same. Whatever has no counterpart is reported on stderr, with its line. The vers
 	flags := cmd.Flags()
 	flags.StringVar(&f.out, "out", "", "the file to write, which must not be there yet (default stdout)")
 	flags.StringVar(&f.name, "name", "", "the cluster's name (default the file's, or what it says)")
-	flags.StringVar(&f.version, "kubernetes-version", "", "the version of Kubernetes (default what the file says, or the bundle's)")
-	flags.StringVar(&f.bundle, "bundle", "./bundle", "the bundle's directory, relative to the new inventory's folder")
+	flags.StringVar(&f.version, "kubernetes-version", "", "the version of Kubernetes (default what the file says, else the bundle's, else the newest of hybridctl's catalogue)")
+	flags.StringVar(&f.bundle, "bundle", "", bundleUsage)
 	flags.StringVar(&f.endpoint, "endpoint", "", "host:port of the API server, needed with several control-plane hosts")
 	return cmd
 }
@@ -91,7 +93,7 @@ func (a *app) importInventory(file string, f importFlags) error {
 
 // document is the new inventory's text. Its problems are reported with the places that they come from: the new file does not exist yet.
 func (f importFlags) document(draft *foreign.Draft, file string) ([]byte, error) {
-	if err := f.complete(&draft.Cluster, file); err != nil {
+	if err := f.complete(draft, file); err != nil {
 		return nil, err
 	}
 	text, err := inventory.Show(&draft.Cluster, false)
@@ -142,29 +144,52 @@ func isThere(file string) error {
 }
 
 // complete fills in what the file did not say.
-func (f importFlags) complete(c *inventory.Cluster, file string) error {
+func (f importFlags) complete(draft *foreign.Draft, file string) error {
+	c := &draft.Cluster
 	base := strings.ToLower(strings.TrimSuffix(filepath.Base(file), filepath.Ext(file)))
 	c.Metadata.Name = cmp.Or(f.name, c.Metadata.Name, strings.ReplaceAll(base, "_", "-"))
-	c.Spec.Bundle = f.bundle
+	c.Spec.Bundle = cmp.Or(f.bundle, bundleBeside(f.out))
 	k := &c.Spec.Kubernetes
 	k.Endpoint = cmp.Or(f.endpoint, k.Endpoint)
 	k.Version = cmp.Or(f.version, k.Version)
-	if k.Version != "" {
+	switch {
+	case k.Version != "":
+		return nil
+	case c.Spec.Bundle == "":
+		k.Version = catalogue.Embedded().Versions()[0]
+		draft.Left = append(draft.Left, foreign.Leftover{File: file, What: "version of Kubernetes",
+			Why: "is not named; " + k.Version + ", the newest of hybridctl's catalogue, is written (another: --kubernetes-version)"})
 		return nil
 	}
-	dir := f.bundle
-	if !filepath.IsAbs(dir) {
-		dir = filepath.Join(filepath.Dir(f.out), dir)
-	}
+	dir := besideOf(f.out, c.Spec.Bundle)
 	b, err := bundle.Open(dir)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, bundle.ErrNotBundle) {
-		return usagef("%s names no version of Kubernetes, and %s is no bundle that does: give --kubernetes-version", file, dir)
+		return hint.With(usagef("%s names no version of Kubernetes, and %s is no bundle that does", file, dir), "give --kubernetes-version, or another --bundle")
 	}
 	if err != nil {
 		return err
 	}
 	k.Version = b.Manifest.KubernetesVersion
 	return nil
+}
+
+// bundleUsage is the help of --bundle where an inventory is made of what there is.
+const bundleUsage = "the bundle, relative to the new inventory's folder (default ./bundle where one is there, else none: hybridctl fetches what it needs)"
+
+// bundleBeside is how the new inventory out names the bundle in its folder; "" = none is there.
+func bundleBeside(out string) string {
+	if _, err := bundle.Open(besideOf(out, "bundle")); err != nil {
+		return ""
+	}
+	return "./bundle"
+}
+
+// besideOf is a path of the new inventory out as this process finds it.
+func besideOf(out, path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(filepath.Dir(out), path)
 }
 
 func (d importDocument) text(w io.Writer) error {
