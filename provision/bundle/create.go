@@ -47,7 +47,7 @@ func Create(ctx context.Context, sourceFile, dir string, o CreateOptions) (b *Bu
 	if err != nil {
 		return nil, err
 	}
-	g := &gatherer{dir: base, archs: archs, problems: p, sources: map[string]*image.Source{}, broken: map[string]bool{}}
+	g := &gatherer{dir: base, archs: archs, problems: p, sources: map[string]*image.Source{}, broken: map[string]bool{}, refused: map[Need]bool{}}
 	defer func() { err = errors.Join(err, g.close()) }()
 	g.gather(ctx, s)
 	if ctx.Err() != nil {

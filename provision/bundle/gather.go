@@ -24,6 +24,7 @@ type gatherer struct {
 	problems *problems
 	sources  map[string]*image.Source // open layouts and archives, by path
 	broken   map[string]bool          // those that were reported as unreadable
+	refused  map[Need]bool            // binaries that were reported; without a name: a directory that may hold any of the component's
 
 	binaries []foundBinary
 	images   []foundImage
@@ -54,11 +55,13 @@ func (g *gatherer) gather(ctx context.Context, s source) {
 	for i, b := range s.Binaries {
 		g.binary(b, fmt.Sprintf("binaries[%d]", i))
 	}
+	var lacks []Need
 	for _, n := range neededBinaries {
-		if !slices.ContainsFunc(g.binaries, func(b foundBinary) bool { return b.Component == n.Component && b.Name == n.Name }) {
-			g.problems.add("binaries", "the binary %s of the component %s is missing", n.Name, n.Component)
+		if !slices.ContainsFunc(g.binaries, func(b foundBinary) bool { return b.Component == n.Component && b.Name == n.Name }) && !g.refused[n] && !g.refused[Need{Component: n.Component}] {
+			lacks = append(lacks, n)
 		}
 	}
+	g.problems.lackBinaries(lacks)
 	for i, img := range s.Images {
 		g.image(ctx, img, fmt.Sprintf("images[%d]", i))
 	}
@@ -79,7 +82,8 @@ func (g *gatherer) directories(b sourceBinary, field string) {
 	for _, a := range sortedArchs(dirs) {
 		found, err := executables(dirs[a].path)
 		if err != nil {
-			g.problems.add(field+"."+dirs[a].key, "%v", err)
+			g.refused[Need{Component: b.Component}] = true
+			g.problems.unreadable(field+"."+dirs[a].key, err)
 			return
 		}
 		for _, name := range found {
@@ -123,7 +127,8 @@ func executables(dir string) ([]string, error) {
 func (g *gatherer) file(b Binary, from, field string) {
 	f, err := os.Open(from)
 	if err != nil {
-		g.problems.add(field, "%v", plainError(err))
+		g.refused[Need{b.Component, b.Name}] = true
+		g.problems.unreadable(field, plainError(err))
 		return
 	}
 	defer f.Close()
@@ -138,6 +143,7 @@ func (g *gatherer) file(b Binary, from, field string) {
 		err = errors.New("has a name with other characters than letters, digits and . _ + -")
 	}
 	if err != nil {
+		g.refused[Need{b.Component, b.Name}] = true
 		g.problems.add(field, "%s %v", from, err)
 		return
 	}
@@ -197,7 +203,7 @@ func (g *gatherer) image(ctx context.Context, i sourceImage, field string) {
 func (g *gatherer) program(i sourceImage, a platform.Arch, file, field string) (image.Image, bool) {
 	f, err := os.Open(file)
 	if err != nil {
-		g.problems.add(field, "%v", plainError(err))
+		g.problems.unreadable(field, plainError(err))
 		return image.Image{}, false
 	}
 	defer f.Close()
@@ -229,7 +235,7 @@ func (g *gatherer) find(ctx context.Context, i sourceImage, path, field string) 
 		var err error
 		if s, err = image.Open(path); err != nil {
 			g.broken[path] = true
-			g.problems.add(field, "%v", err)
+			g.problems.unreadable(field, err)
 			return nil, false
 		}
 		g.sources[path] = s

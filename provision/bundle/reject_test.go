@@ -13,6 +13,8 @@ import (
 
 	"github.com/hybridctl/hybridctl/provision/bundle"
 	"github.com/hybridctl/hybridctl/provision/bundle/bundletest"
+	"github.com/hybridctl/hybridctl/provision/golden"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/image/imagetest"
 	"github.com/hybridctl/hybridctl/provision/platform"
 )
@@ -212,6 +214,35 @@ func TestCreate_UnreadableLayoutIsSaidOnce(t *testing.T) {
 	_, err := bundle.Create(t.Context(), file, filepath.Join(dir, "out"), bundle.CreateOptions{})
 	if err == nil || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "images[0].path: "+filepath.Join(dir, "oci")+": no such file or directory") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Many files that are not there are one mistake, made once: the first are named, the rest is counted, and nothing of it is told a second time
+// as a binary that is missing.
+func TestCreate_FilesMissingAreToldShort(t *testing.T) {
+	dir := t.TempDir()
+	file := bundletest.Write(t, dir)
+	for _, gone := range []string{"bin", "cni", "oci"} {
+		if err := os.RemoveAll(filepath.Join(dir, gone)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := bundle.Create(t.Context(), file, filepath.Join(dir, "out"), bundle.CreateOptions{})
+	golden.Check(t, "files-missing.txt", strings.ReplaceAll(err.Error()+"\nhint: "+hint.Text(err)+"\n", dir, "DIR"))
+}
+
+func TestCreate_NothingNamedIsToldInOneSentenceEach(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "bundle.yaml")
+	imagetest.WriteFile(t, file, []byte("apiVersion: hybridctl.dev/v1alpha1\nkind: BundleSource\nkubernetesVersion: v1.36.3\n"), 0o644)
+	_, err := bundle.Create(t.Context(), file, filepath.Join(t.TempDir(), "out"), bundle.CreateOptions{})
+	want := file + ":1:1: images: 7 that every bundle needs are missing (kube-apiserver, kube-controller-manager, kube-scheduler, kube-proxy, etcd, coredns, pause)\n" +
+		file + ":1:1: binaries: 11 that every bundle needs are missing (containerd: containerd, containerd-shim-runc-v2, ctr; runc: runc; " +
+		"cni-plugins: bridge, host-local, loopback, portmap; kubernetes: kubeadm, kubectl, kubelet)"
+	if !errors.Is(err, bundle.ErrSource) || err.Error() != want {
+		t.Errorf("got %v", err)
+	}
+	if want := `"hybridctl bundle fetch" makes a bundle of everything that a version of Kubernetes needs`; hint.Text(err) != want {
+		t.Errorf("hint %q", hint.Text(err))
 	}
 }
 

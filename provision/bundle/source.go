@@ -81,11 +81,13 @@ func (s source) check(p *problems) {
 		unique(p, components, img.Component, i, field+".component")
 	}
 	s.checkKubeImages(p)
+	var lacks []string
 	for _, c := range neededImages {
 		if _, ok := components[c]; !ok {
-			p.add("images", "the image of the component %s is missing", c)
+			lacks = append(lacks, c)
 		}
 	}
+	p.lackImages(lacks)
 }
 
 func unique(p *problems, seen map[string]int, value string, i int, field string) {

@@ -90,12 +90,17 @@ func (a *app) printError(err error) {
 		slog.New(slog.NewJSONHandler(a.Stderr, nil)).Error(err.Error(), attrs...)
 	case errors.As(err, &problems), errors.Is(err, bundle.ErrSource), errors.Is(err, catalogue.ErrBad):
 		fmt.Fprintln(a.Stderr, report.Lines(err.Error()))
+		a.printHints(err)
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(a.Stderr, "interrupted")
 	default:
 		fmt.Fprintf(a.Stderr, "error: %s\n", report.Lines(err.Error()))
-		for _, h := range hint.Of(err) {
-			fmt.Fprintf(a.Stderr, "hint: %s\n", report.Lines(h))
-		}
+		a.printHints(err)
+	}
+}
+
+func (a *app) printHints(err error) {
+	for _, h := range hint.Of(err) {
+		fmt.Fprintf(a.Stderr, "hint: %s\n", report.Lines(h))
 	}
 }
