@@ -1,13 +1,23 @@
 package preflight
 
+import (
+	"context"
+	"errors"
+)
+
 var accessChecks = []check{
 	{reachable, "the host answers; without it the other hosts go on", checkReachable, onContact},
 	{"access", "hybridctl can log in to the host, trusts its key, may become root there and can run its script", checkAccess, onContact},
 	{"root", "commands on the host run as root", checkRoot, onFacts},
 }
 
+// interrupted is why nothing is known of a host whose answer was no longer waited for.
+const interrupted = "not tried: the run was interrupted"
+
 func checkReachable(v view) verdict {
 	switch err := v.facts.Err; {
+	case errors.Is(err, context.Canceled):
+		return unknown(interrupted)
 	case err == errNotAsked || v.facts.Unreachable():
 		return fail("%v", err).hinted("the other hosts go on without it; run the same command again when it answers")
 	case err != nil:
@@ -20,6 +30,8 @@ func checkAccess(v view) verdict {
 	switch err := v.facts.Err; {
 	case err == nil:
 		return pass("logged in as %s", v.facts.LoginUser)
+	case errors.Is(err, context.Canceled):
+		return unknown(interrupted)
 	case err == errNotAsked || v.facts.Unreachable():
 		return unknown("not tried: the host does not answer")
 	default:

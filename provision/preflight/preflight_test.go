@@ -1,6 +1,8 @@
 package preflight
 
 import (
+	"context"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -33,6 +35,10 @@ var cases = []one{
 		host: "arm-1", check: "reachable", status: report.Fail, message: "no answer", hint: "run the same command again"},
 	{name: "forgotten", change: func(f *fixture) { f.hosts = f.hosts[:1] },
 		host: "arm-1", check: "reachable", status: report.Fail, message: "was not asked"},
+	{name: "interrupted", change: func(f *fixture) { f.host("arm-1").Err = fmt.Errorf("arm-1: %w", context.Canceled) },
+		host: "arm-1", check: "reachable", status: report.Unknown, message: "not tried: the run was interrupted", also: []string{"access"}},
+	{name: "interrupted", change: func(f *fixture) { f.host("arm-1").Err = fmt.Errorf("arm-1: %w", context.Canceled) },
+		host: "arm-1", check: "access", status: report.Unknown, message: "not tried: the run was interrupted", also: []string{"reachable"}},
 	{name: "wrong sudo password", change: func(f *fixture) { f.host("arm-1").Err = errSudo },
 		host: "arm-1", check: "access", status: report.Fail, message: "sudo wants another password", hint: "sudoPasswordFile"},
 	{name: "no root", change: func(f *fixture) { h := f.host("arm-1"); h.Root, h.LoginUser = false, "debian" },
