@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/kube/fakeapi"
@@ -249,7 +250,13 @@ func TestConformance_NoWayToTheCluster(t *testing.T) {
 		t.Errorf("before there is one: %v", err)
 	}
 	s.fleet.Hosts[0].Refuse()
-	if err := prove(); err == nil || !strings.Contains(err.Error(), "no way to the API server: host-1 was not reached") || strings.Contains(err.Error(), "no cluster") {
-		t.Errorf("it does not answer: %v", err)
+	if err := prove(); err == nil || !strings.Contains(err.Error(), "no way to the API server: host-1 was not reached") || strings.Contains(err.Error(), "no cluster") ||
+		hint.Text(err) != `"hybridctl preflight -f `+s.c.Path+`" says what keeps a host from answering` {
+		t.Errorf("it does not answer: %v, hint %q", err, hint.Text(err))
+	}
+	_, err := Kubeconfig(context.Background(), s.options())
+	if err == nil || !strings.HasPrefix(err.Error(), s.state+" holds no kubeconfig, and no control-plane host that answers has an admin kubeconfig: host-1: ") || strings.Contains(err.Error(), "\n") ||
+		hint.Text(err) != `"hybridctl preflight -f `+s.c.Path+`" says what keeps a host from answering; where there is no cluster yet, "hybridctl up" makes it` {
+		t.Errorf("kubeconfig: %v, hint %q", err, hint.Text(err))
 	}
 }

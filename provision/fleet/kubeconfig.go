@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
+	"github.com/hybridctl/hybridctl/provision/report"
 )
 
 // KubeconfigFile is the admin kubeconfig's name in the state directory.
@@ -36,7 +38,7 @@ func (f *Fleet) Keep(kubeconfig []byte) (string, error) {
 // Given returns the admin kubeconfig of the first control plane that gives one, over the connections that Dial would use. worth says
 // which are worth asking; nil = all. by is who gave it. ErrNoKubeconfig says why there is none. It is a secret.
 func (f *Fleet) Given(ctx context.Context, worth func(inventory.Host) bool) (kubeconfig []byte, by inventory.Host, err error) {
-	errs := []error{ErrNoKubeconfig}
+	none := noKubeconfig{ErrNoKubeconfig}
 	for _, h := range f.gateways() {
 		if worth != nil && !worth(h) {
 			continue
@@ -45,9 +47,25 @@ func (f *Fleet) Given(ctx context.Context, worth func(inventory.Host) bool) (kub
 		if err == nil {
 			return b, h, nil
 		}
-		errs = append(errs, fmt.Errorf("%s: %w", h.Name, err))
+		none = append(none, fmt.Errorf("%s: %w", h.Name, err))
 	}
-	return nil, inventory.Host{}, errors.Join(errs...)
+	return nil, inventory.Host{}, none
+}
+
+// noKubeconfig is an ErrNoKubeconfig with the reason of each control plane that was asked, in one line.
+type noKubeconfig []error
+
+func (e noKubeconfig) Unwrap() []error { return e }
+
+func (e noKubeconfig) Error() string {
+	var why []string
+	for _, err := range e[1:] {
+		why = append(why, report.OneLine(err.Error()))
+	}
+	if len(why) == 0 {
+		return e[0].Error()
+	}
+	return e[0].Error() + ": " + strings.Join(why, "; ")
 }
 
 // ClusterMark returns the text of a control plane's mark, over the connection that Dial would use; nothing when it has none, and of a host

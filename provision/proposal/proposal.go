@@ -254,7 +254,7 @@ func (d *Desk) Signs(hosts survey.Hosts) plan.Signs {
 func (d *Desk) Running(ctx context.Context) (nodes []kube.Node, err error) {
 	err = d.Reach(ctx, nil)
 	if errors.Is(err, fleet.ErrNoKubeconfig) {
-		return nil, hint.With(fmt.Errorf("%w: there is no cluster yet, or none of its control planes gives its kubeconfig: %s", ending.ErrRefused, report.OneLine(err.Error())),
+		return nil, hint.With(fmt.Errorf("%w: there is no cluster yet, or none of its control planes gives its kubeconfig: %w", ending.ErrRefused, err),
 			`"hybridctl up -f %s" makes the cluster`, d.Cluster.Path)
 	}
 	if err != nil {
@@ -284,7 +284,8 @@ func (d *Desk) Standing(ctx context.Context) (survey.Seen, error) {
 	}
 	for _, h := range d.Cluster.ControlPlanes() {
 		if err := seen.Hosts[h.Name].Err; err != nil {
-			return seen, fmt.Errorf("there is no way to the API server: %s was not reached (%w), and %s holds no kubeconfig", h.Name, err, d.StateDir)
+			return seen, hint.With(fmt.Errorf("there is no way to the API server: %s was not reached (%w), and %s holds no kubeconfig", h.Name, err, d.StateDir),
+				`"hybridctl preflight -f %s" says what keeps a host from answering`, d.Cluster.Path)
 		}
 	}
 	return seen, hint.With(errors.New("there is no cluster yet"), `"hybridctl up -f %s" makes it`, d.Cluster.Path)
