@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"encoding"
 	"fmt"
 	"reflect"
@@ -20,7 +21,7 @@ const (
 func decode(doc *document) (*Cluster, map[string]bool, []Problem) {
 	d := &decoder{doc: doc, bad: map[string]bool{}, open: map[*yaml.Node]bool{}, budget: count(doc.root) + maxExpanded}
 	c := &Cluster{}
-	d.value(doc.root, nil, "", reflect.ValueOf(c).Elem())
+	d.value(doc.root, nil, "", reflect.ValueOf(c).Elem(), false)
 	return c, d.bad, d.problems
 }
 
@@ -52,8 +53,8 @@ func (d *decoder) fail(n *yaml.Node, path, message, hint string) {
 	d.problems = append(d.problems, d.doc.problem(nodePosition(n), path, message, hint))
 }
 
-// value decodes n, whose key is key (nil for list items), into v.
-func (d *decoder) value(n, key *yaml.Node, path string, v reflect.Value) {
+// value decodes n, whose key is key (nil for list items), into v. What is required may not be taken out.
+func (d *decoder) value(n, key *yaml.Node, path string, v reflect.Value, required bool) {
 	n, done := d.enter(n, path)
 	if n == nil {
 		return
@@ -61,11 +62,7 @@ func (d *decoder) value(n, key *yaml.Node, path string, v reflect.Value) {
 	defer done()
 	d.note(n, key, path)
 	if isNull(n) {
-		remedy := "give it one, or take the line out"
-		if path == "spec.hosts" { // which may not be taken out
-			remedy = "name a host: - {name: NAME, address: ADDRESS, role: control-plane}"
-		}
-		d.fail(d.at(n, key), path, "has no value", remedy)
+		d.fail(d.at(n, key), path, "has no value", emptyHint(path, "give it one", required))
 		return
 	}
 	if v.Kind() == reflect.Pointer { // of which nothing and the zero value are two things
@@ -158,9 +155,9 @@ func (d *decoder) structure(n, key *yaml.Node, path string, v reflect.Value) {
 
 // member decodes one field of a struct. Text that is empty says nothing, so it is refused rather than taken for a default.
 func (d *decoder) member(e entry, path string, v reflect.Value, f structField) {
-	d.value(e.value, e.key, path, v)
+	d.value(e.value, e.key, path, v, f.required)
 	if v.Kind() == reflect.String && v.Len() == 0 && !f.mayBeEmpty && !d.bad[path] {
-		d.fail(e.value, path, "is empty", "give it a value, or take the line out")
+		d.fail(e.value, path, "is empty", emptyHint(path, "give it a value", f.required))
 	}
 }
 
@@ -179,7 +176,7 @@ func (d *decoder) list(n *yaml.Node, path string, v reflect.Value) {
 	}
 	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
 	for i, item := range n.Content {
-		d.value(item, nil, fmt.Sprintf("%s[%d]", path, i), v.Index(i))
+		d.value(item, nil, fmt.Sprintf("%s[%d]", path, i), v.Index(i), false)
 	}
 }
 
@@ -195,21 +192,36 @@ func (d *decoder) mapping(n *yaml.Node, path string, v reflect.Value) {
 	v.Set(reflect.MakeMap(v.Type()))
 	for _, e := range entries {
 		value := reflect.New(v.Type().Elem()).Elem()
-		d.value(e.value, e.key, field(path, e.name), value)
+		d.value(e.value, e.key, field(path, e.name), value, false)
 		v.SetMapIndex(reflect.ValueOf(e.name), value)
 	}
 }
 
+// emptyHint is what can be done about a field without a value.
+func emptyHint(path, give string, required bool) string {
+	if !required {
+		return give + ", or take the line out"
+	}
+	return cmp.Or(missingHint(path), give+": the field is needed")
+}
+
+// missingHint is how a field is written that is needed; "" = its name says it.
 func missingHint(path string) string {
 	switch strings.TrimLeft(path[strings.LastIndexByte(path, ']')+1:], ".") {
 	case "apiVersion":
 		return "write apiVersion: " + APIVersion
 	case "kind":
 		return "write kind: " + Kind
+	case "metadata":
+		return "write metadata: {name: NAME}"
+	case "spec":
+		return "write kubernetes and hosts under it, indented by two blanks"
+	case "spec.kubernetes":
+		return "write kubernetes: {version: v1.36.3}"
 	case "spec.kubernetes.version":
 		return "for instance v1.36.3"
 	case "spec.hosts":
-		return "list at least one host, with role: " + string(ControlPlane)
+		return "name a host: - {name: NAME, address: ADDRESS, role: control-plane}"
 	}
 	return ""
 }

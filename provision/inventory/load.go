@@ -81,8 +81,8 @@ func checkHeader(doc *document) []Problem {
 	var problems []Problem
 	for _, want := range []struct{ name, value string }{{"apiVersion", APIVersion}, {"kind", Kind}} {
 		value := lookup(doc.root, want.name)
-		if value == nil || !isText(value) || value.Value == want.value {
-			continue // decode says what is missing or of the wrong type
+		if value == nil || !isText(value) || value.Value == "" || value.Value == want.value {
+			continue // decode says what is missing, empty or of the wrong type
 		}
 		problems = append(problems, doc.problem(nodePosition(value), want.name,
 			printable(value.Value)+" is not known to this hybridctl", "write "+want.value))

@@ -7,6 +7,35 @@ import (
 	"testing"
 )
 
+// What is needed cannot be taken out: the remedy is another one.
+func TestParse_NoValueOfWhatIsNeeded(t *testing.T) {
+	const host = "{name: a, address: 10.0.0.1, role: control-plane}"
+	for _, test := range []struct {
+		replace [2]string
+		want    string
+	}{
+		{[2]string{"apiVersion: hybridctl.dev/v1alpha1", "apiVersion:"}, "apiVersion: has no value (write apiVersion: hybridctl.dev/v1alpha1)"},
+		{[2]string{"kind: Cluster", "kind: ''"}, "kind: is empty (write kind: Cluster)"},
+		{[2]string{"v1.36.3", ""}, "spec.kubernetes.version: has no value (for instance v1.36.3)"},
+		{[2]string{host, "{name: a, address: , role: control-plane}"}, "spec.hosts[0].address: has no value (give it one: the field is needed)"},
+		{[2]string{host, "{name: '', address: 10.0.0.1, role: control-plane}"}, "spec.hosts[0].name: is empty (give it a value: the field is needed)"},
+		{[2]string{host, "{name: a, address: 10.0.0.1, role: }"}, "spec.hosts[0].role: has no value (give it one, or take the line out)"},
+	} {
+		if _, err := Parse("c.yaml", []byte(edit(t, test.replace))); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%q: got %v, want %s", test.replace[1], err, test.want)
+		}
+	}
+	for text, want := range map[string]string{
+		"spec:\n":     "spec: has no value (write kubernetes and hosts under it, indented by two blanks)",
+		"metadata:\n": "metadata: has no value (write metadata: {name: NAME})",
+		"metadata: {name: a}\nspec: {kubernetes: , hosts: [" + host + "]}\n": "spec.kubernetes: has no value (write kubernetes: {version: v1.36.3})",
+	} {
+		if _, err := Parse("c.yaml", []byte("apiVersion: hybridctl.dev/v1alpha1\nkind: Cluster\n"+text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", text, err, want)
+		}
+	}
+}
+
 // One mistake each that the golden files do not hold; "" means that there is none.
 func TestParse_OneMistake(t *testing.T) {
 	const version, bundle, role = "version: v1.36.3", "bundle: b", "role: control-plane"
