@@ -10,6 +10,9 @@ import (
 	"testing"
 
 	"github.com/hybridctl/hybridctl/provision"
+	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/bundle/bundletest"
+	"github.com/hybridctl/hybridctl/provision/catalogue"
 )
 
 // identifies answers for the hosts that are asked, in their order.
@@ -64,6 +67,43 @@ func TestInventoryAdd_ProbeMakesAName(t *testing.T) {
 	contains(t, "stderr", r.stderr.String(), "no node can have its hostname ___: give it a name with NAME=192.0.2.12")
 }
 
+// The only host cannot be taken out: an inventory has one at least.
+func TestInventoryRm_TheOnlyHost(t *testing.T) {
+	r := newRun(t)
+	r.want("inventory rm x86-1", 0)
+	r.want("inventory rm arm-1", 2)
+	contains(t, "stderr", r.stderr.String(), "error: arm-1 is the only host, and an inventory has one at least: add another first\n")
+	contains(t, "inventory", r.inventory(), "arm-1")
+}
+
+// No bundle is written that is not there: what is needed is then fetched, as with the inventory that init writes.
+func TestInventoryImport_NamesABundleOnlyWhereOneIs(t *testing.T) {
+	r := newRun(t)
+	r.file("hosts.ini", "[kube_control_plane]\ncp ansible_host=192.0.2.1\n")
+	newest := catalogue.Embedded().Versions()[0]
+	r.want("inventory import hosts.ini --out new.yaml", 0)
+	text, err := os.ReadFile("new.yaml")
+	if err != nil || strings.Contains(string(text), "bundle") {
+		t.Errorf("%v\n%s", err, text)
+	}
+	contains(t, "new.yaml", string(text), "version: "+newest+"\n")
+	contains(t, "stderr", r.stderr.String(), "hosts.ini: version of Kubernetes: is not named; "+newest+", the newest of hybridctl's catalogue, is written")
+
+	if err := os.Mkdir("sub", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bundle.Create(t.Context(), bundletest.Write(t, t.TempDir()), "sub/bundle", bundle.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.want("inventory import hosts.ini --out sub/new.yaml", 0)
+	if text, err = os.ReadFile("sub/new.yaml"); err != nil {
+		t.Fatal(err)
+	}
+	contains(t, "sub/new.yaml", string(text), "bundle: ./bundle\n", "version: "+bundletest.Version+"\n")
+	r.want("inventory import hosts.ini --bundle none", 2)
+	contains(t, "stderr", r.stderr.String(), "hosts.ini names no version of Kubernetes, and none is no bundle that does\nhint: give --kubernetes-version, or another --bundle\n")
+}
+
 // An import that is refused tells what was left out, and its problems stand in the file that was given.
 func TestInventoryImport_RefusedWithEveryNote(t *testing.T) {
 	r := newRun(t)
@@ -110,7 +150,7 @@ func TestInventoryAdd_ProbeAsksNobodyWhenTheHostCannotBeAdded(t *testing.T) {
 
 func TestInventoryAdd_DoesNotRepeatWhatMayBeAPassword(t *testing.T) {
 	for host, want := range map[string]string{
-		"192.0.2.13,sudoPasswordEnv=hunter2":    `"192.0.2.13" has no name: write NAME=192.0.2.13, or ask the host with --probe`,
+		"192.0.2.13,sudoPasswordEnv=hunter2":    "\"192.0.2.13\" has no name\nhint: write NAME=192.0.2.13, or ask the host with --probe",
 		"x86-3=192.0.2.13,sudoPassword=hunter2": `"x86-3=192.0.2.13": "sudoPassword" is nothing that a host has; did you mean sudoPasswordEnv?`,
 	} {
 		r := newRun(t)

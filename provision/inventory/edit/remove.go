@@ -15,6 +15,9 @@ func (e removeHost) mean(d *document) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if list, _ := valueAt(d.values, steps[:len(steps)-1]).([]any); len(list) == 1 {
+		return nil, &PathError{e.name + " is the only host, and an inventory has one at least: add another first"}
+	}
 	return drop(d.values, steps).(map[string]any), nil
 }
 
