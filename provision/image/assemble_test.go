@@ -300,6 +300,7 @@ func TestAssemble_Refusals(t *testing.T) {
 		"no tag":           {func(a *assembly) { a.o.Target = a.s.Host() + "/team/app" }, "has no tag"},
 		"a digest":         {func(a *assembly) { a.o.Target += "@" + digestOf("a") }, "has a digest"},
 		"no file":          {func(a *assembly) { a.o.Parts[0].Ref = "./none.tar" }, "no such file or folder"},
+		"no archive":       {func(a *assembly) { a.o.Parts[0].Ref = "none.tar" }, "none.tar: no such file or folder"},
 		"damaged": {func(a *assembly) {
 			bad := imagetest.Program(arm64, "")
 			a.s.Image(t, "build/app-arm64", "1.5", imagetest.WithConfig(bad, func(c *v1.ConfigFile) { c.RootFS.DiffIDs[0].Hex = strings.Repeat("0", 64) }))

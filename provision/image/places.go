@@ -166,7 +166,8 @@ func splitPath(ref string) (path, selected string, isPath bool, err error) {
 		}
 		return ref[:i], ref[i+1:], true, nil
 	}
-	if explicit {
+	archive := strings.HasSuffix(ref, ".tar") || strings.HasSuffix(ref, ".tgz") || strings.HasSuffix(ref, ".tar.gz") // no registry is asked for a file
+	if explicit || archive {
 		return "", "", true, inputf("%s: no such file or folder", ref)
 	}
 	return "", "", false, nil
