@@ -66,15 +66,18 @@ func Engine() Front {
 
 // Run runs one command line. It writes the error, if any, to d.Stderr and returns it for ExitCode.
 func Run(ctx context.Context, d Deps, args []string) error {
+	out := &output{to: d.Stdout}
+	d.Stdout = out
 	a := &app{Deps: d, args: args}
 	root := newRoot(a)
 	root.SetArgs(args)
 	root.SetOut(d.Stdout)
 	root.SetErr(d.Stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil && !a.started {
-		err = asUsageError(err)
+		err = calledWrongly(cmd, err)
 	}
+	err = out.joined(err)
 	a.printError(err)
 	return err
 }

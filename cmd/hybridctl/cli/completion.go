@@ -2,6 +2,8 @@ package cli
 
 import (
 	"github.com/spf13/cobra"
+
+	"github.com/hybridctl/hybridctl/provision/hint"
 )
 
 func newCompletion(a *app) *cobra.Command {
@@ -15,7 +17,7 @@ func newCompletion(a *app) *cobra.Command {
 		ValidArgs: shells,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return usagef("completion for which shell? one of bash, zsh, fish, powershell")
+				return hint.With(usagef("no shell is named"), "name one: bash, zsh, fish or powershell")
 			}
 			return nil
 		},
@@ -31,7 +33,7 @@ func newCompletion(a *app) *cobra.Command {
 			case "powershell":
 				return root.GenPowerShellCompletionWithDesc(a.Stdout)
 			}
-			return usagef("no completion for %q%s; there is one for bash, zsh, fish, powershell", args[0], didYouMean("", args[0], shells))
+			return hint.With(usagef("there is no completion for the shell %q%s", args[0], didYouMean("", args[0], shells)), "name one: bash, zsh, fish or powershell")
 		},
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hybridctl/hybridctl/provision"
-	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
@@ -40,8 +39,8 @@ func newDestroy(a *app) *cobra.Command {
 }
 
 func (a *app) destroy(ctx context.Context, f destroyFlags) error {
-	if !f.yes && !a.Terminal.Interactive() {
-		return hint.With(usagef("there is no terminal to confirm on that the cluster is deleted"), "--yes agrees beforehand")
+	if err := a.mayConfirm(f.clusterFlags, f.yes, "on that the cluster is deleted", "--yes agrees beforehand"); err != nil {
+		return err
 	}
 	s, err := a.open(ctx, f.clusterFlags)
 	if err != nil {

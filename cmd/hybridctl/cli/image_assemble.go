@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/image"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/report"
@@ -93,7 +94,7 @@ func (f imageAssembleFlags) options(target string) (image.AssembleOptions, error
 		for _, arch := range platform.All() {
 			names = append(names, "--"+arch.String()+" REF")
 		}
-		return o, usagef("of what? give %s", strings.Join(names, " and "))
+		return o, hint.With(usagef("no image is named that the new one is made of"), "give %s", strings.Join(names, " and "))
 	}
 	return o, nil
 }

@@ -53,7 +53,7 @@ func TestImageAssemble(t *testing.T) {
 	}
 	for line, want := range map[string]string{
 		"image assemble":                           "needs one target",
-		"image assemble x:1":                       "of what? give --amd64 REF and --arm64 REF",
+		"image assemble x:1":                       "hint: give --amd64 REF and --arm64 REF\n",
 		"image assemble x --amd64 y":               "has no tag",
 		"image assemble x:1 --amd64 y --format oc": "--format must be auto, oci or docker",
 		"image assemble x:1 --platform linux=y":    "is no platform",

@@ -99,7 +99,7 @@ func (f initFlags) draft(name string) (edit.Draft, error) {
 		d.Kubernetes = catalogue.Embedded().Versions()[0]
 	}
 	if f.probe && len(f.hosts) == 0 {
-		return d, usagef("--probe asks the hosts that --host names: give one at least")
+		return d, hint.With(usagef("--probe asks hosts, and none is named"), "name one at least with --host [NAME=]ADDRESS")
 	}
 	var err error
 	if d.Hosts, err = parseHosts(f.hosts, f.probe); err != nil {

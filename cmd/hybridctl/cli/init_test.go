@@ -126,7 +126,7 @@ func TestInit_RefusesAndWritesNothing(t *testing.T) {
 	for line, want := range map[string]string{
 		"init lab --out none/inventory.yaml":  "there is no folder none for none/inventory.yaml",
 		"init a b":                            "hybridctl init takes one name at most, but 2 were given",
-		"init lab --probe":                    "--probe asks the hosts that --host names",
+		"init lab --probe":                    "--probe asks hosts, and none is named",
 		"init lab --host 192.0.2.1":           `"192.0.2.1" has no name`,
 		"init lab --host a=192.0.2.1,rolle=x": "did you mean role?",
 		"init lab --ha --host a=192.0.2.1":    "too few of the hosts can become control planes: 3 wanted, 2 missing",

@@ -54,7 +54,7 @@ func parseHosts(args []string, mayLackName bool) ([]inventory.Host, error) {
 			return nil, asUsageError(err)
 		}
 		if h.Name == "" && !mayLackName {
-			return nil, usagef("%q has no name: write NAME=%s, or ask the host with --probe", h.Address, h.Address)
+			return nil, hint.With(usagef("%q has no name", h.Address), "write NAME=%s, or ask the host with --probe", h.Address)
 		}
 		hosts[i] = h
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/inventory/edit"
 	"github.com/hybridctl/hybridctl/provision/preflight"
 )
@@ -43,12 +44,12 @@ mappings are written in brackets.`,
   hybridctl inventory set 'spec.hosts[arm-1].labels.zone=a' 'spec.hosts[arm-1].labels[example.com/rack]=a1'
   hybridctl inventory set 'spec.preflight.ignore=[swap, memory]'`,
 		Args: someArgs("PATH=VALUE"),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			var edits []edit.Edit
 			for _, arg := range args {
 				path, value, ok := cutAssignment(arg)
 				if !ok {
-					return usagef("%q is not PATH=VALUE, as in spec.kubernetes.version=v1.36.3 (unset takes a field out)", arg)
+					return hint.With(usagef("%q is not PATH=VALUE, as in spec.kubernetes.version=v1.36.3", arg), "%s unset takes a field out", cmd.Parent().CommandPath())
 				}
 				edits = append(edits, edit.Set(path, value))
 			}
@@ -159,7 +160,7 @@ func each(args []string, make func(string) edit.Edit) []edit.Edit {
 func someArgs(what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
-			return usagef("%s wants at least one %s (%s --help shows how)", cmd.CommandPath(), what, cmd.CommandPath())
+			return usagef("%s wants at least one %s", cmd.CommandPath(), what)
 		}
 		return nil
 	}

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hybridctl/hybridctl/provision"
-	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/inventory/edit"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/report"
@@ -57,11 +56,11 @@ that would be lost for good are named.`,
 }
 
 func (a *app) remove(ctx context.Context, f removeFlags, hosts []string) error {
-	if !f.yes && !f.dryRun && !a.Terminal.Interactive() {
-		return hint.With(usagef("there is no terminal to confirm on that hosts are to leave"), "--yes agrees beforehand; --dry-run shows what would be done")
-	}
 	if f.timeout <= 0 {
 		return usagef("--timeout must be longer than nothing")
+	}
+	if err := a.mayConfirm(f.clusterFlags, f.yes || f.dryRun, "on that hosts are to leave", "--yes agrees beforehand; --dry-run shows what would be done"); err != nil {
+		return err
 	}
 	s, err := a.open(ctx, f.clusterFlags)
 	if err != nil {

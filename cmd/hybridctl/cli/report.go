@@ -77,8 +77,7 @@ func readRun(dir string) (report.ConformanceRun, error) {
 func directories(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != len(names) {
-			return usagef("%s wants %s, but the number of arguments is %d (%s --help says more)",
-				cmd.CommandPath(), strings.Join(names, " and "), len(args), cmd.CommandPath())
+			return usagef("%s wants %s, but the number of arguments is %d", cmd.CommandPath(), strings.Join(names, " and "), len(args))
 		}
 		return nil
 	}

@@ -79,9 +79,6 @@ func archNames() []string {
 }
 
 func (a *app) scaleOut(ctx context.Context, f scaleOutFlags) error {
-	if !f.yes && !a.Terminal.Interactive() {
-		return hint.With(usagef("there is no terminal to confirm the plan on"), "--yes agrees beforehand")
-	}
 	if !slices.Contains(provision.ConformanceModes(), provision.ConformanceMode(f.conformance)) {
 		return usagef("--conformance must be full, quick or off, not %q", f.conformance)
 	}
@@ -95,6 +92,9 @@ func (a *app) scaleOut(ctx context.Context, f scaleOutFlags) error {
 			return usagef("--arch: %v", err)
 		}
 		o.Arch = arch
+	}
+	if err := a.mayConfirm(f.clusterFlags, f.yes, "the plan on", "--yes agrees beforehand"); err != nil {
+		return err
 	}
 	added, err := addFirst(a.Stderr, f.inventory, f.add)
 	if err != nil {

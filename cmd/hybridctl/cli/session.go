@@ -78,6 +78,17 @@ func loadInventory(path string) (*inventory.Cluster, error) {
 	return c, nil
 }
 
+// mayConfirm refuses to begin what cannot be confirmed; what is wrong with the inventory is said first, as agreeing would not mend it.
+func (a *app) mayConfirm(f clusterFlags, yes bool, what, remedy string) error {
+	if yes || a.Terminal.Interactive() {
+		return nil
+	}
+	if _, err := loadInventory(f.inventory); err != nil {
+		return err
+	}
+	return hint.With(usagef("there is no terminal to confirm %s", what), "%s", remedy)
+}
+
 func noInventory(path string) error {
 	switch path {
 	case "":

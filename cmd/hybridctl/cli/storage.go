@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hybridctl/hybridctl/provision"
-	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/inventory/edit"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/report"
@@ -47,8 +46,8 @@ refuses while volumes of these drivers exist: without the drivers they can no lo
 }
 
 func (a *app) storageRemove(ctx context.Context, f storageRemoveFlags) error {
-	if !f.yes && !a.Terminal.Interactive() {
-		return hint.With(usagef("there is no terminal to confirm on that storage is deleted"), "--yes agrees beforehand")
+	if err := a.mayConfirm(f.clusterFlags, f.yes, "on that storage is deleted", "--yes agrees beforehand"); err != nil {
+		return err
 	}
 	s, err := a.open(ctx, f.clusterFlags)
 	if err != nil {

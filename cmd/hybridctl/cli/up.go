@@ -51,11 +51,11 @@ as it is, and what an earlier run left undone is finished. A run that changed so
 }
 
 func (a *app) up(ctx context.Context, f upFlags) error {
-	if !f.yes && !a.Terminal.Interactive() {
-		return hint.With(usagef("there is no terminal to confirm the plan on"), `"hybridctl plan" shows it; --yes agrees beforehand`)
-	}
 	if !slices.Contains(provision.ConformanceModes(), provision.ConformanceMode(f.conformance)) {
 		return usagef("--conformance must be full, quick or off, not %q", f.conformance)
+	}
+	if err := a.mayConfirm(f.clusterFlags, f.yes, "the plan on", `"hybridctl plan" shows it; --yes agrees beforehand`); err != nil {
+		return err
 	}
 	merge, err := a.mergePath(f.mergeKubeconfig)
 	if err != nil {

@@ -41,20 +41,28 @@ func asUsageError(err error) error {
 	return &usageError{cause: err}
 }
 
+// calledWrongly is an error about a command line that was not understood, with the command that says how it is written.
+func calledWrongly(cmd *cobra.Command, err error) error {
+	if err = asUsageError(err); hint.Text(err) == "" && cmd != nil {
+		return hint.With(err, "%s --help shows how it is called", cmd.CommandPath())
+	}
+	return err
+}
+
 // runGroup is what a command with subcommands does when none of them was named.
 func runGroup(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 && !cmd.HasParent() {
 		return cmd.Help()
 	}
 	if len(args) == 0 {
-		return usagef("%s what? (%s --help lists the commands)", cmd.CommandPath(), cmd.CommandPath())
+		return hint.With(usagef("%s what?", cmd.CommandPath()), "%s --help lists the commands", cmd.CommandPath())
 	}
 	return unknown(cmd, args[0])
 }
 
 func unknown(cmd *cobra.Command, name string) error {
-	return usagef("unknown command %q for %s%s (%s --help lists the commands)",
-		name, cmd.CommandPath(), didYouMean("", name, subcommands(cmd)), cmd.CommandPath())
+	return hint.With(usagef("unknown command %q for %s%s", name, cmd.CommandPath(), didYouMean("", name, subcommands(cmd))),
+		"%s --help lists the commands", cmd.CommandPath())
 }
 
 func subcommands(cmd *cobra.Command) (names []string) {
@@ -71,11 +79,11 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	err := usagef("%s takes no arguments, but %q was given (%s --help lists the flags)", cmd.CommandPath(), args[0], cmd.CommandPath())
+	err := usagef("%s takes no arguments, but %q was given", cmd.CommandPath(), args[0])
 	if ext := filepath.Ext(args[0]); cmd.Flags().Lookup("inventory") != nil && (ext == ".yaml" || ext == ".yml") {
 		return hint.With(err, "an inventory is named with -f: %s -f %s", cmd.CommandPath(), args[0])
 	}
-	return err
+	return hint.With(err, "%s --help lists the flags", cmd.CommandPath())
 }
 
 // misspelt is the word of a command line that was to name a subcommand, and names none; "" = there is none. Where flags come first, a word
@@ -100,7 +108,7 @@ func misspelt(cmd *cobra.Command, args []string) string {
 func (a *app) flagError(cmd *cobra.Command, err error) error {
 	switch name := misspelt(cmd, a.args); {
 	case slices.Contains(subcommands(cmd), name):
-		return usagef("%v: a flag stands behind the command that has it (%s %s --help lists them)", err, cmd.CommandPath(), name)
+		return hint.With(usagef("%v: a flag stands behind the command that has it", err), "%s %s --help lists them", cmd.CommandPath(), name)
 	case name != "":
 		return unknown(cmd, name)
 	}

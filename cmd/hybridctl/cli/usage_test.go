@@ -84,6 +84,36 @@ func TestFlags_SayWhatIsWrong(t *testing.T) {
 	}
 }
 
+// A command line that is not understood names, on a line of its own, the command that says how it is written.
+func TestCalledWrongly_TheHintIsACommand(t *testing.T) {
+	for line, hint := range map[string]string{
+		"inventory":                "hybridctl inventory --help lists the commands",
+		"inventory valdate":        "hybridctl inventory --help lists the commands",
+		"plan arm-1":               "hybridctl plan --help lists the flags",
+		"--yes up":                 "hybridctl up --help lists them",
+		"remove":                   "hybridctl remove --help shows how it is called",
+		"report diff a":            "hybridctl report diff --help shows how it is called",
+		"inventory add":            "hybridctl inventory add --help shows how it is called",
+		"inventory rename x":       "hybridctl inventory rename --help shows how it is called",
+		"bundle export":            "hybridctl bundle export --help shows how it is called",
+		"bundle diff a":            "hybridctl bundle diff --help shows how it is called",
+		"image inspect":            "hybridctl image inspect --help shows how it is called",
+		"init a b":                 "hybridctl init --help shows how it is called",
+		"completion":               "name one: bash, zsh, fish or powershell",
+		"completion tcsh":          "name one: bash, zsh, fish or powershell",
+		"adopt":                    "give --kubeconfig FILE, or --ssh-host [USER@]ADDRESS of a control plane",
+		"workload lint":            "give -f FILE, a directory, or - for standard input; or --kubeconfig FILE for a running cluster",
+		"workload lint --rule x-y": "hybridctl workload lint --list shows them",
+		"inventory set foo":        "hybridctl inventory unset takes a field out",
+	} {
+		r := newRun(t)
+		r.want(line, 2)
+		if says := r.stderr.String(); !strings.HasPrefix(says, "error: ") || strings.Count(says, "\n") != 2 || !strings.HasSuffix(says, "\nhint: "+hint+"\n") {
+			t.Errorf("%s: %s", line, says)
+		}
+	}
+}
+
 func TestFlags_OfOtherProgramsForTheVersion(t *testing.T) {
 	for line, want := range map[string]string{"--version": "--version", "-v": "-v", "-V": "-V"} {
 		r := newRun(t)

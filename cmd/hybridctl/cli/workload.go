@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/podimages"
 	"github.com/hybridctl/hybridctl/provision/registry"
@@ -73,7 +74,7 @@ func (a *app) workloads(ctx context.Context, f workloadFlags) (input, error) {
 	case err != nil:
 		return in, err
 	case kubeconfig == nil && len(files) == 0:
-		return in, usagef("what is to be looked at? Give -f FILE, a directory or - for standard input, or --kubeconfig FILE for a running cluster")
+		return in, hint.With(usagef("nothing is named that is to be looked at"), "give -f FILE, a directory, or - for standard input; or --kubeconfig FILE for a running cluster")
 	}
 	if kubeconfig != nil {
 		over := a.waits("cluster", "the API server to say what runs")
@@ -247,7 +248,7 @@ func levels(problems []workload.Problem) map[workload.Level]int {
 func (f lintFlags) check() error {
 	for _, id := range append(append([]string{}, f.rules...), f.ignore...) {
 		if !workload.IsRule(id) {
-			return usagef("there is no rule %s (--list shows them)", id)
+			return hint.With(usagef("there is no rule %s", id), "hybridctl workload lint --list shows them")
 		}
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/report"
 	"github.com/hybridctl/hybridctl/provision/workload"
 )
@@ -57,13 +58,13 @@ func (a *app) explain(ctx context.Context, f workloadFlags, name, namespace stri
 	case err != nil:
 		return err
 	case in.world.Nodes == nil:
-		return usagef("which cluster? Give --kubeconfig FILE, or its inventory with -f")
+		return hint.With(usagef("no cluster is named"), "give --kubeconfig FILE, or its inventory with -f")
 	}
 	templates := in.set.Templates()
 	if name != "" {
 		templates = in.set.Find(name, namespace)
 	} else if !in.fromFiles {
-		return usagef("which pod? Give its name, KIND/NAME, or a manifest with -f")
+		return hint.With(usagef("no pod is named"), "give its name, KIND/NAME, or a manifest with -f")
 	}
 	if len(templates) == 0 {
 		return usagef("there is no pod or object with a pod template of that name: %s", name)
