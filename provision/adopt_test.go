@@ -13,6 +13,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/bundle/bundletest"
 	"github.com/hybridctl/hybridctl/provision/catalogue"
 	"github.com/hybridctl/hybridctl/provision/fleet"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/kube/fakeapi"
@@ -187,8 +188,8 @@ func TestAdopt_OverSSHReadsTheKubeconfigOfOneHost(t *testing.T) {
 	}
 	if _, err := s.adopt(func(o *AdoptOptions) {
 		o.hooks.newAPI, o.Kubeconfig = nil, []byte(strings.ReplaceAll(fakeapi.Kubeconfig(), "certificate-authority-data: ", "certificate-authority: /"))
-	}); err == nil || !strings.Contains(err.Error(), "--flatten") {
-		t.Errorf("a kubeconfig that names files: %v", err)
+	}); !errors.Is(err, ErrRefused) || !strings.Contains(hint.Text(err), "--flatten") {
+		t.Errorf("a kubeconfig that names files: %v, hint %q", err, hint.Text(err))
 	}
 }
 
