@@ -33,6 +33,10 @@ func (k *keyring) login(ep *endpoint, hold func() func()) *login {
 			return
 		}
 		shown[id] = true
+		if bits := rsaBits(s.PublicKey()); bits > 0 && bits < ep.rsaBits {
+			l.tried = append(l.tried, fmt.Sprintf("%s (not shown: %d bits, and RequiredRSASize in your ssh config wants %d)", what, bits, ep.rsaBits))
+			return
+		}
 		l.signers = append(l.signers, s)
 		l.tried = append(l.tried, what+" ("+ssh.FingerprintSHA256(s.PublicKey())+")")
 	}

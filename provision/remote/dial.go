@@ -20,6 +20,7 @@ type Dialer struct {
 	keys     *keyring
 	log      *slog.Logger
 	netDial  func(ctx context.Context, network, addr string) (net.Conn, error)
+	plain    bool // netDial is the system's own
 
 	mu       sync.Mutex
 	links    map[string]*link // those that live or are being made
@@ -50,7 +51,7 @@ func NewDialer(c Config) (*Dialer, error) {
 		links:    map[string]*link{},
 	}
 	if d.netDial == nil {
-		d.netDial = new(net.Dialer).DialContext
+		d.netDial, d.plain = new(net.Dialer).DialContext, true
 	}
 	return d, nil
 }

@@ -33,6 +33,8 @@ type endpoint struct {
 	known    []string // the known_hosts files; nil: the dialer's
 	revoked  []string // files of keys that no host may show
 	algos    []string // the host key algorithms that are allowed; nil: ours
+	rsaBits  int      // RSA keys with fewer are not taken, the host's and ours; 0: whatever they have
+	from     string   // BindAddress: the address of this machine that is dialled from
 
 	timeout   time.Duration
 	keepAlive time.Duration
@@ -44,7 +46,7 @@ func (e *endpoint) addr() string { return net.JoinHostPort(e.host, strconv.Itoa(
 // key is equal for two endpoints that can share one connection. The keys to log in with are no part of it: who is let in as
 // the same user at the same place is the same.
 func (e *endpoint) key() string {
-	k := fmt.Sprintf("%s@%s %s strict=%t pin=%s as=%s known=%q %q %q", e.user, e.addr(), e.network, e.strict, e.pin, e.keyAlias, e.known, e.revoked, e.algos)
+	k := fmt.Sprintf("%s@%s %s strict=%t pin=%s as=%s known=%q %q %q rsa=%d from=%s", e.user, e.addr(), e.network, e.strict, e.pin, e.keyAlias, e.known, e.revoked, e.algos, e.rsaBits, e.from)
 	if e.via != nil {
 		k += " via " + e.via.key()
 	}

@@ -21,6 +21,7 @@ func dialFailure(ctx context.Context, l *link, err error) error {
 		addr += " behind jump host " + l.ep.via.name
 	}
 	var open *ssh.OpenChannelError
+	var family *net.AddrError
 	var dns *net.DNSError
 	switch {
 	case errors.As(err, &open):
@@ -31,6 +32,10 @@ func dialFailure(ctx context.Context, l *link, err error) error {
 		return faultf(ErrUnreachable, err, "%s: no answer within %v: is the host up, and the address right?", addr, l.ep.timeout).passing()
 	case ctx.Err() != nil:
 		return stopped(ctx, l.ep)
+	case l.ep.from != "" && l.parent == nil && errors.Is(err, syscall.EADDRNOTAVAIL):
+		return faultf(ErrUnreachable, err, "%s: BindAddress %s in your ssh config is no address of this machine", addr, l.ep.from)
+	case l.ep.network != "tcp" && errors.As(err, &family):
+		return faultf(ErrUnreachable, err, "%s: is no address of the family that AddressFamily in your ssh config wants", addr)
 	case errors.As(err, &dns):
 		f := faultf(ErrUnreachable, err, "%s: the name %s does not resolve", addr, dns.Name)
 		f.transient = dns.IsTemporary || dns.IsTimeout

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -28,6 +29,10 @@ func (r resolver) fromConfig(ep *endpoint, h HostConfig) error {
 		ep.network = "tcp4"
 	case "inet6":
 		ep.network = "tcp6"
+	}
+	ep.from = o.one("bindaddress")
+	if v := o.one("bindinterface"); v != "" && ep.from == "" {
+		r.conf.warn("ssh config: BindInterface is not heeded, BindAddress is", "interface", v)
 	}
 	t := ep.tokens(h, r.conf)
 	if v := o.one("hostkeyalias"); v != "" {
@@ -127,6 +132,11 @@ func (e *endpoint) beliefs(o options, t tokens, h HostConfig) (err error) {
 	if v := o.one("hostkeyalgorithms"); v != "" {
 		if e.algos = allowedAlgos(v); len(e.algos) == 0 {
 			return fmt.Errorf("HostKeyAlgorithms %s leaves none that can be checked here (those are %s)", v, strings.Join(askedAlgos(), ", "))
+		}
+	}
+	if v := o.one("requiredrsasize"); v != "" {
+		if e.rsaBits, err = strconv.Atoi(v); err != nil || e.rsaBits < 0 {
+			return fmt.Errorf("RequiredRSASize %s is no number of bits", v)
 		}
 	}
 	if v := o.one("knownhostscommand"); v != "" && h.HostKey == "" && h.HostKeyPolicy == "" {

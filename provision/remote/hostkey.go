@@ -2,6 +2,7 @@ package remote
 
 import (
 	"bytes"
+	"crypto/rsa"
 	"encoding/base64"
 	"fmt"
 	"net"
@@ -105,6 +106,9 @@ func (k *knownHosts) check(ep *endpoint, remote net.Addr, key ssh.PublicKey) (st
 			"the host key of %s is not the pinned one: pinned is %s, the host shows %s %s; if that is right, change hostKey in the inventory",
 			ep.addr(), ep.pin.fingerprint, key.Type(), ssh.FingerprintSHA256(key))
 	}
+	if bits := rsaBits(key); bits > 0 && bits < ep.rsaBits {
+		return 0, faultf(ErrHostKeyUnknown, nil, "the host key of %s is RSA with %d bits, and RequiredRSASize in your ssh config wants %d", ep.addr(), bits, ep.rsaBits)
+	}
 	found := k.keysOf(ep)
 	if cert, ok := key.(*ssh.Certificate); ok {
 		if slices.ContainsFunc(found.authorities, func(n knownKey) bool { return same(n.key, cert.SignatureKey) }) {
@@ -130,6 +134,19 @@ func (k *knownHosts) check(ep *endpoint, remote net.Addr, key ssh.PublicKey) (st
 		return 0, k.unknown(ep, key)
 	}
 	return newKey, nil
+}
+
+// rsaBits is how long an RSA key is, or that of a certificate; 0: it is of another kind.
+func rsaBits(key ssh.PublicKey) int {
+	if cert, ok := key.(*ssh.Certificate); ok {
+		key = cert.Key
+	}
+	if k, ok := key.(ssh.CryptoPublicKey); ok {
+		if k, ok := k.CryptoPublicKey().(*rsa.PublicKey); ok {
+			return k.N.BitLen()
+		}
+	}
+	return 0
 }
 
 // whereRevoked names the line or file that revokes the key; "": none.

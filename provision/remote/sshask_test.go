@@ -46,6 +46,8 @@ Host y
 	AddressFamily inet6
 	StrictHostKeyChecking ask
 	GlobalKnownHostsFile none
+	RequiredRSASize 3072
+	BindAddress 10.0.0.9
 Host none
 	ProxyJump none
 	ProxyCommand nc %h %p

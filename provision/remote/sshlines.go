@@ -394,6 +394,7 @@ func (o options) settle(q question, home string) {
 	drop("proxycommand", "none")
 	drop("revokedhostkeys", "none")
 	drop("knownhostscommand", "none")
+	drop("requiredrsasize", "1024")
 	for _, k := range []string{"userknownhostsfile", "identityagent"} {
 		o.each(k, func(s string) string {
 			if t, err := expandEnv(s); err == nil {
