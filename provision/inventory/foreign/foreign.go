@@ -98,6 +98,10 @@ func unreadable(file string, data []byte) error {
 		return problem(file, 1, "the file is UTF-16", "save it as UTF-8")
 	case bytes.HasPrefix(data, []byte(vault)):
 		return problem(file, 1, "the file is encrypted with Ansible's vault", "import what ansible-vault view "+file+" prints")
+	case len(bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\ufeff")))) == 0:
+		return problem(file, 1, "the file is empty", "name an inventory of Ansible or k0sctl")
+	case bytes.IndexByte(data, 0) >= 0:
+		return problem(file, 1, "the file is not text", "name an inventory of Ansible or k0sctl")
 	case bytes.HasPrefix(data, []byte("#!")):
 		return problem(file, 1, "the file is a program, which makes an inventory when Ansible runs it", "import what ansible-inventory -i "+file+" --list prints")
 	}

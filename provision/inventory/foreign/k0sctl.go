@@ -123,16 +123,16 @@ func (k *k0sctl) config(n *yaml.Node) bool {
 		"spec": func(n *yaml.Node) bool {
 			k.walk(n, path, map[string]func(*yaml.Node) bool{
 				"api": func(n *yaml.Node) bool {
-					k.walk(n, path+".api", map[string]func(*yaml.Node) bool{"externalAddress": func(n *yaml.Node) bool {
-						var address string
-						if !text(&address, "endpoint", path+".api.externalAddress")(n) {
-							return false
-						}
-						if address != "" {
-							kubernetes.Endpoint = net.JoinHostPort(address, inventory.DefaultAPIPort)
-						}
-						return true
-					}})
+					var address, number string
+					k.walk(n, path+".api", map[string]func(*yaml.Node) bool{
+						"externalAddress": text(&address, "endpoint", path+".api.externalAddress"),
+						"port": func(port *yaml.Node) bool { // of no use alone
+							return value(n, "externalAddress") != nil && text(&number, "endpoint", path+".api.port")(port)
+						},
+					})
+					if address != "" {
+						kubernetes.Endpoint = net.JoinHostPort(address, cmp.Or(number, inventory.DefaultAPIPort))
+					}
 					return true
 				},
 				"network": func(n *yaml.Node) bool {

@@ -110,6 +110,39 @@ func TestRead_Situations(t *testing.T) {
 	}
 }
 
+// The load balancer before the API servers is the endpoint, at its own port.
+func TestRead_Endpoint(t *testing.T) {
+	const k0s = "apiVersion: k0sctl.k0sproject.io/v1beta1\nspec:\n  hosts: [{role: controller, hostname: a, ssh: {address: 192.0.2.1}}]\n  k0s: {config: {spec: {api: "
+	const group = "  children: {kube_control_plane: {hosts: {a: {ansible_host: 192.0.2.1, ansible_user: o}}}}\n"
+	for _, c := range []struct{ file, text, want, left string }{
+		{"h.yml", "all:\n  vars: {loadbalancer_apiserver: {address: 192.0.2.100, port: 8383}}\n" + group, "192.0.2.100:8383", ""},
+		{"h.yml", "all:\n  vars: {loadbalancer_apiserver: {address: lb.example}}\n" + group, "lb.example:6443", ""},
+		{"h.yml", "all:\n  vars: {loadbalancer_apiserver: {port: 6443}}\n" + group, "", "h.yml:2: variable loadbalancer_apiserver: has no counterpart\n"},
+		{"h.yml", "all:\n  vars: {loadbalancer_apiserver: {address: '{{ vip }}', port: 6443}}\n" + group, "", "h.yml:2: variable loadbalancer_apiserver: is a template, which only Ansible can fill in\n"},
+		{"h.ini", "[all:vars]\nloadbalancer_apiserver={\"address\": \"192.0.2.100\", \"port\": 8383}\n[kube_control_plane]\na ansible_host=192.0.2.1 ansible_user=o\n", "192.0.2.100:8383", ""},
+		{"k.yaml", k0s + "{externalAddress: lb.example, port: 8443}}}}\n", "lb.example:8443", ""},
+		{"k.yaml", k0s + "{port: 8443}}}}\n", "", "k.yaml:4: spec.k0s.config.spec.api.port: has no counterpart\n"},
+	} {
+		d, err := Read(c.file, []byte(c.text))
+		var left strings.Builder
+		for _, l := range d.Left {
+			left.WriteString(l.String() + "\n")
+		}
+		if err != nil || d.Cluster.Spec.Kubernetes.Endpoint != c.want || left.String() != c.left {
+			t.Errorf("%s%v: endpoint %q, left %q", c.text, err, d.Cluster.Spec.Kubernetes.Endpoint, left.String())
+		}
+	}
+}
+
+// What holds nothing that could be read is said to be so.
+func TestRead_NoText(t *testing.T) {
+	for text, want := range map[string]string{"": "the file is empty", "\ufeff \n\n": "the file is empty", "\x7fELF\x02\x00\x00": "the file is not text"} {
+		if _, err := Read("h.ini", []byte(text)); err == nil || !strings.HasPrefix(err.Error(), "h.ini:1:1: "+want+" (") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
 // Problems of the new inventory are told with the lines of the file that it was made of.
 func TestDraft_Place(t *testing.T) {
 	const text = "[all:vars]\nansible_user=a b\nkube_pods_subnet=x\n\n[kube_control_plane]\nN_1 ansible_port=99999\nn-1 node_taints=x\n"

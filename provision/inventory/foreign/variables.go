@@ -3,6 +3,7 @@ package foreign
 import (
 	"cmp"
 	"errors"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -144,6 +145,8 @@ func setClusterVariable(k *inventory.Kubernetes, v variable) (field string, err 
 		field, to = "serviceCIDR", &k.ServiceCIDR
 	case "cluster_name", "dns_domain":
 		field, to = "dnsDomain", &k.DNSDomain
+	case "loadbalancer_apiserver":
+		field, to = "endpoint", &k.Endpoint
 	default:
 		return "", errUnknown
 	}
@@ -152,6 +155,9 @@ func setClusterVariable(k *inventory.Kubernetes, v variable) (field string, err 
 		return field, err
 	}
 	text := textOf(v.value)
+	if to == &k.Endpoint {
+		text = balancer(v.value)
+	}
 	if text == "" {
 		return field, errUnknown
 	}
@@ -160,6 +166,25 @@ func setClusterVariable(k *inventory.Kubernetes, v variable) (field string, err 
 	}
 	*to = text
 	return field, nil
+}
+
+// balancer is the address and port of kubespray's loadbalancer_apiserver, a mapping, which an ini file writes in braces; "" = it is none.
+func balancer(n *yaml.Node) string {
+	if n = behindAlias(n); n != nil && n.Kind == yaml.ScalarNode {
+		var doc yaml.Node
+		if yaml.Unmarshal([]byte(n.Value), &doc) != nil || len(doc.Content) != 1 {
+			return ""
+		}
+		n = doc.Content[0]
+	}
+	if n == nil || n.Kind != yaml.MappingNode {
+		return ""
+	}
+	address := unbracketed(textOf(value(n, "address")))
+	if address == "" {
+		return ""
+	}
+	return net.JoinHostPort(address, cmp.Or(textOf(value(n, "port")), inventory.DefaultAPIPort))
 }
 
 // isTaken reports whether a variable of this name may become something here.
