@@ -1,6 +1,7 @@
 package preflight
 
 import (
+	"cmp"
 	"context"
 	"errors"
 )
@@ -35,7 +36,7 @@ func checkAccess(v view) verdict {
 	case err == errNotAsked || v.facts.Unreachable():
 		return unknown("not tried: the host does not answer")
 	default:
-		return fail("%v", err).hinted("see user, identityFiles, hostKey and sudoPasswordFile in the inventory")
+		return fail("%v", err).hinted("%s", cmp.Or(v.facts.Mend(), "see user, port, jump, identityFiles, hostKey and sudoPasswordFile in the inventory"))
 	}
 }
 

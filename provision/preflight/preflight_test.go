@@ -13,6 +13,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/platform"
+	"github.com/hybridctl/hybridctl/provision/remote"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
@@ -41,6 +42,10 @@ var cases = []one{
 		host: "arm-1", check: "access", status: report.Unknown, message: "not tried: the run was interrupted", also: []string{"reachable"}},
 	{name: "wrong sudo password", change: func(f *fixture) { f.host("arm-1").Err = errSudo },
 		host: "arm-1", check: "access", status: report.Fail, message: "sudo wants another password", hint: "sudoPasswordFile"},
+	{name: "another host key", change: func(f *fixture) { f.host("arm-1").Err = fmt.Errorf("arm-1: %w", remote.ErrHostKeyChanged) },
+		host: "arm-1", check: "access", status: report.Fail, message: "host key changed", hint: "compare it with what the host itself says"},
+	{name: "no key is taken", change: func(f *fixture) { f.host("arm-1").Err = fmt.Errorf("arm-1: %w", remote.ErrAuth) },
+		host: "arm-1", check: "access", status: report.Fail, message: "authentication refused", hint: "see user and identityFiles in the inventory"},
 	{name: "no root", change: func(f *fixture) { h := f.host("arm-1"); h.Root, h.LoginUser = false, "debian" },
 		host: "arm-1", check: "root", status: report.Fail, message: "run as debian, wanted root", hint: "let debian use sudo"},
 

@@ -3,6 +3,7 @@ package remote
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -44,6 +45,28 @@ var (
 	errFull = fmt.Errorf("%w: full", ErrUnreachable) // the server says so
 	errCut  = fmt.Errorf("%w: cut", ErrUnreachable)  // it hung up before it showed its key, as a full one of an older release does
 )
+
+// Mend says where the user looks to mend what an error of this package tells; "" = it is of no kind that has such a place.
+func Mend(err error) string {
+	is := func(kinds ...error) bool {
+		return slices.ContainsFunc(kinds, func(kind error) bool { return errors.Is(err, kind) })
+	}
+	switch {
+	case is(ErrHostKeyChanged, ErrHostKeyUnknown):
+		return "compare it with what the host itself says, ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub; hostKey in the inventory pins a key"
+	case is(ErrAuth):
+		return "see user and identityFiles in the inventory"
+	case is(ErrSudoPassword):
+		return "see sudoPasswordFile and sudoPasswordEnv in the inventory"
+	case is(ErrSudoMissing, ErrSudoDenied, ErrSudoTTY, ErrNoShell):
+		return "mend the account on the host, or name another as user in the inventory"
+	case is(ErrForwarding):
+		return "see jump in the inventory, or allow the jump host to forward connections"
+	case is(ErrProtocol):
+		return "see address and port in the inventory"
+	}
+	return ""
+}
 
 // fault is an error of a kind, with its own sentence.
 type fault struct {
