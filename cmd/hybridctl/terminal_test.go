@@ -146,6 +146,17 @@ func TestTerminal_WrongAnswerDoesNothing(t *testing.T) {
 	}
 }
 
+// ^D is no answer, as an empty line is none.
+func TestTerminal_EndOfInputAtAQuestion(t *testing.T) {
+	p := onTerminal(t, inventoryDir(t), "hybridctl", "destroy")
+	p.until(question)
+	p.typed("\x04")
+	p.ends(1)
+	if !strings.Contains(p.seen.String(), "nothing was done") || strings.Contains(p.seen.String(), "EOF") {
+		t.Errorf("shown:\n%s", &p.seen)
+	}
+}
+
 func TestTerminal_InterruptAtAQuestion(t *testing.T) {
 	p := onTerminal(t, inventoryDir(t), "hybridctl", "destroy")
 	p.until(question)

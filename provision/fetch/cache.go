@@ -16,6 +16,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/hybridctl/hybridctl/provision/hint"
 )
 
 // cache is the directory of everything that was fetched: files by their digest, and bundles made of them.
@@ -70,7 +72,7 @@ func cacheDir(given string) (string, error) {
 	if !filepath.IsAbs(dir) { // as the XDG specification has it
 		home, err := os.UserHomeDir()
 		if err != nil {
-			return "", failf(ErrInput, "there is no directory for the cache: neither XDG_CACHE_HOME nor HOME is set")
+			return "", hint.With(failf(ErrInput, "there is no directory for the cache: neither XDG_CACHE_HOME nor HOME is set"), "set XDG_CACHE_HOME to a directory that may grow to some GB")
 		}
 		dir = filepath.Join(home, ".cache")
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/pulumi/pulumi/pkg/v3/resource/stack"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/plan"
 )
 
@@ -43,7 +44,7 @@ type record struct {
 // Errors: ErrLocked; others, for the user, when the directory or the state in it cannot be used.
 func OpenStore(dir string) (*Store, error) {
 	if err := private(dir, stateFile, journalFile, keyFile); err != nil {
-		return nil, fmt.Errorf("state directory: %w", err)
+		return nil, hint.With(fmt.Errorf("state directory: %w", err), "--state-dir DIR puts it where you may write")
 	}
 	f, err := lock(filepath.Join(dir, lockFile))
 	if err != nil {

@@ -57,10 +57,14 @@ func (t systemTerminal) CanAsk() bool {
 }
 
 func (t systemTerminal) Ask(ctx context.Context, question string) (string, error) {
-	return t.ask(ctx, func(tty *os.File, _ func()) (func() (string, error), error) {
+	return t.ask(ctx, func(tty *os.File, endLine func()) (func() (string, error), error) {
 		_, err := fmt.Fprint(tty, question)
 		return func() (string, error) {
 			line, err := bufio.NewReader(tty).ReadString('\n')
+			if errors.Is(err, io.EOF) { // ^D: no answer, as an empty line is none
+				endLine()
+				err = nil
+			}
 			return strings.TrimSpace(line), err
 		}, err
 	})
