@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/ending"
 	"github.com/hybridctl/hybridctl/provision/facts"
 	"github.com/hybridctl/hybridctl/provision/fleet"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/lock"
@@ -93,7 +96,8 @@ func (s *Server) readMark(ctx context.Context) (err error) {
 
 // Reach is the one way to the API server: with the kubeconfig that is kept when it is of the cluster that the hosts know, else with
 // that of a control plane. hosts are those that were asked; none = the run asks no host first. The lock's mark is read on the way.
-// fleet.ErrNoKubeconfig: there is none anywhere. ErrRefused: none is kept, and the control plane is of a cluster with another name.
+// fleet.ErrNoKubeconfig: there is none anywhere. ErrRefused: none is kept, and the control plane is of a cluster with another name; or the one that
+// is kept has ended, and the control plane is of another cluster.
 func (s *Server) Reach(ctx context.Context, hosts survey.Hosts) error {
 	var refused error // its certificate has ended, or was taken back: a control plane may have another
 	kept, err := s.options.Fleet.Kept()
@@ -106,7 +110,7 @@ func (s *Server) Reach(ctx context.Context, hosts survey.Hosts) error {
 	case err != nil && !errors.Is(err, fleet.ErrNoKubeconfig):
 		return err
 	}
-	_, none := s.options.Fleet.Kept()
+	_, none := kube.CAHashes(kept) // what cannot be read tells of no cluster either
 	given, by, err := s.options.Fleet.Given(ctx, func(h inventory.Host) bool {
 		f, asked := hosts[h.Name]
 		return !asked || f.Kubeadm.AdminConf && survey.Initialised(f)
@@ -114,8 +118,13 @@ func (s *Server) Reach(ctx context.Context, hosts survey.Hosts) error {
 	if err != nil && refused != nil {
 		return fmt.Errorf("%w (the kubeconfig in %s%s), and no control plane gives another: %v", refused, s.options.StateDir, endedOn(kept), report.OneLine(err.Error()))
 	}
-	if err == nil && none != nil {
+	switch {
+	case err != nil:
+	case none != nil:
 		err = s.sameName(ctx, hosts, by)
+	case refused != nil && !sameAuthority(kept, given): // who refused it proved to be of its authority
+		err = hint.With(fmt.Errorf("%w: %w (the kubeconfig in %s%s), and %s is of another cluster", ending.ErrRefused, refused, s.options.StateDir, endedOn(kept), by.Name),
+			"see to the address of %s in the inventory (%s)", by.Name, by.Address)
 	}
 	if err != nil {
 		return err
@@ -124,9 +133,14 @@ func (s *Server) Reach(ctx context.Context, hosts survey.Hosts) error {
 }
 
 // Kubeconfig returns the admin kubeconfig: the one that is kept, else a control plane's. It is a secret. Errors: ErrRefused: none is kept, and
-// the control plane is of a cluster with another name.
+// the control plane is of a cluster with another name. kube.ErrKubeconfig: what is kept is none.
 func (s *Server) Kubeconfig(ctx context.Context) ([]byte, error) {
 	b, err := s.options.Fleet.Kept()
+	if err == nil {
+		if _, bad := kube.CAHashes(b); bad != nil {
+			return nil, hint.With(fmt.Errorf("%s: %w", filepath.Join(s.options.StateDir, fleet.KubeconfigFile), bad), "delete the file, and run it again: a control plane gives another")
+		}
+	}
 	if !errors.Is(err, fleet.ErrNoKubeconfig) {
 		return b, err
 	}
@@ -139,6 +153,13 @@ func (s *Server) Kubeconfig(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	return kube.RenameContext(b, s.options.Cluster.Metadata.Name)
+}
+
+// sameAuthority reports whether two kubeconfigs have an authority in common.
+func sameAuthority(a, b []byte) bool {
+	of, errA := kube.CAHashes(a)
+	other, errB := kube.CAHashes(b)
+	return errA == nil && errB == nil && slices.ContainsFunc(of, func(h string) bool { return slices.Contains(other, h) })
 }
 
 // endedOn says when a kubeconfig's certificate has ended; "" = it has not, or has none.

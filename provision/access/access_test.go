@@ -117,7 +117,7 @@ func markOf(name string) string {
 }
 
 // bootstrap is the control plane as it was asked, with its authority.
-func bootstrap(ca string) survey.Hosts {
+func bootstrap(ca string, marked ...string) survey.Hosts {
 	pins, err := kube.CAHashes([]byte(fakeapi.KubeconfigOf(ca)))
 	if err != nil {
 		panic(err)
@@ -129,6 +129,9 @@ func bootstrap(ca string) survey.Hosts {
 	m := f.Markers["init"]
 	m.State = "done"
 	f.Markers["init"] = m
+	for _, name := range marked {
+		f.Belongs = facts.ReadBelonging([]byte(markOf(name)))
+	}
 	return survey.Hosts{"host-1": f}
 }
 
@@ -143,6 +146,7 @@ func TestReach_OneWay(t *testing.T) {
 		}
 	}
 	silent := func(w *world) { w.gives = "" }
+	shared := func(w *world) { w.gives = fakeapi.KubeconfigOf(fakeapi.OtherCA() + fakeapi.CA()) }
 	for name, c := range map[string]struct {
 		change func(*world)
 		hosts  survey.Hosts
@@ -150,17 +154,19 @@ func TestReach_OneWay(t *testing.T) {
 		want   error
 		says   string
 	}{
-		"with the one that is kept":                     {change: func(*world) {}, made: "kept"},
-		"hosts were asked, and agree":                   {change: func(*world) {}, hosts: bootstrap(fakeapi.CA()), made: "kept"},
-		"the hosts were initialised again since":        {change: func(*world) {}, hosts: bootstrap(fakeapi.OtherCA()), made: "given"},
-		"it has ended":                                  {change: refusing(kube.ErrUnauthorized), made: "kept given"},
-		"it has ended, and there is no other":           {change: both(refusing(kube.ErrUnauthorized), silent), made: "kept", want: kube.ErrUnauthorized, says: "no control plane gives another"},
-		"the API server is away":                        {change: refusing(away), made: "kept", want: away},
-		"none is kept":                                  {change: none, made: "given"},
-		"none is kept, and none is given":               {change: both(none, silent), want: fleet.ErrNoKubeconfig},
-		"none is kept, and the mark is the cluster's":   {change: both(none, func(w *world) { w.mark = markOf("sim") }), made: "given"},
-		"none is kept, and the mark is another's":       {change: both(none, func(w *world) { w.mark = markOf("b") }), want: ending.ErrRefused, says: "bears the mark of cluster b"},
-		"one is kept, and the mark of the giver counts": {change: both(refusing(kube.ErrUnauthorized), func(w *world) { w.mark = markOf("b") }), made: "kept given"},
+		"with the one that is kept":                         {change: func(*world) {}, made: "kept"},
+		"hosts were asked, and agree":                       {change: func(*world) {}, hosts: bootstrap(fakeapi.CA()), made: "kept"},
+		"the hosts were initialised again since":            {change: func(*world) {}, hosts: bootstrap(fakeapi.OtherCA()), made: "given"},
+		"it has ended":                                      {change: both(refusing(kube.ErrUnauthorized), shared), made: "kept given"},
+		"it has ended, and the giver is of another cluster": {change: refusing(kube.ErrUnauthorized), made: "kept", want: ending.ErrRefused, says: "host-1 is of another cluster"},
+		"what is kept is none, and the mark is another's":   {change: both(func(w *world) { w.kept = []byte{} }, func(w *world) { w.mark = markOf("b") }), hosts: bootstrap(fakeapi.OtherCA(), "b"), want: ending.ErrRefused, says: "bears the mark of cluster b"},
+		"it has ended, and there is no other":               {change: both(refusing(kube.ErrUnauthorized), silent), made: "kept", want: kube.ErrUnauthorized, says: "no control plane gives another"},
+		"the API server is away":                            {change: refusing(away), made: "kept", want: away},
+		"none is kept":                                      {change: none, made: "given"},
+		"none is kept, and none is given":                   {change: both(none, silent), want: fleet.ErrNoKubeconfig},
+		"none is kept, and the mark is the cluster's":       {change: both(none, func(w *world) { w.mark = markOf("sim") }), made: "given"},
+		"none is kept, and the mark is another's":           {change: both(none, func(w *world) { w.mark = markOf("b") }), want: ending.ErrRefused, says: "bears the mark of cluster b"},
+		"one is kept, and the mark of the giver counts":     {change: both(refusing(kube.ErrUnauthorized), shared, func(w *world) { w.mark = markOf("b") }), made: "kept given"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, c.change)
@@ -214,6 +220,10 @@ func TestKubeconfig_KeptOrGiven(t *testing.T) {
 	w := newWorld(t, func(*world) {})
 	if b, err := w.Kubeconfig(t.Context()); err != nil || !bytes.Equal(b, w.kept) || w.hosts.Stats().Connections != 0 {
 		t.Errorf("kept: %v, %d connections", err, w.hosts.Stats().Connections)
+	}
+	w = newWorld(t, func(w *world) { w.kept = []byte{} }) // a disk was full
+	if b, err := w.Kubeconfig(t.Context()); !errors.Is(err, kube.ErrKubeconfig) || len(b) > 0 || !strings.Contains(err.Error(), w.options.StateDir) {
+		t.Errorf("kept, and none: %q, %v", b, err)
 	}
 	w = newWorld(t, func(w *world) { w.kept = nil })
 	if b, err := w.Kubeconfig(t.Context()); err != nil || !bytes.Contains(b, []byte("sim")) {

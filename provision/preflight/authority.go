@@ -58,7 +58,7 @@ func (a Authority) MayReset(f facts.Host) error {
 }
 
 // Agrees refuses to work with hosts of which some are of the cluster that the kept kubeconfig is of, and others of another one. Where all of
-// them agree on another authority, they were initialised again since it was kept. Where none is kept, the hosts are compared with each other,
+// them agree on another authority, they were initialised again since it was kept, unless their marks have another name. Where none is kept, the hosts are compared with each other,
 // and the name in their marks with the cluster's.
 func (a Authority) Agrees(c *inventory.Cluster, hosts []facts.Host) error {
 	if a.Unknown != nil {
@@ -75,12 +75,26 @@ func (a Authority) Agrees(c *inventory.Cluster, hosts []facts.Host) error {
 		}
 	}
 	first := c.Bootstrap().Name
-	if len(others) == 0 || len(ours) == 0 && slices.Contains(others, first) {
+	if len(others) == 0 {
 		return nil
+	}
+	if len(ours) == 0 && slices.Contains(others, first) {
+		return sameNames(c, hosts)
 	}
 	slices.Sort(others)
 	return fmt.Errorf("%s: of another cluster than the kubeconfig that is kept (its cluster CA is %s); if that cluster is not needed: kubeadm reset on the host, and rm -f %s; "+
 		"else take it out of the inventory: hybridctl inventory rm %s", list(others), strings.Join(a.Hashes, ", "), host.ClusterMarkFile, others[0])
+}
+
+// sameNames refuses hosts that would have been initialised again, and whose marks have another cluster's name: they are that cluster's.
+func sameNames(c *inventory.Cluster, hosts []facts.Host) error {
+	for _, f := range hosts {
+		if m := f.Belongs; f.Err == nil && m.Name != "" && m.Name != c.Metadata.Name {
+			return fmt.Errorf("%s bears the mark of cluster %s, and the kubeconfig that is kept is of cluster %s, with another authority: the address in the inventory is another "+
+				"cluster's host's; if the cluster was made again under that name, write metadata.name: %[2]s", f.Name, m.Name, c.Metadata.Name)
+		}
+	}
+	return nil
 }
 
 // namesAgree refuses hosts whose marks have another cluster's name.

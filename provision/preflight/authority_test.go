@@ -59,6 +59,10 @@ func TestAgrees_HostsOfTwoClustersAreNotOne(t *testing.T) {
 	marked := func(name, ca, cluster string) facts.Host {
 		return facts.Host{Name: name, Belongs: facts.Belonging{Marked: true, ClusterMark: host.ClusterMark{CA: ca, Name: cluster}}}
 	}
+	both := func(f facts.Host, cluster string) facts.Host {
+		f.Belongs = marked(f.Name, f.Kubeadm.CACertHash, cluster).Belongs
+		return f
+	}
 	lost := Authority{Unknown: errors.New("none")}
 	unread := with("w-2", "")
 	unread.Kubeadm.KubeletConf = true
@@ -73,6 +77,8 @@ func TestAgrees_HostsOfTwoClustersAreNotOne(t *testing.T) {
 		"a worker, and the first has none":        {ours, []facts.Host{with("cp-1", ""), with("w-2", "sha256:b")}, "w-2: of another cluster"},
 		"a worker, and the first is away":         {ours, []facts.Host{{Name: "cp-1", Err: errors.New("away")}, with("w-2", "sha256:b")}, "w-2: of another cluster"},
 		"all were initialised again":              {ours, []facts.Host{with("cp-1", "sha256:b"), with("w-2", "sha256:b")}, ""},
+		"all are of another cluster, by its name": {ours, []facts.Host{both(with("cp-1", "sha256:b"), "b"), both(with("w-2", "sha256:b"), "b")}, "cp-1 bears the mark of cluster b"},
+		"all were initialised again, and marked":  {ours, []facts.Host{both(with("cp-1", "sha256:b"), "lab"), both(with("w-2", "sha256:b"), "lab")}, ""},
 		"what is kept is not known: as ever":      {lost, []facts.Host{with("w-2", "sha256:b")}, ""},
 		"a worker has another's mark":             {ours, []facts.Host{with("cp-1", "sha256:a"), marked("w-2", "sha256:b", "lab")}, "w-2: of another cluster"},
 		"a worker's mark cannot be read":          {ours, []facts.Host{with("cp-1", "sha256:a"), marked("w-2", "", "")}, "w-2: of another cluster"},
