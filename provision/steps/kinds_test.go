@@ -333,6 +333,26 @@ func TestJoin_HalfAControlPlaneLeavesEtcdBeforeItIsReset(t *testing.T) {
 	}
 }
 
+// A member that never started has no name: without a nodeIP in the inventory, the host's own addresses tell whose it is.
+func TestJoin_MemberThatNeverStartedIsTheHostsOwn(t *testing.T) {
+	w := newWorld(t)
+	w.api.Members = members("cp ?- x")
+	w.api.Members[1].Name, w.api.Members[1].Peers = "", []string{"198.51.100.2"}
+	w.hosts["cp-2"].half = 77
+	f := w.facts["cp-2"]
+	f.Addresses = []string{"127.0.0.1", "198.51.100.2"}
+	w.facts["cp-2"] = f
+	s := w.step("cp-2/join")
+	in := s.Inputs.(plan.JoinInputs)
+	in.Config.NodeIP = ""
+	s.Inputs = in
+	got := apply(t, w, s, report.Created)
+	want := []string{"kubeadm join refused cp-2", "etcd member 2 asked on cp", "delete cp-2", "reset cp-2", "apply files cp-2", "kubeadm join cp-2"}
+	if !slices.Equal(got, want) {
+		t.Errorf("did %q, want %q", got, want)
+	}
+}
+
 func TestJoin_HalfAControlPlaneStaysWhereEtcdNeedsIt(t *testing.T) {
 	w := newWorld(t)
 	w.api.Members = members("cp cp-2")

@@ -175,13 +175,13 @@ func (x *Steps) registersYet(ctx context.Context, api API, s plan.Step, h *host.
 // etcdIsWell returns when every member of etcd but the host's own is well: none is added beside one that is not. One that this run has added
 // may take a while.
 func (x *Steps) etcdIsWell(ctx context.Context, api API, s plan.Step, nodeIP string) error {
-	end := x.settles()
+	own, end := x.addresses(s.Host, nodeIP), x.settles()
 	for {
 		members, err := api.EtcdMembers(ctx, x.env.Bootstrap)
 		if err != nil {
 			return fmt.Errorf("etcd has to be well before it gets another member: %w", err)
 		}
-		i := slices.IndexFunc(members, func(m kube.EtcdMember) bool { return !m.IsOf(s.Host, nodeIP) && !m.Well() })
+		i := slices.IndexFunc(members, func(m kube.EtcdMember) bool { return !m.IsOf(s.Host, own...) && !m.Well() })
 		switch {
 		case i < 0:
 			return nil
@@ -196,6 +196,14 @@ func (x *Steps) etcdIsWell(ctx context.Context, api API, s plan.Step, nodeIP str
 	}
 }
 
+// addresses are those under which etcd may know a host's member that has not started yet.
+func (x *Steps) addresses(name, nodeIP string) []string {
+	if nodeIP != "" {
+		return []string{nodeIP}
+	}
+	return x.env.Facts(name).Addresses
+}
+
 // forget takes a host that is half joined out of the cluster: its member of etcd, when the others can do without, and its node. The host
 // itself is not touched: a member that is wiped before etcd forgets it may cost etcd its quorum.
 func (x *Steps) forget(ctx context.Context, api API, name, nodeIP string, wasControlPlane bool) error {
@@ -205,7 +213,7 @@ func (x *Steps) forget(ctx context.Context, api API, name, nodeIP string, wasCon
 			return err
 		}
 		for _, m := range members {
-			if !m.IsOf(name, nodeIP) {
+			if !m.IsOf(name, x.addresses(name, nodeIP)...) {
 				continue
 			}
 			if !m.Learner {
