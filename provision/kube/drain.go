@@ -148,7 +148,10 @@ func (c *Client) evict(ctx context.Context, p DrainPod) (reason string, err erro
 				DeleteOptions: &metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}},
 			}).Do(ctx).Error()
 		switch {
-		case apierrors.IsNotFound(err), apierrors.IsConflict(err):
+		case apierrors.IsNotFound(err):
+			return nil
+		case apierrors.IsConflict(err):
+			reason = statusText(err) // something changed: the next look tells whether it is gone, or another
 			return nil
 		case apierrors.IsTooManyRequests(err):
 			reason = statusText(err) // a PodDisruptionBudget: later it may be allowed

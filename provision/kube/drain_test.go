@@ -1,7 +1,10 @@
 package kube
 
 import (
+	"context"
 	"errors"
+	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -127,6 +130,28 @@ func TestDrain_PodsOfADeadNodeAreNotWaitedFor(t *testing.T) {
 	pods[0].Abandoned = true
 	if err := c.Drain(ctx, pods, nil); err != nil {
 		t.Error(err)
+	}
+}
+
+// A conflict says that something changed, and not that the pod is gone.
+func TestDrain_AConflictIsNoEviction(t *testing.T) {
+	asked := 0
+	c := clientOf(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.Method == http.MethodPost {
+			asked++
+			w.WriteHeader(http.StatusConflict)
+			_, _ = io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Conflict","message":"the object has been modified","code":409}`)
+			return
+		}
+		_, _ = io.WriteString(w, `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"db-0","namespace":"a","uid":"1"}}`)
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var left []Missing
+	err := c.Drain(ctx, []DrainPod{{Namespace: "a", Name: "db-0", UID: "1"}}, func(m []Missing) { left = m; cancel() })
+	if !errors.Is(err, context.Canceled) || asked != 1 || len(left) != 1 || !strings.Contains(left[0].String(), "modified") {
+		t.Errorf("asked %d times, %v, left %v", asked, err, left)
 	}
 }
 

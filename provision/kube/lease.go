@@ -186,7 +186,8 @@ func (c *Client) TakeLease(ctx context.Context, o LeaseOptions) error {
 	case o.stale(there.mark()):
 		return ErrStale
 	case there.held() && !o.Break:
-		if err := sleep(ctx, o.TTL/4+o.TTL/8); err != nil {
+		ttl := max(o.TTL, there.lasts()) // its holder renews it four times in its time
+		if err := sleep(ctx, ttl/4+ttl/8); err != nil {
 			return err
 		}
 		again, err := c.lease(ctx, o.Name)
@@ -305,7 +306,15 @@ func (l lease) expired(now time.Time) bool {
 	if l.Spec.RenewTime == nil || l.Spec.LeaseDurationSeconds == nil {
 		return true
 	}
-	return now.After(l.Spec.RenewTime.Add(time.Duration(*l.Spec.LeaseDurationSeconds) * time.Second))
+	return now.After(l.Spec.RenewTime.Add(l.lasts()))
+}
+
+// lasts is how long its holder has it without renewing it; 0 = it does not say.
+func (l lease) lasts() time.Duration {
+	if l.Spec.LeaseDurationSeconds == nil {
+		return 0
+	}
+	return time.Duration(*l.Spec.LeaseDurationSeconds) * time.Second
 }
 
 func (l lease) heldError() error {
