@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -76,6 +77,65 @@ func TestDestroy_OwnAuthorityUnknownIsNoLeaveToReset(t *testing.T) {
 	}
 	if _, err := s.destroy("host-9"); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), `no host "host-9"`) {
 		t.Errorf("a host that is not there: %v", err)
+	}
+}
+
+// A node whose markers are lost is not left behind by a destroy that says that all is done.
+func TestDestroy_NodeWhoseMarksAreLostIsTold(t *testing.T) {
+	for name, c := range map[string]struct{ state, marked bool }{"of this cluster": {true, true}, "of no one knows which": {false, false}} {
+		t.Run(name, func(t *testing.T) {
+			s := newSim(t, 2, remotetest.Options{})
+			mustUp(t, s)
+			for _, h := range s.hosts {
+				clear(h.markers)
+				if !c.marked {
+					h.belongs = ""
+				}
+			}
+			if !c.state {
+				_ = os.RemoveAll(s.state)
+			}
+			s.changed()
+			_, err := s.destroy()
+			if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "host-1, host-2: nodes that hybridctl did not set up, or whose marks in /var/lib/hybridctl are lost") || s.changed() != 0 {
+				t.Errorf("error %v", err)
+			}
+			if _, err := os.Stat(filepath.Join(s.state, "kubeconfig")); c.state && err != nil {
+				t.Errorf("what is kept was forgotten: %v", err)
+			}
+		})
+	}
+}
+
+// Hosts of another cluster are not proven, nor are faults made on them, because the inventory has their addresses.
+func TestConformance_NotOnAnotherCluster(t *testing.T) {
+	s := newSim(t, 2, remotetest.Options{})
+	mustUp(t, s)
+	for _, h := range s.hosts {
+		h.others, h.belongs = true, markOf(fakeapi.OtherCA, "b")
+	}
+	s.changed()
+	for name, run := range map[string]func() error{
+		"conformance": func() error {
+			_, err := Conformance(context.Background(), ConformanceOptions{Options: s.options(), Scenario: "new-deployment"})
+			return err
+		},
+		"self-test": func() error {
+			_, err := ConformanceSelfTest(context.Background(), ConformanceOptions{Options: s.options()}, nil)
+			return err
+		},
+		"clean": func() error { _, err := ConformanceClean(context.Background(), s.options()); return err },
+	} {
+		if err := run(); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "host-1 bears the mark of cluster b") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	s.host("host-1").Refuse()
+	if _, err := ConformanceClean(context.Background(), s.options()); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "host-2: of another cluster") {
+		t.Errorf("the first is away: %v", err)
+	}
+	if s.changed() != 0 {
+		t.Error("hosts were written to")
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/access"
 	"github.com/hybridctl/hybridctl/provision/ending"
 	"github.com/hybridctl/hybridctl/provision/facts"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/preflight"
 	"github.com/hybridctl/hybridctl/provision/survey"
@@ -44,15 +45,23 @@ func (d destruction) surveyDestroy(ctx context.Context, force []string) (seen su
 		return seen, err
 	}
 	own := d.reachForDestroy(ctx, &seen)
-	var why, names []string
+	var why, names, left []string
 	for _, h := range d.Cluster.Managed() {
-		if err := own.MayReset(seen.Hosts.Fact(h.Name)); err != nil && !slices.Contains(force, h.Name) {
+		f := seen.Hosts.Fact(h.Name)
+		if err := own.MayReset(f); err != nil && !slices.Contains(force, h.Name) {
 			why, names = append(why, err.Error()), append(names, h.Name)
+		}
+		if f.Err == nil && f.Kubeadm.KubeletConf && !plan.BeganMember(f) {
+			left = append(left, h.Name)
 		}
 	}
 	if len(names) > 0 {
 		return seen, fmt.Errorf("%w: %s; nothing was done; look at %s first: if it is of this cluster, or that cluster is not needed, --force=%s resets it anyway; "+
 			"else \"hybridctl inventory rm %s\" leaves it alone", ending.ErrRefused, some(why), some(names), strings.Join(names, ","), names[0])
+	}
+	if len(left) > 0 {
+		return seen, hint.With(fmt.Errorf("%w: %s: nodes that hybridctl did not set up, or whose marks in /var/lib/hybridctl are lost, and that would stay as they are; nothing was done",
+			ending.ErrRefused, some(left)), `run "kubeadm reset" there first; "hybridctl inventory rm %s" leaves it alone`, left[0])
 	}
 	return seen, nil
 }

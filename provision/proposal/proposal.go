@@ -273,9 +273,12 @@ func (d *Desk) GoThrough(nodes []kube.Node, moving []string) {
 }
 
 // Standing asks the hosts of a cluster that has to be there what they are, and finds the way to its API server. The error says why there is
-// none; ErrBundle.
+// none; ErrBundle. ErrRefused: hosts are of another cluster.
 func (d *Desk) Standing(ctx context.Context) (survey.Seen, error) {
 	seen, err := d.Hosts(ctx)
+	if err == nil {
+		err = ending.Refused(keptAuthority(d.Fleet).Agrees(d.Cluster, seen.Hosts.List()))
+	}
 	if err == nil {
 		err = d.Reach(ctx, seen.Hosts)
 	}

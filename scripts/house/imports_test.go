@@ -32,7 +32,7 @@ var mayImport = map[string]string{
 	"cmd/hybridctl/quiet":         "",
 	"cmd/probe":                   "provision/probe",
 	"provision":                   "provision/...",
-	"provision/access":            "provision/adopt provision/ending provision/facts provision/fleet provision/inventory provision/kube provision/lock provision/preflight provision/proof provision/ready provision/report provision/steps provision/survey",
+	"provision/access":            "provision/adopt provision/ending provision/facts provision/fleet provision/hint provision/inventory provision/kube provision/lock provision/preflight provision/proof provision/ready provision/report provision/steps provision/survey",
 	"provision/adopt":             "provision/bundle provision/fleet provision/hint provision/host provision/inventory provision/kube provision/platform provision/preflight",
 	"provision/artefacts":         "provision/bundle provision/catalogue provision/ending provision/fetch provision/hint provision/image provision/inventory provision/platform provision/registry provision/report provision/survey",
 	"provision/bundle":            "provision/hint provision/image provision/platform provision/strict",
