@@ -3,6 +3,8 @@
 package e2e
 
 import (
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -21,7 +23,11 @@ func TestRemove_KilledAtEachStep(t *testing.T) {
 	c.machines = []string{"x86-1", "arm-1"}
 	c.nodesAreReady()
 	c.machines = c.machines[:1] // those that stay
-	c.kubectl("create", "deployment", "web", "--image=lab.test/kube/echo:1", "--replicas=4")
+	web := filepath.Join(t.TempDir(), "web.yaml")
+	if err := os.WriteFile(web, []byte(webManifest), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c.kubectl("apply", "-f", web)
 	c.kubectl("rollout", "status", "deployment/web", "--timeout=4m")
 
 	planned, out := c.hybridctl(0, "remove", "arm-1", "--dry-run")
@@ -63,3 +69,18 @@ func TestRemove_KilledAtEachStep(t *testing.T) {
 	c.hybridctl(0, "up", "--yes", "--break-lock") // what the killed runs left in the state is forgotten
 	c.secondRunChangesNothing()
 }
+
+// webManifest has pods that may move to the control plane, too: it is all that stays.
+const webManifest = `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 4
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      tolerations: [{key: node-role.kubernetes.io/control-plane, operator: Exists}]
+      terminationGracePeriodSeconds: 1
+      containers: [{name: echo, image: "lab.test/kube/echo:1", imagePullPolicy: Never}]
+`
