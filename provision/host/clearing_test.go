@@ -103,11 +103,40 @@ mount --bind /opt/other /var/lib/kubelet-backup/x`
 	}
 }
 
+// A worker may have an etcd of somebody's since it joined: kubeadm made none there, and its data stays, wherever it is.
+func TestResetScript_EtcdOfSomebody(t *testing.T) {
+	for name, c := range map[string]struct {
+		there  []string
+		before string
+		want   string
+	}{
+		"a package's":                {there: []string{"var-lib/etcd/default/member/wal"}, want: "/var/lib/etcd/default/member/wal\n"},
+		"on a disk of its own":       {there: []string{"var-lib/etcd/"}, before: "mkdir /var/lib/etcd/site; mount -t tmpfs site /var/lib/etcd/site; echo 1 >/var/lib/etcd/site/db", want: "/var/lib/etcd/site/db\n/var/lib/etcd/site\n"},
+		"kubeadm's":                  {there: []string{"var-lib/etcd/member/wal", "var-lib/etcd/x"}},
+		"kubeadm's, before it began": {there: []string{"etc/kubernetes/manifests/etcd.yaml", "var-lib/etcd/x"}},
+		"none":                       {there: []string{"var-lib/etcd/"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSandbox(t)
+			s.quiet()
+			s.put(c.there...)
+			s.before, s.after = c.before, seen
+			if c.want == "" {
+				s.after += "[ ! -e /var/lib/etcd ] || echo it is there"
+			}
+			status, _, errs := s.run("reset", nil)
+			if got := s.read("after"); status != 0 || errs != "" || got != c.want {
+				t.Errorf("exit %d: %s: there is\n%swant\n%s", status, errs, got, c.want)
+			}
+		})
+	}
+}
+
 // A directory behind a link, and the link itself, which an administrator made.
 func TestResetScript_DirectoriesBehindLinks(t *testing.T) {
 	s := newSandbox(t)
 	s.quiet()
-	s.put("opt/large/kubelet/config.yaml", "opt/volume/data", "opt/large/kubelet/volume/", "opt/large/mine", "var-lib/x")
+	s.put("opt/large/kubelet/config.yaml", "opt/volume/data", "opt/large/kubelet/volume/", "opt/large/mine", "var-lib/x", "etc/kubernetes/manifests/etcd.yaml")
 	for link, to := range map[string]string{"var-lib/kubelet": "/opt/large/kubelet", "var-lib/etcd": "/"} {
 		if err := os.Symlink(to, s.path(link)); err != nil {
 			t.Fatal(err)

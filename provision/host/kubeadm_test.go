@@ -37,6 +37,22 @@ func TestKubeadm_LeavesAFinishedNodeAlone(t *testing.T) {
 	}
 }
 
+// A disk that is full when kubeadm has ended well takes no marker: that is told, and that it was begun stays known.
+func TestKubeadm_MarkerThatCannotBeWritten(t *testing.T) {
+	s := newSandbox(t)
+	s.put("etc/systemd/system/", "local-bin/", "run/systemd/system/", "var-lib/hybridctl/")
+	s.tool("stat", "echo tmpfs")
+	s.tool("systemctl", `case $* in "start hybridctl-kubeadm.service") sh /run/hybridctl/kubeadm.sh >/var/lib/hybridctl/kubeadm-init.log 2>&1 ;; esac`)
+	s.tool("../local-bin/kubeadm", "ln -s /nowhere/x /var/lib/hybridctl/steps/init.new") // stands for a full disk
+	code, _, errs := s.run("kubeadm", []byte("token: s3cret\n"), "init", "init", "sha256:2")
+	if code != 75 || !strings.Contains(errs, "error: kubeadm init ended well, and /var/lib/hybridctl/steps/init cannot be written: is the disk full?") {
+		t.Errorf("exit %d: %s", code, errs)
+	}
+	if got := s.read("var-lib/hybridctl/steps/init"); got != "state started\n" {
+		t.Errorf("the marker is %q", got)
+	}
+}
+
 // A CRI that is still starting is waited for; what else kubeadm says ends it.
 func TestKubeadm_WaitsForTheCRI(t *testing.T) {
 	const starting = `[ERROR CRI]: could not connect to the container runtime: rpc error: code = Unknown desc = server is not initialized yet`

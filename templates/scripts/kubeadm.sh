@@ -180,8 +180,10 @@ until /usr/local/bin/kubeadm $verb --config $run/kubeadm.yaml $flags; do
 	try=\$((try + 1)) from=\$((\$(wc -l <$log) + 1))
 	sleep 2
 done
-printf 'state done\ndigest %s\nunit kubelet.service\n' '$digest' >$marker.new
-chmod 644 $marker.new
+if ! printf 'state done\ndigest %s\nunit kubelet.service\n' '$digest' >$marker.new || ! chmod 644 $marker.new; then
+	echo 'error: kubeadm $verb ended well, and $marker cannot be written: is the disk full?'
+	exit 1
+fi
 sync -f $marker.new 2>/dev/null
 mv -f $marker.new $marker
 X

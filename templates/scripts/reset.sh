@@ -78,8 +78,11 @@ delete() { # DIRECTORY: deletes it; where it is a mount point (a disk of its own
 }
 # end of directories and mounts
 
+# A worker may have an etcd of somebody's: the data of kubeadm's alone goes.
+etcd=''
+for f in /etc/kubernetes/manifests/etcd.yaml /etc/kubernetes/pki/etcd /var/lib/etcd/member; do [ ! -e "$f" ] || etcd=/var/lib/etcd; done
 # Nothing of ours mounts below etcd's directory: that is somebody's, and kubeadm would delete through it.
-unmounted /var/lib/etcd || exit 1
+[ -z "$etcd" ] || unmounted /var/lib/etcd || exit 1
 
 systemctl stop hybridctl-kubeadm.service 2>/dev/null
 rm -f /run/systemd/system/hybridctl-kubeadm.service
@@ -234,7 +237,8 @@ if command -v nft >/dev/null; then
 	done
 fi
 
-for d in /etc/kubernetes /var/lib/kubelet /var/lib/etcd /run/flannel /var/log/pods /var/log/containers /run/kubernetes /run/hybridctl; do delete "$d"; done
+for d in $etcd /etc/kubernetes /var/lib/kubelet /run/flannel /var/log/pods /var/log/containers /run/kubernetes /run/hybridctl; do delete "$d"; done
+rmdir /var/lib/etcd 2>/dev/null # an empty one
 # what the plugins noted of our network, which is called cbr0, and of the loopback that containerd adds
 for f in /var/lib/cni/flannel /var/lib/cni/networks/cbr0 /var/lib/cni/results/cbr0-* /var/lib/cni/results/cni-loopback-* /var/lib/cni/cache/results/cbr0-*; do delete "$f"; done
 rmdir /var/lib/cni/networks /var/lib/cni/results /var/lib/cni/cache/results /var/lib/cni/cache /var/lib/cni 2>/dev/null
