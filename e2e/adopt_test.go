@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// TestAdopt_PlainKubeadm adopts a cluster that kubeadm made without hybridctl, finds nothing to do, and adds Arm machines to it: nobody logs in
-// to the old machine, its pods stay what they were. What joined can be taken out again, and joined again; what was there before is left alone.
+// TestAdopt_PlainKubeadm adopts a cluster that kubeadm made without hybridctl, finds nothing to do, and adds Arm
+// machines to it: no one logs in to the old machine, its pods stay what they were. What joined can be taken out again,
+// and joined again; what was there before is left alone.
 func TestAdopt_PlainKubeadm(t *testing.T) {
 	c := pristine(t, "lab-x86", "x86-1", "arm-1")
 	c.plainCluster("x86-1")

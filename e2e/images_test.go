@@ -98,7 +98,7 @@ func (c *cluster) pulledByBoth(nobody, password string) {
 			"  terminationGracePeriodSeconds: 1\n  automountServiceAccountToken: false\n  imagePullSecrets: [{name: registry}]\n  containers: [{name: app, image: %[2]q, imagePullPolicy: Always, command: [/echo, serve]}]\n", m, oneName)
 	}
 	file := c.manifest("app.yaml", text)
-	// The pull secret stands beside the pods: nobody has to be logged in.
+	// The pull secret stands beside the pods: no one has to be logged in.
 	c.verb(nobody, 0, "workload", "lint", "-f", file, plainHTTP, "--fail-on", "warning")
 	c.verb(nobody, 0, "image", "audit", "-f", file, plainHTTP, "--cache", "none", "--programs", "--fail-on", "warning")
 	c.verb(nobody, 6, "image", "audit", plainHTTP, "--cache", "none", "--fail-on", "warning", oneName)

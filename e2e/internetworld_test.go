@@ -110,7 +110,8 @@ func (w *internet) site(file string) string {
 `, file, siteRegistry, w.ca(), siteUser, w.passwordFile())
 }
 
-// run runs hybridctl inside the lab's network with a cache of the test's own, as somebody who is logged in at the site's registry.
+// run runs hybridctl inside the lab's network with a cache of the test's own, as someone who is logged in at the site's
+// registry.
 func (w *internet) run(c *cluster, exit int, args ...string) output {
 	w.t.Helper()
 	start := time.Now()

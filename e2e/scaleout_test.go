@@ -148,8 +148,9 @@ func TestScaleOut_MixedControlPlane(t *testing.T) {
 	c.plan(0)
 }
 
-// TestScaleOut_HalfJoinedControlPlane cuts a second control plane's power when etcd counts on it already, and its node is not there yet. It
-// comes back with its member of etcd, leaves it, and joins anew. Then it is removed: etcd and the API server go on with the first.
+// TestScaleOut_HalfJoinedControlPlane cuts a second control plane's power when etcd counts on it already, and its node
+// is not there yet. It comes back with its member of etcd, leaves it, and joins again. Then it is removed: etcd and the
+// API server go on with the first.
 func TestScaleOut_HalfJoinedControlPlane(t *testing.T) {
 	all := []string{"x86-1", "x86-2"}
 	c := pristine(t, "lab-three", all...)
@@ -309,7 +310,7 @@ func (c *cluster) kill(begun *regexp.Regexp, after time.Duration, verb string, a
 	return ending{run.ProcessState.Exited(), run.ProcessState.ExitCode(), strings.Join(said, "\n")}
 }
 
-// operatorLogins counts how often somebody came from the operator's address.
+// operatorLogins counts how often someone came from the operator's address.
 func (c *cluster) operatorLogins(machine string) int {
 	c.t.Helper()
 	return strings.Count(on(c.t, machine, "journalctl -u ssh -u sshd -o cat --no-pager"), "Accepted publickey for root from 10.99.0.1 ")

@@ -154,8 +154,8 @@ func TestDestroy_LeavesAnotherClustersHosts(t *testing.T) {
 	}
 }
 
-// TestUp_BeginsNoSecondCluster installs the first of two control planes anew while the other is away, and has the state directory lost: up
-// refuses to begin another cluster, and says at which host to look.
+// TestUp_BeginsNoSecondCluster reinstalls the first of two control planes while the other is away, and has the state
+// directory lost: up refuses to begin another cluster, and says at which host to look.
 func TestUp_BeginsNoSecondCluster(t *testing.T) {
 	c := twoX86(t, "control-plane")
 	lab(t, "up", "balancer")

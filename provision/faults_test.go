@@ -241,7 +241,7 @@ func (a restarting) ReleaseLease(ctx context.Context, o kube.LeaseOptions) error
 	return a.c.ReleaseLease(ctx, o)
 }
 
-// An API server that starts anew between the join and what comes after it is waited for, and nothing fails.
+// An API server that starts again between the join and what comes after it is waited for, and nothing fails.
 func TestScaleOut_APIServerRestartsInTheMiddle(t *testing.T) {
 	server := kubetest.Start(t)
 	s := grown(t, 3, 2)
@@ -328,7 +328,7 @@ func (r *trial) killed() {
 var endings = map[string]func(*trial){"interrupted": (*trial).interrupted, "interrupted twice": (*trial).interruptedTwice,
 	"killed, the lock broken": (*trial).killed, "killed, the lock's time over": (*trial).killed}
 
-// again is the run after one that was ended so. The lock of one that was killed stays until its time is over, or somebody breaks it.
+// again is the run after one that was ended so. The lock of one that was killed stays until its time is over, or someone breaks it.
 func (s *sim) again(how string, next func(breakLock bool) error) error {
 	s.t.Helper()
 	s.api.Failing = nil
@@ -337,7 +337,7 @@ func (s *sim) again(how string, next func(breakLock bool) error) error {
 	} else if !killed {
 		return next(false)
 	}
-	if err := next(false); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), s.api.Holder) || !strings.Contains(err.Error(), "--break-lock") {
+	if err := next(false); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), s.api.Holder) || !strings.Contains(printed(err), "--break-lock") {
 		s.t.Errorf("while the lock is another's: %v", err)
 	}
 	s.api.Expired = strings.HasSuffix(how, "over")

@@ -24,8 +24,9 @@ import (
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
-// killing ends a run as kill -9 does, at one of the moments when it changes something on a host or in the API server. From then on the run asks
-// nobody for anything: its connections are gone, and what it writes into its state directory is lost.
+// killing ends a run as kill -9 does, at one of the moments when it changes something on a host or in the API server.
+// From then on the run asks no one for anything: its connections are gone, and what it writes into its state directory
+// is lost.
 type killing struct {
 	sim    *sim
 	cancel context.CancelFunc

@@ -6,6 +6,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/bundle"
 	"github.com/hybridctl/hybridctl/provision/conformance"
 	"github.com/hybridctl/hybridctl/provision/ending"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/proof"
@@ -82,5 +83,5 @@ func (r *run) waitReady(seen survey.Seen, p plan.Plan, changes []report.Change) 
 	if err == nil {
 		return nil, nil
 	}
-	return []report.Change{{Step: "cluster/ready", Kind: "ready", Action: report.Failed, Error: err.Error()}}, err
+	return []report.Change{{Step: "cluster/ready", Kind: "ready", Action: report.Failed, Error: err.Error(), Hint: hint.Text(err)}}, err
 }

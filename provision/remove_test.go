@@ -128,7 +128,7 @@ func printed(err error) string {
 	return text
 }
 
-// A control plane whose node somebody deleted is still a member of etcd.
+// A control plane whose node someone deleted is still a member of etcd.
 func TestRemove_ControlPlaneWithoutItsNodeLeavesEtcd(t *testing.T) {
 	s := standing(t, 3)
 	s.c.Spec.Kubernetes.Endpoint = "api.example:6443"
@@ -172,7 +172,7 @@ func TestRemove_ExternalEtcdIsNotAsked(t *testing.T) {
 	s.c.Spec.Kubernetes.Endpoint = "api.example:6443"
 	s.api.ControlPlane("host-2")
 	s.api.Config = kube.ClusterConfiguration{Endpoint: "api.example:6443", ExternalEtcd: true}
-	s.api.Members = []kube.EtcdMember{{ID: 2, Name: "host-2"}} // nobody asks
+	s.api.Members = []kube.EtcdMember{{ID: 2, Name: "host-2"}} // no one asks
 	if _, err := s.remove("host-2", nil); err != nil || slices.ContainsFunc(s.api.Did, func(d string) bool { return strings.HasPrefix(d, "etcd") }) {
 		t.Errorf("error %v, done %q", err, s.api.Did)
 	}

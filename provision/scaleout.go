@@ -10,6 +10,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/conformance"
 	"github.com/hybridctl/hybridctl/provision/ending"
 	"github.com/hybridctl/hybridctl/provision/execution"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/proof"
@@ -50,7 +51,7 @@ type ScaleOutOptions struct {
 func ScaleOut(ctx context.Context, o ScaleOutOptions) (Result, error) {
 	o.Options = o.withDefaults()
 	if o.Guard && !o.Conformance.on() {
-		return Result{}, fmt.Errorf("%w: a guard is lifted when the nodes are proven, and with --conformance=off nothing is", ErrRefused)
+		return Result{}, hint.With(fmt.Errorf("%w: a guard is lifted when the nodes are proven, and with --conformance=off nothing is", ErrRefused), "leave --guard or --conformance=off away")
 	}
 	result := Result{Cluster: o.Cluster.Metadata.Name}
 	r, err := begin(ctx, o.Options)

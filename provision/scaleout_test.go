@@ -374,7 +374,7 @@ func TestScaleOut_CertificatesComeFromAControlPlaneThatAnswers(t *testing.T) {
 	for name, c := range map[string]struct {
 		change  func(*sim)
 		touched []string
-		from    string // "" = from nobody
+		from    string // "" = from no one
 	}{
 		"the first":                      {func(*sim) {}, []string{"host-1", "host-4"}, "host-1"},
 		"the first refuses SSH":          {func(s *sim) { s.fleet.Hosts[0].Refuse() }, []string{"host-2", "host-4"}, "host-2"},

@@ -58,7 +58,7 @@ type simHost struct {
 	mu       sync.Mutex
 	markers  map[string]string
 	belongs  string    // the mark of its cluster
-	lock     [2]string // the token and the holder of the lock; "" = nobody has it
+	lock     [2]string // the token and the holder of the lock; "" = no one has it
 	lockKind string
 	files    map[string]int64 // sizes of uploads by sha256
 	images   map[string]string

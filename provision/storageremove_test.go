@@ -60,7 +60,7 @@ func TestStorageRemove_TakesCephCSIOutAndAsksNoHost(t *testing.T) {
 		return StorageRemove(context.Background(), StorageRemoveOptions{Options: s.options(), Force: force, TakeOut: func() error { taken++; return nil }})
 	}
 	s.api.AllVolumes = []kube.Volume{{Name: "pvc-1", Class: "ceph-rbd", Claim: "default/db"}}
-	if _, err := remove(false); !errors.Is(err, ErrVolumes) || !strings.Contains(err.Error(), "with --force ceph-csi is deleted, and of each volume") || s.api.CSI == "" || taken != 0 {
+	if _, err := remove(false); !errors.Is(err, ErrVolumes) || !strings.Contains(printed(err), "with --force ceph-csi is deleted, and an image or subvolume of each volume") || s.api.CSI == "" || taken != 0 {
 		t.Errorf("with a volume: %v", err)
 	}
 	s.api.AllVolumes = nil

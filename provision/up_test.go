@@ -379,7 +379,7 @@ func TestUp_ReportThatCannotBeWrittenStopsItBefore(t *testing.T) {
 	}
 }
 
-// A control plane whose node somebody deleted is not the bundle's fault.
+// A control plane whose node someone deleted is not the bundle's fault.
 func TestStatus_HostThatStandsInTheWay(t *testing.T) {
 	s := newSim(t, 2, remotetest.Options{})
 	s.c.Spec.Kubernetes.Endpoint = "api.example:6443"

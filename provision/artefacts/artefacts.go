@@ -62,8 +62,9 @@ func (r *Source) Open() error {
 	return nil
 }
 
-// Find settles what hosts get: the inventory's bundle, or the catalogue's set for the architectures that the hosts have by fact. It asks
-// nobody: of a set that is not complete in the cache, seen says what would be fetched, and knows of it what the catalogue tells.
+// Find settles what hosts get: the inventory's bundle, or the catalogue's set for the architectures that the hosts have
+// by fact. It asks no one: of a set that is not complete in the cache, seen says what would be fetched, and knows of it
+// what the catalogue tells.
 func (r *Source) Find(ctx context.Context, seen *survey.Seen) error {
 	if r.Bundle == nil {
 		if err := r.findSet(ctx, seen); err != nil {

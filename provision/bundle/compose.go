@@ -11,7 +11,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/platform"
 )
 
-// Parts are what Compose makes a bundle of: files that somebody fetched and keeps by their digests.
+// Parts are what Compose makes a bundle of: files that someone fetched and keeps by their digests.
 type Parts struct {
 	KubernetesVersion string
 	Binaries          []Binary // without Path, which Compose sets

@@ -72,7 +72,7 @@ func TestCompose_KeepsAnIndexOfWhichItHasOneImage(t *testing.T) {
 	if findings, err := bundle.Verify(t.Context(), dir); err != nil || len(findings) != 0 {
 		t.Errorf("%v %v", findings, err)
 	}
-	// What the index names and nobody claims is no finding; what is claimed has to be there.
+	// What the index names and no one claims is no finding; what is claimed has to be there.
 	if err := os.Remove(filepath.Join(dir, "oci/blobs/sha256", strings.TrimPrefix(b.Manifest.Images[0].Manifests[platform.ARM64], "sha256:"))); err != nil {
 		t.Fatal(err)
 	}

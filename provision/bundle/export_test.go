@@ -169,7 +169,7 @@ func TestExport_GoesOnFromAnything(t *testing.T) {
 	try("something else altogether")
 }
 
-// What is whole in the part is not read from the bundle again: it could be damaged by now, and nobody would know.
+// What is whole in the part is not read from the bundle again: it could be damaged by now, and no one would know.
 func TestExport_DoesNotReadAgainWhatIsThere(t *testing.T) {
 	b := bundletest.Make(t)
 	file := filepath.Join(t.TempDir(), "b.tar")

@@ -104,21 +104,21 @@ func withoutDirectory(o object) (less object, had bool) {
 	return less, had
 }
 
-// nobody is whom pods run as that may not be root.
-const nobody = 65534
+// unprivileged is the user (nobody) that pods run as where they may not be root.
+const unprivileged = 65534
 
 // withoutRoot is a pod as Pod Security's level "restricted" wants it; one with a device or a directory of the host can never be so.
 func withoutRoot(o object) (less object, may bool) {
 	may = true
 	less = with(o, func(spec object) {
 		spec["securityContext"] = object{
-			"runAsNonRoot": true, "runAsUser": nobody, "runAsGroup": nobody, "fsGroup": nobody, "seccompProfile": object{"type": "RuntimeDefault"},
+			"runAsNonRoot": true, "runAsUser": unprivileged, "runAsGroup": unprivileged, "fsGroup": unprivileged, "seccompProfile": object{"type": "RuntimeDefault"},
 		}
 		volumes, _ := spec["volumes"].([]object)
 		may = !slices.ContainsFunc(volumes, func(v object) bool { return v["hostPath"] != nil })
 		eachContainer(spec, func(c object) {
 			context := maps.Clone(c["securityContext"].(object))
-			context["runAsUser"], context["runAsNonRoot"] = nobody, true
+			context["runAsUser"], context["runAsNonRoot"] = unprivileged, true
 			c["securityContext"] = context
 			may = may && c["volumeDevices"] == nil
 		})

@@ -75,7 +75,7 @@ func startAgent(ctx context.Context, api API, namespace, pod, uid, container str
 	}
 	switch a.who = *answer.Who; {
 	case a.who.Version != probe.Version:
-		err = fmt.Errorf("the probe in %s speaks version %d, this hybridctl version %d: make the bundle anew", pod, a.who.Version, probe.Version)
+		err = fmt.Errorf("the probe in %s speaks version %d, this hybridctl version %d: make the bundle again", pod, a.who.Version, probe.Version)
 	case a.who.UID != uid || a.who.Container != container:
 		err = fmt.Errorf("another container was asked than %s of pod %s (%s): %s of pod %s (%s) on %s", container, pod, uid, a.who.Container, a.who.Pod, a.who.UID, a.who.Node)
 	}
@@ -132,7 +132,7 @@ func nextAnswer(lines *bufio.Scanner) (answer probe.Answer, err error) {
 	return answer, err
 }
 
-// speak writes orders. One that cannot be written waits here, and nobody waits for it without end.
+// speak writes orders. One that cannot be written waits here, and no one waits for it without end.
 func (a *agent) speak() {
 	for {
 		select {
@@ -188,7 +188,7 @@ func (a *agent) ask(ctx context.Context, o probe.Order) (probe.Answer, error) {
 	}
 }
 
-// giveUp ends an agent that does not answer, so that nobody else waits for it.
+// giveUp ends an agent that does not answer, so that no one else waits for it.
 func (a *agent) giveUp() error {
 	_ = a.answers.CloseWithError(errSilent)
 	a.stop()

@@ -11,7 +11,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
-// attempt is one attempt; an error is one that nobody could make, from which nothing follows.
+// attempt is one attempt; an error is one that no one could make, from which nothing follows.
 type attempt func(ctx context.Context, nonce string) (probe.Attempt, error)
 
 // made is an attempt that was made, and an error when it was not.
@@ -91,7 +91,8 @@ const silences = 3
 type shut struct {
 	try       attempt
 	otherwise string // what is wrong when it answers
-	// control is an attempt of the same source that has to be answered: the silence of something that nobody can hear proves nothing.
+	// control is an attempt of the same source that has to be answered: the silence of something that no one can hear
+	// proves nothing.
 	control attempt
 	beside  string // what the control is, for people
 	// unseen is the outcome when nothing can be seen from there.

@@ -149,7 +149,7 @@ type Options struct {
 	DNSDomain string // "cluster.local"
 	// DaemonSets are those, as namespace/name, that have to want every node; nil = they are not known, and one whichever has to.
 	DaemonSets []string
-	// NodeRanges: the pod network gives pods addresses of their nodes' podCIDR. Others (Calico's and Cilium's own) ignore it, and it is set all the same.
+	// NodeRanges: the pod network gives pods addresses of their nodes' podCIDR. Others (Calico's and Cilium's own) ignore it, and it is set even so.
 	NodeRanges bool
 	// OverlayPort is the UDP port by which the pod network takes packets from node to node; a self-test closes it.
 	OverlayPort int
@@ -186,7 +186,7 @@ type Registry struct {
 	Username string
 	Password func() (string, error) // read when it is used
 
-	// NodesKnow: the nodes have the login themselves (spec.registries), so that pods need no secret; then Refuses asks the registry as nobody.
+	// NodesKnow: the nodes have the login themselves (spec.registries), so that pods need no secret; then Refuses asks the registry without a login.
 	NodesKnow bool
 	// Refuses reports whether the registry refuses whoever has no login; the error says why that is not known.
 	Refuses func(ctx context.Context) (bool, error)

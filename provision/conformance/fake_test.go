@@ -52,9 +52,9 @@ type fake struct {
 	onApply   func(kind, name string)
 	lingers   string                 // Service that answers on although it has no endpoint or is gone, through that pod
 	wordless  bool                   // a foreign program's end is only in its log
-	flashes   bool                   // a foreign program's pod is Ready until somebody wants something of it
+	flashes   bool                   // a foreign program's pod is Ready until someone wants something of it
 	leaky     bool                   // the registry gives the image to everybody
-	closes    bool                   // the registry lets nobody in
+	closes    bool                   // the registry lets no one in
 	refusal   string                 // what is said of an image that may not be pulled; empty = as a registry does
 	mountSays string                 // why a directory is not mounted; empty = it is not there
 	nowhere   string                 // why a pod finds no node; empty = none matches
@@ -101,7 +101,7 @@ type fakePod struct {
 	claim      string // of its volume
 	waits      bool   // for it
 	manifest   manifest
-	dies       string // what it ends with when somebody wants something of it
+	dies       string // what it ends with when someone wants something of it
 	ctx        context.Context
 	stop       context.CancelFunc
 }
@@ -127,7 +127,7 @@ func newFake(t *testing.T, archs ...platform.Arch) *fake {
 		t: t, dir: t.TempDir(), changed: make(chan struct{}), spaces: map[string]bool{}, accounts: map[string]bool{}, pods: map[string]*fakePod{}, svcs: map[string]*fakeService{},
 		secrets: map[string]string{}, slices: map[string]string{}, drops: map[[2]string]string{}, disks: fakeDisks{claims: map[string]*fakeClaim{}}, forbidden: map[string]error{}, ports: map[int]bool{},
 	}
-	// Nobody else on this machine uses the same part of 127.0.0.0/8 at the same time.
+	// No one else on this machine uses the same part of 127.0.0.0/8 at the same time.
 	for c.part = 10; ; c.part++ {
 		l, err := net.Listen("tcp", at(c.ip("99.99"), probe.Port))
 		if err == nil {

@@ -87,7 +87,7 @@ func (c *fake) Apply(ctx context.Context, b []byte, _ kube.ApplyOptions) ([]kube
 		if err == nil && m.Kind != "Namespace" && m.Kind != "PersistentVolume" && !c.spaces[m.Metadata.Namespace] {
 			err = fmt.Errorf("namespace %s not found", m.Metadata.Namespace)
 		}
-		if err == nil && m.Kind == "Pod" && !c.accounts[m.Metadata.Namespace] { // nobody else makes it here
+		if err == nil && m.Kind == "Pod" && !c.accounts[m.Metadata.Namespace] { // no one else makes it here
 			err = fmt.Errorf("pods %q is forbidden: error looking up service account %s/default: serviceaccount \"default\" not found", m.Metadata.Name, m.Metadata.Namespace)
 		}
 		if err == nil {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
@@ -125,7 +126,7 @@ func (in Input) check() error {
 	}
 	isNew := func(n Node) bool { return n.New }
 	if in.Scenario == ScaleOut && !slices.ContainsFunc(in.Nodes, isNew) {
-		return fmt.Errorf("%w: scenario scale-out needs the nodes that were added (--nodes)", ErrUsage)
+		return hint.With(fmt.Errorf("%w: scenario scale-out needs the nodes that were added", ErrUsage), "name them with --nodes")
 	}
 	return nil
 }

@@ -150,7 +150,7 @@ func TestPlan_Refuses(t *testing.T) {
 		{"unknown check", planInput(arm), func(in *Input) { in.Checks = []string{"S5", "S99"} },
 			`scenario new-deployment has no check "S99" (N1, N2, D, S3, S4, S5, S6, S7, S8, S9, R)`},
 		{"check of the other scenario", planInput(arm), func(in *Input) { in.Checks = []string{"S1"} }, `scenario new-deployment has no check "S1"`},
-		{"scale-out without new nodes", planInput(arm), func(in *Input) { in.Scenario = ScaleOut }, "scenario scale-out needs the nodes that were added (--nodes)"},
+		{"scale-out without new nodes", planInput(arm), func(in *Input) { in.Scenario = ScaleOut }, "scenario scale-out needs the nodes that were added"},
 		{"no nodes", planInput(), nil, "the cluster has no nodes"},
 		{"nothing to check", planInput(arm), func(in *Input) { in.Quick, in.Checks = true, []string{"S8"} }, "there is nothing to check"},
 		{"no vantage", planInput(arm), func(in *Input) { in.Vantages, in.Checks = nil, []string{"S7"} }, "there is nothing to check"},

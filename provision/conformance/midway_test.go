@@ -340,7 +340,7 @@ func TestStartPods_AFewAtATime(t *testing.T) {
 		t.Fatal(err)
 	}
 	last := len(made) - 1
-	if last != startsAtOnce || made[last].Sub(made[0]) < m.launch { // nobody told that one of the others is Ready
+	if last != startsAtOnce || made[last].Sub(made[0]) < m.launch { // no one told that one of the others is Ready
 		t.Errorf("%d pods within %s", last+1, made[last].Sub(made[0]))
 	}
 	c.pods = map[string]*fakePod{}

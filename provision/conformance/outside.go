@@ -153,7 +153,7 @@ func (t *outsideTrier) tryClosed(ctx context.Context, c Cell) outcome {
 	return t.closes(ctx, s)
 }
 
-// portsTried is how many node ports are tried until one is closed: one may answer for somebody else.
+// portsTried is how many node ports are tried until one is closed: one may answer for someone else.
 const portsTried = 5
 
 // atClosedPort makes a Service at a node port that was closed before.
@@ -175,7 +175,7 @@ func (t *outsideTrier) atClosedPort(ctx context.Context, c Cell, name string, s 
 		if _, err = t.api.Apply(ctx, manifests(service), kube.ApplyOptions{}); err == nil {
 			return service, o
 		}
-		o = failed("%v", err) // somebody else may have taken it
+		o = failed("%v", err) // someone else may have taken it
 	}
 	return nil, o
 }

@@ -127,7 +127,7 @@ func TestPlan_SamplingOfAScaleOut(t *testing.T) {
 	}
 }
 
-// A class of which no node can be tried is met all the same: its cells say why they are blocked.
+// A class of which no node can be tried is met even so: its cells say why they are blocked.
 func TestPlan_SamplingOfAScaleOut_AClassThatIsAway(t *testing.T) {
 	in := planInput(many()...)
 	in.Scenario, in.MaxPairs, in.Checks = ScaleOut, 10, []string{"S5"}

@@ -32,7 +32,8 @@ func endings(all ...probe.Ending) attempt {
 	}
 }
 
-// A refusal is proven by something of the same source that is answered. What could not be tried, or what nobody would hear, is no refusal.
+// A refusal is proven by something of the same source that is answered. What could not be tried, or what no one would
+// hear, is no refusal.
 func TestShut(t *testing.T) {
 	const yes, silent, refused, untried, strange = probe.Answered, probe.Silent, probe.Refused, probe.Untried, probe.Strange
 	for _, c := range []struct {
@@ -330,7 +331,7 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
-// What one host says is done to no other, and what is not the ID of a run is done to nobody.
+// What one host says is done to no other, and what is not the ID of a run is done to no one.
 func TestCleanAll_AHostsWordIsItsOwn(t *testing.T) {
 	removed := map[string][]string{}
 	machines := map[string]Machine{}

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
@@ -19,7 +20,7 @@ func TestRun_Leftovers(t *testing.T) {
 	o := c.options()
 	c.onApply = func(kind, name string) { t.Errorf("%s %s is made", kind, name) }
 	d, err := Run(t.Context(), o)
-	if !errors.Is(err, ErrLeftovers) || !strings.Contains(err.Error(), "hybridctl-conformance-00000001") || !strings.Contains(err.Error(), "hybridctl conformance clean") {
+	if !errors.Is(err, ErrLeftovers) || !strings.Contains(err.Error(), "hybridctl-conformance-00000001") || !strings.Contains(hint.Text(err), "hybridctl conformance clean") {
 		t.Errorf("got %v", err)
 	}
 	if d.Error == "" || len(d.Cells) > 0 || d.ID != testRun || d.Verdict() != report.Failing {

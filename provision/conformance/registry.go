@@ -77,14 +77,14 @@ func (t *registryTrier) pulled(events []kube.Event, pod string) (pulled, unasked
 func (t *registryTrier) tryRefuses(ctx context.Context, _ Cell) outcome {
 	switch refuses, err := t.registry.Refuses(ctx); {
 	case err != nil:
-		return blocked("whether the registry refuses somebody without a login could not be found out from here: %v", err)
+		return blocked("whether the registry refuses someone without a login could not be found out from here: %v", err)
 	case !refuses:
 		return failed("the registry gives the image to anybody: that a node gets it proves nothing of its login")
 	}
 	return passed()
 }
 
-// refusals are the words of a registry that does not let somebody in: a status, an error code of the distribution's specification, or
+// refusals are the words of a registry that does not let someone in: a status, an error code of the distribution's specification, or
 // containerd's and CRI-O's own words for them. A port, a path or a host's name may hold such words too: they count where they say a status.
 var refusals = regexp.MustCompile(`(?i)` +
 	`: 401 unauthorized\b|: 403 forbidden\b` +

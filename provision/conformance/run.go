@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/probe"
 	"github.com/hybridctl/hybridctl/provision/report"
@@ -45,7 +46,7 @@ type run struct {
 
 // Run plans the matrix, tries every cell and cleans up. The report is complete whatever happens: cells that could not be tried are
 // blocked. ErrUsage, ErrLeftovers: nothing was begun. ErrSetup: the report says why. A context that ends is an interruption: what was
-// made is taken away all the same.
+// made is taken away even so.
 func Run(ctx context.Context, o Options) (report.ConformanceRun, error) {
 	r := &run{Options: o, secret: newSecret(), started: o.Now()}
 	if r.pace == (pace{}) {
@@ -95,7 +96,8 @@ func (r *run) prepare(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", ErrSetup, err)
 	}
 	if len(left) > 0 {
-		return fmt.Errorf("%w: namespace %s is still in the cluster: another run is on its way, or \"hybridctl conformance clean\" removes it", ErrLeftovers, strings.Join(left, ", "))
+		return hint.With(fmt.Errorf("%w: namespace %s is still in the cluster", ErrLeftovers, strings.Join(left, ", ")),
+			`wait while another run is at work; what a run that was killed has left, "hybridctl conformance clean" removes`)
 	}
 	nodes, err := r.API.Nodes(ctx)
 	if err != nil {
@@ -148,7 +150,7 @@ func (r *run) phase(name string, since time.Time) {
 // all is the run itself: set up, try, gather evidence, clean up.
 func (r *run) all(ctx context.Context) (err error) {
 	if r.Image == "" {
-		return fmt.Errorf("%w: the bundle has no image of the probe (component \"probe\"): make the bundle anew", ErrSetup)
+		return hint.With(fmt.Errorf("%w: the bundle has no image of the probe (component \"probe\")", ErrSetup), "make the bundle again, with it")
 	}
 	life, stop := context.WithCancel(ctx)
 	r.equip(life)

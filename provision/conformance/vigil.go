@@ -36,7 +36,7 @@ func (v *vigil) begin(cells int) {
 	v.heard()
 }
 
-// heard begins the silence anew.
+// heard begins the silence again.
 func (v *vigil) heard() {
 	v.ended, v.pause = v.clock(), v.silence
 	v.next = v.ended.Add(v.pause)

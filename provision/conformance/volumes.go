@@ -181,7 +181,7 @@ func (v *volume) stop(ctx context.Context, u user) error {
 	})
 }
 
-// remove takes away what was made for the cell; the volume goes when nobody has it any more.
+// remove takes away what was made for the cell; the volume goes when no one has it any more.
 func (v *volume) remove(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, cleanFor)
 	defer cancel()
@@ -367,7 +367,7 @@ func notEvery(text string, writers []string, count int) string {
 		}
 	}
 	if len(seen) > 0 {
-		return fmt.Sprintf("%d lines that nobody wrote", len(seen))
+		return fmt.Sprintf("%d lines that no one wrote", len(seen))
 	}
 	return ""
 }

@@ -42,7 +42,7 @@ func TestRun_Volumes(t *testing.T) {
 	}
 }
 
-// A class that retains keeps what no pod ever had: the run takes it away all the same.
+// A class that retains keeps what no pod ever had: the run takes it away even so.
 func TestRun_VolumesThatNobodyGotAreTakenAway(t *testing.T) {
 	c := newFake(t, amd64, arm64)
 	c.disks.keeps = true
@@ -106,7 +106,7 @@ func TestNotEvery(t *testing.T) {
 		whole:                     "",
 		"a 0\nb 0\nb 1\n":         `line "a 1" 0 times`,
 		whole + "a 1\n":           `line "a 1" 2 times`,
-		whole + "c 0\n":           "1 lines that nobody wrote",
+		whole + "c 0\n":           "1 lines that no one wrote",
 		"a 0\nb 0\nb 1\na 1b 2\n": `line "a 1" 0 times`,
 	} {
 		if got := notEvery(text, []string{"a", "b"}, 2); !strings.Contains(got, want) || want == "" && got != "" {

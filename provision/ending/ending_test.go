@@ -132,11 +132,12 @@ func TestVolumes_SaysWhereTheyStay(t *testing.T) {
 		"the pool kube or the file system ": {Ceph: []inventory.Ceph{both}},
 	} {
 		err := Volumes(s, []string{"pvc-1"}, "the cluster is deleted")
-		if !errors.Is(err, ErrVolumes) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "pvc-1") || !strings.Contains(err.Error(), "with --force the cluster is deleted") {
+		if !errors.Is(err, ErrVolumes) || !strings.Contains(hint.Text(err), want) || !strings.Contains(err.Error(), "pvc-1") || !strings.Contains(hint.Text(err), "with --force the cluster is deleted") {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
-	if err := PerhapsVolumes(errors.New("away"), "the cluster is deleted"); !errors.Is(err, ErrVolumes) || !strings.Contains(err.Error(), "perhaps: the API server could not be asked (away); with --force the cluster is deleted") {
+	if err := PerhapsVolumes(errors.New("away"), "the cluster is deleted"); !errors.Is(err, ErrVolumes) || !strings.HasSuffix(err.Error(), "perhaps: the API server could not be asked (away)") ||
+		!strings.HasPrefix(hint.Text(err), "with --force the cluster is deleted anyway") {
 		t.Error(err)
 	}
 }

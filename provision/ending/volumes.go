@@ -4,23 +4,26 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
-// Volumes refuses to leave volumes in Ceph that no cluster knows of any more; goes is what happens to their cluster with --force. No volumes
-// are no error, else it is ErrVolumes.
-func Volumes(s inventory.Storage, volumes []string, goes string) error {
+// Volumes refuses to leave volumes in Ceph that no cluster knows of any more; happens is what becomes of their cluster
+// with --force. No volumes are no error, else it is ErrVolumes.
+func Volumes(s inventory.Storage, volumes []string, happens string) error {
 	if len(volumes) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: %s; delete the claims and snapshots first (those of a class with reclaimPolicy Retain leave their images behind even so); with --force %s, and of each volume an image or subvolume stays in %s",
-		ErrVolumes, report.Some(volumes, 10), goes, whereIn(s))
+	return hint.With(fmt.Errorf("%w: %s", ErrVolumes, report.Some(volumes, 10)),
+		"delete the claims and snapshots first (those of a class with reclaimPolicy Retain leave their images behind even so); "+
+			"with --force %s, and an image or subvolume of each volume stays in %s", happens, whereIn(s))
 }
 
 // PerhapsVolumes is the same when the API server does not tell whether there are any: ErrVolumes.
-func PerhapsVolumes(err error, goes string) error {
-	return fmt.Errorf("%w, perhaps: the API server could not be asked (%v); with --force %s all the same, and what it has in Ceph stays there", ErrVolumes, err, goes)
+func PerhapsVolumes(err error, happens string) error {
+	return hint.With(fmt.Errorf("%w, perhaps: the API server could not be asked (%v)", ErrVolumes, err),
+		"with --force %s anyway, and what it has in Ceph stays there", happens)
 }
 
 // whereIn names the pools and file systems of the inventory.

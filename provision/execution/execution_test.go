@@ -15,6 +15,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/bundle/bundletest"
 	"github.com/hybridctl/hybridctl/provision/facts"
 	"github.com/hybridctl/hybridctl/provision/fleet"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
@@ -116,7 +117,7 @@ func TestUnderLock_WhichErrorWins(t *testing.T) {
 			if !errors.Is(err, c.err) || c.err == nil && err != nil {
 				t.Errorf("error %v", err)
 			}
-			if said := errors.Join(failed, err); c.says != "" && (said == nil || !strings.Contains(said.Error(), c.says)) {
+			if said := errors.Join(failed, err); c.says != "" && (said == nil || !strings.Contains(said.Error()+"\nhint: "+hint.Text(said), c.says)) {
 				t.Errorf("said %v", said)
 			}
 		})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hybridctl/hybridctl/provision/access"
 	"github.com/hybridctl/hybridctl/provision/facts"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/lock"
 	"github.com/hybridctl/hybridctl/provision/stack"
@@ -30,7 +31,7 @@ func (x *Executor) underLock(ctx context.Context, kind string, hosts survey.Host
 	case l.Refused() != nil:
 		return failed, fmt.Errorf("%w: %w; no other step was begun", stack.ErrLocked, l.Refused())
 	case errors.Is(lost, kube.ErrLapsed):
-		return failed, fmt.Errorf("%w, perhaps: the cluster's lock: %w, and no other step was begun; run it again when the API server answers", stack.ErrLocked, lost)
+		return failed, hint.With(fmt.Errorf("%w, perhaps: the cluster's lock: %w, and no other step was begun", stack.ErrLocked, lost), "run it again when the API server answers")
 	case lost != nil:
 		return failed, fmt.Errorf("%w: the cluster's lock was taken from this run: it is %w", stack.ErrLocked, lost)
 	case errors.Is(notBack, kube.ErrHeld):

@@ -21,8 +21,9 @@ import (
 // noKind is that of a run which neither makes an API server nor takes one away.
 const noKind = ""
 
-// Up carries out a plan of the whole cluster. One that changes nothing, and that the state knows, needs neither engine nor lock; marks of
-// nodes that are missing are written all the same, and a lock on a host that an earlier run from here has left is given back.
+// Up carries out a plan of the whole cluster. One that changes nothing, and that the state knows, needs neither engine
+// nor lock; marks of nodes that are missing are written even so, and a lock on a host that an earlier run from here has
+// left is given back.
 func (x *Executor) Up(ctx context.Context, seen survey.Seen, p plan.Plan) (changes []report.Change, failed, err error) {
 	inSync := p.Changes() == 0 && x.Store.InSync(p)
 	if inSync && len(x.unmarked(seen.Hosts)) == 0 && !lock.Left(x.StateDir) {

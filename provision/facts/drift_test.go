@@ -132,7 +132,7 @@ func TestDrift(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			root, small, large := aStep(t)
 			c.change(root, small, large)
-			h, err := Parse(run(t, []string{"sh"}, root, Ask{}))
+			h, err := parsed(run(t, []string{"sh"}, root, Ask{}))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -160,7 +160,7 @@ func TestDrift_Busybox(t *testing.T) {
 		}
 	}
 	drift := func() []string {
-		h, err := Parse(run(t, []string{"busybox", "sh"}, root, Ask{Directories: []string{"/srv"}}))
+		h, err := parsed(run(t, []string{"busybox", "sh"}, root, Ask{Directories: []string{"/srv"}}))
 		if err != nil {
 			t.Fatal(err)
 		}

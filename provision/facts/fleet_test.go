@@ -39,7 +39,7 @@ func newFleet(tb testing.TB, n int, rtt time.Duration) *remotetest.Fleet {
 	return f
 }
 
-// client dials hosts and forgets nobody.
+// client dials hosts and forgets no one.
 type client struct {
 	dialer *remote.Dialer
 	hosts  []remote.HostConfig

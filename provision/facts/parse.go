@@ -1,20 +1,14 @@
 package facts
 
 import (
-	"bytes"
 	"slices"
 	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/platform"
 )
 
-// Parse reads the answer of the facts script. The error is a *Lacking when the host could not say what it is. It is pure; the name and the clock's offset are for the caller to fill in.
-func Parse(data []byte) (Host, error) {
-	h, _, err := parse(bytes.Clone(data))
-	return h, err
-}
-
-// parse is Parse, but for the bytes, which are the document's from now on.
+// parse reads the answer of the facts script, whose bytes are the document's from now on. The error is a *Lacking when
+// the host could not say what it is. It is pure; the name and the clock's offset are for the caller to fill in.
 func parse(data []byte) (Host, clock, error) {
 	d, err := decode(data)
 	if err != nil {

@@ -359,7 +359,7 @@ func TestScript_WithoutAwk(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				_, err = Parse(out)
+				_, err = parsed(out)
 				var lacking *Lacking
 				if !errors.As(err, &lacking) {
 					t.Fatalf("%v: %s", err, out)
@@ -391,7 +391,7 @@ func TestScript_Rules(t *testing.T) {
 		c.files["bin/uname"] = shellScript("echo x86_64")
 		root := c.files.write(t)
 		for _, shell := range available(t, shells) {
-			h, err := Parse(run(t, shell, root, Ask{}))
+			h, err := parsed(run(t, shell, root, Ask{}))
 			if err != nil || !slices.Equal(h.Surroundings.Drops, c.want) {
 				t.Errorf("%s, %v: %q, %v", name, shell, h.Surroundings.Drops, err)
 			}
@@ -405,7 +405,7 @@ func TestScript_Here(t *testing.T) {
 		t.Skip("not a Linux machine")
 	}
 	for _, shell := range available(t, shells) {
-		h, err := Parse(run(t, shell, "", Ask{Tools: []string{"cat"}, Directories: []string{"/tmp"}}))
+		h, err := parsed(run(t, shell, "", Ask{Tools: []string{"cat"}, Directories: []string{"/tmp"}}))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -60,7 +60,7 @@ func TestSpeed_OneBusyMomentIsNotTheHosts(t *testing.T) {
 func speedOf(t *testing.T, shell []string, files tree) (Speed, string) {
 	t.Helper()
 	root := files.write(t)
-	h, err := Parse(run(t, shell, root, Ask{Synced: "/var/lib/etcd"}))
+	h, err := parsed(run(t, shell, root, Ask{Synced: "/var/lib/etcd"}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestScript_Speed(t *testing.T) {
 			}
 			nothingLeft(t, root)
 
-			// An uptime that runs: nobody is held up.
+			// An uptime that runs: no one is held up.
 			s, root = speedOf(t, shell, speedy(tree{"bin/dd": shellScript(`
 				echo "12345.99 1.00" >"${0%/*}/../proc/uptime"
 				echo "2048 bytes (2.0KB) copied, 0.320000 seconds, 66KB/s" >&2`)}))
@@ -145,7 +145,7 @@ func TestScript_SpeedIsMeasuredWhereItIsAsked(t *testing.T) {
 			takesTools(t, shell)
 			root := speedy(tree{"bin/dd": shellScript(`: >"${0%/*}/../started"`)}).write(t)
 			for want, ask := range map[time.Duration]Ask{0: {}, time.Millisecond: {Synced: onlyProcesses}} {
-				h, err := Parse(run(t, shell, root, ask))
+				h, err := parsed(run(t, shell, root, ask))
 				if _, missing := os.Stat(filepath.Join(root, "started")); err != nil || missing == nil || !reflect.DeepEqual(h.Speed, Speed{Process: want}) {
 					t.Errorf("%v, %v", h.Speed, err)
 				}

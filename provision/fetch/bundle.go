@@ -85,7 +85,8 @@ func (f *fetcher) decide(ctx context.Context, set catalogue.Set) (images []found
 	return images, f.diskError("the images", err)
 }
 
-// sums completes the sums of files that nobody pinned: by the lock file, or by what upstream publishes, when that is allowed.
+// sums completes the sums of files that no one pinned: by the lock file, or by what upstream publishes, when that is
+// allowed.
 func (f *fetcher) sums(ctx context.Context, set *catalogue.Set) error {
 	set.Files = slices.Clone(set.Files)
 	asked := false
@@ -108,7 +109,7 @@ func (f *fetcher) sums(ctx context.Context, set *catalogue.Set) error {
 	return f.cache.alone(ctx, "deciding", f.o.Wait, f.saveLock)
 }
 
-// known is a file's sum by the catalogue or by the lock file; "" = nobody has said it.
+// known is a file's sum by the catalogue or by the lock file; "" = no one has said it.
 func (f *fetcher) known(file catalogue.File) (string, error) {
 	locked := f.lock.Files[file.URL]
 	switch {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/hybridctl/hybridctl/provision/hint"
+	"github.com/hybridctl/hybridctl/provision/image"
 )
 
 // cache is the directory of everything that was fetched: files by their digest, and bundles made of them.
@@ -165,7 +166,7 @@ func writeWhole(path string, raw []byte, at *time.Time) (err error) {
 		}
 	}()
 	_, err = f.Write(raw)
-	if at == nil { // nothing else tells whether it is whole
+	if at == nil { // nothing else shows whether it is whole
 		err = errors.Join(err, f.Sync())
 	}
 	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
@@ -200,19 +201,7 @@ func digestOf(ctx context.Context, path string) (sum string, size int64, err err
 
 // copyTo copies until the end or the context's.
 func copyTo(ctx context.Context, to io.Writer, from io.Reader) (int64, error) {
-	return io.CopyBuffer(struct{ io.Writer }{to}, contextReader{ctx, from}, make([]byte, bufferSize))
-}
-
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
+	return io.CopyBuffer(struct{ io.Writer }{to}, image.ReadContext(ctx, from), make([]byte, bufferSize))
 }
 
 func hexOf(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)) }

@@ -191,7 +191,8 @@ func (d *download) ask(ctx context.Context) error {
 
 var contentRange = regexp.MustCompile(`^bytes (\d+)-(\d+)/(\d+|\*)$`)
 
-// read says where in the file an answer begins and how long the whole is (-1 = not told); begins < 0 = it is of no use, and asked for anew.
+// read says where in the file an answer begins and how long the whole is (-1 = not told); begins < 0 = it is of no use,
+// and asked for again.
 func (d *download) read(resp *http.Response) (begins, size int64, err error) {
 	switch resp.StatusCode {
 	case http.StatusOK:
@@ -202,11 +203,11 @@ func (d *download) read(resp *http.Response) (begins, size int64, err error) {
 		}
 		return 0, resp.ContentLength, nil
 	case http.StatusRequestedRangeNotSatisfiable:
-		return d.anew("says that there is nothing after %d bytes", d.have)
+		return d.again("says that there is nothing after %d bytes", d.have)
 	}
 	m := contentRange.FindStringSubmatch(resp.Header.Get("Content-Range"))
 	if m == nil {
-		return d.anew("answers with a part, and not with which")
+		return d.again("answers with a part, and not with which")
 	}
 	begins, _ = strconv.ParseInt(m[1], 10, 64)
 	last, _ := strconv.ParseInt(m[2], 10, 64)
@@ -215,13 +216,13 @@ func (d *download) read(resp *http.Response) (begins, size int64, err error) {
 		size, _ = strconv.ParseInt(m[3], 10, 64)
 	}
 	if begins != d.have || last < begins || resp.ContentLength >= 0 && resp.ContentLength != last-begins+1 || size >= 0 && last >= size {
-		return d.anew("was asked for the bytes from %d on, and answers with %s of %d bytes", d.have, m[0], resp.ContentLength)
+		return d.again("was asked for the bytes from %d on, and answers with %s of %d bytes", d.have, m[0], resp.ContentLength)
 	}
 	return begins, size, nil
 }
 
-// anew has the whole asked for, once.
-func (d *download) anew(format string, args ...any) (begins, size int64, err error) {
+// again has the whole asked for, once more.
+func (d *download) again(format string, args ...any) (begins, size int64, err error) {
 	if d.afresh || d.have == 0 {
 		return -1, -1, d.stop(ErrContent, "%s "+format, append([]any{d.host}, args...)...)
 	}
@@ -243,7 +244,7 @@ func (d *download) take(ctx context.Context, cancel context.CancelCauseFunc, res
 				return hint.With(failf(ErrContent, "%s: %s answers with a web page in the file's place: a proxy or a login stands between", d.what, d.host), registry.Proxies)
 			}
 			if _, failed := d.write(d.f, buf[:n]); failed != nil {
-				return failed // what is in the file is its beginning all the same
+				return failed // what is in the file is its beginning even so
 			}
 			d.sum.Write(buf[:n])
 			d.have += int64(n)

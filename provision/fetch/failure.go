@@ -50,7 +50,7 @@ func failf(kind error, format string, args ...any) error {
 	return &failure{text: fmt.Sprintf(format, args...), kind: kind}
 }
 
-// waysOut are what somebody without internet can do.
+// waysOut are what someone without internet can do.
 const waysOut = "name a mirror in spec.sources (or by --source), bring a bundle along as one file (hybridctl bundle export elsewhere, then spec.bundle: FILE.tar), " +
 	"or make a bundle directory of files that you have (hybridctl bundle create, then spec.bundle: DIR)"
 
@@ -69,7 +69,7 @@ func advice(cause registry.Cause) string {
 	case registry.CauseClock:
 		return "set this machine's clock; if it is right, the host's certificate has run out"
 	case registry.CausePlain:
-		return "write http:// before it in spec.sources, or in --source, where it speaks HTTP alone: the sums are held all the same"
+		return "write http:// before it in spec.sources, or in --source, where it speaks HTTP alone: the sums are held even so"
 	case registry.CauseProxy:
 		return registry.Proxies
 	}

@@ -124,7 +124,7 @@ func TestDownload_GoesOn(t *testing.T) {
 			w, body := alone(t, 300_000)
 			w.on(kubelet, c.answer)
 			dir, err := Bundle(t.Context(), w.set, w.options(t.TempDir()))
-			if c.ranges == "(wrong)" { // nobody can tell where it came from
+			if c.ranges == "(wrong)" { // no one can tell where it came from
 				if !errors.Is(err, ErrContent) {
 					t.Errorf("%v", err)
 				}

@@ -31,7 +31,8 @@ type Options struct {
 	Parallel int               // downloads at once; 0 = 6
 	// Offline refuses to ask for anything.
 	Offline bool
-	// AllowUpstreamChecksums believes the checksum file beside a file whose sum nobody pinned, once: the lock file holds it from then on.
+	// AllowUpstreamChecksums believes the checksum file beside a file whose sum no one pinned, once: the lock file
+	// holds it from then on.
 	AllowUpstreamChecksums bool
 	// Program finds hybridctl's own program for an architecture, which no address has; nil = beside the running executable.
 	Program  func(name string) (string, error)

@@ -59,7 +59,8 @@ func TestBundle_IsWholeAndCostsNoRequestTheSecondTime(t *testing.T) {
 	}
 }
 
-// The index is kept as it was, with entries of platforms that nobody wants; their blobs do not come, and shared ones come once.
+// The index is kept as it was, with entries of platforms that no one wants; their blobs do not come, and shared ones
+// come once.
 func TestBundle_TakesOfAnImageWhatIsWanted(t *testing.T) {
 	w := newWorld(t, 10)
 	w.set.Archs = []platform.Arch{platform.ARM64}

@@ -93,7 +93,7 @@ func (g *collector) bundles(ctx context.Context) error {
 		case err != nil:
 			why = "is no whole bundle"
 		case g.o.Unused > 0 && g.unused(record):
-			why = "is a bundle that nobody has used since"
+			why = "is a bundle that no one has used since"
 		}
 		if why != "" {
 			if err := g.free(path, why); err != nil {

@@ -122,8 +122,8 @@ func (f *fetcher) imageName(i found) string {
 	return fmt.Sprintf("the image %s (%s)", i.Ref, i.Component)
 }
 
-// wanted is the digest that an image is to have: the catalogue's, which the lock file must not contradict, or the lock file's; "" = nobody
-// has said it yet. by says who did.
+// wanted is the digest that an image is to have: the catalogue's, which the lock file must not contradict, or the lock
+// file's; "" = no one has said it yet. by says who did.
 func (f *fetcher) wanted(i catalogue.Image) (digest, by string, err error) {
 	f.mu.Lock()
 	locked := f.lock.Images[i.Ref]

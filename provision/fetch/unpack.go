@@ -17,6 +17,7 @@ import (
 
 	"github.com/hybridctl/hybridctl/provision/bundle"
 	"github.com/hybridctl/hybridctl/provision/catalogue"
+	"github.com/hybridctl/hybridctl/provision/image"
 )
 
 // What an archive may be at most. The largest of today's, containerd's, is a fifth of it.
@@ -78,7 +79,7 @@ func (u *unpacker) read(ctx context.Context, in io.Reader) error {
 	if err != nil {
 		return err
 	}
-	bounded := &io.LimitedReader{R: contextReader{ctx, plain}, N: u.maxUnpacked + 1}
+	bounded := &io.LimitedReader{R: image.ReadContext(ctx, plain), N: u.maxUnpacked + 1}
 	t := tar.NewReader(bounded)
 	for n := 0; ; n++ {
 		h, err := t.Next()

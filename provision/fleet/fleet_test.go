@@ -84,7 +84,8 @@ func TestConnect_OneConnectionForTheRun(t *testing.T) {
 	}
 }
 
-// The one way to an API server that does not answer directly is a control plane's, which may start anew in the middle of a run.
+// The one way to an API server that does not answer directly is a control plane's, which may start again in the middle
+// of a run.
 func TestDial_WayIsFoundAgain(t *testing.T) {
 	for name, limited := range map[string]bool{"of all hosts": false, "of some": true} {
 		t.Run(name, func(t *testing.T) {

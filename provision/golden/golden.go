@@ -1,5 +1,5 @@
-// Package golden compares what tests made with files that somebody has reviewed. Tests alone import it: it gives their binaries the
-// flag -update, which rewrites the files.
+// Package golden compares what tests made with files that someone has reviewed. Tests alone import it: it gives their
+// binaries the flag -update, which rewrites the files.
 package golden
 
 import (

@@ -161,7 +161,7 @@ func TestLockScript_OneOfMany(t *testing.T) {
 		t.Fatal(err)
 	}
 	const many = 12
-	// Nobody goes on before all have come: who comes waits for the gate, which another holds until it has counted all.
+	// No one goes on before all have come: who comes waits for the gate, which another holds until it has counted all.
 	s.tool("flock", `echo came 1<>/opt/came; `+flock+` -s 8 8</opt/gate; exec `+flock+` 9`)
 	s.before = `cp "$0/script.sh" /opt/lock.sh; mkfifo /opt/came; >/opt/gate; exec 7<>/opt/came 8</opt/gate; ` + flock + ` 8
 		( i=0; while [ $i -lt ` + strconv.Itoa(many) + ` ]; do read -r _ <&7; i=$((i+1)); done ) & exec 8<&-

@@ -22,7 +22,7 @@ func init() {
 		os.Exit(1)
 	}
 	fmt.Println("listening")
-	_, _ = l.Accept() // nobody calls
+	_, _ = l.Accept() // no one calls
 	os.Exit(0)
 }
 

@@ -157,7 +157,7 @@ func TestApplyScript(t *testing.T) {
 	if status, out, errs = s.run("apply", f.directives(), staging); status != 0 || out != "" {
 		t.Errorf("the second run: exit %d, printed %q, %s", status, out, errs)
 	}
-	// one file edited by somebody: only that one is mended, and the running unit restarted
+	// one file edited by someone: only that one is mended, and the running unit restarted
 	if err := os.WriteFile(s.path("opt", "etc", "conf"), []byte("two\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +187,8 @@ func TestApplyScript_DamagedUploadIsNeverLanded(t *testing.T) {
 	}
 }
 
-// However it ends, no text of it stays where another may find it: in no file of /run, and beside no file that was to land unless nobody could clean up.
+// However it ends, no text of it stays where another may find it: in no file of /run, and beside no file that was to
+// land unless no one could clean up.
 func TestApplyScript_LeavesNoInputBehind(t *testing.T) {
 	for how, number := range map[string]os.Signal{
 		"KILL": syscall.SIGKILL, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "INT": syscall.SIGINT, "PIPE": syscall.SIGPIPE,
@@ -283,8 +284,8 @@ func TestRemoveScript_TakesOnlyWhatIsOurs(t *testing.T) {
 	}
 }
 
-// What the pod network left goes. The directory that containerd watches for it stays: without that containerd ends, and kubeadm, which may come
-// next, finds nobody.
+// What the pod network left goes. The directory that containerd watches for it stays: without that containerd ends, and
+// kubeadm, which may come next, finds no one.
 func TestResetScript_KeepsWhatContainerdWatches(t *testing.T) {
 	s := newSandbox(t)
 	gone := []string{"etc/cni/net.d/10-flannel.conflist", "etc/kubernetes/kubelet.conf", "var-lib/hybridctl/steps/join", "var-log/pods/a",

@@ -64,7 +64,7 @@ func parseStaticPods(text []byte) ([]StaticPod, error) {
 			i = len(pods)
 			at[p.Name] = i
 			pods = append(pods, p)
-		case twice && p.Since > 0 && (pods[i].Since == 0 || p.Since < pods[i].Since): // the pod was made anew from another manifest
+		case twice && p.Since > 0 && (pods[i].Since == 0 || p.Since < pods[i].Since): // the pod was made again from another manifest
 			pods[i] = p
 		default:
 			continue

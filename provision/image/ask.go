@@ -22,7 +22,7 @@ type Verdict string
 
 const (
 	VerdictYes     Verdict = "yes"
-	VerdictListed  Verdict = "listed" // the index names an image for it, and that is not there, or nobody looked
+	VerdictListed  Verdict = "listed" // the index names an image for it, and that is not there, or no one looked
 	VerdictNo      Verdict = "no"
 	VerdictUnknown Verdict = "unknown"
 	VerdictWrong   Verdict = "wrong"   // there is one, and what a pod starts in it does not start there
@@ -35,7 +35,7 @@ type Asker struct {
 	Cache    *Cache // nil = none
 	// IndexOnly does not ask whether the images that an index names are there.
 	IndexOnly bool
-	// Starter looks into the images of an audit for what pods start in them; nil = nobody does.
+	// Starter looks into the images of an audit for what pods start in them; nil = no one does.
 	Starter *Starter
 }
 
@@ -192,7 +192,7 @@ func (q *inquiry) listed(ctx context.Context, d document, desc v1.Descriptor, de
 		default:
 			child, err := remote{q.repo}.manifest(ctx, m.Digest, m.MediaType)
 			if errors.Is(err, fs.ErrNotExist) {
-				continue // what it would have been for, nobody can tell
+				continue // what it would have been for, no one can tell
 			}
 			if err != nil {
 				return nil, err

@@ -16,6 +16,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/platform"
 )
 
@@ -49,7 +50,7 @@ type AssembleOptions struct {
 	Parts            []Part
 	Format           Format // "" = auto
 	KeepAttestations bool
-	RewriteConfig    bool // a config that says another architecture is written anew
+	RewriteConfig    bool // a config that says another architecture is written again
 	TagChildren      bool // each image has a tag of its own, TAG-ARCH, so that no clean-up takes it for waste
 }
 
@@ -210,7 +211,7 @@ func choose(ctx context.Context, p *Places, part Part, o AssembleOptions) (Child
 			case fits(is, part.Platform):
 				right = append(right, c)
 			case is.Variant == "" && fits(is, v1.Platform{OS: part.Platform.OS, Architecture: part.Platform.Architecture, OSVersion: part.Platform.OSVersion}):
-				silent = append(silent, c) // its variant nobody tells: what the user says of it is no contradiction
+				silent = append(silent, c) // its variant no one tells: what the user says of it is no contradiction
 			}
 		}
 	}
@@ -226,8 +227,9 @@ func choose(ctx context.Context, p *Places, part Part, o AssembleOptions) (Child
 	case len(all) == 1:
 		is := PlatformString(all[0].entry.Platform())
 		if !o.RewriteConfig {
-			return Child{}, fmt.Errorf("%w: %s is to be for %s, and its config says %s: containerd goes by the config since 2.2, and would not unpack it\n"+
-				"hint: when the programs in it are for %s, --rewrite-config makes its config say so", ErrRefused, part.Ref, wanted, is, wanted)
+			err := fmt.Errorf("%w: %s is to be for %s, and its config says %s: containerd goes by the config since 2.2, and would not unpack it",
+				ErrRefused, part.Ref, wanted, is)
+			return Child{}, hint.With(err, "when the programs in it are for %s, --rewrite-config makes its config say so", wanted)
 		}
 		return all[0].named(), all[0].wouldRewrite()
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/image"
 	"github.com/hybridctl/hybridctl/provision/image/imagetest"
 	"github.com/hybridctl/hybridctl/provision/platform"
@@ -102,7 +103,7 @@ func TestAssemble_Case02_ARegistryThatTakesDockerOnly(t *testing.T) {
 	a.s.DockerOnly = true
 	_, _, err := a.run()
 	if err == nil || !strings.Contains(err.Error(), "answers 400 Bad Request (MANIFEST_INVALID: Invalid image, fail to parse 'manifest.json')") ||
-		!strings.HasSuffix(err.Error(), "\nhint: --format docker writes it in those") {
+		hint.Text(err) != "--format docker writes it in those" {
 		t.Errorf("error %v", err)
 	}
 	if _, raw := a.s.Manifest("team/app", "1.5"); raw != nil {
@@ -258,7 +259,7 @@ func TestAssemble_RewriteConfig(t *testing.T) {
 	a := recipe(t)
 	a.s.Image(t, "build/app-arm64", "1.5", lying)
 	_, _, err := a.run()
-	if !errors.Is(err, image.ErrRefused) || !strings.Contains(err.Error(), "is to be for linux/arm64, and its config says linux/amd64") || !strings.Contains(err.Error(), "hint: ") {
+	if !errors.Is(err, image.ErrRefused) || !strings.Contains(err.Error(), "is to be for linux/arm64, and its config says linux/amd64") || !strings.Contains(hint.Text(err), "--rewrite-config") {
 		t.Errorf("error %v", err)
 	}
 	a.nothingSent()

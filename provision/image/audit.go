@@ -177,7 +177,7 @@ func (g *group) starts(ctx context.Context, s *Starter, a Answer, rows []Row) []
 			case one.Unread:
 				of.Verdict, of.Reason = VerdictUnknown, "there is an image for it; "+one.Unknown
 			case one.Unknown != "":
-				of.Reason = one.Unknown // the image is there all the same
+				of.Reason = one.Unknown // the image is there even so
 			default:
 				continue
 			}
@@ -239,7 +239,7 @@ func WantedByUser(ctx context.Context, ref string, archs []platform.Arch) (Wante
 	}
 	w := Wanted{Image: ref, Archs: archs}
 	if w.Keys, err = registry.Docker(ctx, named.Context()); err != nil {
-		w.Why = "it was asked as nobody: " + err.Error()
+		w.Why = "it was asked without a login: " + err.Error()
 	}
 	return w, nil
 }

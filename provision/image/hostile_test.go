@@ -40,7 +40,7 @@ func packedLayer(raw []byte) v1.Layer {
 		l.diff, _, err = v1.SHA256(io.LimitReader(z, 1<<30))
 	}
 	if err != nil {
-		l.diff, _ = l.Digest() // it is no archive: nobody gets so far as to compare
+		l.diff, _ = l.Digest() // it is no archive: no one gets so far as to compare
 	}
 	return l
 }

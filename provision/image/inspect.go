@@ -42,7 +42,7 @@ const (
 	RuleForeign  = "foreign"  // files for another machine
 	RuleTorn     = "torn"     // the headers of what it starts point to where the file does not reach
 	RulePages    = "pages"    // it does not start where memory pages are larger
-	RuleUnlooked = "unlooked" // nobody looked: another platform than those that are supported
+	RuleUnlooked = "unlooked" // no one looked: another platform than those that are supported
 	RuleEmpty    = "empty"    // there is no image at all
 )
 

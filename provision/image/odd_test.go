@@ -151,7 +151,7 @@ func TestOpen_WhatIsNoImage(t *testing.T) {
 	}
 }
 
-// TestAssemble_AVariantThatNobodyTells: a config without one contradicts nobody.
+// TestAssemble_AVariantThatNobodyTells: a config without one contradicts no one.
 func TestAssemble_AVariantThatNobodyTells(t *testing.T) {
 	a := recipe(t)
 	a.s.Image(t, "build/arm", "1", imagetest.Image(amd64, v1.ConfigFile{Architecture: "arm"}))

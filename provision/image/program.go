@@ -51,7 +51,7 @@ func (in *Inspector) Programs(ctx context.Context, i Image, all bool) ([]string,
 	return append(problems, t.checkAll(i.Arch, all)...), nil
 }
 
-// argvOf is what a container of the image runs when nobody says otherwise.
+// argvOf is what a container of the image runs when no one says otherwise.
 func argvOf(c *v1.ConfigFile) []string {
 	return append(slices.Clone(c.Config.Entrypoint), c.Config.Cmd...)
 }

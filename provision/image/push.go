@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -17,6 +16,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/registry"
 )
 
@@ -238,7 +238,7 @@ func (x *pusher) put(ctx context.Context, id string, media types.MediaType, raw 
 	err := x.to.Put(ctx, id, string(media), raw)
 	isOCI := media == types.OCIImageIndex || media == types.OCIManifestSchema1
 	if err != nil && isOCI && registry.RefusesOCI(err) {
-		return fmt.Errorf("%w: the registry does not take %s, and may take Docker's types alone\nhint: --format docker writes it in those", err, media)
+		return hint.With(fmt.Errorf("%w: the registry does not take %s, and may take Docker's types alone", err, media), "--format docker writes it in those")
 	}
 	return err
 }
@@ -258,7 +258,8 @@ func (x *pusher) still(ctx context.Context) error {
 			return fmt.Errorf("%s cannot be read any more: %w", c.From, err)
 		}
 		if now != "" && now != c.set.Digest {
-			return fmt.Errorf("%s was %s when it was read, and is %s now: it was pushed meanwhile; the tag %s was left as it was\nhint: run it again", c.From, c.set.Digest, now, x.tag.TagStr())
+			return hint.With(fmt.Errorf("%s was %s when it was read, and is %s now: it was pushed meanwhile; the tag %s was left as it was",
+				c.From, c.set.Digest, now, x.tag.TagStr()), "run it again")
 		}
 	}
 	now, err := x.target(ctx)
@@ -266,7 +267,7 @@ func (x *pusher) still(ctx context.Context) error {
 		return err
 	}
 	if now != x.before {
-		return errors.New("the tag was written meanwhile: it was " + orNothing(x.before) + ", and is " + orNothing(now) + "; it was left as it is\nhint: run it again")
+		return hint.With(fmt.Errorf("the tag was written meanwhile: it was %s, and is %s; it was left as it is", orNothing(x.before), orNothing(now)), "run it again")
 	}
 	return nil
 }

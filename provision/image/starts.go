@@ -28,7 +28,7 @@ type Start struct {
 type Started struct {
 	Wrong   string // a sentence: why it does not start
 	Missing bool   // as the image does not have the program at all
-	Unknown string // why nobody can tell
+	Unknown string // why no one can tell
 	Unread  bool   // as the image could not be read
 }
 

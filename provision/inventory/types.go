@@ -84,7 +84,7 @@ type Kubernetes struct {
 	Files []ControlPlaneFile `yaml:"files,omitempty" json:"files,omitempty"`
 
 	// ServerTLSBootstrap has kubelets ask the cluster for their serving certificates. hybridctl approves what new nodes ask for; when such a
-	// certificate is renewed, somebody has to approve again: the next up, or an approver in the cluster.
+	// certificate is renewed, someone has to approve again: the next up, or an approver in the cluster.
 	ServerTLSBootstrap bool `yaml:"serverTLSBootstrap,omitempty" json:"serverTLSBootstrap,omitempty"`
 
 	// Patches is a directory of kubeadm patches (target[suffix][+patchtype].extension), used on every host.

@@ -125,7 +125,7 @@ func TestApply_DiffsAndDeletes(t *testing.T) {
 	expect("apply of a change", all(ns, report.Unchanged, two), applies(changed))
 	expect("diff of the change", all(ns, report.Unchanged, nil), diffs(changed))
 
-	// Somebody edits an object of ours: that shows, and is mended.
+	// Someone edits an object of ours: that shows, and is mended.
 	edit := []byte(`{"data":{"mtu":"9000"}}`)
 	if _, err := c.core.ConfigMaps(ns).Patch(ctx, "net-cfg", types.MergePatchType, edit, metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)

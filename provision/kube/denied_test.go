@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Only what admission says is a denial: that somebody may not, or that the API server is not reached, is none.
+// Only what admission says is a denial: that someone may not, or that the API server is not reached, is none.
 func TestDenied(t *testing.T) {
 	for text, want := range map[string]bool{
 		`admission webhook "validate.kyverno.svc-fail" denied the request: resource Pod/x was blocked due to: disallow-host-path`:          true,

@@ -87,7 +87,7 @@ func (c *noticedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// A kubeconfig's private address may belong to somebody else on the operator's network.
+// A kubeconfig's private address may belong to someone else on the operator's network.
 func TestRoute_ThroughSSHWhenAnotherClusterAnswersDirectly(t *testing.T) {
 	server, other := kubetest.Shared(t), kubetest.Start(t)
 	var dials atomic.Int32

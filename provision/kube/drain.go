@@ -21,7 +21,7 @@ type DrainPod struct {
 	Namespace, Name, UID string
 	Unmanaged            bool     // no controller recreates it elsewhere
 	LocalData            []string // volumes whose content goes with it
-	Abandoned            bool     // its node is not Ready: nobody ends it there, and it goes with the node; to have asked is enough
+	Abandoned            bool     // its node is not Ready: no one ends it there, and it is deleted with the node; to have asked is enough
 }
 
 func (p DrainPod) String() string { return p.Namespace + "/" + p.Name }
@@ -70,7 +70,7 @@ func drainPodOf(p *corev1.Pod) (DrainPod, bool) {
 	}
 	out := DrainPod{Namespace: p.Namespace, Name: p.Name, UID: string(p.UID), Unmanaged: owner == nil}
 	for _, v := range p.Spec.Volumes {
-		if v.EmptyDir != nil && p.Labels["app.kubernetes.io/name"] != cephCSI { // its sockets, and keys that it is given anew
+		if v.EmptyDir != nil && p.Labels["app.kubernetes.io/name"] != cephCSI { // its sockets, and keys that it is given again
 			out.LocalData = append(out.LocalData, v.Name)
 		}
 	}
@@ -88,8 +88,8 @@ func (c *Client) Cordon(ctx context.Context, node string) error {
 // drainPause is between two looks at pods that may not go yet.
 const drainPause = 2 * time.Second
 
-// Drain evicts the pods, so that PodDisruptionBudgets are respected, and waits until they are gone. progress is told of each that is not;
-// nil = nobody is. ErrNotReady: the context ended first; the error names who is left, and why.
+// Drain evicts the pods, so that PodDisruptionBudgets are respected, and waits until they are gone. progress is told of
+// each that is not; nil = no one is. ErrNotReady: the context ended first; the error names who is left, and why.
 func (c *Client) Drain(ctx context.Context, pods []DrainPod, progress func([]Missing)) error {
 	said := map[string]string{} // the API server's last word on each pod
 	for {

@@ -24,7 +24,7 @@ var (
 	ErrUnreachable = errors.New("the API server does not answer")
 	// ErrUntrusted: what answers is not the kubeconfig's cluster. Stop: the kubeconfig is stale or the address is another's.
 	ErrUntrusted = errors.New("another server answers")
-	// ErrExpired: the API server's certificate has ended. Stop: somebody has to renew it.
+	// ErrExpired: the API server's certificate has ended. Stop: someone has to renew it.
 	ErrExpired = errors.New("the API server's certificate has ended")
 	// ErrUnauthorized: the API server does not know the kubeconfig's user. Stop: fetch the kubeconfig again.
 	ErrUnauthorized = errors.New("credentials are not accepted")

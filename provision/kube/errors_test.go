@@ -114,7 +114,7 @@ func TestUnauthorized(t *testing.T) {
 	}
 }
 
-// Whoever waits for the API server can say so, until the request is over; nobody has to listen.
+// Whoever waits for the API server can say so, until the request is over; no one has to listen.
 func TestDo_TellsWhatIsWaitedFor(t *testing.T) {
 	open := map[string]int{}
 	c := &Client{server: "a:1", requestTimeout: time.Minute, retryFor: time.Minute, waiting: func(what string) func() {

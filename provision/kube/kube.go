@@ -102,7 +102,7 @@ func (c *Client) connect() error {
 	if c.http, err = rest.HTTPClientFor(c.config); err != nil {
 		return &failure{kind: ErrKubeconfig, text: "kubeconfig: its certificates are not usable"}
 	}
-	c.http.CheckRedirect = func(to *http.Request, _ []*http.Request) error { // nobody is asked whom the kubeconfig does not name
+	c.http.CheckRedirect = func(to *http.Request, _ []*http.Request) error { // no one is asked whom the kubeconfig does not name
 		return &failure{ErrUntrusted, fmt.Sprintf("the server at %s sends requests on to %q, which no API server does", c.server, to.URL.Host), nil}
 	}
 	typed := rest.CopyConfig(c.config)

@@ -152,7 +152,7 @@ func (h *Held) Release(ctx context.Context) error {
 	return h.api.ReleaseLease(ctx, h.o)
 }
 
-// NoLease is the mark while there is no lease: nobody has had it yet.
+// NoLease is the mark while there is no lease: no one has had it yet.
 const NoLease = "none"
 
 // LeaseMark returns a word that changes whenever anybody takes, renews or gives back the lease.
@@ -214,7 +214,7 @@ func (o LeaseOptions) stale(mark string) bool { return o.Mark != "" && o.Mark !=
 func (c *Client) RenewLease(ctx context.Context, o LeaseOptions) error {
 	there, err := c.lease(ctx, o.Name)
 	if errors.Is(err, ErrNotFound) {
-		return &failure{kind: ErrHeld, text: "deleted by somebody"}
+		return &failure{kind: ErrHeld, text: "deleted by someone"}
 	}
 	if err != nil {
 		return err

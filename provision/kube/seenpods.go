@@ -11,8 +11,8 @@ import (
 
 // SeenPods is what the cluster's pods tell of images.
 type SeenPods struct {
-	// Templates are of pods that have not ended and whose controller makes them itself, as custom resources do: PodTemplates has none
-	// of them. A pod that nobody controls is not made again.
+	// Templates are of pods that have not ended and whose controller makes them itself, as custom resources do:
+	// PodTemplates has none of them. A pod that no one controls is not made again.
 	Templates []PodTemplate
 	// Ran are the nodes on which a container of an image is Ready, or ended well, by the image's name in the pod.
 	Ran map[string][]string

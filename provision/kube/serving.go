@@ -124,7 +124,7 @@ func fitsNode(asked *x509.CertificateRequest, node string, addresses []string) e
 	return nil
 }
 
-// ApproveServing approves a request that Fits. ErrConflict: somebody has changed it meanwhile; look again.
+// ApproveServing approves a request that Fits. ErrConflict: someone has changed it meanwhile; look again.
 func (c *Client) ApproveServing(ctx context.Context, r ServingRequest) error {
 	return c.do(ctx, "approve the request "+r.Name, func(ctx context.Context) error {
 		approved := r.object.DeepCopy()

@@ -12,7 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// snapshotContents is the kind of what snapshots are on the storage's side, which an API server has when somebody has installed it.
+// snapshotContents is the kind of what snapshots are on the storage's side, which an API server has when someone has
+// installed it.
 var snapshotContents = Kind{APIVersion: "snapshot.storage.k8s.io/v1", Kind: "VolumeSnapshotContent"}
 
 // Where external-snapshotter notes the Secret with which a snapshot is deleted.

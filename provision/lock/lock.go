@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/kube"
 )
 
@@ -55,9 +56,9 @@ func hold(ctx context.Context, api kube.LeaseAPI, o Options) (*kube.Held, error)
 	held, err := kube.Hold(ctx, api, kube.LeaseOptions{Name: name, Holder: kube.NewHolder(), TTL: cmp.Or(o.TTL, TTL), Break: o.Break, Mark: o.Mark})
 	switch {
 	case errors.Is(err, kube.ErrHeld):
-		return nil, fmt.Errorf("the cluster's lock is %w; when that run is gone the lock ends within a minute or two, and --break-lock takes it at once", err)
+		return nil, hint.With(fmt.Errorf("the cluster's lock is %w", err), "when that run is gone, the lock ends within a minute or two; --break-lock takes it at once")
 	case errors.Is(err, kube.ErrStale):
-		return nil, fmt.Errorf("%w, and the cluster may not be any more what this run was going to change; nothing was done: run it again", err)
+		return nil, hint.With(fmt.Errorf("%w, and the cluster may not be any more what this run was going to change; nothing was done", err), "run it again")
 	}
 	return held, err
 }
@@ -105,8 +106,8 @@ func watched(stop <-chan struct{}) *Lock {
 	return l
 }
 
-// Outlive says that this run takes the API server away, and nobody can have the lock then: from here on, that it was not renewed in time is no
-// loss. That another took it still is.
+// Outlive says that this run takes the API server away, and no one can have the lock then: from here on, that it was
+// not renewed in time is no loss. That another took it still is.
 func (l *Lock) Outlive() { l.outlived.Store(true) }
 
 // Stop is closed when the user asks to end, and when the lock is lost: running steps finish, no others start.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/kube"
 )
 
@@ -97,12 +98,15 @@ func TestLock_LeftIsNotGivenBack(t *testing.T) {
 	}
 }
 
+// told is an error with its hints, as who reads it sees them.
+func told(err error) string { return err.Error() + "\nhint: " + hint.Text(err) }
+
 func TestTake_SaysWhatToDo(t *testing.T) {
 	for _, test := range []struct {
 		err  error
 		want string
 	}{{kube.ErrHeld, "--break-lock"}, {kube.ErrStale, "run it again"}} {
-		if _, err := Take(context.Background(), &leases{take: test.err}, nil, Options{}); !errors.Is(err, test.err) || !strings.Contains(err.Error(), test.want) {
+		if _, err := Take(context.Background(), &leases{take: test.err}, nil, Options{}); !errors.Is(err, test.err) || !strings.Contains(hint.Text(err), test.want) {
 			t.Errorf("error %v", err)
 		}
 	}
@@ -119,7 +123,7 @@ func TestNone_IsNeverLost(t *testing.T) {
 	}
 }
 
-// Whoever takes the API server away cannot renew what it keeps; that another took the lock is a loss all the same.
+// Whoever takes the API server away cannot renew what it keeps; that another took the lock is a loss even so.
 func TestLock_OutlivedLapseIsNoLoss(t *testing.T) {
 	for _, test := range []struct {
 		renew error

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/kube"
 )
@@ -44,15 +45,19 @@ func TakeOnHost(ctx context.Context, api HostAPI, stop <-chan struct{}, o HostOp
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", o.Name, err)
 	case !locked.Taken:
-		return nil, &held{fmt.Sprintf("there is no API server yet, and the lock on %s (%s) is held by %s; when that run is gone, --break-lock takes it", o.Name, host.LockFile, by(locked))}
+		return nil, hint.With(&held{fmt.Sprintf("there is no API server yet, and the lock on %s (%s) is held by %s", o.Name, host.LockFile, by(locked))}, breaks)
 	}
 	l := watched(stop)
 	l.onHost = &onHost{api: api, o: o}
 	if changed := changedSince(o.Seen, locked.Steps); changed != "" && !locked.Again {
-		return nil, errors.Join(fmt.Errorf("%w: step %s on %s is not any more as this run saw it; nothing was done: run it again", kube.ErrStale, changed, o.Name), l.GiveBack(ctx))
+		stale := fmt.Errorf("%w: step %s on %s is not any more as this run saw it; nothing was done", kube.ErrStale, changed, o.Name)
+		return nil, errors.Join(hint.With(stale, "run it again"), l.GiveBack(ctx))
 	}
 	return l, nil
 }
+
+// breaks is the hint of a lock that another run has.
+const breaks = "when that run is gone, --break-lock takes it"
 
 // held is a kube.ErrHeld of a lock on a host.
 type held struct{ text string }
@@ -94,7 +99,7 @@ func (l *Lock) Lease(ctx context.Context, api kube.LeaseAPI, o Options) {
 	lease, err := hold(ctx, api, o)
 	switch {
 	case errors.Is(err, kube.ErrStale):
-		err = fmt.Errorf("%w: it had the cluster's lease before this one could take it; run it again", kube.ErrStale)
+		err = hint.With(fmt.Errorf("%w: it had the cluster's lease before this one could take it", kube.ErrStale), "run it again")
 		fallthrough
 	case err != nil:
 		l.refused = err
@@ -126,7 +131,7 @@ func ClearHost(ctx context.Context, api HostAPI, o HostOptions) error {
 	if locked.Taken || locked.Gone || locked.Kind == "" { // one of before kinds were noted has always been left alone
 		return nil
 	}
-	return &held{fmt.Sprintf("the lock on %s (%s) is held by %s, of \"%s\"; when that run is gone, --break-lock takes it", o.Name, host.LockFile, by(locked), locked.Kind)}
+	return hint.With(&held{fmt.Sprintf("the lock on %s (%s) is held by %s, of \"%s\"", o.Name, host.LockFile, by(locked), locked.Kind)}, breaks)
 }
 
 // giveBack ends it on the host, also after an interruption.
@@ -137,7 +142,7 @@ func (l *onHost) giveBack(ctx context.Context) error {
 		locked, err := l.api.GiveLock(ctx, host.LockGiving{Token: l.o.Token})
 		switch {
 		case err != nil:
-			l.err = fmt.Errorf("the lock on %s could not be given back; the next run from here takes it, any other with --break-lock: %w", l.o.Name, err)
+			l.err = hint.With(fmt.Errorf("the lock on %s could not be given back: %w", l.o.Name, err), "the next run from here takes it; any other with --break-lock")
 		case !locked.Taken && !locked.Gone:
 			l.err = &held{fmt.Sprintf("the lock on %s was taken from this run: it is held by %s", l.o.Name, by(locked))}
 		}

@@ -40,7 +40,7 @@ func TestTakeOnHost(t *testing.T) {
 	}{
 		"taken":                         {oneHost{take: taken}, map[string]string{"os": "done d"}, nil, ""},
 		"nobody looked":                 {oneHost{take: taken}, nil, nil, ""},
-		"held":                          {oneHost{take: host.Locked{By: "eve@a/1", Since: "2026-01-02T03:04:05Z"}}, nil, kube.ErrHeld, "by eve@a/1 since 2026-01-02T03:04:05Z; when that run is gone, --break-lock"},
+		"held":                          {oneHost{take: host.Locked{By: "eve@a/1", Since: "2026-01-02T03:04:05Z"}}, nil, kube.ErrHeld, "by eve@a/1 since 2026-01-02T03:04:05Z\nhint: when that run is gone, --break-lock"},
 		"held by nobody knows who":      {oneHost{}, nil, kube.ErrHeld, "a run that does not say whose it is"},
 		"another step was done":         {oneHost{take: taken, give: taken}, map[string]string{}, kube.ErrStale, "step os on host-1"},
 		"a step was undone":             {oneHost{take: taken, give: taken}, map[string]string{"os": "done d", "runtime": "done e"}, kube.ErrStale, "step runtime"},
@@ -49,7 +49,7 @@ func TestTakeOnHost(t *testing.T) {
 		"it cannot be asked":            {oneHost{err: errors.New("connection lost")}, nil, nil, "connection lost"},
 	} {
 		l, err := TakeOnHost(context.Background(), &c.host, nil, HostOptions{Name: "host-1", Token: "t", Seen: c.seen})
-		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) || c.want != nil && !errors.Is(err, c.want) {
+		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(told(err), c.says) || c.want != nil && !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if errors.Is(err, kube.ErrStale) && c.host.given != 1 {
@@ -141,7 +141,7 @@ func TestClearHost(t *testing.T) {
 		"none is there":              {oneHost{give: host.Locked{Gone: true}}, ""},
 		"of an up that was ended":    {oneHost{give: host.Locked{Taken: true}}, ""},
 		"of before there were kinds": {oneHost{give: host.Locked{By: "eve@a/1", Since: "then"}}, ""},
-		"of an up in its init":       {oneHost{give: host.Locked{By: "eve@a/1", Since: "then", Kind: "up"}}, `held by eve@a/1 since then, of "up"; when that run is gone, --break-lock`},
+		"of an up in its init":       {oneHost{give: host.Locked{By: "eve@a/1", Since: "then", Kind: "up"}}, `held by eve@a/1 since then, of "up"` + "\nhint: when that run is gone, --break-lock"},
 		"of a destroy":               {oneHost{give: host.Locked{By: "eve@a/1", Since: "then", Kind: "destroy"}}, "--break-lock"},
 		"it cannot be asked":         {oneHost{err: errors.New("connection lost")}, "host-1: connection lost"},
 	} {
@@ -149,7 +149,7 @@ func TestClearHost(t *testing.T) {
 		if want := (host.LockGiving{Token: "t", Leased: true}); c.host.asked != want {
 			t.Errorf("%s: asked %+v", name, c.host.asked)
 		}
-		if (err == nil) != (c.says == "") || err != nil && (!strings.Contains(err.Error(), c.says) || errors.Is(err, kube.ErrHeld) != (c.host.err == nil)) {
+		if (err == nil) != (c.says == "") || err != nil && (!strings.Contains(told(err), c.says) || errors.Is(err, kube.ErrHeld) != (c.host.err == nil)) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/facts"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/report"
@@ -81,6 +82,7 @@ func (s Signs) MayInit(c *inventory.Cluster, p Plan, hosts []facts.Host) error {
 		why = append(why, "not reached, and to be looked at: "+report.Some(s.Unseen, 10)+" (one that is not there yet is taken out of the inventory for now)")
 	}
 	why = append(why, s.Found...)
-	return fmt.Errorf("%w on %s, which has none: %s; where the others go on, \"hybridctl scale-out --replace %s\" joins it again; "+
-		"where there is no cluster any more, \"hybridctl destroy\" clears what is left of it, and is run first", ErrSecond, first.Name, strings.Join(why, "; "), first.Name)
+	return hint.With(fmt.Errorf("%w on %s, which has none: %s", ErrSecond, first.Name, strings.Join(why, "; ")),
+		"where the others go on, \"hybridctl scale-out --replace %s\" joins it again; where there is no cluster any more, run \"hybridctl destroy\" first: "+
+			"it clears what is left of it", first.Name)
 }

@@ -263,7 +263,7 @@ func (b *builder) notes() []string {
 	}
 	if b.in.Cluster.Spec.Kubernetes.ServerTLSBootstrap {
 		out = append(out, "kubelets ask the cluster for their serving certificates (serverTLSBootstrap): hybridctl approves those of nodes that join; before one ends, "+
-			"somebody has to approve the next: hybridctl up, or an approver in the cluster")
+			"someone has to approve the next: hybridctl up, or an approver in the cluster")
 	}
 	return append(out, b.cephNotes()...)
 }

@@ -47,7 +47,7 @@ func namesOf(leaving []Leaver) (out []string) {
 }
 
 func TestMember_HasTheFieldsOfKubes(t *testing.T) {
-	// package steps converts one into the other; here it is enough that nobody adds a field without a look at that.
+	// package steps converts one into the other; here it is enough that no one adds a field without a look at that.
 	if n := reflect.TypeFor[Member]().NumField(); n != 5 {
 		t.Errorf("%d fields", n)
 	}

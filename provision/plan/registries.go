@@ -17,7 +17,7 @@ import (
 // Site is what was read for spec.registries, by the host of the entry.
 type Site struct {
 	CAs       map[string][]byte           // of caFile
-	Passwords map[string]inventory.Secret // those of programs are missing where nobody has said yes to the plan
+	Passwords map[string]inventory.Secret // those of programs are missing where no one has said yes to the plan
 }
 
 // Where containerd and the kubelet look for what they are told of registries.

@@ -15,7 +15,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/workload"
 )
 
-// atHome has nobody logged in by docker's configuration.
+// atHome has no one logged in by docker's configuration.
 func atHome(t testing.TB) {
 	t.Setenv("DOCKER_CONFIG", t.TempDir())
 	t.Setenv("HOME", t.TempDir())

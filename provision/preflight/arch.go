@@ -1,6 +1,7 @@
 package preflight
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -57,7 +58,7 @@ const smallPage = 4 << 10
 func checkPageSize(v view) verdict {
 	if v.facts.PageSize >= largePage {
 		return warn("pages have %d KiB, wanted less than %d", v.facts.PageSize>>10, largePage>>10).
-			hinted("some images do not start with pages this large (allocators built for smaller ones): take images built for them, or a kernel with pages of 4 KiB if %s has one", first(v.facts.OS.PrettyName, "the distribution"))
+			hinted("some images do not start with pages this large (allocators built for smaller ones): take images built for them, or a kernel with pages of 4 KiB if %s has one", cmp.Or(v.facts.OS.PrettyName, "the distribution"))
 	}
 	switch {
 	case v.facts.PageSize == 0:

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/facts"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 )
@@ -23,7 +24,7 @@ type whose struct {
 	has string // in words
 }
 
-// clusterOf tells what a host has of a cluster; false where it is nobody's, so that nothing is lost with it: it trusts no authority, or has no
+// clusterOf tells what a host has of a cluster; false where it is no one's, so that nothing is lost with it: it trusts no authority, or has no
 // mark of hybridctl's, and no files of a node that hybridctl may have made. What its kubelet trusts counts before the mark, which may be of an authority that was replaced since.
 func clusterOf(f facts.Host) (w whose, some bool) {
 	k, m := f.Kubeadm, f.Belongs
@@ -82,8 +83,9 @@ func (a Authority) Agrees(c *inventory.Cluster, hosts []facts.Host) error {
 		return sameNames(c, hosts)
 	}
 	slices.Sort(others)
-	return fmt.Errorf("%s: of another cluster than the kubeconfig that is kept (its cluster CA is %s); if that cluster is not needed: kubeadm reset on the host, and rm -f %s; "+
-		"else take it out of the inventory: hybridctl inventory rm %s", list(others), strings.Join(a.Hashes, ", "), host.ClusterMarkFile, others[0])
+	return hint.With(fmt.Errorf("%s: of another cluster than the kubeconfig that is kept (its cluster CA is %s)", list(others), strings.Join(a.Hashes, ", ")),
+		"if that cluster is not needed: kubeadm reset on the host, and rm -f %s; else take it out of the inventory: hybridctl inventory rm %s",
+		host.ClusterMarkFile, others[0])
 }
 
 // sameNames refuses hosts that would have been initialised again, and whose marks have another cluster's name: they are that cluster's.
@@ -117,9 +119,9 @@ func NameAgrees(c *inventory.Cluster, name string, m facts.Belonging) error {
 	case !m.Marked || m.Name == c.Metadata.Name:
 		return nil
 	case m.Name == "":
-		return fmt.Errorf("%s has a mark that cannot be read (%s), and no kubeconfig of cluster %s is kept here: whose host it is is not known; "+
-			"look at it, and delete that file if the host is of this cluster or of none", name, host.ClusterMarkFile, c.Metadata.Name)
+		return hint.With(fmt.Errorf("%s has a mark that cannot be read (%s), and no kubeconfig of cluster %s is kept here: whose host it is is not known",
+			name, host.ClusterMarkFile, c.Metadata.Name), "look at the host, and delete that file if it is of this cluster or of none")
 	}
-	return fmt.Errorf("%s bears the mark of cluster %s, and no kubeconfig of cluster %s is kept here: if they are one, write metadata.name: %[2]s, "+
-		"or bring its state directory along; else the address in the inventory is another cluster's host's", name, m.Name, c.Metadata.Name)
+	return hint.With(fmt.Errorf("%s bears the mark of cluster %s, and no kubeconfig of cluster %s is kept here", name, m.Name, c.Metadata.Name),
+		"if they are one, write metadata.name: %s, or bring its state directory along; else the address in the inventory is another cluster's host's", m.Name)
 }

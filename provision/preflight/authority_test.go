@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/hybridctl/hybridctl/provision/facts"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 )
@@ -83,13 +84,13 @@ func TestAgrees_HostsOfTwoClustersAreNotOne(t *testing.T) {
 		"a worker has another's mark":             {ours, []facts.Host{with("cp-1", "sha256:a"), marked("w-2", "sha256:b", "lab")}, "w-2: of another cluster"},
 		"a worker's mark cannot be read":          {ours, []facts.Host{with("cp-1", "sha256:a"), marked("w-2", "", "")}, "w-2: of another cluster"},
 		"another name, and the authority is ours": {ours, []facts.Host{marked("cp-1", "sha256:a", "earlier")}, ""},
-		"another name, and none is kept":          {lost, []facts.Host{marked("cp-1", "sha256:a", "earlier")}, "cp-1 bears the mark of cluster earlier, and no kubeconfig of cluster lab is kept here: if they are one, write metadata.name: earlier"},
+		"another name, and none is kept":          {lost, []facts.Host{marked("cp-1", "sha256:a", "earlier")}, "cp-1 bears the mark of cluster earlier, and no kubeconfig of cluster lab is kept here\nhint: if they are one, write metadata.name: earlier"},
 		"no name, and none is kept":               {lost, []facts.Host{marked("cp-1", "", "")}, "whose host it is is not known"},
 		"a worker's authority cannot be read":     {ours, []facts.Host{with("cp-1", "sha256:a"), unread}, ""},
 		"its name, and none is kept":              {lost, []facts.Host{marked("cp-1", "sha256:a", "lab")}, ""},
 	} {
 		err := x.of.Agrees(c, x.hosts)
-		if (err == nil) != (x.want == "") || err != nil && !strings.Contains(err.Error(), x.want) {
+		if (err == nil) != (x.want == "") || err != nil && !strings.Contains(err.Error()+"\nhint: "+hint.Text(err), x.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

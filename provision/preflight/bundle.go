@@ -1,6 +1,7 @@
 package preflight
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/bundle"
@@ -28,7 +29,7 @@ func checkBundleVersion(v view) verdict {
 		return unknown("not tried: the run ended before the bundle was looked at")
 	}
 	if want != is {
-		return fail("the inventory asks for Kubernetes %s, the bundle has %s", want, first(is, "none")).
+		return fail("the inventory asks for Kubernetes %s, the bundle has %s", want, cmp.Or(is, "none")).
 			hinted("set spec.kubernetes.version to the bundle's, or make a bundle of %s (hybridctl bundle fetch, hybridctl bundle create)", want)
 	}
 	return pass("Kubernetes %s", is)
@@ -62,11 +63,4 @@ func checkBundleArch(v view) verdict {
 			hinted("hybridctl bundle list shows what it has; create it again with %s among its sources", v.facts.Arch)
 	}
 	return pass("the bundle has everything for %s", v.facts.Arch)
-}
-
-func first(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }

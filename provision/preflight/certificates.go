@@ -94,7 +94,7 @@ func remedy(v view, c facts.Certificate, ended bool) string {
 	case c.Name == "kubelet":
 		return "the kubelet renews its own: journalctl -u kubelet on " + v.host.Name + " says why it does not"
 	}
-	return fmt.Sprintf("on %s: kubeadm certs renew all; then its control plane has to start anew: move the files of /etc/kubernetes/manifests away for a minute, one host at a time", v.host.Name)
+	return fmt.Sprintf("on %s: kubeadm certs renew all; then its control plane has to start again: move the files of /etc/kubernetes/manifests away for a minute, one host at a time", v.host.Name)
 }
 
 // KeptKubeconfig judges the certificate of the kubeconfig that is kept in a directory.

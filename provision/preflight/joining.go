@@ -124,21 +124,21 @@ func checkEndpoint(c *inventory.Cluster, j Joining, on []inventory.Host) verdict
 	}
 	wanted := c.Spec.Kubernetes.Endpoint
 	endpoint := cmp.Or(j.API.Endpoint, wanted)
-	const anew = "make the cluster again with spec.kubernetes.endpoint, or add the host as a worker"
+	const remade = "make the cluster again with spec.kubernetes.endpoint, or add the host as a worker"
 	for _, n := range j.API.Nodes {
 		h, _ := c.Host(n.Name)
 		h.Name = n.Name // also of a node that is not in the inventory
 		if n.ControlPlane && n.OwnsEndpoint(endpoint, h) {
 			return fail("the cluster's endpoint %s is the own address of %s: when that host is away, no other control plane is found", endpoint, n.Name).
-				hinted("a cluster with several control planes needs an endpoint that moves (a name, a virtual address, a load balancer); kubeadm cannot change it later: " + anew)
+				hinted("a cluster with several control planes needs an endpoint that moves (a name, a virtual address, a load balancer); kubeadm cannot change it later: " + remade)
 		}
 	}
 	switch {
 	case endpoint != wanted:
 		return fail("the cluster was made with the endpoint %s, the inventory has %s: kubeadm cannot change it later", endpoint, wanted).
-			hinted("set spec.kubernetes.endpoint to %s; for another one, %s", endpoint, anew)
+			hinted("set spec.kubernetes.endpoint to %s; for another one, %s", endpoint, remade)
 	case j.API.Endpoint != "" && !j.API.SharedEndpoint:
-		return fail("the cluster was made without an endpoint that control planes share (controlPlaneEndpoint), and kubeadm joins none to it").hinted("%s", anew)
+		return fail("the cluster was made without an endpoint that control planes share (controlPlaneEndpoint), and kubeadm joins none to it").hinted("%s", remade)
 	}
 	return pass("%s belongs to no single host", endpoint)
 }

@@ -77,18 +77,18 @@ func checkOtherCluster(v view) verdict {
 	case v.own == "" && boot.Err != nil:
 		return unknown("node of ours; the bootstrap host %s was not there to compare with", boot.Name)
 	case v.own == "" && v.member() && boot.Kubeadm.CACertHash == "":
-		return fail("it is a node of a cluster (%s) that the bootstrap host %s does not know of: that one is not initialised", first(k.Server, "API server unknown"), boot.Name).
+		return fail("it is a node of a cluster (%s) that the bootstrap host %s does not know of: that one is not initialised", cmp.Or(k.Server, "API server unknown"), boot.Name).
 			hinted("if %[1]s was reinstalled and other control planes go on, hybridctl scale-out --replace %[1]s joins it again; if none does, the cluster is gone, "+
 				"and hybridctl destroy clears the other hosts; if another host is the cluster's first control plane, put it first in the inventory", boot.Name)
 	case k.CACertHash != "" && own != "" && k.CACertHash != own:
-		return fail("it is a node of another cluster (%s): it trusts the cluster CA %s, %s is %s", first(k.Server, "API server unknown"), k.CACertHash, whose, own).hinted("%s", reset)
+		return fail("it is a node of another cluster (%s): it trusts the cluster CA %s, %s is %s", cmp.Or(k.Server, "API server unknown"), k.CACertHash, whose, own).hinted("%s", reset)
 	case k.CACertHash == "" && !mark.Marked && v.own != "" && v.member():
 		return fail("it is a node, and has no cluster CA that can be read (%s): whose host it is is not known", host.CACert).hinted("%s", reset)
 	case k.CACertHash != "" || !mark.Marked:
 	case mark.CA == "":
 		return fail("it has a mark that cannot be read (%s): whose host it is is not known", host.ClusterMarkFile).hinted("%s", reset)
 	case mark.CA != own:
-		return fail("it bears the mark of another cluster: %s, with the cluster CA %s, %s is %s", mark.Name, mark.CA, whose, first(own, "not there")).hinted("%s", reset)
+		return fail("it bears the mark of another cluster: %s, with the cluster CA %s, %s is %s", mark.Name, mark.CA, whose, cmp.Or(own, "not there")).hinted("%s", reset)
 	}
 	return pass("node of this cluster")
 }
@@ -119,7 +119,7 @@ func checkVersionChange(v view) verdict {
 		return fail("the node runs Kubernetes %s, the inventory asks for %s, and hybridctl does not upgrade", list(runs), want).
 			hinted("set spec.kubernetes.version back, or destroy the cluster and make it again")
 	}
-	return pass("the node runs %s", first(list(runs), "a version that could not be read"))
+	return pass("the node runs %s", cmp.Or(list(runs), "a version that could not be read"))
 }
 
 // running returns the versions that may run on a node: the API server's own, else those of kube-proxy's images, of which every

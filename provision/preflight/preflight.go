@@ -91,12 +91,6 @@ func (v verdict) hinted(format string, args ...any) verdict {
 	return v
 }
 
-// Run runs every check on every host of the inventory. The results are sorted by host and name, the cluster's own first. What
-// the inventory ignores keeps its message and is Ignored. A host without facts counts as not reached.
-func Run(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest) []report.Check {
-	return RunSeen(c, hosts, m, Seen{})
-}
-
 // Seen is what was found out beside facts.
 type Seen struct {
 	Ceph       CephSeen
@@ -113,7 +107,8 @@ type Fetch struct {
 	Idle    []string // the entries of spec.sources that change nothing, a sentence each
 }
 
-// RunSeen is Run with what was found out beside facts.
+// RunSeen runs every check on every host of the inventory. The results are sorted by host and name, the cluster's own
+// first. What the inventory ignores keeps its message and is Ignored. A host without facts counts as not reached.
 func RunSeen(c *inventory.Cluster, hosts []facts.Host, m *bundle.Manifest, s Seen) []report.Check {
 	return newView(c, hosts, m, s).run(c.Managed())
 }

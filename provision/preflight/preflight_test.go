@@ -413,7 +413,7 @@ func TestRun_Ignored(t *testing.T) {
 		"x86-1 swap": report.Ignored, "arm-1 swap": report.Ignored, "x86-1 hostname": report.Ignored, "x86-1 memory": report.Fail,
 		"arm-1 memory": report.Ignored, "x86-1 root": report.Pass,
 	}
-	results := Run(f.cluster, f.hosts, f.bundle)
+	results := RunSeen(f.cluster, f.hosts, f.bundle, Seen{})
 	for _, r := range results {
 		if status, ok := want[r.Host+" "+r.Name]; ok && r.Status != status {
 			t.Errorf("want %s: %+v", status, r)
@@ -431,18 +431,18 @@ func TestRun_Ignored(t *testing.T) {
 func TestBlocking(t *testing.T) {
 	f := fit()
 	f.host("arm-1").Err = errDown
-	if b := Blocking(Run(f.cluster, f.hosts, f.bundle)); len(b) != 0 {
+	if b := Blocking(RunSeen(f.cluster, f.hosts, f.bundle, Seen{})); len(b) != 0 {
 		t.Errorf("down: %+v", b)
 	}
 	f.host("arm-1").Err = errSudo
-	if b := Blocking(Run(f.cluster, f.hosts, f.bundle)); len(b) != 1 || b[0].Name != "access" {
+	if b := Blocking(RunSeen(f.cluster, f.hosts, f.bundle, Seen{})); len(b) != 1 || b[0].Name != "access" {
 		t.Errorf("refused: %+v", b)
 	}
 }
 
 func TestRun_SortedAndWithoutBundle(t *testing.T) {
 	f := fit()
-	results := Run(f.cluster, f.hosts, nil)
+	results := RunSeen(f.cluster, f.hosts, nil, Seen{})
 	key := func(r report.Check) string { return r.Host + "/" + r.Name }
 	for i := 1; i < len(results); i++ {
 		if key(results[i-1]) >= key(results[i]) {
@@ -459,7 +459,7 @@ func TestRun_SortedAndWithoutBundle(t *testing.T) {
 }
 
 // TestAsk: what the checks look up is what hosts are asked.
-// Of a bundle that nobody looked at, as the run was stopped before, nothing is said.
+// Of a bundle that no one looked at, as the run was stopped before, nothing is said.
 func TestRunSeen_StoppedBeforeTheBundle(t *testing.T) {
 	f := fit()
 	for _, c := range RunSeen(f.cluster, f.hosts, nil, Seen{Unread: true}) {

@@ -8,7 +8,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/platform"
 )
 
-// RegistriesSeen is what was found out about the inventory's registries. What nobody looked at is not judged.
+// RegistriesSeen is what was found out about the inventory's registries. What no one looked at is not judged.
 type RegistriesSeen struct {
 	Files  map[string]error // by host of the entry: why its caFile cannot be read, nil = it can
 	Logins map[string]error // the same of passwords

@@ -20,8 +20,8 @@ const etcdDirectory = "/var/lib/etcd"
 const (
 	// slowProcess is what a processor that is emulated takes, and no other: kubeadm's own limits are meant for others.
 	slowProcess = 20 * time.Millisecond
-	// hopelessProcess is where an API server ends itself before it has started, and is started anew: its hooks and its own
-	// handshakes have limits that no setting changes.
+	// hopelessProcess is where an API server ends itself before it has started, and is started again: its hooks and its
+	// own handshakes have limits that no setting changes.
 	hopelessProcess = 100 * time.Millisecond
 	// slowSync is etcd's own limit for the 99th percentile of its synced writes (etcd's FAQ, "what does the etcd warning
 	// failed to send out heartbeat on time mean").

@@ -1,6 +1,7 @@
 package preflight
 
 import (
+	"cmp"
 	"net/netip"
 	"path"
 	"slices"
@@ -78,7 +79,7 @@ func checkResolvConf(v view) verdict {
 	case given != "":
 		return pass("the inventory names another file: %s", given)
 	case len(itself) == 0:
-		return pass("/etc/resolv.conf names %s", first(list(around.Nameservers), "no server"))
+		return pass("/etc/resolv.conf names %s", cmp.Or(list(around.Nameservers), "no server"))
 	case v.facts.Units[resolved] != "active":
 		return warn("/etc/resolv.conf names the host itself, %s, and %s is not active: CoreDNS would ask itself, and end", list(itself), resolved).
 			hinted("name the servers behind it in a separate file on every host, and give it in the inventory: kubelet: {resolvConf: FILE}")
@@ -86,7 +87,7 @@ func checkResolvConf(v view) verdict {
 		return warn("systemd-resolved itself asks the host, %s: CoreDNS would ask itself, and end", list(around.Upstreams)).
 			hinted("give systemd-resolved the servers behind it: DNS= in /etc/systemd/resolved.conf")
 	}
-	return pass("systemd-resolved names %s", first(list(around.Upstreams), "no server"))
+	return pass("systemd-resolved names %s", cmp.Or(list(around.Upstreams), "no server"))
 }
 
 func loopback(address string) bool {

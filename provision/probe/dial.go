@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// Ending is how an attempt ended. No two of them may be taken for one another: that nothing answers is not known from an attempt that nobody
-// could make.
+// Ending is how an attempt ended. No two of them may be taken for one another: that nothing answers is not known from
+// an attempt that no one could make.
 type Ending string
 
 const (
@@ -134,7 +134,7 @@ func dial(ctx context.Context, d Dialer, secret Secret, c Call) (*Reply, error) 
 	return reply, nil
 }
 
-// stream talks over a connection. Whatever goes wrong, somebody took it.
+// stream talks over a connection. Whatever goes wrong, someone took it.
 func stream(conn net.Conn, h hello, body []byte) (*Reply, []byte, error) {
 	line, err := encodeLine(h)
 	if err != nil {
@@ -156,7 +156,7 @@ func stream(conn net.Conn, h hello, body []byte) (*Reply, []byte, error) {
 	return reply, back, nil
 }
 
-// datagram sends one and waits for one. A socket that was opened has asked nobody yet.
+// datagram sends one and waits for one. A socket that was opened has asked no one yet.
 func datagram(conn net.Conn, h hello, body []byte) (*Reply, []byte, error) {
 	line, err := padded(h)
 	if err != nil {

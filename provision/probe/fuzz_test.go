@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// FuzzAnswer has strangers send datagrams to a server: what does not know the secret gets nothing, and nobody gets more than was sent.
+// FuzzAnswer has strangers send datagrams to a server: what does not know the secret gets nothing, and no one gets more
+// than was sent.
 func FuzzAnswer(f *testing.F) {
 	s := &server{who: who, secret: secret}
 	from := &net.UDPAddr{IP: net.IPv4(192, 0, 2, 1), Port: Port}

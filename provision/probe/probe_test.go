@@ -250,7 +250,7 @@ func (refusal) Refused() bool { return true }
 
 // A server that says nothing is not a closed port.
 func TestDial_Timeout(t *testing.T) {
-	tcp, udp := listen(t) // nobody accepts, nobody reads
+	tcp, udp := listen(t) // no one accepts, no one reads
 	defer tcp.Close()
 	defer udp.Close()
 	for _, network := range []string{"tcp", "udp"} {

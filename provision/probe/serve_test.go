@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// helloText is a hello of somebody who knows the secret.
+// helloText is a hello of someone who knows the secret.
 func helloText(t *testing.T, s Secret, nonce string, size int) string {
 	t.Helper()
 	b, err := padded(s.helloFor(nonce, size))

@@ -157,7 +157,7 @@ func (o Options) registry() *conformance.Registry {
 		return &conformance.Registry{Image: r.Image, Username: r.Username, Password: secret.From("registry's password", r.PasswordFile, r.PasswordEnv)}
 	}
 	return &conformance.Registry{Image: r.Image, NodesKnow: true, Refuses: func(ctx context.Context) (bool, error) {
-		given, err := survey.GivenToAnybody(ctx, o.Cluster, r.Image)
+		given, err := survey.GivenToAnyone(ctx, o.Cluster, r.Image)
 		return !given, err
 	}}
 }

@@ -56,8 +56,9 @@ func (d destruction) surveyDestroy(ctx context.Context, force []string) (seen su
 		}
 	}
 	if len(names) > 0 {
-		return seen, fmt.Errorf("%w: %s; nothing was done; look at %s first: if it is of this cluster, or that cluster is not needed, --force=%s resets it anyway; "+
-			"else \"hybridctl inventory rm %s\" leaves it alone", ending.ErrRefused, some(why), some(names), strings.Join(names, ","), names[0])
+		return seen, hint.With(fmt.Errorf("%w: %s; nothing was done", ending.ErrRefused, some(why)),
+			"look at %s first: if it is of this cluster, or that cluster is not needed, --force=%s resets it anyway; else \"hybridctl inventory rm %s\" leaves it alone",
+			some(names), strings.Join(names, ","), names[0])
 	}
 	if len(left) > 0 {
 		return seen, hint.With(fmt.Errorf("%w: %s: nodes that hybridctl did not set up, or whose marks in /var/lib/hybridctl are lost, and that would stay as they are; nothing was done",

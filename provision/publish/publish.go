@@ -138,11 +138,11 @@ func (p *pusher) explain(ctx context.Context, name string, r Result, err error) 
 	err = fmt.Errorf("%s: %w", name, err)
 	switch advice := registry.Hint(err); {
 	case errors.Is(err, registry.ErrLogin):
-		return hint.With(err, "docker login %s (or podman login), as somebody who may write there", host)
+		return hint.With(err, "docker login %s (or podman login), as someone who may write there", host)
 	case errors.Is(err, registry.ErrDocker):
 		return hint.With(err, "mend it, or name another folder with DOCKER_CONFIG; docker login %s writes one", host)
 	case answered && e.Status == http.StatusForbidden:
-		return hint.With(err, "docker login %s as somebody who may write there; some registries want the project to be made first", host)
+		return hint.With(err, "docker login %s as someone who may write there; some registries want the project to be made first", host)
 	case answered && (e.Status == http.StatusNotFound || e.Status == http.StatusMethodNotAllowed):
 		return hint.With(err, "is %s a registry? It has to answer below /v2/; some want the project to be made first", host)
 	case advice != "":

@@ -223,7 +223,7 @@ func TestPush_SaysWhatMayHelp(t *testing.T) {
 		"HTTP":           {to: registrytest.New(t).Host(), want: "HOST speaks HTTP, and was asked by HTTPS", hint: "--plain-http=HOST"},
 		"a login":        {before: status(401), want: "HOST wants a login for k8s/coredns/coredns", hint: "docker login HOST"},
 		"a wrong one":    {before: status(401), docker: `{"auths": {"HOST": {"auth": "bWU6c2VjcmV0"}}}`, want: "HOST does not let k8s/coredns/coredns in with the credential of docker's configuration", hint: "docker login HOST"},
-		"may not":        {before: status(403), want: "HOST answers 403 Forbidden", hint: "as somebody who may write there"},
+		"may not":        {before: status(403), want: "HOST answers 403 Forbidden", hint: "as someone who may write there"},
 		"no registry":    {before: status(404), want: "HOST answers 404 Not Found", hint: "is HOST a registry?"},
 		"full":           {before: status(507), want: "HOST answers 507 Insufficient Storage", hint: "have room made there"},
 		"broken":         {before: status(500), want: "HOST answers 500 Internal Server Error", hint: "try again later"},

@@ -17,7 +17,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// Credential is what a registry is shown; the zero value is nobody's. It never shows itself.
+// Credential is what a registry is shown; the zero value is no one's. It never shows itself.
 type Credential struct {
 	Username, Password string
 	IdentityToken      string // for a token endpoint, in place of a password

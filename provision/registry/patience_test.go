@@ -75,7 +75,8 @@ func TestPatience_IsLongerForWhatWasSentWhole(t *testing.T) {
 	}
 }
 
-// A registry that answers before it has taken all goes on reading: what is sent then begins no wait that nobody ends, which would end the answer.
+// A registry that answers before it has taken all goes on reading: what is sent then begins no wait that no one ends,
+// which would end the answer.
 func TestPatience_EndsWithTheAnswer(t *testing.T) {
 	clock := &hands{}
 	p := &patience{of: time.Second, timer: clock}

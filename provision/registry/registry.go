@@ -24,7 +24,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// Options are how registries are reached. The zero value asks by HTTPS alone, as nobody in particular.
+// Options are how registries are reached. The zero value asks by HTTPS alone, without a login.
 type Options struct {
 	// PlainHTTP are the registries that are asked by HTTP, and shown credentials by it; "*" stands for every one that is not well known.
 	PlainHTTP []string
@@ -160,7 +160,7 @@ type host struct {
 	known bool       // it has
 }
 
-// alone has the first request to a host go before all others, which then know how to log in, or that nobody answers.
+// alone has the first request to a host go before all others, which then know how to log in, or that no one answers.
 func (h *host) alone() (done func()) {
 	h.first.Lock()
 	if h.known {
@@ -189,16 +189,16 @@ type Repo struct {
 	c    *Client
 	name name.Repository
 	host *host
-	keys []Credential // in the order in which they are tried; the last is nobody's
+	keys []Credential // in the order in which they are tried; the last is no one's
 
 	mu         sync.Mutex
 	key        int    // which of them is at work
-	turnedAway error  // what became of the last that was somebody's
+	turnedAway error  // what became of the last that was someone's
 	scope      string // what is asked of a token: "pull", "pull,push"
 	more       []string
 }
 
-// Repo opens a repository for reading. The keys are tried in their order; after them, it is asked as nobody.
+// Repo opens a repository for reading. The keys are tried in their order; after them, it is asked without a login.
 func (c *Client) Repo(r name.Repository, keys []Credential) *Repo {
 	return &Repo{c: c, name: r, host: c.host(r.RegistryStr()), keys: append(append([]Credential{}, keys...), Credential{}), scope: "pull"}
 }

@@ -361,7 +361,7 @@ func TestPut_IsReadBackWhereNobodySaysWhatLiesThere(t *testing.T) {
 	}
 }
 
-// What became of a login is told, also when the registry was asked as nobody after it.
+// What became of a login is told, also when the registry was asked as no one after it.
 func TestLogin_TheRefusalIsTold(t *testing.T) {
 	s := registrytest.New(t)
 	s.Username, s.Password = "me", "the right one"

@@ -121,8 +121,8 @@ func (e secret) fits(host, repository string) bool {
 	return prefix == "" || strings.HasPrefix(repository, "/"+prefix)
 }
 
-// Docker is what docker's (or podman's) configuration and its helpers know of a repository. A helper that fails is an error: who is logged
-// in and is asked as nobody would look for a mistake elsewhere.
+// Docker is what docker's (or podman's) configuration and its helpers know of a repository. A helper that fails is an
+// error: who is logged in and is asked without a login would look for a mistake elsewhere.
 func Docker(ctx context.Context, r name.Repository) ([]Credential, error) {
 	a, err := authn.Resolve(ctx, authn.DefaultKeychain, r)
 	if err != nil {

@@ -70,8 +70,8 @@ func (c *Client) pause(ctx context.Context, h *host, q request, resp *http.Respo
 	return 0, false
 }
 
-// passes reports whether a failure of the connection may pass: one that ended is tried again, one that nobody takes, or whose certificate
-// is wrong, is not.
+// passes reports whether a failure of the connection may pass: one that ended is tried again, one that no one takes, or
+// whose certificate is wrong, is not.
 func passes(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || strings.Contains(err.Error(), "connection reset") ||
 		strings.Contains(err.Error(), "broken pipe") || strings.Contains(err.Error(), "server closed idle connection")
@@ -206,7 +206,7 @@ func (e errPatience) Error() string   { return "no answer within " + e.d.String(
 func (e errPatience) Timeout() bool   { return true }
 func (e errPatience) Temporary() bool { return true }
 
-// patience is how long an answer is waited for: anew after each part that was sent.
+// patience is how long an answer is waited for: again after each part that was sent.
 type patience struct {
 	of    time.Duration
 	timer timer
@@ -216,7 +216,7 @@ type patience struct {
 	ended  bool // the answer is there, or will not come
 }
 
-// begin waits anew; whole = all was sent.
+// begin waits again; whole = all was sent.
 func (p *patience) begin(whole bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

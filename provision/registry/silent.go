@@ -41,11 +41,11 @@ type Cause int
 // The causes.
 const (
 	CauseOther     Cause = iota
-	CauseName            // nobody knows the host's name
+	CauseName            // no one knows the host's name
 	CauseResolver        // who would know its name could not be asked
 	CauseRefused         // nothing listens there
 	CauseProxy           // the proxy that the environment names
-	CauseAuthority       // nobody knows who signed the certificate
+	CauseAuthority       // no one knows who signed the certificate
 	CauseHostname        // the certificate is another host's
 	CauseClock           // the certificate is not good yet, or no more
 	CausePlain           // it speaks HTTP, and was asked by HTTPS

@@ -17,7 +17,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/registry/registrytest"
 )
 
-// nobodyListens is an address of this machine where nobody listens.
+// nobodyListens is an address of this machine where no one listens.
 func nobodyListens(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

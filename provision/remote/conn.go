@@ -42,7 +42,7 @@ func (c *Conn) Stats() Stats {
 	return Stats{Connections: 1, Sessions: int(c.sessions.Load()), SFTP: int(c.sftps.Load()), BytesSent: c.sent.Load()}
 }
 
-// Close ends what runs here with ErrClosed, and the connection when nobody else shares it.
+// Close ends what runs here with ErrClosed, and the connection when no one else shares it.
 func (c *Conn) Close() error {
 	c.closeOnce.Do(func() {
 		close(c.closing)

@@ -9,7 +9,7 @@ import (
 // errNoFile is said of a path that leads to a pipe or the like: reading it might never end, and a second reading finds nothing.
 var errNoFile = errors.New("not a file")
 
-// readFile reads one of the user's files. The null device is an empty one: so ssh is told to know nobody.
+// readFile reads one of the user's files. The null device is an empty one: so ssh is told to know no one.
 func readFile(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {

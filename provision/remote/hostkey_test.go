@@ -43,7 +43,7 @@ func authorizedLine(k ssh.PublicKey) string {
 	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(k)))
 }
 
-// tryDial dials once with a dialer of its own, which reads known_hosts anew.
+// tryDial dials once with a dialer of its own, which reads known_hosts again.
 func tryDial(t *testing.T, h *remotetest.Host, c remote.HostConfig) error {
 	t.Helper()
 	d := h.Fleet().Dialer()

@@ -85,7 +85,7 @@ func (k *knownHosts) load(files []string) error {
 		switch {
 		case err == nil, errors.Is(err, fs.ErrNotExist):
 		case f == k.own:
-			return hint.With(fmt.Errorf("known hosts: %w", err), "it holds the host keys of this cluster: make it a file that you may read; where it is lost, move it away, and the keys are learned anew")
+			return hint.With(fmt.Errorf("known hosts: %w", err), "it holds the host keys of this cluster: make it a file that you may read; where it is lost, move it away, and the keys are learned again")
 		default:
 			k.log.Warn("known hosts: file left out", "file", f, "error", cause(err))
 		}
@@ -311,7 +311,7 @@ func knownLine(name string, key ssh.PublicKey) string {
 	return name + " " + strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
 }
 
-// openOwn opens our own file for appending, locked, and reads it again when somebody else has written to it.
+// openOwn opens our own file for appending, locked, and reads it again when someone else has written to it.
 func (k *knownHosts) openOwn() (*os.File, error) {
 	if err := os.MkdirAll(filepath.Dir(k.own), 0o700); err != nil {
 		return nil, err

@@ -171,11 +171,11 @@ func ParseLine(s string) (Line, error) {
 	if words[0] == "sudo" && !l.Sudo && len(words) > 5 {
 		l.Sudo, l.Prompt, words = true, words[3], words[5:]
 	} else if words[0] == "sudo" {
-		return Line{}, errors.New("sudo in words of somebody else")
+		return Line{}, errors.New("sudo in the words of another program")
 	}
 	if l.Sudo {
 		if len(words) < 5 || words[2] != announce {
-			return Line{}, errors.New("sudo in words of somebody else")
+			return Line{}, errors.New("sudo in the words of another program")
 		}
 		l.Ready, words = words[3]+"-ready", words[4:]
 	}

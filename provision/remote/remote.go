@@ -19,8 +19,9 @@ type Runner interface {
 	// Nothing is ever run a second time.
 	Run(ctx context.Context, cmd Command) (Output, error)
 
-	// Put streams a file to Path over SFTP as the login user. When Path exists and is shorter than Size, it goes on from there.
-	// When Path is longer, it starts anew. It neither verifies nor renames: the caller stages, verifies and lands (package host).
+	// Put streams a file to Path over SFTP as the login user. When Path exists and is shorter than Size, it goes on
+	// from there. When Path is longer, it starts again. It neither verifies nor renames: the caller stages, verifies
+	// and lands (package host).
 	Put(ctx context.Context, p Put) error
 
 	// DialContext opens a connection from the host to addr (a direct-tcpip channel): the API server behind a firewall.

@@ -51,8 +51,6 @@ const EchoPrefix = "hybridctl-echo-"
 // saysSudo reports whether these are words of sudo or doas: then something of ours did run.
 func saysSudo(s string) bool { return strings.Contains(s, "sudo") || strings.Contains(s, "doas") }
 
-func blank(s string) bool { return strings.TrimSpace(s) == "" }
-
 // oneLine puts lines behind one another, shortened.
 func oneLine(s string) string {
 	var lines []string

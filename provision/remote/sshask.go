@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// asker asks `ssh -G` what it would do. The files are given to it by an Include in a file of ours, which ends with the defaults of
-// this program: so what nobody has set can be told from what somebody has.
+// asker asks `ssh -G` what it would do. The files are given to it by an Include in a file of ours, which ends with the
+// defaults of this program: so what no one has set can be told from what someone has.
 type asker struct {
 	program string
 	files   []string
@@ -38,7 +38,7 @@ const (
 	askTime = 20 * time.Second
 	// askTries is how many questions may fail before ssh is not asked any more: the files are the same for all hosts.
 	askTries = 3
-	// noIdentity is the IdentityFile that nobody has; where it is the only one, none is set.
+	// noIdentity is the IdentityFile that no one has; where it is the only one, none is set.
 	noIdentity = "/hybridctl/no-identity"
 )
 

@@ -96,7 +96,7 @@ func (t *sudoTalk) Write(p []byte) (int, error) {
 		t.asked = true
 		select {
 		case t.onPrompt <- struct{}{}:
-		default: // nobody answers that many
+		default: // no one answers that many
 		}
 	}
 	if len(t.said) > 2*stderrTail {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
@@ -153,6 +154,6 @@ func (w *Watch) Explain(err error) error {
 	for i, k := range keys {
 		texts[i] = w.last[k]
 	}
-	return fmt.Errorf("%w\n%s\nhint: \"hybridctl preflight\" reports how quick processes and the disk of these hosts are, and which fields of the inventory to set",
-		err, strings.Join(texts, "\n"))
+	return hint.With(fmt.Errorf("%w\n%s", err, strings.Join(texts, "\n")),
+		`"hybridctl preflight" reports how quick processes and the disk of these hosts are, and which fields of the inventory to set`)
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
@@ -63,13 +64,13 @@ func TestWatch(t *testing.T) {
 	look(2, 42*time.Second, "") // told already
 	look(4, time.Second, "4 times so far")
 	err := w.Explain(context.DeadlineExceeded)
-	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "4 times so far") || !strings.Contains(err.Error(), "\nhint: ") {
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "4 times so far") || !strings.Contains(hint.Text(err), "hybridctl preflight") {
 		t.Errorf("got %v", err)
 	}
 	if w.Explain(nil) != nil {
 		t.Error("a wait that ended well has an error")
 	}
-	look(0, time.Second, "") // another pod of that name, of a host that was set up anew
+	look(0, time.Second, "") // another pod of that name, of a host that was set up again
 	if err := w.Explain(context.DeadlineExceeded); err != context.DeadlineExceeded {
 		t.Errorf("of the one before: %v", err)
 	}

@@ -48,7 +48,7 @@ func firstLine(what, file string) (string, error) {
 // pipePatience is how long the writer of a pipe may take.
 const pipePatience = 10 * time.Second
 
-// File reads a file with a secret. A pipe that nobody writes into, and a device that never ends, are errors.
+// File reads a file with a secret. A pipe that no one writes into, and a device that never ends, are errors.
 func File(path string) ([]byte, error) {
 	b, err := readFile(path, pipePatience)
 	var at *fs.PathError

@@ -41,7 +41,7 @@ func TestPrinted_TellsOfTheProgramAndNotOfTheSecret(t *testing.T) {
 	}
 }
 
-// A program that hangs, and one whose child does, holds nobody up; what became of a program is a sentence.
+// A program that hangs, and one whose child does, holds no one up; what became of a program is a sentence.
 func TestPrinted_ProgramsThatAreOfNoUse(t *testing.T) {
 	dir := t.TempDir()
 	fifo := filepath.Join(dir, "fifo")
@@ -109,7 +109,7 @@ func TestFrom_WhatHoldsNoSecret(t *testing.T) {
 	}
 }
 
-// A pipe is read when somebody writes into it, and not waited for without end when nobody does.
+// A pipe is read when someone writes into it, and not waited for without end when no one does.
 func TestFile_Pipe(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {

@@ -53,7 +53,7 @@ func TestDestroy_UndoesInReverse(t *testing.T) {
 	}
 }
 
-// What an interrupted step left behind is in no state, and is undone all the same.
+// What an interrupted step left behind is in no state, and is undone even so.
 func TestDestroy_UndoesWhatTheStateDoesNotKnow(t *testing.T) {
 	s, w, p := open(t, t.TempDir()), newWorld(), fleet(2)
 	w.errs["host-1/runtime"] = errors.New("half done")

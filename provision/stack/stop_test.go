@@ -196,8 +196,9 @@ func TestParallel_StepsOfDifferentHostsRunTogether(t *testing.T) {
 	ok(t, err)
 }
 
-// The engine itself leaves two goroutines per run behind, at v3.259.0: its loader server, and one that waits on a channel nobody
-// uses any more. That is little for a process that makes one run or two; this test keeps it from becoming more.
+// The engine itself leaves two goroutines per run behind, at v3.259.0: its loader server, and one that waits on a
+// channel no one uses any more. That is little for a process that makes one run or two; this test keeps it from
+// becoming more.
 func TestRuns_LeaveFewGoroutines(t *testing.T) {
 	const runs, perRun = 10, 2
 	s, w, p := open(t, t.TempDir()), newWorld(), fleet(5)

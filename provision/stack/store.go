@@ -186,8 +186,8 @@ func (s *Store) records() (map[plan.ID]record, error) {
 		return nil, damaged(path, s.dir, err)
 	}
 	if v := state.Version; v < apitype.DeploymentSchemaVersionCurrent || v > apitype.DeploymentSchemaVersionLatest {
-		return nil, fmt.Errorf("%s has version %d, this hybridctl reads %d to %d: use the hybridctl that wrote it, or a newer one",
-			path, v, apitype.DeploymentSchemaVersionCurrent, apitype.DeploymentSchemaVersionLatest)
+		return nil, hint.With(fmt.Errorf("%s has version %d, this hybridctl reads %d to %d",
+			path, v, apitype.DeploymentSchemaVersionCurrent, apitype.DeploymentSchemaVersionLatest), "use the hybridctl that wrote it, or a newer one")
 	}
 	done := map[plan.ID]record{}
 	for _, r := range state.Deployment.Resources {

@@ -71,7 +71,7 @@ func ApproveServing(ctx context.Context, api ServingAPI, c *inventory.Cluster, h
 			continue
 		}
 		if why := mayServe(c, hosts, q); why != nil {
-			notes = append(notes, fmt.Sprintf("the request %s for a serving certificate is not approved: %v; \"kubectl certificate approve %[1]s\" does so all the same", q.Name, why))
+			notes = append(notes, fmt.Sprintf("the request %s for a serving certificate is not approved: %v; \"kubectl certificate approve %[1]s\" does so anyway", q.Name, why))
 			continue
 		}
 		switch err := api.ApproveServing(ctx, q); {

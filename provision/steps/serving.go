@@ -44,7 +44,8 @@ func (x *Steps) serve(ctx context.Context, api API, s plan.Step, old map[string]
 	}
 }
 
-// decided are the requests that are decided before a host joins: they say nothing of the kubelet that it gets, which asks anew.
+// decided are the requests that are decided before a host joins: they say nothing of the kubelet that it gets, which
+// asks again.
 func (x *Steps) decided(ctx context.Context, api API) (map[string]bool, error) {
 	if x.env.Serving == nil {
 		return nil, nil

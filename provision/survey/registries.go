@@ -78,8 +78,9 @@ func (r Reader) askOne(ctx context.Context, ask func(context.Context, string) ([
 	return Unknown[[]platform.Arch](err)
 }
 
-// asker asks the registries that may be: the well-known ones, and those of the inventory and of the bundle. Images of others come from
-// whoever may make pods, and their names would have this machine ask any host. It asks as nobody in particular.
+// asker asks the registries that may be: the well-known ones, and those of the inventory and of the bundle. Images of
+// others come from whoever may make pods, and their names would have this machine ask any host. It asks without a
+// login.
 func (r Reader) asker() func(context.Context, string) ([]platform.Arch, error) {
 	client, err := registry.New(registry.Options{Allowed: r.mayAsk(), AtOnce: registryAtOnce, Patience: registryOnePatience, Tries: registryTries})
 	asker := &image.Asker{Registry: client}

@@ -206,8 +206,9 @@ func (p *places) keys(place inventory.Place) []registry.Credential {
 	return []registry.Credential{{Username: e.Username, Password: string(password), From: "spec.registries"}}
 }
 
-// GivenToAnybody reports whether a registry where hosts look for an image gives it to somebody without a login. The error is why that is not known.
-func GivenToAnybody(ctx context.Context, c *inventory.Cluster, ref string) (bool, error) {
+// GivenToAnyone reports whether a registry where hosts look for an image gives it to someone without a login. The error
+// is why that is not known.
+func GivenToAnyone(ctx context.Context, c *inventory.Cluster, ref string) (bool, error) {
 	s := &Seen{Cluster: c}
 	r := Reader{Cluster: c, NoPrograms: true}
 	r.Site(ctx, s)

@@ -21,7 +21,7 @@ type World struct {
 	Claims  []corev1.PersistentVolumeClaim
 	Volumes []corev1.PersistentVolume
 	Known   Known
-	Starts  Starts // nil = nobody looks into images
+	Starts  Starts // nil = no one looks into images
 }
 
 // Verdict is whether a pod may run on a node, and if not, the first thing that keeps it off.

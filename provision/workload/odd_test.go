@@ -122,7 +122,7 @@ func TestExplain_ARunningPod(t *testing.T) {
 	}
 }
 
-// TestExplain_Windows: whether an image is made for Windows nobody knows here.
+// TestExplain_Windows: whether an image is made for Windows no one knows here.
 func TestExplain_Windows(t *testing.T) {
 	windows := apiNode("n", func(n *corev1.Node) { n.Labels[archLabel], n.Labels[osLabel] = "amd64", "windows" })
 	verdicts, err := Explain(set(t, "f", []byte(deployment(armOnly))).Templates()[0], World{Known: images, Nodes: []corev1.Node{windows}})

@@ -17,8 +17,8 @@ type Start struct {
 	Unknown       string   // why what it starts cannot be told from the pod alone; "" = it can
 }
 
-// Starts tells what keeps a container's program from starting on an architecture: wrong is a sentence, and unknown why nobody can tell. Both
-// are empty where it starts.
+// Starts tells what keeps a container's program from starting on an architecture: wrong is a sentence, and unknown why
+// no one can tell. Both are empty where it starts.
 type Starts func(image string, s Start, arch platform.Arch) (wrong, unknown string)
 
 // start is what the container of a use starts; nil = nothing, as in an image volume.

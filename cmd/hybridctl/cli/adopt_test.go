@@ -12,7 +12,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/inventory"
 )
 
-// kubeconfig is one of nobody; the certificate is a public one, of an authority that was made for this test.
+// kubeconfig is one of no one; the certificate is a public one, of an authority that was made for this test.
 const kubeconfig = `apiVersion: v1
 kind: Config
 clusters: [{name: k, cluster: {server: "https://192.0.2.1:6443", certificate-authority-data: %s}}]
@@ -59,7 +59,7 @@ func TestAdopt_WritesAnInventoryAndKeepsTheKubeconfig(t *testing.T) {
 	if o.Bundle != "" || o.BundleDir != "" {
 		t.Errorf("bundle %q in %q", o.Bundle, o.BundleDir)
 	}
-	// a second time it is there already, and nobody is asked
+	// a second time it is there already, and no one is asked
 	r.front.Adopt = nil
 	r.want("adopt --kubeconfig admin.conf --out sub.yaml", 2)
 	contains(t, "stderr", r.stderr.String(), "sub.yaml is there already")

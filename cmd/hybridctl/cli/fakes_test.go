@@ -45,7 +45,7 @@ type run struct {
 	t        *testing.T
 	dir      string // current directory, with an inventory.yaml
 	front    Front
-	terminal *fakeTerminal // nil: nobody is there
+	terminal *fakeTerminal // nil: no one is there
 	stop     chan struct{}
 	env      map[string]string
 	stdin    string

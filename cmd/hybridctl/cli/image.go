@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/image"
 	"github.com/hybridctl/hybridctl/provision/registry"
 )
@@ -64,23 +65,11 @@ func withoutOpen(err error) error {
 
 // withHint adds what to do about an error of a registry.
 func withHint(err error) error {
-	if err == nil {
-		return nil
-	}
-	if hint := registry.Hint(err); hint != "" {
-		return &hinted{err, hint}
+	if h := registry.Hint(err); h != "" {
+		return hint.With(err, "%s", h)
 	}
 	return err
 }
-
-// hinted is an error with a line that says what to do.
-type hinted struct {
-	error
-	hint string
-}
-
-func (h *hinted) Error() string { return h.error.Error() + "\nhint: " + h.hint }
-func (h *hinted) Unwrap() error { return h.error }
 
 // untilStopDo runs a verb that has nothing to finish.
 func (a *app) untilStopDo(ctx context.Context, do func(context.Context) error) error {

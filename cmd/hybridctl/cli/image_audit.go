@@ -230,7 +230,7 @@ func (a *app) auditWanted(ctx context.Context, f imageAuditFlags, client *regist
 var auditRules = []sarif.Rule{
 	{ID: "image-" + string(image.VerdictNo), Title: "An image that is not made for an architecture", Level: "error", Help: "Build it for that architecture, too, or keep its pods off."},
 	{ID: "image-" + string(image.VerdictListed), Title: "An image that the index names and the registry does not have", Level: "error", Help: "Push it again: a clean-up of what has no tag may have deleted it."},
-	{ID: "image-" + string(image.VerdictWrong), Title: "A program that does not start on an architecture", Level: "error", Help: "Build the image anew for that architecture, or keep its pods off."},
+	{ID: "image-" + string(image.VerdictWrong), Title: "A program that does not start on an architecture", Level: "error", Help: "Build the image again for that architecture, or keep its pods off."},
 	{ID: "image-" + string(image.VerdictMissing), Title: "A program that the image does not have", Level: "error", Help: "Name one that it has: hybridctl image inspect tells what it starts by itself."},
 	{ID: "image-" + string(image.VerdictUnknown), Title: "An image of which the registry tells nothing", Level: "warning", Help: "Log in, or look into the registry."},
 }

@@ -34,9 +34,9 @@ volumes to detach, removes its etcd member where etcd can do without it, resets 
 inventory. --dry-run shows these steps. A removal that was interrupted goes on when it is run again.
 All hosts are checked before anything is done: the last control plane stays, a host that does not answer is not taken for a dead one, and pods
 that would be lost for good are named.`,
-		Args: func(_ *cobra.Command, args []string) error {
+		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return usagef("hybridctl remove wants the names of hosts")
+				return usagef("%s wants the names of hosts", cmd.CommandPath())
 			}
 			return nil
 		},

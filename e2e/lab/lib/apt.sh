@@ -27,7 +27,7 @@ mirror() {
   printf '%s' "${m%/}"
 }
 
-# apt_lists: apt's configuration and package lists, fetched once; `lab clean` fetches them anew.
+# apt_lists: apt's configuration and package lists, fetched once; `lab clean` fetches them again.
 apt_lists() {
   APT=$CACHE/apt
   export APT_CONFIG=$APT/apt.conf

@@ -31,7 +31,7 @@ make_ceph() {
 }
 
 # in_ceph COMMAND…: in the machines' network and Ceph's root file system, where $RUN/ceph is /ceph. Each of these commands becomes
-# the next, so that the caller's child is the last one, and nobody else sees the mounts.
+# the next, so that the caller's child is the last one, and no one else sees the mounts.
 in_ceph() { in_netns unshare -m --propagation private bash -c "$CEPH_ENTER" - "$(path ceph)/root" "$RUN/ceph" "$@"; }
 # shellcheck disable=SC2016 # the inner shell's
 CEPH_ENTER='set -e; root=$1; mount --bind "$2" "$root/ceph"; mount -t proc proc "$root/proc"; mount --bind /dev "$root/dev"; mount --bind /sys "$root/sys"

@@ -224,7 +224,7 @@ customise() {
   printf '%s\n' '[Manager]' DefaultTimeoutStartSec=300 StatusUnitFormat=name >"$etc/systemd/system.conf.d/lab.conf"
   : >"$etc/fstab"
   rm -f "$etc/resolv.conf"
-  echo 'nameserver 10.99.0.1' >"$etc/resolv.conf" # nobody answers there: names fail at once
+  echo 'nameserver 10.99.0.1' >"$etc/resolv.conf" # no one answers there: names fail at once
   rm -f "$etc/machine-id" "$root/var/lib/dbus/machine-id"
   : >"$etc/machine-id" # the first boot writes one
   mkdir -p "$etc/lab"

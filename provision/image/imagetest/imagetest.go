@@ -194,7 +194,7 @@ func WithConfig(img v1.Image, edit func(*v1.ConfigFile)) v1.Image {
 	return must2(mutate.ConfigFile(img, config))
 }
 
-// WithLinks writes a docker archive anew in the older form: each layer is a symbolic link to a file in a folder.
+// WithLinks writes a docker archive again in the older form: each layer is a symbolic link to a file in a folder.
 func WithLinks(t testing.TB, from, to string) {
 	t.Helper()
 	in, err := os.Open(from)

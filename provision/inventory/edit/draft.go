@@ -17,7 +17,7 @@ type Draft struct {
 	Hosts      []inventory.Host // none = examples, as comments
 }
 
-// exampleEndpoint stands where nobody named one.
+// exampleEndpoint stands where no one named one.
 const exampleEndpoint = "api.example.com:6443"
 
 // planes is how many control planes are wanted.
@@ -28,7 +28,7 @@ func (d Draft) planes() int {
 	return 1
 }
 
-// examples stand where nobody named a host: addresses of documentation.
+// examples stand where no one named a host: addresses of documentation.
 func (d Draft) examples() []inventory.Host {
 	hosts := []inventory.Host{{Name: "x86-1", Address: "192.0.2.11"}, {Name: "arm-1", Address: "192.0.2.21"}}
 	if d.HA {
@@ -113,7 +113,7 @@ spec:
 %s
   # cni: {provider: flannel}    # the pod network
   # ssh:                        # how hosts are reached; ~/.ssh/config has a say
-  #   user: root                # or somebody who may use sudo
+  #   user: root                # or someone who may use sudo
   #   identityFiles: [~/.ssh/id_ed25519]
   #   jump: ops@gate.example.com
   hosts: # the first control plane is where the cluster begins; what is not said is a worker

@@ -16,7 +16,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/inventory"
 )
 
-// ErrChanged: somebody else changed the file since it was read; nothing was written. The user runs the command again.
+// ErrChanged: someone else changed the file since it was read; nothing was written. The user runs the command again.
 var ErrChanged = errors.New("it was changed by another program in the meantime; nothing was written: run the command again")
 
 // File is an inventory file that is being edited.
@@ -70,7 +70,7 @@ func (f *File) Diff() string {
 		return fmt.Sprintf("%s: the difference is not shown: %v\n", f.Name, err)
 	}
 	d := diff.Diff(f.Name, before, f.Name, after)
-	if _, rest, found := bytes.Cut(d, []byte("\n")); found { // its first line is a command that nobody gave
+	if _, rest, found := bytes.Cut(d, []byte("\n")); found { // its first line is a command that no one gave
 		return string(secrets.say(rest, known))
 	}
 	return ""

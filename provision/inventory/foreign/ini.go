@@ -80,7 +80,7 @@ func (g *groups) iniVariable(in *group, text string, number int) error {
 		return err
 	}
 	if !quoted {
-		// Ansible takes a comment off a number, a list and a mapping; with a text it would stay, which nobody wants.
+		// Ansible takes a comment off a number, a list and a mapping; with a text it would stay, which no one wants.
 		if value = withoutComment(text); value != text && isTaken(name) && iniValue(value).Kind == yaml.ScalarNode && strings.Trim(value, "0123456789") != "" {
 			g.told = append(g.told, Leftover{g.file, number, "variable " + name, "what is behind the # is taken for a comment; put the value in quotes where it is none"})
 		}

@@ -53,7 +53,7 @@ type document struct {
 // New starts a registry that speaks HTTP.
 func New(t testing.TB) *Server { return start(t, false) }
 
-// NewTLS starts one that speaks HTTPS, with a certificate of nobody's authority: Certificate has it.
+// NewTLS starts one that speaks HTTPS, with a certificate of no one's authority: Certificate has it.
 func NewTLS(t testing.TB) *Server { return start(t, true) }
 
 func start(t testing.TB, secure bool) *Server {
@@ -289,7 +289,7 @@ func fail(w http.ResponseWriter, status int, code, message string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	body, _ := json.Marshal(map[string]any{"errors": []map[string]any{{"code": code, "message": message, "detail": map[string]any{}}}})
-	_, _ = w.Write(body) // nobody reads it then
+	_, _ = w.Write(body) // no one reads it then
 }
 
 func (s *Server) manifests(w http.ResponseWriter, r *http.Request, repository, identifier string) {
