@@ -95,49 +95,13 @@ func (x *Steps) applyJoin(ctx context.Context, s plan.Step, h *host.Host) (strin
 	if err := x.clear(ctx, s, in.Files, h); err != nil {
 		return "", err
 	}
-	token, err := x.token.get(ctx, api, func(missing []kube.Missing) {
-		for _, m := range missing {
-			x.say(s, m.String())
-		}
-	})
+	j, err := beginJoining(ctx, x, api, s, h)
 	if err != nil {
 		return "", err
 	}
-	config := in.Config
-	config.Token = token.Reveal()
-	config.CACertHashes = api.CAHashes()
-	if x.env.JoinTaint != nil {
-		config.Registration.Taints = append(slices.Clone(config.Registration.Taints), *x.env.JoinTaint)
-	}
-	mark := x.mark(api)
-	join := func() error {
-		if config.ControlPlane {
-			if err := x.sharePKI(ctx, h); err != nil {
-				return err
-			}
-		}
-		x.say(s, "kubeadm join")
-		err := h.Kubeadm(ctx, host.KubeadmJoin, s.Digest, render.KubeadmJoinConfig(config), &mark)
-		if !host.Ended(err) {
-			x.token.keep()
-			return fmt.Errorf("%w; kubeadm may be at work there still: the join token stays good until %s, and the next run waits for kubeadm", err, token.Expires.Format(time.TimeOnly))
-		}
-		return err
-	}
-	err = join()
-	wasControlPlane := errors.Is(err, host.ErrHalfControlPlane)
-	if wasControlPlane || errors.Is(err, host.ErrHalfJoined) {
-		x.say(s, "taking out of the cluster what an earlier attempt began")
-		if err := x.forget(ctx, api, s.Host, config.NodeIP, wasControlPlane); err != nil {
-			return "", fmt.Errorf("an earlier attempt ended half-way, and the host was left as it is: %w", err)
-		}
-		if err := h.Reset(ctx); err != nil {
-			return "", err
-		}
-		if err := x.bringBack(ctx, s, in.Files, h); err != nil {
-			return "", err
-		}
-		err = join()
+	err = j.kubeadm(ctx)
+	if was := errors.Is(err, host.ErrHalfControlPlane); was || errors.Is(err, host.ErrHalfJoined) {
+		err = j.afresh(ctx, was)
 	}
 	if err != nil {
 		return "", err
@@ -147,6 +111,70 @@ func (x *Steps) applyJoin(ctx context.Context, s plan.Step, h *host.Host) (strin
 	}
 	told, err := x.serve(ctx, api, s, old)
 	return with("joined", told), err
+}
+
+// joining is a host that joins, with what kubeadm is told there.
+type joining struct {
+	*Steps
+	step   plan.Step
+	host   *host.Host
+	api    API
+	config render.KubeadmJoin
+	until  time.Time // the token of config is good
+}
+
+func beginJoining(ctx context.Context, x *Steps, api API, s plan.Step, h *host.Host) (joining, error) {
+	token, err := x.token.get(ctx, api, func(missing []kube.Missing) {
+		for _, m := range missing {
+			x.say(s, m.String())
+		}
+	})
+	if err != nil {
+		return joining{}, err
+	}
+	in, _ := s.Inputs.(plan.JoinInputs)
+	config := in.Config
+	config.Token = token.Reveal()
+	config.CACertHashes = api.CAHashes()
+	if x.env.JoinTaint != nil {
+		config.Registration.Taints = append(slices.Clone(config.Registration.Taints), *x.env.JoinTaint)
+	}
+	return joining{x, s, h, api, config, token.Expires}, nil
+}
+
+// kubeadm runs kubeadm join. The token is kept when kubeadm may be at work still. Errors: host.ErrHalfJoined and host.ErrHalfControlPlane
+// when an earlier attempt ended half-way.
+func (j joining) kubeadm(ctx context.Context) error {
+	if j.config.ControlPlane {
+		if err := j.sharePKI(ctx, j.host); err != nil {
+			return err
+		}
+	}
+	j.say(j.step, "kubeadm join")
+	mark := j.mark(j.api)
+	err := j.host.Kubeadm(ctx, host.KubeadmJoin, j.step.Digest, render.KubeadmJoinConfig(j.config), &mark)
+	if !host.Ended(err) {
+		j.token.keep()
+		return fmt.Errorf("%w; kubeadm may be at work there still: the join token stays good until %s, and the next run waits for kubeadm",
+			err, j.until.Format(time.TimeOnly))
+	}
+	return err
+}
+
+// afresh joins a host on which an earlier attempt ended half-way, after the cluster has forgotten it and it was reset.
+func (j joining) afresh(ctx context.Context, wasControlPlane bool) error {
+	j.say(j.step, "taking out of the cluster what an earlier attempt began")
+	if err := j.forget(ctx, j.api, j.step.Host, j.config.NodeIP, wasControlPlane); err != nil {
+		return fmt.Errorf("an earlier attempt ended half-way, and the host was left as it is: %w", err)
+	}
+	if err := j.host.Reset(ctx); err != nil {
+		return err
+	}
+	in, _ := j.step.Inputs.(plan.JoinInputs)
+	if err := j.bringBack(ctx, j.step, in.Files, j.host); err != nil {
+		return err
+	}
+	return j.kubeadm(ctx)
 }
 
 // mark is what every host of the cluster bears.
