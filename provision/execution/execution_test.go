@@ -14,10 +14,9 @@ import (
 	"github.com/hybridctl/hybridctl/provision/bundle"
 	"github.com/hybridctl/hybridctl/provision/bundle/bundletest"
 	"github.com/hybridctl/hybridctl/provision/facts"
-	"github.com/hybridctl/hybridctl/provision/fleet"
+	"github.com/hybridctl/hybridctl/provision/fleet/fleettest"
 	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/host"
-	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/kube/fakeapi"
 	"github.com/hybridctl/hybridctl/provision/lock"
@@ -32,27 +31,7 @@ import (
 // newExecutor is that of a cluster of two control planes and a worker, none of which is connected.
 func newExecutor(t *testing.T) (*Executor, *fakeapi.API) {
 	t.Helper()
-	c := &inventory.Cluster{}
-	c.Metadata.Name = "sim"
-	for i, name := range []string{"host-1", "host-2", "host-3"} {
-		h := inventory.Host{Name: name, Address: "192.0.2." + string(rune('1'+i)), Role: inventory.ControlPlane}
-		if i == 2 {
-			h.Role = inventory.Worker
-		}
-		c.Spec.Hosts = append(c.Spec.Hosts, h)
-	}
-	inventory.Default(c)
-	dir := t.TempDir()
-	key := filepath.Join(t.TempDir(), "key")
-	if err := os.WriteFile(key, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c.Spec.SSH.IdentityFiles = []string{key}
-	f, err := fleet.New(fleet.Options{Cluster: c, StateDir: dir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(f.Close)
+	c, f, dir := fleettest.Three(t)
 	store, err := stack.OpenStore(dir)
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/ending"
 	"github.com/hybridctl/hybridctl/provision/facts"
 	"github.com/hybridctl/hybridctl/provision/fleet"
+	"github.com/hybridctl/hybridctl/provision/fleet/fleettest"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/kube/fakeapi"
@@ -41,26 +42,7 @@ func (noVolumesTold) StoredBy(context.Context, []string) ([]kube.Volume, error) 
 // newDesk is that of a cluster of two control planes and a worker, none of which is connected. Its API server answers when a kubeconfig is kept.
 func newDesk(t *testing.T) (*Desk, *fakeapi.API) {
 	t.Helper()
-	c := &inventory.Cluster{Path: "inventory.yaml"}
-	c.Metadata.Name = "sim"
-	for i, name := range []string{"host-1", "host-2", "host-3"} {
-		h := inventory.Host{Name: name, Address: "192.0.2." + string(rune('1'+i)), Role: inventory.ControlPlane}
-		if i == 2 {
-			h.Role = inventory.Worker
-		}
-		c.Spec.Hosts = append(c.Spec.Hosts, h)
-	}
-	inventory.Default(c)
-	dir, key := t.TempDir(), filepath.Join(t.TempDir(), "key")
-	if err := os.WriteFile(key, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c.Spec.SSH.IdentityFiles = []string{key}
-	f, err := fleet.New(fleet.Options{Cluster: c, StateDir: dir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(f.Close)
+	c, f, dir := fleettest.Three(t)
 	api := fakeapi.New(bundletest.Version)
 	for _, h := range c.Spec.Hosts {
 		api.AddNode(h.Name)
