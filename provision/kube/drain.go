@@ -151,7 +151,7 @@ func (c *Client) evict(ctx context.Context, p DrainPod) (reason string, err erro
 		case apierrors.IsNotFound(err):
 			return nil
 		case apierrors.IsConflict(err):
-			reason = statusText(err) // something changed: the next look tells whether it is gone, or another
+			reason = statusText(err) // something changed: the next look shows whether it is gone, or another
 			return nil
 		case apierrors.IsTooManyRequests(err):
 			reason = statusText(err) // a PodDisruptionBudget: later it may be allowed
