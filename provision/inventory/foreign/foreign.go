@@ -132,11 +132,17 @@ func read(file string, data []byte) (Draft, error) {
 	named := strings.HasSuffix(file, ".yaml") || strings.HasSuffix(file, ".yml") || strings.HasSuffix(file, ".json") || bytes.HasPrefix(bytes.TrimSpace(data), []byte("{"))
 	isMapping := err == nil && len(root.Content) == 1 && root.Content[0].Kind == yaml.MappingNode && (named || allMappings(root.Content[0]))
 	var draft Draft
+	var twice []Leftover
+	if isMapping {
+		twice = dropTwice(file, root.Content[0])
+	}
 	switch {
 	case isMapping && strings.HasPrefix(textOf(value(root.Content[0], "apiVersion")), k0sctlAPI):
 		draft, err = readK0sctl(file, root.Content[0])
 	case isMapping && textOf(value(root.Content[0], "apiVersion")) == inventory.APIVersion:
 		return Draft{}, problem(file, 1, "the file is an inventory of hybridctl already", "name it with -f")
+	case isMapping && textOf(value(root.Content[0], "apiVersion")) != "" && textOf(value(root.Content[0], "kind")) != "":
+		return Draft{}, problem(file, 1, "the file is a "+textOf(value(root.Content[0], "kind"))+" of "+textOf(value(root.Content[0], "apiVersion")), "Ansible's inventories are read, and k0sctl's Cluster")
 	case isMapping:
 		draft, err = readAnsibleYAML(file, root.Content[0])
 	case named:
@@ -144,6 +150,7 @@ func read(file string, data []byte) (Draft, error) {
 	default:
 		draft, err = readAnsibleINI(file, data)
 	}
+	draft.Left = append(draft.Left, twice...)
 	if err != nil {
 		return draft, err
 	}
@@ -154,6 +161,28 @@ func read(file string, data []byte) (Draft, error) {
 	draft.Cluster.APIVersion, draft.Cluster.Kind = inventory.APIVersion, inventory.Kind
 	shareLogin(&draft.Cluster.Spec)
 	return draft, nil
+}
+
+// dropTwice takes fields out of mappings that stand there again further down: as for Ansible, the last counts.
+func dropTwice(file string, n *yaml.Node) (left []Leftover) {
+	if n.Kind == yaml.MappingNode {
+		last := map[string]*yaml.Node{}
+		for i := len(n.Content) - 2; i >= 0; i -= 2 {
+			key := n.Content[i]
+			switch again := last[key.Value]; {
+			case key.Kind != yaml.ScalarNode || key.ShortTag() == "!!merge":
+			case again != nil:
+				left = append(left, Leftover{file, key.Line, key.Value, fmt.Sprintf("stands again in line %d, which counts, and is left out here", again.Line)})
+				n.Content = slices.Delete(n.Content, i, i+2)
+			default:
+				last[key.Value] = key
+			}
+		}
+	}
+	for _, child := range n.Content {
+		left = append(left, dropTwice(file, child)...)
+	}
+	return left
 }
 
 // secondDocument is the line of a YAML file at which another document begins; 0 = there is none.

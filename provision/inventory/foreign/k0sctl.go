@@ -33,7 +33,11 @@ func readK0sctl(file string, root *yaml.Node) (Draft, error) {
 		case "metadata":
 			k.walk(v, "metadata", map[string]func(*yaml.Node) bool{
 				"name": func(n *yaml.Node) bool {
-					k.draft.Cluster.Metadata.Name = k.text(n, "metadata.name")
+					name, changed := nodeName(k.text(n, "metadata.name"))
+					if changed {
+						k.left(n.Line, "metadata.name", "is "+name+" here, as clusters are named")
+					}
+					k.draft.Cluster.Metadata.Name = name
 					k.draft.from("metadata.name", n.Line)
 					return true
 				},
@@ -157,7 +161,12 @@ func (k *k0sctl) host(n *yaml.Node, path string) {
 	before := len(k.draft.Left)
 	why := notOverSSH(n)
 	k.walk(n, path, map[string]func(*yaml.Node) bool{
-		"role":           func(n *yaml.Node) bool { return k.role(&h, n, path) },
+		"role": func(n *yaml.Node) bool {
+			if !k.role(&h, n, path) && why == "" {
+				why = "has the role " + textOf(n) + ", which is not known here, and is left out"
+			}
+			return true
+		},
 		"hostname":       k.field(&h.Name, "name", path+".hostname"),
 		"privateAddress": k.field(&h.NodeIP, "nodeIP", path+".privateAddress"),
 		"ssh":            func(n *yaml.Node) bool { k.ssh(&h, n, path+".ssh"); return true },
@@ -172,6 +181,8 @@ func (k *k0sctl) host(n *yaml.Node, path string) {
 	h.Address = unbracketed(h.Address)
 	switch {
 	case why != "":
+	case value(n, "role") == nil:
+		why = "has no role, and is left out"
 	case h.Address == "":
 		why = "has no address that can be read here, and is left out"
 	default:

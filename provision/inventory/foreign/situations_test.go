@@ -103,6 +103,14 @@ func TestRead_Situations(t *testing.T) {
 				"k.yaml:5: spec.hosts[1].ssh.address: holds ${W}, which k0sctl takes from its environment: fill it in first (envsubst <k.yaml >FILE), or in the new inventory\n"},
 		{"k0sctl: names and a bastion of IPv6", "k.yaml", k0s + "  - {role: controller, hostname: PHost_1, ssh: {address: 192.0.2.1, keyPath: null, bastion: {address: '2001:db8::1'}}}\n",
 			"control-plane phost-1 192.0.2.1\nk.yaml:4: spec.hosts[0].hostname: is phost-1 here, as nodes are named\nk.yaml:4: spec.hosts[0].ssh.bastion: has an address of IPv6, which is not supported yet: the hosts have no jump\n"},
+		{"a host that stands twice", "h.yml", "all:\n  hosts:\n    a: {ansible_host: 192.0.2.1, ansible_user: o}\n    a: {ansible_host: 192.0.2.2, ansible_user: o}\n  children:\n    kube_control_plane: {hosts: {a: }}\n",
+			"control-plane a 192.0.2.2 user=o\nh.yml:3: a: stands again in line 4, which counts, and is left out here\n"},
+		{"k0sctl: roles that are not known, and none", "k.yaml", k0s + "  - {role: controller, hostname: a, ssh: {address: 192.0.2.1, user: o}}\n  - {role: gateway, hostname: b, ssh: {address: 192.0.2.2}}\n  - {hostname: c, ssh: {address: 192.0.2.3}}\n",
+			"control-plane a 192.0.2.1 user=o\nk.yaml:5: spec.hosts[1]: has the role gateway, which is not known here, and is left out\nk.yaml:6: spec.hosts[2]: has no role, and is left out\n"},
+		{"k0sctl: the cluster's name", "k.yaml", "apiVersion: k0sctl.k0sproject.io/v1beta1\nmetadata: {name: My_Cluster}\nspec:\n  hosts: [{role: controller, hostname: a, ssh: {address: 192.0.2.1, user: o}}]\n",
+			"control-plane a 192.0.2.1 user=o\nk.yaml:2: metadata.name: is my-cluster here, as clusters are named\n"},
+		{"of another tool", "k.yaml", "apiVersion: kubeone.k8c.io/v1beta2\nkind: KubeOneCluster\n",
+			"error: k.yaml:1:1: the file is a KubeOneCluster of kubeone.k8c.io/v1beta2 (Ansible's inventories are read, and k0sctl's Cluster)\n"},
 	} {
 		if got := summary(Read(c.file, []byte(c.text))); got != c.want {
 			t.Errorf("%s:\n%swant\n%s", c.name, got, c.want)
