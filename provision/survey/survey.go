@@ -211,7 +211,10 @@ func (r Reader) printed(ctx context.Context, argv []string) (string, error) {
 
 func (r Reader) done(host, step string, err error) {
 	e := report.Event{Kind: report.Done, Host: host, Step: step, Action: report.Unchanged}
-	if err != nil {
+	switch {
+	case errors.Is(err, context.Canceled): // its answer was no longer waited for
+		e.Action, e.Message = report.Skipped, "the run was interrupted"
+	case err != nil:
 		e.Action, e.Err = report.Failed, err
 	}
 	r.Event(e)

@@ -2,6 +2,8 @@ package survey
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -9,7 +11,19 @@ import (
 
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/platform"
+	"github.com/hybridctl/hybridctl/provision/report"
 )
+
+// A host whose answer an interrupt cut off did not fail.
+func TestReader_AnInterruptedHostIsSkipped(t *testing.T) {
+	var got []report.Event
+	r := Reader{Event: func(e report.Event) { got = append(got, e) }}
+	r.done("a", "facts", fmt.Errorf("a: stopped while connecting: %w", context.Canceled))
+	r.done("b", "facts", errors.New("no answer"))
+	if got[0].Action != report.Skipped || got[0].Err != nil || got[0].Message != "the run was interrupted" || got[1].Action != report.Failed || got[1].Err == nil {
+		t.Errorf("%+v", got)
+	}
+}
 
 // Whoever looks on is told what is waited for, while it lasts: registries, and programs that may ask a person.
 func TestReader_TellsWhatItWaitsFor(t *testing.T) {
