@@ -73,7 +73,7 @@ func (x *Executor) carryOut(ctx context.Context, seen survey.Seen, p plan.Plan, 
 	env.JoinTaint = extra
 	all := steps.New(env)
 	changes, err := stack.Up(ctx, x.Store, p, all, x.engine(stop))
-	return changes, errors.Join(err, all.Close(ctx))
+	return changes, errors.Join(err, all.Close(x.Reading))
 }
 
 // env is what the run's steps work with.

@@ -109,14 +109,19 @@ func (x *Steps) settles() time.Time {
 	return time.Now()
 }
 
-// tokenPatience bounds how long the deletion of a token may take.
+// tokenPatience bounds how long the deletion of a token may take after an interrupt.
 const tokenPatience = 20 * time.Second
 
-// Close deletes the run's join token, also after an interrupt: it must not stay good. The error is of one that could not be deleted.
+// Close deletes the run's join token, also after an interrupt, which ends ctx: it must not stay good. Until then the API server has as long as
+// for everything else. The error is of a token that could not be deleted.
 func (x *Steps) Close(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tokenPatience)
-	defer cancel()
-	if err := x.token.revoke(ctx); err != nil {
+	err := x.token.revoke(ctx)
+	if err != nil && ctx.Err() != nil {
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), tokenPatience)
+		defer cancel()
+		err = x.token.revoke(bounded)
+	}
+	if err != nil {
 		return fmt.Errorf("the join token could not be deleted; it ends by itself within the hour: %w", err)
 	}
 	return nil

@@ -346,9 +346,10 @@ func (t *tokenSource) revoke(ctx context.Context) error {
 		return nil
 	}
 	var errs []error
-	for _, token := range t.tokens {
-		errs = append(errs, t.api.DeleteToken(ctx, token.ID))
-	}
-	t.tokens = nil
+	t.tokens = slices.DeleteFunc(t.tokens, func(token kube.Token) bool {
+		err := t.api.DeleteToken(ctx, token.ID)
+		errs = append(errs, err)
+		return err == nil
+	})
 	return errors.Join(errs...)
 }

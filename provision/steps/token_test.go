@@ -19,7 +19,8 @@ type tokens struct {
 	made     int
 	waited   []string
 	deleted  []string
-	stays    string // a token that cannot be deleted
+	slow     func(context.Context) error // is how a deletion goes before it ends
+	stays    string                      // a token that cannot be deleted
 }
 
 func (a *tokens) WaitAPI(context.Context) error { return nil }
@@ -37,7 +38,12 @@ func (a *tokens) WaitSigned(_ context.Context, id string, _ kube.WaitOptions) er
 	return a.unsigned
 }
 
-func (a *tokens) DeleteToken(_ context.Context, id string) error {
+func (a *tokens) DeleteToken(ctx context.Context, id string) error {
+	if a.slow != nil {
+		if err := a.slow(ctx); err != nil {
+			return err
+		}
+	}
 	if id == a.stays {
 		return errors.New("cannot delete " + id)
 	}
@@ -105,5 +111,33 @@ func TestTokenSource_OneThatIsInUseStays(t *testing.T) {
 	source.keep()
 	if err := source.revoke(t.Context()); err != nil || len(a.deleted) > 0 {
 		t.Errorf("error %v, deleted %q", err, a.deleted)
+	}
+}
+
+// A slow API server has as long as it takes, as for everything else: a run that did all its steps does not fail for it. An interrupt bounds that.
+func TestSteps_CloseIsAsPatientAsTheClient(t *testing.T) {
+	var bounds []bool
+	a := &tokens{slow: func(ctx context.Context) error {
+		end, bounded := ctx.Deadline()
+		if bounded && time.Until(end) > tokenPatience {
+			t.Errorf("it may take until %v", end)
+		}
+		bounds = append(bounds, bounded)
+		return ctx.Err()
+	}}
+	x := New(Env{})
+	a.get(t, &x.token)
+	if err := x.Close(context.Background()); err != nil || !slices.Equal(bounds, []bool{false}) || !slices.Equal(a.deleted, []string{"token-1"}) {
+		t.Errorf("%v; bounded %v, deleted %v", err, bounds, a.deleted)
+	}
+
+	// An interrupt while it is being deleted.
+	bounds, a.deleted = nil, nil
+	a.get(t, &x.token)
+	ctx, interrupt := context.WithCancel(context.Background())
+	first := a.slow
+	a.slow = func(ctx context.Context) error { interrupt(); return first(ctx) }
+	if err := x.Close(ctx); err != nil || !slices.Equal(bounds, []bool{false, true}) || len(a.deleted) != 1 {
+		t.Errorf("%v; bounded %v, deleted %v", err, bounds, a.deleted)
 	}
 }
