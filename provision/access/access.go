@@ -123,8 +123,7 @@ func (s *Server) Reach(ctx context.Context, hosts survey.Hosts) error {
 	case none != nil:
 		err = s.sameName(ctx, hosts, by)
 	case refused != nil && !sameAuthority(kept, given): // who refused it proved to be of its authority
-		err = hint.With(fmt.Errorf("%w: %w (the kubeconfig in %s%s), and %s is of another cluster", ending.ErrRefused, refused, s.options.StateDir, endedOn(kept), by.Name),
-			"see to the address of %s in the inventory (%s)", by.Name, by.Address)
+		err = s.another(fmt.Errorf("%w (the kubeconfig in %s%s)", refused, s.options.StateDir, endedOn(kept)), by)
 	}
 	if err != nil {
 		return err
@@ -132,27 +131,42 @@ func (s *Server) Reach(ctx context.Context, hosts survey.Hosts) error {
 	return s.ask(ctx, given)
 }
 
-// Kubeconfig returns the admin kubeconfig: the one that is kept, else a control plane's. It is a secret. Errors: ErrRefused: none is kept, and
-// the control plane is of a cluster with another name. kube.ErrKubeconfig: what is kept is none.
+// Kubeconfig returns the admin kubeconfig: the one that is kept and has not ended, else a control plane's. It is a secret. Errors: ErrRefused: none is
+// kept, and the control plane is of a cluster with another name, or of another one than what is kept. kube.ErrKubeconfig: what is kept is none.
 func (s *Server) Kubeconfig(ctx context.Context) ([]byte, error) {
-	b, err := s.options.Fleet.Kept()
-	if err == nil {
-		if _, bad := kube.CAHashes(b); bad != nil {
+	kept, none := s.options.Fleet.Kept()
+	ended := ""
+	switch {
+	case none == nil:
+		if _, bad := kube.CAHashes(kept); bad != nil {
 			return nil, hint.With(fmt.Errorf("%s: %w", filepath.Join(s.options.StateDir, fleet.KubeconfigFile), bad), "delete the file, and run it again: a control plane gives another")
 		}
-	}
-	if !errors.Is(err, fleet.ErrNoKubeconfig) {
-		return b, err
+		if ended = endedOn(kept); ended == "" {
+			return kept, nil
+		}
+	case !errors.Is(none, fleet.ErrNoKubeconfig):
+		return nil, none
 	}
 	s.options.Fleet.Only() // no host is of interest but for it
-	b, by, err := s.options.Fleet.Given(ctx, nil)
-	if err == nil {
+	given, by, err := s.options.Fleet.Given(ctx, nil)
+	switch {
+	case err != nil && none == nil:
+		return nil, fmt.Errorf("the kubeconfig in %s%s, is of no use, and no control plane gives another: %w", s.options.StateDir, ended, err)
+	case err != nil:
+	case none != nil:
 		err = s.sameName(ctx, nil, by)
+	case !sameAuthority(kept, given):
+		err = s.another(fmt.Errorf("the kubeconfig in %s%s, is of no use", s.options.StateDir, ended), by)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return kube.RenameContext(b, s.options.Cluster.Metadata.Name)
+	return kube.RenameContext(given, s.options.Cluster.Metadata.Name)
+}
+
+// another refuses what a control plane of another cluster gives.
+func (s *Server) another(why error, by inventory.Host) error {
+	return hint.With(fmt.Errorf("%w: %w, and %s is of another cluster", ending.ErrRefused, why, by.Name), "see to the address of %s in the inventory (%s)", by.Name, by.Address)
 }
 
 // sameAuthority reports whether two kubeconfigs have an authority in common.

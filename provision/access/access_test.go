@@ -3,12 +3,20 @@ package access
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hybridctl/hybridctl/provision/bundle/bundletest"
 	"github.com/hybridctl/hybridctl/provision/ending"
@@ -216,6 +224,21 @@ func TestMarkEarly_CountsForItsKubeconfigAlone(t *testing.T) {
 	}
 }
 
+// ended is a kubeconfig whose user's certificate is good no more.
+func ended(t *testing.T) []byte {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(-time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	return []byte(strings.Replace(fakeapi.Kubeconfig(), "token: not-a-secret", "client-certificate-data: "+text, 1))
+}
+
 func TestKubeconfig_KeptOrGiven(t *testing.T) {
 	w := newWorld(t, func(*world) {})
 	if b, err := w.Kubeconfig(t.Context()); err != nil || !bytes.Equal(b, w.kept) || w.hosts.Stats().Connections != 0 {
@@ -228,6 +251,24 @@ func TestKubeconfig_KeptOrGiven(t *testing.T) {
 	w = newWorld(t, func(w *world) { w.kept = nil })
 	if b, err := w.Kubeconfig(t.Context()); err != nil || !bytes.Contains(b, []byte("sim")) {
 		t.Errorf("given: %v", err)
+	}
+	shared := fakeapi.KubeconfigOf(fakeapi.OtherCA() + fakeapi.CA())
+	for name, c := range map[string]struct {
+		gives string
+		want  string // "" = what the control plane gives
+	}{
+		"it has ended":                                {shared, ""},
+		"it has ended, and none gives another":        {"", "no control plane gives another"},
+		"it has ended, and the giver is of another's": {fakeapi.KubeconfigOf(fakeapi.OtherCA()), "host-1 is of another cluster"},
+	} {
+		w := newWorld(t, func(w *world) { w.kept, w.gives = ended(t), c.gives })
+		b, err := w.Kubeconfig(t.Context())
+		if c.want == "" && (err != nil || bytes.Equal(b, w.kept) || !bytes.Contains(b, []byte("sim"))) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if c.want != "" && (len(b) > 0 || err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "which ended on 20")) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 	w.mark = markOf("b")
 	if b, err := w.Kubeconfig(t.Context()); !errors.Is(err, ending.ErrRefused) || len(b) > 0 {
