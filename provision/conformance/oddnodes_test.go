@@ -1,6 +1,8 @@
 package conformance
 
 import (
+	"context"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -180,5 +182,34 @@ func TestNewNode_SaysWhyThereIsNoProbe(t *testing.T) {
 	}
 	if got := newNode(o, kube.Node{Name: "a"}); !strings.Contains(got.OutOf, "not Ready") {
 		t.Errorf("not Ready: %q", got.OutOf)
+	}
+}
+
+// taking is a vantage point behind something that takes every connection, and ends those that lead nowhere.
+type taking struct{ outside }
+
+func (v taking) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := v.outside.DialContext(ctx, network, addr)
+	if err == nil || network != "tcp" {
+		return conn, err
+	}
+	near, far := net.Pipe()
+	_ = far.Close()
+	return near, nil
+}
+
+// What takes every connection, as a transparent proxy does, tells nothing of node ports.
+func TestRun_SomethingTakesEveryConnection(t *testing.T) {
+	c := newFake(t, amd64, arm64)
+	o := c.options()
+	o.Checks, o.Vantages[0].Dial = []string{"S7"}, taking{outside{c}}
+	d, err := fullRun(t, o)
+	if err != nil || d.Verdict() != report.Blocked {
+		t.Errorf("%s, %v", d.Verdict(), err)
+	}
+	for _, cell := range d.Cells {
+		if !strings.Contains(cell.Reason, "takes every connection, also to ports 1 and 47") {
+			t.Errorf("%s: %s: %s", cell.ID(), cell.Verdict, cell.Reason)
+		}
 	}
 }

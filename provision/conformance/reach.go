@@ -105,7 +105,7 @@ func (v *Vantage) reaches(ctx context.Context, n Node) (string, error) {
 		for _, port := range []int{n.SSHPort, kubeletPort} {
 			err := v.knock(ctx, at(address, port))
 			if err == nil {
-				return address, nil
+				return address, v.takesAll(ctx, n, address)
 			}
 			tried = append(tried, at(address, port)+": "+err.Error())
 		}
@@ -116,18 +116,37 @@ func (v *Vantage) reaches(ctx context.Context, n Node) (string, error) {
 	return "", fmt.Errorf("%s does not reach %s directly (%s)", v.Name, n.Name, strings.Join(tried, "; "))
 }
 
+// unusedPorts are where nothing listens on a node.
+var unusedPorts = []int{1, 47}
+
+// takesAll is of something between a vantage point and a node, as a transparent proxy, that takes every connection: neither that it is taken nor
+// that it is ended says anything of the node then.
+func (v *Vantage) takesAll(ctx context.Context, n Node, address string) error {
+	for _, port := range unusedPorts {
+		if took, err := v.dials(ctx, at(address, port)); !took || err != nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("something between %s and %s takes every connection, also to ports %d and %d of %s", v.Name, n.Name, unusedPorts[0], unusedPorts[1], address)
+}
+
 func (v *Vantage) knock(ctx context.Context, addr string) error {
+	if _, err := v.dials(ctx, addr); !probe.IsRefused(err) {
+		return err
+	}
+	return nil
+}
+
+// dials reports whether a connection is taken.
+func (v *Vantage) dials(ctx context.Context, addr string) (took bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, reachPatience)
 	defer cancel()
 	conn, err := v.Dial.DialContext(ctx, "tcp", addr)
-	if err == nil {
-		_ = conn.Close() // nothing was said
-		return nil
+	if err != nil {
+		return false, err
 	}
-	if probe.IsRefused(err) {
-		return nil
-	}
-	return err
+	_ = conn.Close() // nothing was said
+	return true, nil
 }
 
 // sawWhoAsked is a good outcome of a Service with the policy Local when its server saw who asked. An address that is neither the vantage
