@@ -1,6 +1,7 @@
 package report
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -40,10 +41,15 @@ func ParseFormat(s string) (Format, error) {
 func Encode(w io.Writer, f Format, v any) error {
 	switch f {
 	case JSON:
-		enc := json.NewEncoder(w)
+		var doc bytes.Buffer
+		enc := json.NewEncoder(&doc)
 		enc.SetIndent("", "  ")
 		enc.SetEscapeHTML(false)
-		return enc.Encode(v)
+		if err := enc.Encode(v); err != nil {
+			return err
+		}
+		_, err := w.Write(ShownJSON(doc.Bytes()))
+		return err
 	case YAML:
 		b, err := yaml.Marshal(v)
 		if err != nil {

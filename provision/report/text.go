@@ -1,11 +1,13 @@
 package report
 
 import (
+	"bytes"
 	"fmt"
 	"regexp"
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 )
 
 // Style is how a piece of text stands out on a terminal with colours.
@@ -89,6 +91,59 @@ func blankControls(s string) string {
 
 // terminalCode is a control sequence, or an operating system command such as a window title (ECMA-48).
 var terminalCode = regexp.MustCompile("\x1b\\[[0-?]*[ -/]*[@-~]|\x1b\\][^\x07\x1b]*(\x07|\x1b\\\\)?")
+
+// ownCode is what Paint writes, and firstCode any control sequence, at the beginning of a text.
+var (
+	ownCode   = regexp.MustCompile("^\x1b\\[(?:0|1|2|31|32|33)m")
+	firstCode = regexp.MustCompile("^(?:" + terminalCode.String() + ")")
+)
+
+// Shown is a text as it may reach a terminal, whoever made which part of it: with line breaks, tabs and the codes of Paint, and without any other
+// control sequence or character.
+func Shown(text []byte) []byte {
+	var out bytes.Buffer
+	for len(text) > 0 {
+		if text[0] == '\x1b' {
+			code := ownCode.Find(text)
+			out.Write(code)
+			if code == nil {
+				code = firstCode.Find(text)
+			}
+			if code != nil {
+				text = text[len(code):]
+				continue
+			}
+		}
+		r, size := utf8.DecodeRune(text)
+		if r == '\n' || r == '\t' {
+			out.WriteRune(r)
+		} else {
+			out.WriteString(blankControls(string(text[:size])))
+		}
+		text = text[size:]
+	}
+	return out.Bytes()
+}
+
+// ShownJSON is a JSON document with the control characters escaped that JSON lets stand as they are, and that a terminal obeys.
+func ShownJSON(doc []byte) []byte {
+	if !bytes.ContainsFunc(doc, obeyed) {
+		return doc
+	}
+	var out bytes.Buffer
+	for _, r := range string(doc) {
+		if obeyed(r) { // within a string: nowhere else there are any
+			fmt.Fprintf(&out, `\u%04x`, r)
+		} else {
+			out.WriteRune(r)
+		}
+	}
+	return out.Bytes()
+}
+
+func obeyed(r rune) bool {
+	return r >= 0x7f && unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)
+}
 
 func nonEmptyLines(s string) []string {
 	var lines []string

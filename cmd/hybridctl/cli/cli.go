@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"io"
 
@@ -126,7 +127,27 @@ const writesSARIF = "sarif"
 // write writes data to stdout in the format asked for; text is how it looks for people.
 func (a *app) write(v any, text func(io.Writer) error) error {
 	if a.global.output == report.Text {
-		return text(a.Stdout)
+		return shown(a.Stdout, text)
 	}
 	return report.Encode(a.Stdout, a.global.output, v)
+}
+
+// shown writes what text writes, without what a host, a registry or a file may have put into it for a terminal to obey.
+func shown(w io.Writer, text func(io.Writer) error) error {
+	var b bytes.Buffer
+	err := text(&b)
+	if _, werr := w.Write(report.Shown(b.Bytes())); werr != nil {
+		return werr
+	}
+	return err
+}
+
+// jsonWriter writes JSON for terminals too.
+type jsonWriter struct{ w io.Writer }
+
+func (j jsonWriter) Write(doc []byte) (int, error) {
+	if _, err := j.w.Write(report.ShownJSON(doc)); err != nil {
+		return 0, err
+	}
+	return len(doc), nil
 }

@@ -87,7 +87,7 @@ func (a *app) printError(err error) {
 		if h := hint.Text(err); h != "" {
 			attrs = append(attrs, "hint", h)
 		}
-		slog.New(slog.NewJSONHandler(a.Stderr, nil)).Error(err.Error(), attrs...)
+		slog.New(slog.NewJSONHandler(jsonWriter{a.Stderr}, nil)).Error(err.Error(), attrs...)
 	case errors.As(err, &problems), errors.Is(err, bundle.ErrSource), errors.Is(err, catalogue.ErrBad):
 		fmt.Fprintln(a.Stderr, report.Lines(err.Error()))
 		a.printHints(err)

@@ -137,9 +137,9 @@ func (a *app) imageAssemble(ctx context.Context, f imageAssembleFlags, target st
 	case f.quiet:
 		_, err = fmt.Fprintln(a.Stdout, made.Digest)
 	case f.dryRun:
-		_, err = fmt.Fprintf(a.Stdout, "%s\n", indented(made.Index))
+		_, err = fmt.Fprintf(a.Stdout, "%s\n", report.ShownJSON(indented(made.Index)))
 	default:
-		err = out.text(a.Stdout, a.color(a.Stdout))
+		err = shown(a.Stdout, func(w io.Writer) error { return out.text(w, a.color(a.Stdout)) })
 	}
 	return err
 }

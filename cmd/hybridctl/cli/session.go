@@ -120,7 +120,7 @@ func (s *session) ask(ctx context.Context, show func(io.Writer) error, question 
 	ctx, cancel := s.app.untilStop(ctx)
 	defer cancel()
 	s.view.Suspend(func() {
-		if err = show(s.app.Stderr); err == nil {
+		if err = shown(s.app.Stderr, show); err == nil {
 			answer, err = s.app.Terminal.Ask(ctx, question)
 		}
 	})
@@ -172,7 +172,7 @@ func (a *app) stopped() bool {
 func (a *app) logger(w io.Writer) *slog.Logger {
 	o := &slog.HandlerOptions{Level: slog.Level(a.global.verbosity)}
 	if a.global.logFormat == logJSON {
-		return slog.New(slog.NewJSONHandler(w, o))
+		return slog.New(slog.NewJSONHandler(jsonWriter{w}, o))
 	}
 	return slog.New(slog.NewTextHandler(w, o))
 }

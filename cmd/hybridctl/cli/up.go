@@ -15,6 +15,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision"
 	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/report"
 )
 
 type upFlags struct {
@@ -107,7 +108,7 @@ func (s *session) confirm(ctx context.Context, p plan.Plan, yes bool) bool {
 		if s.app.global.logFormat == logText {
 			var text bytes.Buffer
 			_ = writePlan(&text, p, s.app.color(s.app.Stderr)) // a buffer takes everything
-			_, _ = s.view.Write(text.Bytes())
+			_, _ = s.view.Write(report.Shown(text.Bytes()))
 		}
 		return true
 	}

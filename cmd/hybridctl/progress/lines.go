@@ -119,5 +119,5 @@ func jsonLine(e report.Event) []byte {
 	if err != nil {
 		return nil // only a year beyond 9999 could do that
 	}
-	return append(b, '\n')
+	return append(report.ShownJSON(b), '\n')
 }
