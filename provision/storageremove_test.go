@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/plan"
@@ -38,8 +39,8 @@ func TestDestroy_KeepsVolumesUnlessForced(t *testing.T) {
 	s.api.AllVolumes = []kube.Volume{{Name: "pvc-1", Class: "ceph-rbd", Claim: "default/db"}}
 	err := destroy(false)
 	if !errors.Is(err, ErrVolumes) || !strings.Contains(err.Error(), "pvc-1 (ceph-rbd, claim default/db)") ||
-		!strings.Contains(err.Error(), "stays in the pool kube or the file system kubefs") || s.changed() != 0 {
-		t.Errorf("error %v", err)
+		!strings.Contains(hint.Text(err), "stays in the pool kube or the file system kubefs") || s.changed() != 0 {
+		t.Errorf("error %v, hint %q", err, hint.Text(err))
 	}
 	if err := destroy(true); err != nil {
 		t.Error(err)

@@ -59,9 +59,10 @@ func (a Authority) MayReset(f facts.Host) error {
 }
 
 // Agrees refuses to work with hosts of which some are of the cluster that the kept kubeconfig is of, and others of another one. Where all of
-// them agree on another authority, they were initialised again since it was kept, unless their marks have another name. Where none is kept, the hosts are compared with each other,
-// and the name in their marks with the cluster's.
+// them agree on another authority, they were initialised again since it was kept, unless their marks have another name. Where none is kept,
+// the hosts are compared with each other, and the name in their marks with the cluster's. Of several hosts the first by name is told.
 func (a Authority) Agrees(c *inventory.Cluster, hosts []facts.Host) error {
+	hosts = slices.SortedFunc(slices.Values(hosts), func(f, g facts.Host) int { return strings.Compare(f.Name, g.Name) })
 	if a.Unknown != nil {
 		return namesAgree(c, hosts)
 	}
@@ -92,8 +93,8 @@ func (a Authority) Agrees(c *inventory.Cluster, hosts []facts.Host) error {
 func sameNames(c *inventory.Cluster, hosts []facts.Host) error {
 	for _, f := range hosts {
 		if m := f.Belongs; f.Err == nil && m.Name != "" && m.Name != c.Metadata.Name {
-			return fmt.Errorf("%s bears the mark of cluster %s, and the kubeconfig that is kept is of cluster %s, with another authority: the address in the inventory is another "+
-				"cluster's host's; if the cluster was made again under that name, write metadata.name: %[2]s", f.Name, m.Name, c.Metadata.Name)
+			return hint.With(fmt.Errorf("%s bears the mark of cluster %s, and the kubeconfig that is kept is of cluster %s, with another authority", f.Name, m.Name, c.Metadata.Name),
+				"see to the host's address in the inventory; if the cluster was made again under that name, write metadata.name: %s", m.Name)
 		}
 	}
 	return nil
