@@ -52,6 +52,8 @@ func TestConformance_SaysWhatIsUnknownBeforeItConnects(t *testing.T) {
 		`there is no scenario "old"`:                 {Options: s.options(), Scenario: "old"},
 		`scenario new-deployment has no check "S55"`: {Options: s.options(), Checks: []string{"S5", "S55"}},
 		`scenario scale-out has no check "N1"`:       {Options: s.options(), Scenario: "scale-out", Checks: []string{"N1"}},
+		`scenario scale-out needs the nodes`:         {Options: s.options(), Scenario: "scale-out"},
+		`new-deployment proves every node`:           {Options: s.options(), Nodes: []string{"host-1"}},
 	} {
 		if _, err := Conformance(context.Background(), o); !errors.Is(err, conformance.ErrUsage) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)

@@ -126,7 +126,19 @@ func (in Input) check() error {
 	}
 	isNew := func(n Node) bool { return n.New }
 	if in.Scenario == ScaleOut && !slices.ContainsFunc(in.Nodes, isNew) {
+		return KnownNodes(in.Scenario, nil)
+	}
+	return nil
+}
+
+// KnownNodes reports, with ErrUsage, nodes that a scenario does not ask for, or lacks. Nothing is asked.
+func KnownNodes(s Scenario, added []string) error {
+	switch {
+	case s == ScaleOut && len(added) == 0:
 		return hint.With(fmt.Errorf("%w: scenario scale-out needs the nodes that were added", ErrUsage), "name them with --nodes")
+	case s != ScaleOut && len(added) > 0:
+		return hint.With(fmt.Errorf("%w: scenario %s proves every node, and was given %s", ErrUsage, s, strings.Join(added, ", ")),
+			"add --scenario scale-out, or take --nodes out")
 	}
 	return nil
 }

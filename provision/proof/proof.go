@@ -45,9 +45,14 @@ type Wish struct {
 	Planned func(cells []conformance.Cell)
 }
 
-// Known reports, with ErrUsage, a scenario that there is none of, or a check that it does not have. Nothing is asked.
+// Known reports, with ErrUsage, a scenario that there is none of, a check that it does not have, and nodes that it does not ask for or lacks.
+// Nothing is asked.
 func (w Wish) Known() error {
-	return conformance.Known(cmp.Or(conformance.Scenario(w.Scenario), conformance.NewDeployment), w.Checks)
+	scenario := cmp.Or(conformance.Scenario(w.Scenario), conformance.NewDeployment)
+	if err := conformance.Known(scenario, w.Checks); err != nil {
+		return err
+	}
+	return conformance.KnownNodes(scenario, w.Nodes)
 }
 
 // PodsBefore are the pods of the cluster before anything joins; none is not the same as not known. Errors: the API server's.
