@@ -60,7 +60,7 @@ func TestClusterMark_FromTheJoinToTheEndOfTheReset(t *testing.T) {
 	if got := s.read(cluster); got != want {
 		t.Errorf("after kubeadm failed it is %q", got)
 	}
-	s.before = "mkdir -p /var/lib/etcd/disk && mount -t tmpfs tmpfs /var/lib/etcd/disk"
+	s.before = "mkdir -p /etc/kubernetes/pki/etcd /var/lib/etcd/disk && mount -t tmpfs tmpfs /var/lib/etcd/disk" // kubeadm had an etcd here
 	if code, _, _ := s.run("reset", nil); code == 0 || s.read(cluster) != want {
 		t.Errorf("a reset that could not be done: exit %d, mark %q", code, s.read(cluster))
 	}
