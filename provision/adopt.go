@@ -40,7 +40,6 @@ func Adopt(ctx context.Context, o AdoptOptions) (Adoption, error) {
 		return Adoption{}, err
 	}
 	defer r.end()
-
 	a := Adoption{Kubeconfig: o.Kubeconfig}
 	if a.Kubeconfig == nil {
 		if err := a.AdminConf(r.reading, r.fleet); err != nil {
@@ -48,15 +47,12 @@ func Adopt(ctx context.Context, o AdoptOptions) (Adoption, error) {
 		}
 	}
 	c, err := r.Client(a.Kubeconfig)
-	if err = adopt.Flatten(err); err != nil && o.Kubeconfig != nil {
-		err = fmt.Errorf("%w: %w", ErrRefused, err) // the user's own
-	}
 	if err != nil {
-		return a, err
+		return a, refuseUnfit(adopt.Flatten(err), o.Kubeconfig != nil)
 	}
 	as := adopt.Wanted{Name: o.Cluster.Metadata.Name, SSH: o.Cluster.Spec.SSH, Bundle: o.Bundle, BundleDir: o.BundleDir, Versions: catalogue.Embedded().Versions()}
 	if err := a.Read(r.reading, c, as); err != nil {
-		return a, refuseUnfit(err)
+		return a, refuseUnfit(err, false)
 	}
 	if a.KnownHosts, err = os.ReadFile(filepath.Join(scratch, fleet.KnownHostsFile)); errors.Is(err, os.ErrNotExist) {
 		err = nil
@@ -72,11 +68,12 @@ func KeepAdopted(a Adoption, dir string) error {
 		return err
 	}
 	defer store.Close()
-	return refuseUnfit(a.Keep(dir))
+	return refuseUnfit(a.Keep(dir), false)
 }
 
-func refuseUnfit(err error) error {
-	if errors.Is(err, adopt.ErrUnfit) {
+// refuseUnfit makes ErrRefused of what does not fit; unfit: whatever it is, it is the user's own.
+func refuseUnfit(err error, unfit bool) error {
+	if unfit || errors.Is(err, adopt.ErrUnfit) {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	return err

@@ -6,7 +6,6 @@ import (
 	"github.com/hybridctl/hybridctl/provision/bundle"
 	"github.com/hybridctl/hybridctl/provision/conformance"
 	"github.com/hybridctl/hybridctl/provision/ending"
-	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/proof"
@@ -34,10 +33,9 @@ func (m ConformanceMode) on() bool { return m != "" && m != ConformanceOff }
 
 // ProofOptions say how a run proves at its end what it built.
 type ProofOptions struct {
-	ReportDir string // "" = conformance in the state directory
-	Tool      string // hybridctl's version
-	// Planned is called with the matrix before anything runs.
-	Planned func(cells []conformance.Cell)
+	ReportDir string                         // "" = conformance in the state directory
+	Tool      string                         // hybridctl's version
+	Planned   func(cells []conformance.Cell) // is called with the matrix before anything runs
 }
 
 // open makes sure, before the work, that the report can be written. ErrReportDir: it cannot.
@@ -78,10 +76,9 @@ func (r *run) proofOptions(w proof.Wish, seen survey.Seen) proof.Options {
 // waitReady waits until what the run built or found is there; a wait that fails is a change of its own.
 func (r *run) waitReady(seen survey.Seen, p plan.Plan, changes []report.Change) ([]report.Change, error) {
 	err := ready.Wait(r.reading, ready.Options{API: r.API, Cluster: r.Cluster, Host: r.fleet.Host, Event: r.event,
-		Nodes: ending.Members(seen.Hosts, changes), Plan: p, Changes: changes,
-		Explain: r.watcher.Explain})
+		Nodes: ending.Members(seen.Hosts, changes), Plan: p, Changes: changes, Explain: r.watcher.Explain})
 	if err == nil {
 		return nil, nil
 	}
-	return []report.Change{{Step: "cluster/ready", Kind: "ready", Action: report.Failed, Error: err.Error(), Hint: hint.Text(err)}}, err
+	return ending.NotReady(err), err
 }

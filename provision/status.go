@@ -2,12 +2,9 @@ package provision
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
-	"github.com/hybridctl/hybridctl/provision/fleet"
-	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/preflight"
 	"github.com/hybridctl/hybridctl/provision/proposal"
 	"github.com/hybridctl/hybridctl/provision/survey"
@@ -58,16 +55,10 @@ func Status(ctx context.Context, o Options) (StatusReport, error) {
 // Kubeconfig returns the admin kubeconfig: from the state, else from a control-plane host. It is a secret.
 // ErrRefused: that host bears the mark of another cluster.
 func Kubeconfig(ctx context.Context, o Options) ([]byte, error) {
-	o = o.withDefaults()
-	r, err := look(ctx, o)
+	r, err := look(ctx, o.withDefaults())
 	if err != nil {
 		return nil, err
 	}
 	defer r.end()
-	b, err := r.Server.Kubeconfig(r.reading)
-	if errors.Is(err, fleet.ErrNoKubeconfig) {
-		return nil, hint.With(fmt.Errorf("%s holds no kubeconfig, and %w", o.StateDir, err),
-			`"hybridctl preflight -f %s" says what keeps a host from answering; where there is no cluster yet, "hybridctl up" makes it`, o.Cluster.Path)
-	}
-	return b, err
+	return r.Server.Kubeconfig(r.reading)
 }

@@ -152,6 +152,9 @@ func (s *Server) Kubeconfig(ctx context.Context) ([]byte, error) {
 	switch {
 	case err != nil && none == nil:
 		return nil, fmt.Errorf("the kubeconfig in %s%s, is of no use, and no control plane gives another: %w", s.options.StateDir, ended, err)
+	case errors.Is(err, fleet.ErrNoKubeconfig):
+		err = hint.With(fmt.Errorf("%s holds no kubeconfig, and %w", s.options.StateDir, err),
+			`"hybridctl preflight -f %s" says what keeps a host from answering; where there is no cluster yet, "hybridctl up" makes it`, s.options.Cluster.Path)
 	case err != nil:
 	case none != nil:
 		err = s.sameName(ctx, nil, by)

@@ -98,8 +98,8 @@ func (t *imageTrier) tryForeign(ctx context.Context, c Cell) outcome {
 func (p *planner) images() {
 	for _, n := range p.subjects() {
 		own, foreign := needsMachine(n), needsMachine(n)
-		own.Blocked = cmp.Or(own.Blocked, p.noImage(n, p.in.Fault.is(faultWrongImage, n.Name)))
-		foreign.Blocked = cmp.Or(foreign.Blocked, p.noImage(n, true))
+		own.Blocked = cmp.Or(own.Blocked, p.in.noImage(n, p.in.Fault.is(faultWrongImage, n.Name)))
+		foreign.Blocked = cmp.Or(foreign.Blocked, p.in.noImage(n, true))
 		p.on(n, "own-image", kindOwn, own)
 		if !p.in.Quick {
 			p.on(n, "foreign-image-fails", kindForeign, foreign)
@@ -108,16 +108,16 @@ func (p *planner) images() {
 }
 
 // noImage is why no new image can be made for a node, or none with a program of another architecture; empty when one can.
-func (p *planner) noImage(n Node, foreign bool) string {
+func (in Input) noImage(n Node, foreign bool) string {
 	arch, err := platform.Parse(n.Arch)
 	switch {
 	case err != nil:
 		return "" // that there is no probe is said
-	case p.in.Images == nil:
+	case in.Images == nil:
 		return "the bundle has no image of the probe to make new ones from"
-	case foreign && other(arch, p.in.Images) == "":
+	case foreign && other(arch, in.Images) == "":
 		return "the bundle has no image of the probe for another architecture than " + n.Arch
-	case !foreign && !p.in.Images(arch):
+	case !foreign && !in.Images(arch):
 		return "the bundle has no image of the probe for " + n.Arch
 	}
 	return ""

@@ -175,3 +175,8 @@ func LostControlPlane(c *inventory.Cluster, changes []report.Change) bool {
 		return h.Role == inventory.ControlPlane && x.Action == report.Deleted && (x.Kind == string(plan.Init) || x.Kind == string(plan.Join))
 	})
 }
+
+// NotReady is the change that a failed wait for what a run built makes.
+func NotReady(err error) []report.Change {
+	return []report.Change{{Step: "cluster/ready", Kind: "ready", Action: report.Failed, Error: err.Error(), Hint: hint.Text(err)}}
+}

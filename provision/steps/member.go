@@ -203,7 +203,7 @@ func (x *Steps) registersYet(ctx context.Context, api API, s plan.Step, h *host.
 // etcdIsWell returns when every member of etcd but the host's own is well: none is added beside one that is not. One that this run has added
 // may take a while.
 func (x *Steps) etcdIsWell(ctx context.Context, api API, s plan.Step, nodeIP string) error {
-	own, end := x.addresses(s.Host, nodeIP), x.settles()
+	own, end := x.env.addresses(s.Host, nodeIP), x.settles()
 	for {
 		members, err := api.EtcdMembers(ctx, x.env.Bootstrap)
 		if err != nil {
@@ -225,11 +225,11 @@ func (x *Steps) etcdIsWell(ctx context.Context, api API, s plan.Step, nodeIP str
 }
 
 // addresses are those under which etcd may know a host's member that has not started yet.
-func (x *Steps) addresses(name, nodeIP string) []string {
+func (e Env) addresses(name, nodeIP string) []string {
 	if nodeIP != "" {
 		return []string{nodeIP}
 	}
-	return x.env.Facts(name).Addresses
+	return e.Facts(name).Addresses
 }
 
 // forget takes a host that is half joined out of the cluster: its member of etcd, when the others can do without, and its node. The host
@@ -241,7 +241,7 @@ func (x *Steps) forget(ctx context.Context, api API, name, nodeIP string, wasCon
 			return err
 		}
 		for _, m := range members {
-			if !m.IsOf(name, x.addresses(name, nodeIP)...) {
+			if !m.IsOf(name, x.env.addresses(name, nodeIP)...) {
 				continue
 			}
 			if !m.Learner {

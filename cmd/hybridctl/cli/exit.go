@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"syscall"
 
@@ -90,17 +91,17 @@ func (a *app) printError(err error) {
 		slog.New(slog.NewJSONHandler(jsonWriter{a.Stderr}, nil)).Error(err.Error(), attrs...)
 	case errors.As(err, &problems), errors.Is(err, bundle.ErrSource), errors.Is(err, catalogue.ErrBad):
 		fmt.Fprintln(a.Stderr, report.Lines(err.Error()))
-		a.printHints(err)
+		printHints(a.Stderr, err)
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(a.Stderr, "interrupted")
 	default:
 		fmt.Fprintf(a.Stderr, "error: %s\n", report.Lines(err.Error()))
-		a.printHints(err)
+		printHints(a.Stderr, err)
 	}
 }
 
-func (a *app) printHints(err error) {
+func printHints(w io.Writer, err error) {
 	for _, h := range hint.Of(err) {
-		fmt.Fprintf(a.Stderr, "hint: %s\n", report.Lines(h))
+		fmt.Fprintf(w, "hint: %s\n", report.Lines(h))
 	}
 }

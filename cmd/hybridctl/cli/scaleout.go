@@ -93,7 +93,7 @@ func (a *app) scaleOut(ctx context.Context, f scaleOutFlags) error {
 		}
 		o.Arch = arch
 	}
-	if err := a.mayConfirm(f.clusterFlags, f.yes, "the plan on", "--yes agrees beforehand"); err != nil {
+	if err := mayConfirm(a.Terminal, f.clusterFlags, f.yes, "the plan on", "--yes agrees beforehand"); err != nil {
 		return err
 	}
 	added, err := addFirst(a.Stderr, f.inventory, f.add)

@@ -79,8 +79,8 @@ func loadInventory(path string) (*inventory.Cluster, error) {
 }
 
 // mayConfirm refuses to begin what cannot be confirmed; what is wrong with the inventory is said first, as agreeing would not mend it.
-func (a *app) mayConfirm(f clusterFlags, yes bool, what, remedy string) error {
-	if yes || a.Terminal.Interactive() {
+func mayConfirm(t Terminal, f clusterFlags, yes bool, what, remedy string) error {
+	if yes || t.Interactive() {
 		return nil
 	}
 	if _, err := loadInventory(f.inventory); err != nil {

@@ -46,7 +46,7 @@ refuses while volumes of these drivers exist: without the drivers they can no lo
 }
 
 func (a *app) storageRemove(ctx context.Context, f storageRemoveFlags) error {
-	if err := a.mayConfirm(f.clusterFlags, f.yes, "on that storage is deleted", "--yes agrees beforehand"); err != nil {
+	if err := mayConfirm(a.Terminal, f.clusterFlags, f.yes, "on that storage is deleted", "--yes agrees beforehand"); err != nil {
 		return err
 	}
 	s, err := a.open(ctx, f.clusterFlags)

@@ -55,7 +55,7 @@ func (a *app) up(ctx context.Context, f upFlags) error {
 	if !slices.Contains(provision.ConformanceModes(), provision.ConformanceMode(f.conformance)) {
 		return usagef("--conformance must be full, quick or off, not %q", f.conformance)
 	}
-	if err := a.mayConfirm(f.clusterFlags, f.yes, "the plan on", `"hybridctl plan" shows it; --yes agrees beforehand`); err != nil {
+	if err := mayConfirm(a.Terminal, f.clusterFlags, f.yes, "the plan on", `"hybridctl plan" shows it; --yes agrees beforehand`); err != nil {
 		return err
 	}
 	merge, err := a.mergePath(f.mergeKubeconfig)
