@@ -38,6 +38,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/crypto/bcrypt"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/image"
 	"github.com/hybridctl/hybridctl/provision/image/imagetest"
 	"github.com/hybridctl/hybridctl/provision/platform"
@@ -310,8 +311,8 @@ func TestDockerOnly(t *testing.T) {
 		_, err = made.Push(t.Context(), p)
 		return err
 	}
-	if err := run(); err == nil || !strings.Contains(err.Error(), "hint: --format docker") {
-		t.Errorf("error %v", err)
+	if err := run(); err == nil || !strings.Contains(hint.Text(err), "--format docker") {
+		t.Errorf("error %v, hint %q", err, hint.Text(err))
 	}
 	p := places(t, o)
 	if _, err := p.Open(t.Context(), options.Target, nil); !registry.IsNotFound(err) {
