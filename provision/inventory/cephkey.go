@@ -29,7 +29,7 @@ func ParseCephKey(text string) (CephKey, error) {
 		return CephKey{}, err
 	}
 	raw, err := base64.StdEncoding.DecodeString(secret)
-	if err != nil {
+	if err != nil || strings.ContainsAny(secret, "\r\n") { // which the decoder passes over, and the CSI driver would not
 		return CephKey{}, errors.New("it is not base64; it has to stand there " + keyFormatted)
 	}
 	if len(raw) < keyHeader {

@@ -78,6 +78,7 @@ func FuzzCephKey(f *testing.F) {
 	f.Add("AQBSdFhmAAAAABAAp1Mcm6JQYGVUFQVmYzHvTw==")
 	f.Add("[client.csi]\n\tkey = AQBSdFhmAAAAABAAp1Mcm6JQYGVUFQVmYzHvTw==\n")
 	f.Add("key = \nkey =\n")
+	f.Add("\n\tkey = AQBSdFhmAA\r\r\rAAABAAp1Mcm6JQYGVUFQVmYzHvTw==")
 	f.Fuzz(func(t *testing.T, text string) {
 		key, err := ParseCephKey(text)
 		if err == nil {
