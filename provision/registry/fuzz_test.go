@@ -16,6 +16,8 @@ func FuzzAnswer(f *testing.F) {
 	f.Add(`Bearer realm="https://auth.example/token",service="registry.example",scope="a"`, "application/json", []byte(`{"errors":[{"code":"DENIED","message":"no\n"}]}`))
 	f.Add(`basic realm=x`, "text/plain", []byte("\x1b]0;x\aToo many"))
 	f.Add(`Negotiate`, "", []byte(`{"errors":[null,{}]}`))
+	f.Add(`11111111111`, "", []byte(`{}`)) // Retry-After: more seconds than a time.Duration holds
+	f.Add(`99999999999999999999`, "", []byte(`{}`))
 	f.Fuzz(func(t *testing.T, challenge, media string, body []byte) {
 		resp := &http.Response{StatusCode: http.StatusTooManyRequests, Header: http.Header{"Www-Authenticate": {challenge, "Basic"}, "Content-Type": {media}, "Retry-After": {challenge}},
 			Body: io.NopCloser(strings.NewReader(string(body)))}

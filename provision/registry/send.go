@@ -80,8 +80,9 @@ func passes(err error) bool {
 // RetryAfter is how long a server asks to be left alone, by its header of this name: seconds or a date (RFC 9110, 10.2.3). 0 = it does not say.
 func RetryAfter(h http.Header, now time.Time) time.Duration {
 	text := strings.TrimSpace(h.Get("Retry-After"))
-	if n, err := strconv.Atoi(text); err == nil && n >= 0 {
-		return time.Duration(n) * time.Second
+	if n, err := strconv.ParseUint(text, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+		const year = 365 * 24 * 60 * 60 // seconds: more is as long, and would not fit
+		return time.Duration(min(n, year)) * time.Second
 	}
 	if at, err := http.ParseTime(text); err == nil {
 		return max(at.Sub(now), 0)
