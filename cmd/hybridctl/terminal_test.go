@@ -50,6 +50,15 @@ func onTerminal(t *testing.T, dir, name string, args ...string) *pty {
 		t.Fatal(err)
 	}
 	defer slave.Close()
+	// The kernel sends the signal of a ^C first and empties the terminal then, with what the program has answered by that time.
+	settings, err := unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS)
+	if err == nil {
+		settings.Lflag |= unix.NOFLSH
+		err = unix.IoctlSetTermios(int(slave.Fd()), unix.TCSETS, settings)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	p := &pty{t: t, master: master, cmd: exec.Command(os.Args[0], args...)}
 	p.cmd.Args[0] = name
 	p.cmd.Dir = dir
