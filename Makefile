@@ -4,7 +4,7 @@
 build: ## bin/hybridctl for this machine, and what conformance runs on nodes
 	@scripts/build.sh
 
-build-all: ## the same, and bin/hybridctl-linux-amd64 and -arm64 to take elsewhere
+build-all: ## the same, and bin/hybridctl-linux-amd64 and -arm64 to take elsewhere, with the licenses of what they are compiled of
 	@scripts/build.sh all
 
 test: ## go test ./... (needs nothing but Go)

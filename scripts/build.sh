@@ -1,6 +1,6 @@
 #!/bin/bash
 # build.sh [all]: static executables in bin/: hybridctl for this machine, and what conformance runs on nodes, for every architecture. With
-# "all" hybridctl for every architecture, too. VERSION overrides what git says.
+# "all" hybridctl for every architecture, too, and the licenses of what it is compiled of. VERSION overrides what git says.
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"
 need_go
@@ -22,4 +22,5 @@ native=$(go env GOOS)-$(go env GOARCH)
 [ "${1:-}" != all ] || for arch in "${arches[@]}"; do
   if [ "$native" = "linux-$arch" ]; then ln -f bin/hybridctl "bin/hybridctl-linux-$arch"; else hybridctl "hybridctl-linux-$arch" GOOS=linux "GOARCH=$arch"; fi
 done
+[ "${1:-}" != all ] || scripts/licenses.sh bin/THIRD-PARTY-LICENSES.txt
 say "built in $((SECONDS - begin))s"
