@@ -24,6 +24,8 @@ const (
 	faultDirectory  FaultName = "directory-there"    // a directory exists that must be missing
 	faultDaemonSet  FaultName = "daemonset-missing"  // a DaemonSet that has to want every node is not there
 	faultPull       FaultName = "secret-for-all"     // a pod that must not get the registry's credentials has them
+	faultPortOpen   FaultName = "port-stays-open"    // a node port answers on when its Service is gone
+	faultShared     FaultName = "device-for-two"     // a second pod comes up beside the one that has the block device
 	faultNone       FaultName = "no-fault-all-green" // nothing: the same checks must pass
 )
 
@@ -40,15 +42,32 @@ func (f *Fault) is(name FaultName, node string) bool {
 	return f != nil && f.Name == name && f.Node == node
 }
 
+// faultless is the outcome of a cell whose fault could not be made: a red one would count as seen.
+func faultless(err error) outcome { return blocked("the fault could not be made: %v", err) }
+
 // red reports whether a cell must fail because of the fault: these and no others.
 func (f Fault) red(c Cell) bool {
 	at := kinds[c.kind].red[f.Name]
 	return at != nil && at(f, c)
 }
 
+// Extras are what a cluster has that more faults can be made of.
+type Extras struct {
+	Registry bool // a private one, whose login is in a Secret
+	Devices  bool // a class of volumes that are block devices
+}
+
+// extras are those of a run.
+func (o Options) extras() Extras {
+	return Extras{
+		Registry: o.Registry != nil && !o.Registry.NodesKnow,
+		Devices:  slices.ContainsFunc(o.Storage, func(s StorageClass) bool { return s.Driver == RBD }),
+	}
+}
+
 // Faults lists the faults that can be made in a cluster, each with the checks that have to see it. Two nodes are concerned: of two
 // architectures where there are such.
-func Faults(scenario Scenario, nodes []Node, registry bool) ([]Fault, error) {
+func Faults(scenario Scenario, nodes []Node, with Extras) ([]Fault, error) {
 	usable := slices.DeleteFunc(slices.Clone(nodes), func(n Node) bool { return noPods(n) != "" || n.NoMachine != "" })
 	if len(usable) < 2 {
 		return nil, fmt.Errorf("%w: a self-test needs two Ready nodes whose hosts can be reached, there are %d", ErrUsage, len(usable))
@@ -84,9 +103,13 @@ func Faults(scenario Scenario, nodes []Node, registry bool) ([]Fault, error) {
 		{Name: faultStays, Node: a.Name, Checks: []string{"S4", "S6"}},
 		{Name: faultDirectory, Node: a.Name, Checks: []string{"S8"}},
 		{Name: faultDaemonSet, Node: a.Name, Checks: []string{added}},
+		{Name: faultPortOpen, Node: a.Name, Checks: []string{"S7"}},
 	}
-	if registry {
+	if with.Registry {
 		faults = append(faults, Fault{Name: faultPull, Node: a.Name, Checks: []string{"R"}})
+	}
+	if with.Devices {
+		faults = append(faults, Fault{Name: faultShared, Node: a.Name, Other: b.Name, Checks: []string{"S9"}})
 	}
 	return faults, nil
 }
@@ -184,7 +207,7 @@ func TestSelf(ctx context.Context, o Options, done func(SelfTest, report.Conform
 	if err != nil {
 		return err
 	}
-	faults, err := Faults(o.Scenario, known, o.Registry != nil && !o.Registry.NodesKnow)
+	faults, err := Faults(o.Scenario, known, o.extras())
 	if err != nil {
 		return err
 	}

@@ -23,13 +23,14 @@ func TestFaults_EachHasCellsToTurnRed(t *testing.T) {
 		{"scale-out, the new node last", ScaleOut, []Node{planNode("arm-1", "arm64"), planNode("arm-2", "arm64"), planNode("x86-1", "amd64", isNew)}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			faults, err := Faults(c.scenario, c.nodes, true)
+			faults, err := Faults(c.scenario, c.nodes, Extras{Registry: true, Devices: true})
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, f := range faults {
 				in := planInput(c.nodes...)
 				in.Scenario, in.Checks, in.Fault, in.MaxPairs = c.scenario, f.Checks, &f, 10
+				in.Storage = []StorageClass{{Name: "rbd", Driver: RBD}}
 				m, err := Plan(in)
 				if err != nil {
 					t.Fatal(err)
@@ -53,7 +54,7 @@ func TestFaults_EachHasCellsToTurnRed(t *testing.T) {
 }
 
 func TestFaults_Places(t *testing.T) {
-	faults, err := Faults(NewDeployment, []Node{planNode("arm-1", "arm64", notReadyYet), planNode("arm-2", "arm64"), planNode("arm-3", "arm64"), planNode("x86-1", "amd64")}, true)
+	faults, err := Faults(NewDeployment, []Node{planNode("arm-1", "arm64", notReadyYet), planNode("arm-2", "arm64"), planNode("arm-3", "arm64"), planNode("x86-1", "amd64")}, Extras{Registry: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +64,7 @@ func TestFaults_Places(t *testing.T) {
 		}
 	}
 	for _, nodes := range [][]Node{nil, {planNode("arm-1", "arm64")}, {planNode("arm-1", "arm64"), planNode("x86-1", "amd64", noMachine)}, {planNode("arm-1", "arm64", notReadyYet), planNode("x86-1", "amd64")}} {
-		if _, err := Faults(NewDeployment, nodes, true); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "needs two Ready nodes whose hosts can be reached") {
+		if _, err := Faults(NewDeployment, nodes, Extras{Registry: true}); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "needs two Ready nodes whose hosts can be reached") {
 			t.Errorf("%d nodes: %v", len(nodes), err)
 		}
 	}

@@ -32,7 +32,7 @@ func (t *directoryTrier) tryPodWrites(ctx context.Context, c Cell) outcome {
 	path := hostDirs + t.runID + "/by-pod"
 	if t.fault.is(faultByte, c.Dst) {
 		if err := t.hosts.machines[c.Dst].WriteFile(ctx, path, flip(text)); err != nil {
-			return failed("the fault could not be made: %v", err)
+			return faultless(err)
 		}
 	}
 	got, id, err := t.hosts.machines[c.Dst].ReadFile(ctx, path)

@@ -157,7 +157,7 @@ var kinds = map[kind]traits{
 	kindNodePort: {try: (*triers).tryNodePort, probes: server, red: map[FaultName]where{faultMovedPort: atServer}},
 	kindLocal:    {try: (*triers).tryNodePort, probes: server, makes: (*draft).localService, red: map[FaultName]where{faultNotLocal: atServer}},
 	kindNotLocal: {try: (*triers).tryNotLocal, probes: clientAndServer, makes: (*draft).localService, red: map[FaultName]where{faultNotLocal: atServer}},
-	kindClosed:   {try: (*triers).tryClosed, probes: server},
+	kindClosed:   {try: (*triers).tryClosed, probes: server, red: map[FaultName]where{faultPortOpen: atServer}},
 
 	// Directories of the host.
 	kindPodWrites:   {try: (*triers).tryPodWrites, probes: server, host: withDirectory, red: map[FaultName]where{faultByte: atServer}},
@@ -168,7 +168,7 @@ var kinds = map[kind]traits{
 	// Volumes.
 	kindVolumeMoves:   {try: (*triers).tryMoves, load: loadsStorage},
 	kindVolumeBlock:   {try: (*triers).tryMoves, load: loadsStorage},
-	kindVolumeAlone:   {try: (*triers).tryAlone, load: loadsStorage},
+	kindVolumeAlone:   {try: (*triers).tryAlone, load: loadsStorage, red: map[FaultName]where{faultShared: everywhere}},
 	kindVolumeShared:  {try: (*triers).tryShared, load: loadsStorage},
 	kindVolumeGrows:   {try: (*triers).tryGrows, load: loadsStorage},
 	kindVolumeDeleted: {try: (*triers).tryDeleted, load: loadsStorage},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
@@ -148,6 +149,13 @@ func (t *outsideTrier) tryClosed(ctx context.Context, c Cell) outcome {
 	}
 	if _, err := t.api.Delete(ctx, manifests(service)); err != nil {
 		return failed("%v", err)
+	}
+	if t.fault.is(faultPortOpen, c.Dst) {
+		other := maps.Clone(service)
+		other["metadata"] = t.meta(name+"-on", nil)
+		if _, err := t.api.Apply(ctx, manifests(other), kube.ApplyOptions{}); err != nil {
+			return faultless(err)
+		}
 	}
 	s.otherwise = "the port still answers although the service is gone"
 	return t.closes(ctx, s)

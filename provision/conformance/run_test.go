@@ -154,7 +154,7 @@ func TestTestSelf(t *testing.T) {
 			c := newFake(t, amd64, arm64)
 			o := c.options()
 			o.pace.rulesLag = 250 * time.Millisecond
-			o.Scenario = scenario
+			o.Scenario, o.Storage = scenario, slices.Clone(cephClasses)
 			if scenario == ScaleOut {
 				o.NewNodes = []string{"x86-1"}
 			}
@@ -169,7 +169,7 @@ func TestTestSelf(t *testing.T) {
 				}
 				c.wantNothingLeft(t)
 			})
-			if err != nil || len(seen) != 12 {
+			if err != nil || len(seen) != 14 {
 				t.Errorf("%v, %v", seen, err)
 			}
 		})

@@ -297,8 +297,11 @@ func (t *volumeTrier) tryAlone(ctx context.Context, c Cell) outcome {
 		if _, err := v.start(ctx, c.Src, "first"); err != nil {
 			return wrong(err)
 		}
-		second := v.claim + "-second"
-		if err := v.create(ctx, t.pod(podSpec{name: second, node: c.Dst, claim: v.claim})); err != nil {
+		second, claim := v.claim+"-second", v.claim
+		if t.fault != nil && t.fault.Name == faultShared {
+			claim = "" // it does not need the device, so that nothing keeps it out
+		}
+		if err := v.create(ctx, t.pod(podSpec{name: second, node: c.Dst, claim: claim})); err != nil {
 			return wrong(err)
 		}
 		return t.view.shows(ctx, func(pods map[string]kube.Pod, events []kube.Event) (string, bool) {
