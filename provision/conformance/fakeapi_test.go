@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net"
 	"os"
@@ -195,10 +194,6 @@ func (n *fakeNode) fits(m manifest) bool {
 		}
 	}
 	return true
-}
-
-func (c *fake) event(p *fakePod, kind, reason, message string) {
-	c.events = append(c.events, kube.Event{Object: "Pod/" + p.Name, Type: kind, Reason: reason, Message: message, Count: 1, Last: time.Unix(int64(len(c.events)), 0)})
 }
 
 // start is what a kubelet does with a pod.
@@ -425,21 +420,6 @@ func (c *fake) Services(context.Context, string) ([]kube.Service, error) {
 	return out, nil
 }
 
-func (c *fake) Events(context.Context, string) ([]kube.Event, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Clone(c.events), nil
-}
-
-func (c *fake) PodLog(_ context.Context, _, pod, _ string, _ int64) ([]byte, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if p := c.pods[pod]; p != nil {
-		return []byte(p.log), nil
-	}
-	return nil, fmt.Errorf("no pod %s", pod)
-}
-
 func (c *fake) WaitNodesReady(_ context.Context, names []string, _ kube.WaitOptions) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -470,62 +450,4 @@ func (c *fake) WaitDaemonSets(ctx context.Context, nodes []string, o kube.WaitOp
 		return &kube.NotReadyError{What: "DaemonSet pods", Missing: []kube.Missing{{Object: "daemonset " + o.DaemonSets[0] + " on " + nodes[0], Node: nodes[0], Reason: "it wants no pod there"}}, Cause: context.DeadlineExceeded}
 	}
 	return c.WaitNodesReady(ctx, nodes, o)
-}
-
-// Exec runs an agent in this process. On a node that is gone nothing is heard any more, until the context ends.
-func (c *fake) Exec(ctx context.Context, o kube.ExecOptions) error {
-	c.mu.Lock()
-	inPod, inContainer := o.Pod, o.Container
-	if c.strays != nil {
-		inPod, inContainer = c.strays(o.Pod, o.Container)
-	}
-	p, hook, secret := c.pods[inPod], c.onExec, probe.Secret(c.secrets[secretName])
-	c.mu.Unlock()
-	switch {
-	case p != nil && p.dies != "":
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		p.Ready, p.Problem, p.Words, p.dies = false, p.dies, p.dies, ""
-		c.notify()
-		return errors.New("cannot exec in a stopped container")
-	case p == nil || !slices.Contains(p.containers, inContainer):
-		return fmt.Errorf("no container %s/%s", o.Pod, o.Container)
-	case !slices.Equal(o.Argv, []string{probePath, "agent"}):
-		return fmt.Errorf("cannot run %v", o.Argv)
-	case hook != nil:
-		if err := hook(o.Pod, o.Container); err != nil {
-			return err
-		}
-	}
-	who := p.who
-	who.Container = inContainer
-	agent := probe.Agent{Who: who, Secret: secret, Dialer: podDialer{p, c}, Lookup: c.lookup, Root: p.root, Space: func(string) (int64, int, error) { return c.space(p) }}
-	ended := make(chan error, 1)
-	go func() { ended <- agent.Run(ctx, o.Stdin, podWriter{p, c, o.Stdout}) }()
-	select {
-	case err := <-ended:
-		if c.isGone(p.node) {
-			<-ctx.Done()
-			return ctx.Err()
-		}
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-p.ctx.Done():
-		return errors.New("the container has ended")
-	}
-}
-
-// podWriter is a pod's way to who listens: what a node says that is gone is lost.
-type podWriter struct {
-	p   *fakePod
-	c   *fake
-	out io.Writer
-}
-
-func (w podWriter) Write(b []byte) (int, error) {
-	if w.c.isGone(w.p.node) {
-		return len(b), nil
-	}
-	return w.out.Write(b)
 }

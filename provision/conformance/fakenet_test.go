@@ -10,31 +10,8 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/probe"
 )
-
-func (c *fake) lookup(_ context.Context, server, name string) ([]string, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	host, _, _ := net.SplitHostPort(server)
-	if server != "" && (host == c.deadDNS || !slices.ContainsFunc(c.others, func(p kube.Pod) bool { return p.IP == host })) {
-		return nil, fmt.Errorf("lookup %s on %s: i/o timeout", name, server)
-	}
-	if s := c.named(name); s != nil {
-		return append([]string{s.ip}, c.also...), nil
-	}
-	return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
-}
-
-// named is the Service of a name; c.mu is held.
-func (c *fake) named(name string) *fakeService {
-	service, rest, _ := strings.Cut(name, ".")
-	if !strings.HasSuffix(rest, ".svc.cluster.local.") {
-		return nil
-	}
-	return c.svcs[service]
-}
 
 func refused(network string) error {
 	return &net.OpError{Op: "dial", Net: network, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
