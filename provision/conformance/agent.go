@@ -18,9 +18,9 @@ import (
 // probePath is where the probe is in its image.
 const probePath = "/probe"
 
-// agent is one exec in a container that lasts for the run: orders go in, answers come out. It goes by way of the kubelet and so works
-// where the pod network does not.
-type agent struct {
+// exec is one exec of the probe's agent in a container: orders go in, answers come out. It goes by way of the kubelet and so works where the pod
+// network does not.
+type exec struct {
 	who probe.Who
 
 	mu      sync.Mutex
@@ -39,13 +39,19 @@ type agent struct {
 // errSilent: a node that is gone does not say so, and neither does the API server for a long time.
 var errSilent = errors.New("the probe does not answer any more")
 
-// startAgent starts a container's agent and asks who it is: a kubelet may run it in another one. An agent that has not answered when the pace's
-// time is over after that of its order is given up.
-func startAgent(ctx context.Context, api API, namespace, pod, uid, container string, pace pace) (*agent, error) {
-	running, stop := context.WithCancel(ctx)
+// cutError is of an exec that has ended, or does not answer: what was asked of it is not known.
+type cutError struct{ err error }
+
+func (e *cutError) Error() string { return e.err.Error() }
+func (e *cutError) Unwrap() error { return e.err }
+
+// startExec starts a container's agent, which lasts as long as life, and asks who it is: a kubelet may run it in another one. An agent that has not
+// answered when the pace's time is over after that of its order is given up.
+func startExec(ctx, life context.Context, api API, namespace, pod, uid, container string, pace pace) (*exec, error) {
+	running, stop := context.WithCancel(life)
 	orders, in := io.Pipe()
 	out, answers := io.Pipe()
-	a := &agent{
+	a := &exec{
 		waiting: map[int]chan probe.Answer{}, patience: pace.start, orders: make(chan []byte), in: in, answers: answers, stop: stop, done: make(chan struct{}),
 	}
 	go func() { // ends with the exec
@@ -88,7 +94,7 @@ func startAgent(ctx context.Context, api API, namespace, pod, uid, container str
 }
 
 // listen hands answers to those who wait for them.
-func (a *agent) listen(out *io.PipeReader) {
+func (a *exec) listen(out *io.PipeReader) {
 	defer close(a.done)
 	lines := bufio.NewScanner(out)
 	lines.Buffer(make([]byte, 0, 4<<10), maxAnswer)
@@ -133,7 +139,7 @@ func nextAnswer(lines *bufio.Scanner) (answer probe.Answer, err error) {
 }
 
 // speak writes orders. One that cannot be written waits here, and no one waits for it without end.
-func (a *agent) speak() {
+func (a *exec) speak() {
 	for {
 		select {
 		case line := <-a.orders:
@@ -146,13 +152,13 @@ func (a *agent) speak() {
 	}
 }
 
-// ask gives an order and waits for its answer. An error is the agent's end, or the order's own.
-func (a *agent) ask(ctx context.Context, o probe.Order) (probe.Answer, error) {
+// ask gives an order and waits for its answer. An error is the exec's end (cutError), or the order's own.
+func (a *exec) ask(ctx context.Context, o probe.Order) (probe.Answer, error) {
 	answered := make(chan probe.Answer, 1)
 	a.mu.Lock()
 	if a.waiting == nil {
 		a.mu.Unlock()
-		return probe.Answer{}, a.ended
+		return probe.Answer{}, &cutError{a.ended}
 	}
 	a.next++
 	o.ID = a.next
@@ -175,7 +181,7 @@ func (a *agent) ask(ctx context.Context, o probe.Order) (probe.Answer, error) {
 	select {
 	case answer, ok := <-answered:
 		if !ok {
-			return probe.Answer{}, a.ended
+			return probe.Answer{}, &cutError{a.ended}
 		}
 		if answer.Error != "" {
 			return answer, &orderError{answer}
@@ -188,11 +194,18 @@ func (a *agent) ask(ctx context.Context, o probe.Order) (probe.Answer, error) {
 	}
 }
 
-// giveUp ends an agent that does not answer, so that no one else waits for it.
-func (a *agent) giveUp() error {
+// giveUp ends an exec that does not answer, so that no one else waits for it.
+func (a *exec) giveUp() error {
 	_ = a.answers.CloseWithError(errSilent)
 	a.stop()
-	return errSilent
+	return &cutError{errSilent}
+}
+
+// over is why it has ended; nil while it runs.
+func (a *exec) over() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.ended
 }
 
 // orderError is an order that the probe could not carry out.
@@ -200,7 +213,7 @@ type orderError struct{ answer probe.Answer }
 
 func (e *orderError) Error() string { return e.answer.Error }
 
-func (a *agent) close() {
+func (a *exec) close() {
 	_ = a.in.Close()
 	a.stop()
 	_ = a.answers.Close()
@@ -227,48 +240,4 @@ func (t *tail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return string(t.b)
-}
-
-// lazyAgent is an agent that starts when it is first asked for.
-type lazyAgent struct {
-	once  sync.Once
-	agent *agent
-	err   error
-}
-
-// agents are a run's agents, by pod and container.
-type agents struct {
-	life      context.Context // of the run: agents last as long
-	api       API
-	namespace string
-	view      *view
-	pace      pace
-	mu        sync.Mutex
-	all       map[string]*lazyAgent
-}
-
-// of returns a container's agent, which lasts for the run.
-func (a *agents) of(pod, container string) (*agent, error) {
-	key := pod + "/" + container
-	a.mu.Lock()
-	l := a.all[key]
-	if l == nil {
-		l = &lazyAgent{}
-		a.all[key] = l
-	}
-	a.mu.Unlock()
-	l.once.Do(func() {
-		l.agent, l.err = startAgent(a.life, a.api, a.namespace, pod, a.view.uid(pod), container, a.pace)
-	})
-	return l.agent, l.err
-}
-
-func (a *agents) close() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, l := range a.all {
-		if l.agent != nil {
-			l.agent.close()
-		}
-	}
 }

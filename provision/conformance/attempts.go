@@ -102,25 +102,23 @@ type shut struct {
 // closes attempts until it is shut, for as long as rules may need.
 func (r rules) closes(ctx context.Context, s shut) outcome {
 	since := r.now()
-	limited, cancel := context.WithTimeout(ctx, r.pace.rulesLag)
-	defer cancel()
 	silent := 0
 	for i := 0; silent < silences; i++ {
-		a, err := s.try(limited, fmt.Sprint("closed/", i))
+		a, err := s.try(ctx, fmt.Sprint("closed/", i))
 		switch {
-		case limited.Err() != nil:
-			return failed("%s, %s later", s.otherwise, r.pace.rulesLag)
 		case err != nil:
 			return s.unseen("whether it is closed cannot be seen: %v", err)
 		case a.Ending == probe.Answered, a.Ending == probe.Strange:
-			silent = 0
+			if silent = 0; r.now().Sub(since) >= r.pace.rulesLag {
+				return failed("%s, %s later", s.otherwise, r.pace.rulesLag)
+			}
 		case a.Ending == probe.Refused:
 			silent = silences
 			continue
 		default:
 			silent++
 		}
-		r.pause(limited)
+		r.pause(ctx)
 	}
 	o := r.controlled(ctx, s)
 	o.lag = r.now().Sub(since)
@@ -152,6 +150,8 @@ func (r rules) controlled(ctx context.Context, s shut) outcome {
 		switch {
 		case err == nil && a.Ending == probe.Answered:
 			return passed()
+		case unheard(err):
+			return s.unseen("whether it is closed cannot be seen: %v", err)
 		case err != nil:
 			last = err.Error()
 		default:

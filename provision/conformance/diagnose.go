@@ -11,6 +11,7 @@ import (
 type tried struct {
 	cell   Cell
 	result report.CellResult
+	lost   bool // its probe was not there, so that it saw nothing
 }
 
 // shows reports whether a symptom is there: in a cell, in the others, in what was written down about the nodes.
@@ -46,6 +47,11 @@ func of(checks string, then shows) shows {
 	}
 }
 
+// seen limits a symptom to cells that saw something: others say nothing of the network.
+func seen(then shows) shows {
+	return func(c tried, all []tried, evidence string) bool { return !c.lost && then(c, all, evidence) }
+}
+
 // ofKinds limits a symptom to some kinds of cells.
 func ofKinds(then shows, some ...kind) shows {
 	return func(c tried, all []tried, evidence string) bool {
@@ -68,10 +74,10 @@ var symptoms = []symptom{
 		"the program uses instructions that this processor does not have", "compare the Features in /proc/cpuinfo (atomics, asimddp) with what the image wants"},
 	{of("N1 S1", says("cni plugin not initialized")),
 		"the pod network's DaemonSet does not run on this node", "look at its pod there; its image may lack the architecture"},
-	{of("S5 S6", sizesOnly), "packets near the MTU are lost: the pod network's MTU is larger than the way between the hosts carries", "set the pod network's MTU to that of the slowest interface minus 50 bytes for VXLAN, 80 for WireGuard"},
-	{of("S5", noPairWorks), "the pod network's packets do not get from one host to the other", "let UDP 8472 (flannel's VXLAN; with the back end wireguard 51820) through between the hosts, and see that the module vxlan or wireguard is loaded on both"},
-	{of("S5 S6", udpOnly), "TCP gets through and UDP does not", "look for filters of UDP, and for wrong checksums: ethtool -K flannel.1 tx-checksum-ip-generic off"},
-	{of("S6", pairWorks),
+	{of("S5 S6", seen(sizesOnly)), "packets near the MTU are lost: the pod network's MTU is larger than the way between the hosts carries", "set the pod network's MTU to that of the slowest interface minus 50 bytes for VXLAN, 80 for WireGuard"},
+	{of("S5", seen(noPairWorks)), "the pod network's packets do not get from one host to the other", "let UDP 8472 (flannel's VXLAN; with the back end wireguard 51820) through between the hosts, and see that the module vxlan or wireguard is loaded on both"},
+	{of("S5 S6", seen(udpOnly)), "TCP gets through and UDP does not", "look for filters of UDP, and for wrong checksums: ethtool -K flannel.1 tx-checksum-ip-generic off"},
+	{of("S6", seen(pairWorks)),
 		"the pods reach each other, but not through the service: kube-proxy's rules are missing, or checksums are wrong on the overlay's interface", "look at kube-proxy on the client's node; try ethtool -K flannel.1 tx-checksum-ip-generic off"},
 	{ofKinds(saysItself("no answer in time"), kindNodePort, kindLocal, kindNotLocal, kindClosed), "something between here and the node throws the packets away", "open TCP and UDP 30000 to 32767 in the host's firewall"},
 }

@@ -22,7 +22,7 @@ func result(check, name, src, dst string, v report.Verdict, reason string) repor
 
 // triedAs is a cell of a kind with how it ended.
 func triedAs(k kind, c report.CellResult) tried {
-	t := tried{Cell{Check: c.Check, Name: c.Name, kind: k}, c}
+	t := tried{cell: Cell{Check: c.Check, Name: c.Name, kind: k}, result: c}
 	if c.Src != nil {
 		t.cell.Src = c.Src.Node
 	}
@@ -41,7 +41,7 @@ func acrossPair(fails func(network string, size int) bool) []tried {
 		if fails(c.network, c.size) {
 			r.Verdict, r.Reason = report.Failing, "no answer in time"
 		}
-		out = append(out, tried{c, r})
+		out = append(out, tried{cell: c, result: r})
 	}
 	return out
 }

@@ -13,7 +13,7 @@ import (
 )
 
 func (t *serviceTrier) tryDNS(ctx context.Context, c Cell) outcome {
-	a, err := t.agents.of(t.slot(podA, c.Dst), mainContainer)
+	a, err := t.agents.of(ctx, t.slot(podA, c.Dst), mainContainer)
 	if err != nil {
 		return lost(c, err)
 	}
@@ -42,6 +42,8 @@ func (t *serviceTrier) tryDNS(ctx context.Context, c Cell) outcome {
 			o.planned++
 			got, err := a.ask(ctx, probe.Order{Op: probe.OpLookup, Server: server, Name: t.services.fullName(name), TimeoutMillis: int(t.pace.attempt.Milliseconds())})
 			switch {
+			case unheard(err):
+				return lost(c, err)
 			case err != nil:
 				last = strings.TrimPrefix(cmp.Or(server, "the pod's own server")+": ", ": ") + err.Error()
 			case !resolves(service, got.Addresses):

@@ -29,12 +29,12 @@ type witness struct {
 }
 
 // explain gathers evidence, once for each node and pod concerned, and returns the results with it and with the likely causes. It runs before
-// anything is cleaned up.
-func (w witness) explain(ctx context.Context, cells []Cell, results []report.CellResult) []report.CellResult {
+// anything is cleaned up. lost are the cells, by index, whose probe was not there.
+func (w witness) explain(ctx context.Context, cells []Cell, results []report.CellResult, lost []int) []report.CellResult {
 	out := slices.Clone(results)
 	all := make([]tried, len(cells))
 	for i, c := range cells {
-		all[i] = tried{c, results[i]}
+		all[i] = tried{c, results[i], slices.Contains(lost, i)}
 	}
 	gathered := w.gather(ctx, all)
 	for i := range out {

@@ -89,6 +89,7 @@ type fakeNode struct {
 	copies   bool   // what pods mount is another directory with the same files
 	uname    string
 	images   map[string]platform.Arch // what their programs are
+	execs    []context.CancelCauseFunc
 }
 
 type fakePod struct {
@@ -272,7 +273,7 @@ func (c *fake) options() Options {
 	}
 	o.pace = usual
 	o.pace.rulesLag, o.pace.rulesPause, o.pace.guardPause, o.pace.volume = time.Second, 5*time.Millisecond, 5*time.Millisecond, 1<<20
-	o.pace.lease = time.Second
+	o.pace.lease, o.pace.again = time.Second, 5*time.Millisecond
 	o.pace.launch = 100 * time.Millisecond
 	return o
 }

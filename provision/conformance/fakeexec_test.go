@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,11 +37,16 @@ func (c *fake) Exec(ctx context.Context, o kube.ExecOptions) error {
 			return err
 		}
 	}
+	life, cut := context.WithCancelCause(ctx)
+	defer cut(nil)
+	c.mu.Lock()
+	p.node.execs = append(p.node.execs, cut)
+	c.mu.Unlock()
 	who := p.who
 	who.Container = inContainer
 	agent := probe.Agent{Who: who, Secret: secret, Dialer: podDialer{p, c}, Lookup: c.lookup, Root: p.root, Space: func(string) (int64, int, error) { return c.space(p) }}
 	ended := make(chan error, 1)
-	go func() { ended <- agent.Run(ctx, o.Stdin, podWriter{p, c, o.Stdout}) }()
+	go func() { ended <- agent.Run(life, o.Stdin, podWriter{life, p, c, o.Stdout}) }()
 	select {
 	case err := <-ended:
 		if c.isGone(p.node) {
@@ -48,22 +54,36 @@ func (c *fake) Exec(ctx context.Context, o kube.ExecOptions) error {
 			return ctx.Err()
 		}
 		return err
-	case <-ctx.Done():
-		return ctx.Err()
+	case <-life.Done():
+		return cmp.Or(ctx.Err(), context.Cause(life))
 	case <-p.ctx.Done():
 		return errors.New("the container has ended")
 	}
 }
 
-// podWriter is a pod's way to who listens: what a node says that is gone is lost.
+// cutExecs ends what runs by execs on a node, as a kubelet does that is started again.
+func (c *fake) cutExecs(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := c.node(name)
+	for _, cut := range n.execs {
+		cut(errKubelet)
+	}
+	n.execs = nil
+}
+
+var errKubelet = errors.New("error dialing backend: EOF")
+
+// podWriter is a pod's way to who listens: what a node says that is gone is lost, and what is said after the end of the exec.
 type podWriter struct {
-	p   *fakePod
-	c   *fake
-	out io.Writer
+	life context.Context
+	p    *fakePod
+	c    *fake
+	out  io.Writer
 }
 
 func (w podWriter) Write(b []byte) (int, error) {
-	if w.c.isGone(w.p.node) {
+	if w.c.isGone(w.p.node) || w.life.Err() != nil {
 		return len(b), nil
 	}
 	return w.out.Write(b)

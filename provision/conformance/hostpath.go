@@ -17,7 +17,7 @@ type directoryTrier struct {
 }
 
 func (t *directoryTrier) tryPodWrites(ctx context.Context, c Cell) outcome {
-	a, err := t.agents.of(t.slot(podA, c.Dst), mainContainer)
+	a, err := t.agents.of(ctx, t.slot(podA, c.Dst), mainContainer)
 	if err != nil {
 		return lost(c, err)
 	}
@@ -46,7 +46,7 @@ func (t *directoryTrier) tryPodWrites(ctx context.Context, c Cell) outcome {
 }
 
 func (t *directoryTrier) tryHostWrites(ctx context.Context, c Cell) outcome {
-	a, err := t.agents.of(t.slot(podB, c.Dst), mainContainer)
+	a, err := t.agents.of(ctx, t.slot(podB, c.Dst), mainContainer)
 	if err != nil {
 		return lost(c, err)
 	}
@@ -66,7 +66,7 @@ func (t *directoryTrier) tryElsewhere(ctx context.Context, c Cell) outcome {
 	if err := t.hosts.machines[c.Dst].WriteFile(ctx, hostDirs+t.runID+"/"+name, t.runID); err != nil {
 		return failed("the host cannot write: %v", err)
 	}
-	a, err := t.agents.of(t.slot(podA, c.Src), mainContainer)
+	a, err := t.agents.of(ctx, t.slot(podA, c.Src), mainContainer)
 	if err != nil {
 		return lost(c, err)
 	}
@@ -92,6 +92,8 @@ func (t *directoryTrier) seesItsOwn(ctx context.Context, c Cell, a *agent) outco
 	}
 	got, err := a.ask(ctx, probe.Order{Op: probe.OpRead, Path: "/host/" + name})
 	switch {
+	case unheard(err):
+		return lost(c, err)
 	case err != nil:
 		return blocked("a pod on %s does not see what its own host wrote, so that nothing follows from what else it does not see: %v", c.Src, err)
 	case got.Text != name:

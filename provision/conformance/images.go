@@ -36,7 +36,7 @@ func (t *imageTrier) tryOwn(ctx context.Context, c Cell) outcome {
 	if err != nil {
 		return failed("%v", err)
 	}
-	a, err := t.agents.of(name, mainContainer)
+	a, err := t.agents.of(ctx, name, mainContainer)
 	if err != nil {
 		return failed("%v", err)
 	}
@@ -45,7 +45,7 @@ func (t *imageTrier) tryOwn(ctx context.Context, c Cell) outcome {
 		return failed("%v", err)
 	}
 	o := passed()
-	reply := &probe.Reply{Who: a.who}
+	reply := &probe.Reply{Who: a.who()}
 	o.responder(reply)
 	if wrong := (wanted{podUID: pod.UID, node: c.Dst, container: mainContainer, arch: arch}).mismatch(reply); wrong != "" {
 		o.fail("%s", wrong)
@@ -78,7 +78,8 @@ func (t *imageTrier) tryForeign(ctx context.Context, c Cell) outcome {
 		return failed("%v", err)
 	}
 	// A container counts as running, and its pod as Ready, before its program is loaded. Whether it runs, its own answer tells.
-	if _, err := t.agents.of(name, mainContainer); err == nil {
+	if e, err := t.agents.start(ctx, name, mainContainer); err == nil {
+		e.close()
 		return failed("a program of another architecture runs here: an emulator hides wrong images")
 	}
 	if err := t.view.until(ctx, ended(false)); err != nil {

@@ -175,7 +175,13 @@ func (o *outcome) responder(r *probe.Reply) {
 // passed, failed and blocked are the outcomes of cells that ask once.
 func passed() outcome { return outcome{verdict: report.Passed, planned: 1, ok: 1, first: true} }
 
+// failed is a failure. What a probe that is not heard any more would have said is not known: with an error of one among args the cell is blocked.
 func failed(format string, args ...any) outcome {
+	if slices.ContainsFunc(args, unheard) {
+		o := blocked(format, args...)
+		o.lost = true
+		return o
+	}
 	o := outcome{planned: 1}
 	o.fail(format, args...)
 	return o

@@ -37,11 +37,11 @@ func noIPv6(reason string) bool {
 
 func (t *podTrier) tryEmptyDir(ctx context.Context, c Cell) outcome {
 	name := t.slot(podA, c.Dst)
-	writer, err := t.agents.of(name, mainContainer)
+	writer, err := t.agents.of(ctx, name, mainContainer)
 	if err != nil {
 		return lost(c, err)
 	}
-	reader, err := t.agents.of(name, peerContainer)
+	reader, err := t.agents.of(ctx, name, peerContainer)
 	if err != nil {
 		return lost(c, err)
 	}

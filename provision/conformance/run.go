@@ -183,7 +183,7 @@ func (r *run) all(ctx context.Context) (err error) {
 		return fmt.Errorf("interrupted: %w", context.Cause(ctx))
 	}
 	start = r.Now()
-	r.results = r.witness().explain(ctx, r.matrix.Cells, r.results)
+	r.results = r.witness().explain(ctx, r.matrix.Cells, r.results, r.lost)
 	r.phase("evidence", start)
 	return nil
 }
@@ -201,7 +201,7 @@ func (r *run) equip(life context.Context) {
 		life: life, launch: r.pace.launch, starting: placesToStart(r.nodes),
 	}
 	r.vigil = &vigil{event: r.Event, clock: r.Now, silence: r.pace.silence, view: r.view}
-	r.agents = &agents{life: life, api: r.API, namespace: r.draft.namespace, view: r.view, pace: r.pace, all: map[string]*lazyAgent{}}
+	r.agents = &agents{life: life, api: r.API, namespace: r.draft.namespace, view: r.view, pace: r.pace, event: r.Event, all: map[string]*agent{}}
 	rules := rules{r.Now, r.pace}
 	asker := asker{draft: r.draft, rules: rules, view: r.view, agents: r.agents}
 	r.triers = &triers{
@@ -340,8 +340,8 @@ func (r *run) finish(i int, c Cell, start time.Time, o outcome) {
 	r.done(cell)
 }
 
-// failUnowned fails the cells of two nodes that are blocked because a probe is not there, where no cell of either node fails: a run may have no
-// cell of that node alone, and no run passes without a node's probe.
+// failUnowned fails cells that are blocked because a probe is not there, where no other fails for it: no run passes without a node's probe. That is
+// one cell of the node alone, or else, where a run has none, those that it has with other nodes.
 func (r *run) failUnowned() {
 	failing := map[string]bool{}
 	for i, c := range r.matrix.Cells {
@@ -349,12 +349,28 @@ func (r *run) failUnowned() {
 			failing[c.Src], failing[c.Dst] = true, true
 		}
 	}
+	slices.Sort(r.lost)
+	var pairs []int
 	for _, i := range r.lost {
-		if c := r.matrix.Cells[i]; !failing[c.Src] && !failing[c.Dst] {
-			r.results[i].Verdict = report.Failing
-			r.done(r.results[i])
+		switch c := r.matrix.Cells[i]; {
+		case !c.ofOne():
+			pairs = append(pairs, i)
+		case !failing[c.Dst]:
+			failing[c.Dst] = true
+			r.fail(i)
 		}
 	}
+	for _, i := range pairs {
+		if c := r.matrix.Cells[i]; !failing[c.Src] && !failing[c.Dst] {
+			r.fail(i)
+		}
+	}
+}
+
+// fail fails a cell that was blocked.
+func (r *run) fail(i int) {
+	r.results[i].Verdict = report.Failing
+	r.done(r.results[i])
 }
 
 // done tells of a cell's end.

@@ -103,7 +103,7 @@ func (t *serviceTrier) tryHairpin(ctx context.Context, c Cell) outcome {
 
 // dialSettled dials a Service, whose rules follow its pod with a delay.
 func (t *serviceTrier) dialSettled(ctx context.Context, c Cell, pod, addr string, w wanted) outcome {
-	a, err := t.agents.of(pod, mainContainer)
+	a, err := t.agents.of(ctx, pod, mainContainer)
 	if err != nil {
 		return lost(c, err)
 	}
@@ -114,7 +114,7 @@ func (t *serviceTrier) dialSettled(ctx context.Context, c Cell, pod, addr string
 // tryRemoved takes away a Service's endpoint: nothing may answer any more, while its client still reaches the pod beside it.
 func (t *serviceTrier) tryRemoved(ctx context.Context, c Cell) outcome {
 	name, pod := t.slot(svcStay, c.Dst), t.slot(podA, c.Dst)
-	client, err := t.agents.of(pod, mainContainer)
+	client, err := t.agents.of(ctx, pod, mainContainer)
 	if err != nil {
 		return lost(c, err)
 	}
@@ -127,7 +127,9 @@ func (t *serviceTrier) tryRemoved(ctx context.Context, c Cell) outcome {
 		return wrong(err)
 	}
 	try := t.asks(client, c, addr)
-	if err := t.answersAt(ctx, t.services.endpointSince(name, pod), try); err != nil {
+	if err := t.answersAt(ctx, t.services.endpointSince(name, pod), try); unheard(err) {
+		return lost(c, err)
+	} else if err != nil {
 		return failed("the service never answered, so that nothing can be said of its end: %v", err)
 	}
 	gone := t.service(name, map[string]string{slotLabel: "none"}, "", 0)

@@ -20,6 +20,7 @@ type pace struct {
 	attempt    time.Duration
 	stream     time.Duration // for payloads of many packets
 	start      time.Duration // for an agent to be there: the kubelet starts a program in a container
+	again      time.Duration // before one that has ended is started again; twice as long each time
 	answer     time.Duration // how long after the time of its order an agent may answer
 	rulesLag   time.Duration // how long kube-proxy may take to notice a Service or its endpoint
 	rulesPause time.Duration
@@ -42,7 +43,7 @@ const Away = 2 * time.Minute
 const kubeProxyLag = 45 * time.Second
 
 // usual is the pace outside tests.
-var usual = pace{attempt: 5 * time.Second, stream: 40 * time.Second, start: 2 * time.Minute, answer: 30 * time.Second, rulesLag: kubeProxyLag, rulesPause: 500 * time.Millisecond, guardPause: 10 * time.Second,
+var usual = pace{attempt: 5 * time.Second, stream: 40 * time.Second, start: 2 * time.Minute, again: 2 * time.Second, answer: 30 * time.Second, rulesLag: kubeProxyLag, rulesPause: 500 * time.Millisecond, guardPause: 10 * time.Second,
 	volume: 64 << 20, launch: 20 * time.Second, nodes: 15 * time.Second, away: Away, lease: nodeLease, silence: report.Patience}
 
 // timeoutOf is how long an attempt of a cell may take.
@@ -76,15 +77,18 @@ type triers struct {
 }
 
 // lost is the outcome of a cell whose probe is not there, or not any more. It is the failure of the probe's own node, so that no run
-// passes without it; what two nodes are needed for is blocked, unless there is no such failure (see failUnowned).
+// passes without it; what two nodes are needed for, or a probe that was heard before, is blocked, unless there is no such failure (see failUnowned).
 func lost(c Cell, err error) outcome {
-	if c.Src == "" || c.Src == c.Dst {
+	if c.ofOne() && !unheard(err) {
 		return failed("%v", err)
 	}
 	o := blocked("%v", err)
 	o.lost = true
 	return o
 }
+
+// ofOne reports whether a cell is of one node alone.
+func (c Cell) ofOne() bool { return c.Src == "" || c.Src == c.Dst }
 
 // probesOf are the probe pods that a cell uses.
 func probesOf(n roster, c Cell) []string {
@@ -123,7 +127,7 @@ func (a *asker) wantedOf(pod string) (kube.Pod, wanted, error) {
 
 // dial has a container dial an address as often as the cell wants.
 func (a *asker) dial(ctx context.Context, c Cell, pod, container, addr string, w wanted) outcome {
-	agent, err := a.agents.of(pod, container)
+	agent, err := a.agents.of(ctx, pod, container)
 	if err != nil {
 		return lost(c, err)
 	}

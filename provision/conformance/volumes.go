@@ -137,7 +137,7 @@ func (v *volume) start(ctx context.Context, node, which string) (user, error) {
 			return user{}, err
 		}
 	}
-	a, err := v.t.agents.of(name, mainContainer)
+	a, err := v.t.agents.of(ctx, name, mainContainer)
 	if err != nil {
 		return user{}, err
 	}
