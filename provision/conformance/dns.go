@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
@@ -29,7 +30,11 @@ func (t *serviceTrier) tryDNS(ctx context.Context, c Cell) outcome {
 		if err != nil {
 			return failed("%v", err)
 		}
-		if servers, dead = dnsServers(pods); dead != "" {
+		services, err := t.api.Services(ctx, "kube-system")
+		if err != nil {
+			return failed("%v", err)
+		}
+		if servers, dead = dnsServers(pods, dnsTarget(services)); dead != "" {
 			o.planned, o.first = o.planned+1, false
 		}
 		if len(servers) == 0 && dead == "" {
@@ -71,17 +76,48 @@ func (t *serviceTrier) tryDNS(ctx context.Context, c Cell) outcome {
 
 // dnsServers are the addresses of the DNS servers among pods. dead is what is wrong with one that is on a node and has none: it is not left out
 // silently.
-func dnsServers(pods []kube.Pod) (servers []string, dead string) {
+func dnsServers(pods []kube.Pod, target string) (servers []string, dead string) {
 	for _, p := range pods {
+		port := portOf(p, target)
 		switch {
 		case p.Deleting, p.Ended:
+		case p.IP != "" && port == 0:
+			dead = fmt.Sprintf("%s on %s has no port %q, to which the service kube-dns leads", p.Name, p.Node, target)
 		case p.IP != "":
-			servers = append(servers, at(p.IP, 53))
+			servers = append(servers, at(p.IP, port))
 		case p.Node != "":
 			dead = fmt.Sprintf("%s on %s has no address: %s", p.Name, p.Node, p.Problem)
 		}
 	}
 	return servers, dead
+}
+
+// dnsPort is where resolvers ask.
+const dnsPort = 53
+
+// dnsTarget is the port of the cluster's DNS servers, to which their Service leads: a number, or what their containers call it.
+func dnsTarget(services []kube.Service) string {
+	for _, s := range services {
+		for _, p := range s.Ports {
+			if s.Name == "kube-dns" && p.Protocol == "UDP" && p.Port == dnsPort {
+				return p.Target
+			}
+		}
+	}
+	return strconv.Itoa(dnsPort)
+}
+
+// portOf is the port of a pod that a Service leads to; 0 = it has none of that name.
+func portOf(p kube.Pod, target string) int {
+	if n, err := strconv.Atoi(target); err == nil {
+		return n
+	}
+	for _, c := range p.Ports {
+		if c.Name == target && c.Protocol == "UDP" {
+			return c.Port
+		}
+	}
+	return 0
 }
 
 // resolves reports whether addresses are a Service's: its first among them, and none that is not its own, to which clients would go as well.

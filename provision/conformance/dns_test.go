@@ -24,10 +24,18 @@ func TestRun_DNS(t *testing.T) {
 		each   report.Verdict // of dns/each-server
 		reason string
 	}{
-		"a wildcard beside it":           {func(c *fake) { c.also = []string{"198.51.100.7"} }, report.Failing, report.Failing, "instead of"},
-		"a server without an address":    {server(func(*kube.Pod) {}), report.Passed, report.Failing, "coredns-new on arm-1 has no address: its kubelet has not started it yet"},
-		"one that is on no node yet":     {server(func(p *kube.Pod) { p.Node = "" }), report.Passed, report.Passed, ""},
-		"one that was evicted":           {server(func(p *kube.Pod) { p.IP, p.Ended = "10.0.0.99", true }), report.Passed, report.Passed, ""},
+		"a wildcard beside it":        {func(c *fake) { c.also = []string{"198.51.100.7"} }, report.Failing, report.Failing, "instead of"},
+		"a server without an address": {server(func(*kube.Pod) {}), report.Passed, report.Failing, "coredns-new on arm-1 has no address: its kubelet has not started it yet"},
+		"one that is on no node yet":  {server(func(p *kube.Pod) { p.Node = "" }), report.Passed, report.Passed, ""},
+		"one that was evicted":        {server(func(p *kube.Pod) { p.IP, p.Ended = "10.0.0.99", true }), report.Passed, report.Passed, ""},
+		"they listen elsewhere":       {func(c *fake) { c.dnsPort, c.dnsTarget = "1053", "1053" }, report.Passed, report.Passed, ""},
+		"at a port with a name": {func(c *fake) {
+			c.dnsPort, c.dnsTarget = "1053", "dns"
+			for i := range c.others {
+				c.others[i].Ports = []kube.ContainerPort{{Name: "dns", Protocol: "TCP", Port: 1054}, {Name: "metrics", Protocol: "UDP", Port: 9153}, {Name: "dns", Protocol: "UDP", Port: 1053}}
+			}
+		}, report.Passed, report.Passed, ""},
+		"at a port that none has":        {func(c *fake) { c.dnsTarget = "dns" }, report.Passed, report.Failing, `coredns-arm-1 on arm-1 has no port "dns", to which the service kube-dns leads`},
 		"one that is deleted, and lives": {server(func(p *kube.Pod) { p.IP, p.Deleting = "10.0.0.98", true }), report.Passed, report.Passed, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -48,6 +48,8 @@ type fake struct {
 	tamper    func(from *fakePod, network string, conn net.Conn) net.Conn // with its bytes
 	masks     bool                                                        // pods are seen with their node's address
 	deadDNS   string                                                      // address of a DNS server that does not answer
+	dnsPort   string                                                      // where DNS servers listen, and
+	dnsTarget string                                                      // what their Service says of it; empty = 53
 	onExec    func(pod, container string) error
 	onApply   func(kind, name string)
 	lingers   string                 // Service that answers on although it has no endpoint or is gone, through that pod

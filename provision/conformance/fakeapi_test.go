@@ -410,10 +410,16 @@ func (c *fake) WaitPods(ctx context.Context, namespace string, missing func([]ku
 	}
 }
 
-func (c *fake) Services(context.Context, string) ([]kube.Service, error) {
+func (c *fake) Services(_ context.Context, namespace string) ([]kube.Service, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var out []kube.Service
+	if namespace == "kube-system" {
+		return []kube.Service{
+			{Name: "other", Ports: []kube.ServicePort{{Protocol: "UDP", Port: 53, Target: "5353"}}},
+			{Name: "kube-dns", Ports: []kube.ServicePort{{Protocol: "TCP", Port: 53, Target: "5300"}, {Protocol: "UDP", Port: 9153, Target: "9153"}, {Protocol: "UDP", Port: 53, Target: cmp.Or(c.dnsTarget, "53")}}},
+		}, nil
+	}
 	for name, s := range c.svcs {
 		out = append(out, kube.Service{Name: name, ClusterIP: s.ip, NodePorts: map[string]int{"TCP": s.port, "UDP": s.port}})
 	}

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -13,8 +14,8 @@ import (
 func (c *fake) lookup(_ context.Context, server, name string) ([]string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	host, _, _ := net.SplitHostPort(server)
-	if server != "" && (host == c.deadDNS || !slices.ContainsFunc(c.others, func(p kube.Pod) bool { return p.IP == host })) {
+	host, port, _ := net.SplitHostPort(server)
+	if server != "" && (host == c.deadDNS || port != cmp.Or(c.dnsPort, "53") || !slices.ContainsFunc(c.others, func(p kube.Pod) bool { return p.IP == host })) {
 		return nil, fmt.Errorf("lookup %s on %s: i/o timeout", name, server)
 	}
 	if s := c.named(name); s != nil {

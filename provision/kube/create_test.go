@@ -2,6 +2,7 @@ package kube
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -23,7 +24,7 @@ func TestCreate(t *testing.T) {
 		t.Errorf("an unknown field: %v", err)
 	}
 	// What another verb makes of it later: apply takes the fields over.
-	service := "{apiVersion: v1, kind: Service, metadata: {name: s, namespace: create-test}, spec: {selector: {a: %s}, ports: [{port: 80, protocol: TCP}]}}"
+	service := "{apiVersion: v1, kind: Service, metadata: {name: s, namespace: create-test}, spec: {selector: {a: %s}, ports: [{name: a, port: 80, protocol: TCP}, {name: b, port: 53, protocol: UDP, targetPort: dns}]}}"
 	if err := c.Create(testContext(t), []byte(strings.Replace(service, "%s", "one", 1))); err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +32,8 @@ func TestCreate(t *testing.T) {
 		t.Errorf("apply over it: %v", err)
 	}
 	services, err := c.Services(testContext(t), "create-test")
-	if err != nil || len(services) != 1 || services[0].ClusterIP == "" {
+	ports := []ServicePort{{"TCP", 80, "80"}, {"UDP", 53, "dns"}}
+	if err != nil || len(services) != 1 || services[0].ClusterIP == "" || !slices.Equal(services[0].Ports, ports) {
 		t.Errorf("services %v, %v", services, err)
 	}
 }

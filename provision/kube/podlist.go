@@ -37,6 +37,14 @@ type Pod struct {
 	Started       time.Time
 	Ended         bool // it ran, or was refused by its kubelet, and will not run again
 	Deleting      bool
+	Ports         []ContainerPort // that its containers name
+}
+
+// ContainerPort is a port that a container names.
+type ContainerPort struct {
+	Name     string
+	Protocol string // "TCP", "UDP"
+	Port     int
 }
 
 func podOf(p *corev1.Pod) Pod {
@@ -52,6 +60,11 @@ func podOf(p *corev1.Pod) Pod {
 	out.Ended = p.Status.Phase == corev1.PodFailed || p.Status.Phase == corev1.PodSucceeded
 	if p.Status.StartTime != nil {
 		out.Started = p.Status.StartTime.Time
+	}
+	for _, c := range p.Spec.Containers {
+		for _, port := range c.Ports {
+			out.Ports = append(out.Ports, ContainerPort{port.Name, string(port.Protocol), int(port.ContainerPort)})
+		}
 	}
 	if c := podCondition(p, corev1.PodScheduled); c != nil && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {
 		out.Unschedulable = oneLine(c.Message)
@@ -183,6 +196,14 @@ type Service struct {
 	ClusterIP  string
 	ClusterIPs []string       // of both families, where it has them; the first is ClusterIP
 	NodePorts  map[string]int // by protocol: "TCP", "UDP"
+	Ports      []ServicePort
+}
+
+// ServicePort is a port of a Service.
+type ServicePort struct {
+	Protocol string // "TCP", "UDP"
+	Port     int
+	Target   string // that of its pods: a number, or what a container calls it
 }
 
 // Services lists the Services of a namespace.
@@ -198,6 +219,7 @@ func (c *Client) Services(ctx context.Context, namespace string) ([]Service, err
 			s := Service{Name: item.Name, ClusterIP: item.Spec.ClusterIP, ClusterIPs: item.Spec.ClusterIPs, NodePorts: map[string]int{}}
 			for _, p := range item.Spec.Ports {
 				s.NodePorts[string(p.Protocol)] = int(p.NodePort)
+				s.Ports = append(s.Ports, ServicePort{string(p.Protocol), int(p.Port), p.TargetPort.String()})
 			}
 			out = append(out, s)
 		}

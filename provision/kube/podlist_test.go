@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"slices"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -30,10 +31,13 @@ func TestPodOf(t *testing.T) {
 			p.Status.InitContainerStatuses = []corev1.ContainerStatus{restarted("init", 4), restarted("side", 2)}
 			p.Status.ContainerStatuses = []corev1.ContainerStatus{restarted("a", 1)}
 		}, Pod{Restarts: 3}},
+		{"with ports", func(p *corev1.Pod) {
+			p.Spec.Containers = []corev1.Container{{Name: "a"}, {Name: "b", Ports: []corev1.ContainerPort{{Name: "dns", ContainerPort: 1053, Protocol: corev1.ProtocolUDP}}}}
+		}, Pod{Ports: []ContainerPort{{"dns", "UDP", 1053}}}},
 	} {
 		p := &corev1.Pod{Spec: corev1.PodSpec{RestartPolicy: corev1.RestartPolicyAlways}}
 		tt.change(p)
-		if got := podOf(p); got.Controller != tt.want.Controller || got.MayEnd != tt.want.MayEnd || got.Restarts != tt.want.Restarts {
+		if got := podOf(p); got.Controller != tt.want.Controller || got.MayEnd != tt.want.MayEnd || got.Restarts != tt.want.Restarts || !slices.Equal(got.Ports, tt.want.Ports) {
 			t.Errorf("%s: %+v", tt.name, got)
 		}
 	}
