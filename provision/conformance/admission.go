@@ -22,7 +22,7 @@ func (e *deniedError) Error() string {
 
 func (e *deniedError) Unwrap() error { return e.err }
 
-// wrong is the outcome of an error: blocked when the cluster forbids what was wanted.
+// wrong is the outcome of an error: blocked when the cluster forbids what was wanted, or makes another thing of it.
 func wrong(err error) outcome {
 	if forbids(err) {
 		return blocked("%v", err)
@@ -31,8 +31,7 @@ func wrong(err error) outcome {
 }
 
 func forbids(err error) bool {
-	var denied *deniedError
-	return errors.As(err, &denied) || kube.Denied(err)
+	return errors.As(err, new(*deniedError)) || errors.As(err, new(*alteredError)) || kube.Denied(err)
 }
 
 // policies are what the cluster does not let in, by the name of an object.

@@ -63,6 +63,7 @@ type fake struct {
 	ownDirs   bool                   // pods get directories of their own instead of their host's
 	hides     bool                   // the policy Local does not keep who asks
 	denies    func(m manifest) error // admission, of objects that are made
+	alters    func(m *manifest)      // the same, of pods
 	unwanted  map[string]bool        // nodes that no DaemonSet wants
 	anywhere  bool                   // every node answers for a Service with the policy Local
 	cached    bool                   // nodes have the private image, and do not ask for it
@@ -215,6 +216,12 @@ type requirement struct {
 	Values        []string
 }
 
+type fakeContainer struct {
+	Name, Image, ImagePullPolicy string
+	Command, Args                []string
+	SecurityContext              struct{ RunAsUser int }
+}
+
 // manifest is what the fake reads of an object.
 type manifest struct {
 	Kind     string
@@ -234,12 +241,8 @@ type manifest struct {
 		}
 		ImagePullSecrets []struct{ Name string }
 		HostNetwork      bool
-		Containers       []struct {
-			Name, Image, ImagePullPolicy string
-			Command, Args                []string
-			SecurityContext              struct{ RunAsUser int }
-		}
-		Volumes []struct {
+		Containers       []fakeContainer
+		Volumes          []struct {
 			Name     string
 			HostPath *struct{ Path, Type string }
 			Claim    *struct{ ClaimName string } `json:"persistentVolumeClaim"`

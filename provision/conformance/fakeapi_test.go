@@ -149,14 +149,18 @@ func (c *fake) applyPod(m manifest) {
 	if c.pods[m.Metadata.Name] != nil {
 		return
 	}
+	if c.alters != nil {
+		c.alters(&m)
+	}
 	p := &fakePod{manifest: m, root: filepath.Join(c.dir, "pods", m.Metadata.Name+fmt.Sprint(c.next()))}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	p.Pod = kube.Pod{
 		Namespace: m.Metadata.Namespace, Name: m.Metadata.Name, UID: fmt.Sprintf("uid-%s-%d", m.Metadata.Name, c.next()), Labels: m.Metadata.Labels,
-		Problem: "its kubelet has not started it yet",
+		Problem: "its kubelet has not started it yet", HostNetwork: m.Spec.HostNetwork, Images: map[string]string{},
 	}
 	for _, one := range m.Spec.Containers {
 		p.containers = append(p.containers, one.Name)
+		p.Images[one.Name] = one.Image
 	}
 	c.pods[p.Name] = p
 	for _, n := range c.nodes {
@@ -211,7 +215,7 @@ func (c *fake) start(p *fakePod, m manifest) {
 		return
 	}
 	main := m.Spec.Containers[0]
-	if !slices.Equal(main.Command, []string{probePath}) || !slices.Equal(main.Args, []string{"serve"}) || m.Spec.HostNetwork {
+	if !slices.Equal(main.Command, []string{probePath}) || !slices.Equal(main.Args, []string{"serve"}) || m.Spec.HostNetwork && c.alters == nil {
 		c.t.Errorf("pod %s does not serve: %+v", p.Name, m.Spec)
 	}
 	if err := errors.Join(os.MkdirAll(filepath.Join(p.root, "shared"), 0o755)); err != nil {

@@ -94,6 +94,7 @@ func (m *maker) startPods(ctx context.Context, node string, pods []object) error
 // pod makes a pod, where policies forbid it as it is in a form that asks for less: without its directory of the host, and then without
 // root. The cells that want what it does without are blocked. A pod that may not be at all is noted, and is no error.
 func (m *maker) pod(ctx context.Context, o object) error {
+	m.view.expects(o)
 	err := m.api.Create(ctx, manifests(o))
 	if !kube.Denied(err) {
 		return err

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -284,11 +285,15 @@ func (r *run) tryOne(run context.Context, i int, c Cell, places places) {
 		o = blocked("the run was interrupted")
 	case ctx.Err() != nil: // what was seen of it meanwhile, or not seen, is no proof
 		o = failed("%v", context.Cause(ctx))
+	default:
+		if err := r.deniedTo(c); err != nil { // as it was seen meanwhile
+			o = wrong(err)
+		}
 	}
 	r.finish(i, c, start, o)
 }
 
-// deniedTo is why a cell cannot have one of its objects.
+// deniedTo is why a cell cannot have one of its objects, as it has to be.
 func (r *run) deniedTo(c Cell) error {
 	names := probesOf(r.nodes, c)
 	if makes := kinds[c.kind].makes; makes != nil {
@@ -296,7 +301,7 @@ func (r *run) deniedTo(c Cell) error {
 			names = append(names, nameOf(o))
 		}
 	}
-	return r.policies.forbid(names...)
+	return cmp.Or(r.policies.forbid(names...), r.view.alteration(names...))
 }
 
 // startable waits for the probes a cell uses.

@@ -79,6 +79,9 @@ type triers struct {
 // lost is the outcome of a cell whose probe is not there, or not any more. It is the failure of the probe's own node, so that no run
 // passes without it; what two nodes are needed for, or a probe that was heard before, is blocked, unless there is no such failure (see failUnowned).
 func lost(c Cell, err error) outcome {
+	if forbids(err) {
+		return blocked("%v", err)
+	}
 	if c.ofOne() && !unheard(err) {
 		return failed("%v", err)
 	}

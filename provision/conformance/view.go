@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -19,6 +20,8 @@ type view struct {
 	patience time.Duration // how long pods have to start
 
 	mu      sync.Mutex
+	asked   map[string]object // the pods that are made, by name
+	altered map[string]error  // what became of those that are not as they were asked for
 	pods    map[string]kube.Pod
 	since   map[string]time.Time // by UID: when a pod was first seen Ready
 	events  []kube.Event
@@ -27,7 +30,10 @@ type view struct {
 }
 
 func newView(clock func() time.Time, patience time.Duration) *view {
-	return &view{clock: clock, patience: patience, pods: map[string]kube.Pod{}, since: map[string]time.Time{}, changed: make(chan struct{})}
+	return &view{
+		clock: clock, patience: patience, asked: map[string]object{}, altered: map[string]error{}, pods: map[string]kube.Pod{}, since: map[string]time.Time{},
+		changed: make(chan struct{}),
+	}
 }
 
 // follow watches until the context ends.
@@ -38,6 +44,7 @@ func (v *view) follow(ctx context.Context, api API, namespace string) {
 		clear(v.pods)
 		for _, p := range pods {
 			v.pods[p.Name] = p
+			v.compare(p)
 			if _, seen := v.since[p.UID]; p.Ready && !seen {
 				v.since[p.UID] = v.clock()
 			}
@@ -111,7 +118,7 @@ func (v *view) warning(object string) string {
 	return lastWarning(v.events, object)
 }
 
-// ready waits for a pod to be Ready.
+// ready waits for a pod to be Ready, as it was asked for.
 func (v *view) ready(ctx context.Context, name string) (kube.Pod, error) {
 	var pod kube.Pod
 	err := v.until(ctx, func(pods map[string]kube.Pod, events []kube.Event) (string, bool) {
@@ -120,12 +127,12 @@ func (v *view) ready(ctx context.Context, name string) (kube.Pod, error) {
 			return "pod " + name + " does not exist yet", false
 		}
 		pod = p
-		if p.Ready && p.IP != "" {
+		if v.altered[name] != nil || p.Ready && p.IP != "" {
 			return "", false
 		}
 		return problemOf(p, events), p.Ended
 	})
-	return pod, err
+	return pod, cmp.Or(v.alteration(name), err)
 }
 
 // problemOf is why a pod is not Ready.

@@ -85,6 +85,11 @@ func (t *volumeTrier) withVolume(ctx context.Context, c Cell, block bool, do fun
 		return wrong(err)
 	}
 	o := do(v)
+	for _, made := range v.made {
+		if err := t.view.alteration(nameOf(made)); err != nil {
+			o = wrong(err)
+		}
+	}
 	if err := v.remove(context.WithoutCancel(ctx)); err != nil && o.reason == "" {
 		return failed("%v", err)
 	}

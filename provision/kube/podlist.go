@@ -37,7 +37,9 @@ type Pod struct {
 	Started       time.Time
 	Ended         bool // it ran, or was refused by its kubelet, and will not run again
 	Deleting      bool
-	Ports         []ContainerPort // that its containers name
+	HostNetwork   bool              // it has its node's network and address
+	Images        map[string]string // of its containers, by their names; those that run before the others too
+	Ports         []ContainerPort   // that its containers name
 }
 
 // ContainerPort is a port that a container names.
@@ -52,6 +54,7 @@ func podOf(p *corev1.Pod) Pod {
 		Namespace: p.Namespace, Name: p.Name, UID: string(p.UID), Node: p.Spec.NodeName, IP: p.Status.PodIP, HostIP: p.Status.HostIP,
 		Labels: p.Labels, Problem: podProblem(p), Deleting: p.DeletionTimestamp != nil,
 		Controller: controllerOf(p).Kind, MayEnd: p.Spec.RestartPolicy != corev1.RestartPolicyAlways,
+		HostNetwork: p.Spec.HostNetwork, Images: map[string]string{},
 	}
 	out.Ready, out.Words = out.Problem == "", containerProblem(p)
 	for _, s := range slices.Concat(sidecars(p), p.Status.ContainerStatuses) {
@@ -61,7 +64,8 @@ func podOf(p *corev1.Pod) Pod {
 	if p.Status.StartTime != nil {
 		out.Started = p.Status.StartTime.Time
 	}
-	for _, c := range p.Spec.Containers {
+	for _, c := range slices.Concat(p.Spec.InitContainers, p.Spec.Containers) {
+		out.Images[c.Name] = c.Image
 		for _, port := range c.Ports {
 			out.Ports = append(out.Ports, ContainerPort{port.Name, string(port.Protocol), int(port.ContainerPort)})
 		}

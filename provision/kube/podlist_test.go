@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"maps"
 	"slices"
 	"testing"
 
@@ -32,13 +33,17 @@ func TestPodOf(t *testing.T) {
 			p.Status.ContainerStatuses = []corev1.ContainerStatus{restarted("a", 1)}
 		}, Pod{Restarts: 3}},
 		{"with ports", func(p *corev1.Pod) {
-			p.Spec.Containers = []corev1.Container{{Name: "a"}, {Name: "b", Ports: []corev1.ContainerPort{{Name: "dns", ContainerPort: 1053, Protocol: corev1.ProtocolUDP}}}}
-		}, Pod{Ports: []ContainerPort{{"dns", "UDP", 1053}}}},
+			p.Spec.HostNetwork = true
+			p.Spec.InitContainers = []corev1.Container{{Name: "first", Image: "x"}}
+			p.Spec.Containers = []corev1.Container{{Name: "a"}, {Name: "b", Image: "y", Ports: []corev1.ContainerPort{{Name: "dns", ContainerPort: 1053, Protocol: corev1.ProtocolUDP}}}}
+		}, Pod{Ports: []ContainerPort{{"dns", "UDP", 1053}}, HostNetwork: true, Images: map[string]string{"first": "x", "a": "", "b": "y"}}},
 	} {
 		p := &corev1.Pod{Spec: corev1.PodSpec{RestartPolicy: corev1.RestartPolicyAlways}}
 		tt.change(p)
-		if got := podOf(p); got.Controller != tt.want.Controller || got.MayEnd != tt.want.MayEnd || got.Restarts != tt.want.Restarts || !slices.Equal(got.Ports, tt.want.Ports) {
+		if got := podOf(p); got.Controller != tt.want.Controller || got.MayEnd != tt.want.MayEnd || got.Restarts != tt.want.Restarts || !slices.Equal(got.Ports, tt.want.Ports) || got.HostNetwork != tt.want.HostNetwork {
 			t.Errorf("%s: %+v", tt.name, got)
+		} else if tt.want.Images != nil && !maps.Equal(got.Images, tt.want.Images) {
+			t.Errorf("%s: images %v", tt.name, got.Images)
 		}
 	}
 }
