@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
@@ -190,6 +191,7 @@ type SelfTest struct {
 	Missed []string  `json:"missed,omitempty"` // had to be red and were not
 	Wrong  []string  `json:"wrong,omitempty"`  // were red and had not to be
 	Error  string    `json:"error,omitempty"`
+	Hint   string    `json:"hint,omitempty"` // what the user can do about the error
 }
 
 // OK reports whether exactly the right cells turned red, and that there were any to turn.
@@ -230,7 +232,7 @@ func TestSelf(ctx context.Context, o Options, done func(SelfTest, report.Conform
 func compare(f Fault, planned []Cell, document report.ConformanceRun, err error) SelfTest {
 	s := SelfTest{Fault: f.Name, Node: f.Node, Other: f.Other}
 	if err != nil {
-		s.Error = report.OneLine(err.Error())
+		s.Error, s.Hint = report.OneLine(err.Error()), report.OneLine(hint.Text(err))
 		return s
 	}
 	untried := "there is none"

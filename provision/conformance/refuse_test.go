@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -22,6 +23,9 @@ func TestRun_Leftovers(t *testing.T) {
 	d, err := Run(t.Context(), o)
 	if !errors.Is(err, ErrLeftovers) || !strings.Contains(err.Error(), "hybridctl-conformance-00000001") || !strings.Contains(hint.Text(err), "hybridctl conformance clean") {
 		t.Errorf("got %v", err)
+	}
+	if text, err := json.Marshal(d); err != nil || !strings.Contains(string(text), `"hint":"wait while another run is at work; what a run that was killed has left`) {
+		t.Errorf("%s, %v", text, err)
 	}
 	if d.Error == "" || len(d.Cells) > 0 || d.ID != testRun || d.Verdict() != report.Failing {
 		t.Errorf("%+v", d)

@@ -70,7 +70,7 @@ func (r *run) document(err error) report.ConformanceRun {
 		d.Nodes = append(d.Nodes, n.RunNode)
 	}
 	if err != nil {
-		d.Error = report.OneLine(err.Error())
+		d.Error, d.Hint = report.OneLine(err.Error()), report.OneLine(hint.Text(err))
 	}
 	return d
 }

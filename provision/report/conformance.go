@@ -30,6 +30,7 @@ type ConformanceRun struct {
 	Finished time.Time `json:"finished"`
 	// Error is why the run ended early: a set-up that failed, an interruption. Cells that were not tried are then blocked.
 	Error    string       `json:"error,omitempty"`
+	Hint     string       `json:"hint,omitempty"` // what the user can do about the error
 	Coverage Coverage     `json:"coverage"`
 	Nodes    []RunNode    `json:"nodes"`
 	Checks   []RunCheck   `json:"checks"` // in the scenario's order, also those of which no cell was planned

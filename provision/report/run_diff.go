@@ -34,6 +34,7 @@ type RunSummary struct {
 	Verdict  Verdict       `json:"verdict"`
 	Counts   VerdictCounts `json:"counts"`
 	Error    string        `json:"error,omitempty"`
+	Hint     string        `json:"hint,omitempty"` // what the user can do about the error
 }
 
 // CellChange is a cell whose verdict is another one. From is empty for a cell that appeared, To for one that disappeared.
@@ -56,7 +57,7 @@ type NodeChange struct {
 func (r ConformanceRun) Summary() RunSummary {
 	return RunSummary{
 		ID: r.ID, Cluster: r.Cluster, Scenario: r.Scenario, Tool: r.Tool,
-		Verdict: r.Verdict(), Counts: CountVerdicts(r.Cells), Error: r.Error,
+		Verdict: r.Verdict(), Counts: CountVerdicts(r.Cells), Error: r.Error, Hint: r.Hint,
 	}
 }
 
@@ -169,6 +170,7 @@ func WriteRunDiff(w io.Writer, d RunDiff, color bool) error {
 	}{{"before", d.Before}, {"after", d.After}} {
 		runs.Row(C(r.which), C(r.ID), C(r.Cluster), C(r.Scenario), Cell{string(r.Verdict), r.Verdict.Style()}, C(r.Counts.String()))
 		note(runs, "ended early: ", r.Error)
+		note(runs, "hint: ", r.Hint)
 	}
 	tables := []*Table{
 		runs,

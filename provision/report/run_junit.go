@@ -63,9 +63,9 @@ func WriteJUnit(w io.Writer, r ConformanceRun) error {
 	var doc junitSuites
 	switch {
 	case r.Error != "":
-		doc.Suites = append(doc.Suites, junitWhole("setup", r.Error))
+		doc.Suites = append(doc.Suites, junitWhole("setup", r.Error, r.Hint))
 	case r.Verdict() == Blocked: // skipped cases alone would look like a success
-		doc.Suites = append(doc.Suites, junitWhole("verdict", "nothing was proven: no cell could be tried"))
+		doc.Suites = append(doc.Suites, junitWhole("verdict", "nothing was proven: no cell could be tried", ""))
 	}
 	for _, check := range r.AllChecks() {
 		doc.Suites = append(doc.Suites, r.junitCheck(check))
@@ -95,10 +95,14 @@ func (r ConformanceRun) junitProperties() []junitProperty {
 }
 
 // junitWhole is a suite with one case, an error of the whole run.
-func junitWhole(name, text string) junitSuite {
+func junitWhole(name, text, hint string) junitSuite {
+	message := OneLine(text)
+	if hint != "" {
+		text += "\nhint: " + hint
+	}
 	return junitSuite{Name: name, Package: name, Time: seconds(0), Cases: []junitCase{{
 		Name: name, Classname: name, Time: seconds(0),
-		Error: &junitOutcome{Type: name, Message: OneLine(text), Text: Lines(text)},
+		Error: &junitOutcome{Type: name, Message: message, Text: Lines(text)},
 	}}}
 }
 

@@ -14,6 +14,9 @@ func WriteRun(w io.Writer, r ConformanceRun, color bool) error {
 	var b bytes.Buffer
 	v := r.Verdict()
 	fmt.Fprintf(&b, "%s  %s\n", Paint(strings.ToUpper(v.word()), v.Style(), color), r.Headline())
+	if r.Hint != "" {
+		fmt.Fprintf(&b, "hint: %s\n", OneLine(r.Hint))
+	}
 	fmt.Fprintf(&b, "cluster %s, %s, run %s\n", OneLine(r.Cluster), OneLine(r.Scenario), OneLine(r.ID))
 	fmt.Fprintf(&b, "%s, %s, hybridctl %s\n", r.when(), r.Coverage, OneLine(r.Tool))
 	parts := []func(io.Writer, bool) error{r.checkTable().Write, r.problemTable().Write, r.untriedTable().Write, r.leftOutTable().Write}

@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -44,6 +45,30 @@ func TestConformanceRun_NoCellIsLost(t *testing.T) {
 	for name, got := range map[string]string{"text": text.String(), "JUnit": junit.String(), "page": page.String()} {
 		if !strings.Contains(got, "X/tcp") {
 			t.Errorf("%s does not show a cell of a check that the scenario does not list:\n%s", name, got)
+		}
+	}
+}
+
+// What can be done about an error stands beside it in every form.
+func TestConformanceRun_TheHintStandsBesideTheError(t *testing.T) {
+	var r ConformanceRun
+	if err := json.Unmarshal([]byte(`{"error": "leftovers", "hint": "have them\nremoved"}`), &r); err != nil {
+		t.Fatal(err)
+	}
+	var text, junit, page, diff bytes.Buffer
+	document, err := json.Marshal(r)
+	summary, serr := json.Marshal(r.Summary())
+	for _, err := range []error{err, serr, WriteRun(&text, r, false), WriteJUnit(&junit, r), WritePage(&page, r, nil), WriteRunDiff(&diff, DiffRuns(r, r), false)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, form := range []struct{ name, got, want string }{
+		{"text", text.String(), "leftovers\nhint: have them; removed\n"}, {"JUnit", junit.String(), "hint: have them"}, {"page", page.String(), "have them"},
+		{"diff", diff.String(), "hint: have them"}, {"JSON", string(document), `"hint":"have them\nremoved"`}, {"summary", string(summary), `"hint":"have them\nremoved"`},
+	} {
+		if !strings.Contains(form.got, form.want) {
+			t.Errorf("%s does not show it:\n%s", form.name, form.got)
 		}
 	}
 }

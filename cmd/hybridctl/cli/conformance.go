@@ -187,6 +187,9 @@ func writeSelfTest(w io.Writer, all []conformance.SelfTest, color bool) error {
 		}
 		t.Row(report.C(string(s.Fault)), report.C(at), report.C(fmt.Sprint(s.Cells)), report.C(fmt.Sprint(s.Red)), result)
 		t.Note(s.Error)
+		if s.Hint != "" {
+			t.Note("hint: " + s.Hint)
+		}
 		for _, m := range s.Missed {
 			t.Note("not red: " + m)
 		}

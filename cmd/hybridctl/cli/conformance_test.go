@@ -62,7 +62,7 @@ func TestConformance_ExitCodes(t *testing.T) {
 func TestConformance_SelfTest(t *testing.T) {
 	good := conformance.SelfTest{Fault: "wrong-pod-answers", Node: "arm-1", Other: "x86-1", Cells: 20, Red: 4}
 	bad := conformance.SelfTest{Fault: "volume-byte", Node: "arm-1", Cells: 4, Missed: []string{"S8/pod-writes-host-reads: arm-1 (arm64): pass"}}
-	ended := conformance.SelfTest{Fault: "endpoint-deleted", Node: "arm-1", Error: "interrupted"}
+	ended := conformance.SelfTest{Fault: "endpoint-deleted", Node: "arm-1", Error: "interrupted", Hint: "run it again"}
 	for _, c := range []struct {
 		tests []conformance.SelfTest
 		err   error
@@ -71,7 +71,7 @@ func TestConformance_SelfTest(t *testing.T) {
 	}{
 		{[]conformance.SelfTest{good}, nil, 0, []string{"wrong-pod-answers", "arm-1, x86-1", "as it had to be"}},
 		{[]conformance.SelfTest{good, bad}, provision.ErrConformance, 5, []string{"not red: S8/pod-writes-host-reads", "  wrong"}},
-		{[]conformance.SelfTest{ended}, provision.ErrConformance, 5, []string{"  not known", "interrupted"}},
+		{[]conformance.SelfTest{ended}, provision.ErrConformance, 5, []string{"  not known", "interrupted", "hint: run it again"}},
 	} {
 		r := newRun(t)
 		r.front.ConformanceSelfTest = func(_ context.Context, _ provision.ConformanceOptions, done func(conformance.SelfTest)) ([]conformance.SelfTest, error) {
