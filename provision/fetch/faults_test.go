@@ -193,7 +193,7 @@ func TestDownload_Ends(t *testing.T) {
 			w.Header().Set("Retry-After", "3600")
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return true
-		}, kind: ErrUnreachable, want: []string{"503", "asks to be left alone for 1h0m0s"}},
+		}, kind: ErrUnreachable, want: []string{"503", "asks to come back in 1h0m0s"}},
 		"a redirect without an end": {answer: func(w http.ResponseWriter, r *http.Request, _ []byte, _ int) bool {
 			http.Redirect(w, r, r.URL.Path, http.StatusFound)
 			return true

@@ -187,7 +187,7 @@ func (w *webFile) refused(resp *http.Response) error {
 	case status == http.StatusTooManyRequests || status >= 500:
 		pause := registry.RetryAfter(resp.Header, w.o.Now())
 		if pause > maxPause {
-			return hint.With(failf(ErrUnreachable, "%s, and asks to be left alone for %s", answer, pause), "try again then, or %s", other)
+			return hint.With(failf(ErrUnreachable, "%s, and asks to come back in %s", answer, pause), "try again then, or %s", other)
 		}
 		return &passing{err: hint.With(failf(ErrUnreachable, "%s", answer), "try again later, or %s", other), pause: pause}
 	case status == http.StatusProxyAuthRequired:

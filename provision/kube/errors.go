@@ -22,6 +22,8 @@ var (
 	ErrKubeconfig = errors.New("kubeconfig")
 	// ErrUnreachable: no way to the API server answers. Transient; when it lasts, tell the user both causes.
 	ErrUnreachable = errors.New("the API server does not answer")
+	// ErrBusy: the API server is there, and asks to be left alone for a while. Transient; when it lasts, tell the user for how long.
+	ErrBusy = errors.New("the API server is busy")
 	// ErrUntrusted: what answers is not the kubeconfig's cluster. Stop: the kubeconfig is stale or the address is another's.
 	ErrUntrusted = errors.New("another server answers")
 	// ErrExpired: the API server's certificate has ended. Stop: someone has to renew it.
@@ -64,7 +66,7 @@ func Transient(err error) bool {
 	if errors.Is(err, ErrUntrusted) || errors.Is(err, ErrUnauthorized) {
 		return false
 	}
-	return errors.Is(err, ErrUnreachable) || connectionLost(err) || serverBusy(err)
+	return errors.Is(err, ErrUnreachable) || errors.Is(err, ErrBusy) || connectionLost(err) || serverBusy(err)
 }
 
 func connectionLost(err error) bool {
@@ -94,6 +96,7 @@ func serverBusy(err error) bool {
 func (c *Client) explain(err error) error {
 	var unreachable *unreachableError
 	var known *failure
+	var busy *busyError
 	var invalid x509.CertificateInvalidError
 	if wrapped := new(url.Error); (errors.Is(err, ErrTooLong) || errors.As(err, &wrapped)) && errors.As(err, &known) {
 		return known // without what client-go puts before it
@@ -103,6 +106,8 @@ func (c *Client) explain(err error) error {
 		return err
 	case errors.As(err, &unreachable):
 		return unreachable
+	case errors.As(err, &busy):
+		return busy
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return &failure{ErrExpired, "the API server at " + c.server + " has a certificate that is not good at this time, or this machine's clock is wrong (" + invalid.Detail +
 			"): \"kubeadm certs renew apiserver\" on each control plane makes another", err}

@@ -89,6 +89,7 @@ func New(kubeconfig []byte, o Options) (*Client, error) {
 	config.QPS, config.Burst = 300, 600
 	config.Dial = c.routes.dial
 	config.Wrap(c.routes.wrap)
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return &busy{next, c.server, c.requestTimeout} })
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return &bounded{next, cmp.Or(o.mostBytes, maxAnswer)} })
 	// The environment's proxy is for the internet: a cluster that is not reached directly is reached through the tunnel.
 	config.Proxy = func(*http.Request) (*url.URL, error) { return nil, nil }

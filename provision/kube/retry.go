@@ -29,11 +29,11 @@ func (c *Client) do(ctx context.Context, what string, request func(ctx context.C
 		if ctx.Err() != nil {
 			return fmt.Errorf("%s: %w", what, ended(ctx.Err(), last))
 		}
-		if !Transient(err) || time.Now().After(end) {
+		if !Transient(err) || time.Now().Add(asksFor(err)).After(end) {
 			return fmt.Errorf("%s: %w", what, err)
 		}
 		last = err
-		if stopped := sleep(ctx, pause.Step()); stopped != nil {
+		if stopped := sleep(ctx, max(pause.Step(), asksFor(err))); stopped != nil {
 			return fmt.Errorf("%s: %w", what, ended(stopped, last))
 		}
 	}

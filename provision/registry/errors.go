@@ -29,6 +29,9 @@ func (e *Error) Error() string {
 	if e.Text != "" {
 		s += " (" + e.Text + ")"
 	}
+	if e.retryAfter > 0 {
+		s += fmt.Sprintf(", and asks to come back in %s", e.retryAfter.Round(time.Second))
+	}
 	return s
 }
 

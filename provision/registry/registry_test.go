@@ -2,6 +2,7 @@ package registry_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -113,10 +114,14 @@ func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f
 func TestRetryAfter(t *testing.T) {
 	for name, c := range map[string]struct {
 		header string
+		within time.Duration // that the caller has; 0 = any
 		wait   time.Duration
 		fails  bool
+		says   string
 	}{
-		"seconds": {"7", 7 * time.Second, false}, "none": {"", 500 * time.Millisecond, false}, "hours": {"21600", 0, true},
+		"seconds": {"7", time.Minute, 7 * time.Second, false, ""}, "none": {"", 0, 500 * time.Millisecond, false, ""},
+		"hours":                    {"21600", 0, 0, true, "answers 429 Too Many Requests, and asks to come back in 6h0m0s"},
+		"more than the caller has": {"45", 30 * time.Second, 0, true, "answers 429 Too Many Requests, and asks to come back in 45s"},
 	} {
 		s := registrytest.New(t)
 		s.Raw("team/app", "1", "x", []byte("{}"))
@@ -134,8 +139,10 @@ func TestRetryAfter(t *testing.T) {
 		waited := time.Duration(0)
 		o := plain
 		o.Wait = func(_ context.Context, d time.Duration) error { waited = d; return nil }
-		_, err := client(t, o).Repo(repository(t, s.Host()+"/team/app"), nil).Manifest(t.Context(), "1")
-		if (err != nil) != c.fails || waited > c.wait || waited < c.wait-time.Second/4 {
+		ctx, cancel := context.WithTimeout(t.Context(), cmp.Or(c.within, time.Hour))
+		_, err := client(t, o).Repo(repository(t, s.Host()+"/team/app"), nil).Manifest(ctx, "1")
+		cancel()
+		if c.fails && (err == nil || !strings.Contains(err.Error(), c.says)) || (err != nil) != c.fails || waited > c.wait || waited < c.wait-time.Second/4 {
 			t.Errorf("%s: waited %v, %v", name, waited, err)
 		}
 	}

@@ -63,7 +63,8 @@ func (c *Client) pause(ctx context.Context, h *host, q request, resp *http.Respo
 		return backoff, q.again && passes(err) && !(errors.As(err, &timeout) && timeout.Timeout())
 	case resp.StatusCode == http.StatusTooManyRequests, resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") != "":
 		asked := RetryAfter(resp.Header, time.Now())
-		return max(asked, backoff), asked <= maxPause
+		end, bounded := ctx.Deadline() // one that ends before says nothing of what the registry asked
+		return max(asked, backoff), asked <= maxPause && (!bounded || time.Now().Add(asked).Before(end))
 	case resp.StatusCode >= 502 && resp.StatusCode <= 504:
 		return backoff, q.again
 	}
