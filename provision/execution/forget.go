@@ -27,7 +27,7 @@ func (x *Executor) forgetReplaced(ctx context.Context, seen survey.Seen, leaving
 // forgetWiped takes out of the state what it remembers of hosts that have nothing of it: steps that are no more must not be undone later.
 func (x *Executor) forgetWiped(hosts []inventory.Host, seen survey.Hosts) error {
 	for _, h := range hosts {
-		if f := seen.Fact(h.Name); f.Err == nil && len(f.Markers) == 0 {
+		if f := seen.Fact(h.Name); f.Err == nil && !f.AnyMarker() {
 			if err := x.Store.Forget(x.Reading, x.Cluster.Metadata.Name, h.Name); err != nil {
 				return err
 			}

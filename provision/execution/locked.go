@@ -110,6 +110,9 @@ func stepsOn(f facts.Host) map[string]string {
 	for step, m := range f.Markers {
 		out[step] = strings.TrimSpace(m.State + " " + m.Digest)
 	}
+	for _, step := range f.BadMarkers {
+		out[step] = lock.Unread
+	}
 	return out
 }
 

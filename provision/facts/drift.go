@@ -11,23 +11,25 @@ import (
 
 const markerStarted = host.MarkerStarted
 
-// readMarkers reads the markers and compares what they say with the host. A marker that cannot be read is left out: the step
-// counts as not done.
-func readMarkers(d document, h Host) map[string]Marker {
+// readMarkers reads the markers and compares what they say with the host. Those that cannot be read are bad: a power cut may have zeroed
+// them, or a newer hybridctl have written them.
+func readMarkers(d document, h Host) (markers map[string]Marker, bad []string) {
 	seen := readFiles(d)
-	markers := map[string]Marker{}
+	markers = map[string]Marker{}
 	for step, text := range d.below("marker") {
 		if strings.HasSuffix(step, ".new") { // was being written
 			continue
 		}
 		m, err := host.ParseMarker(step, []byte(text))
 		if err != nil {
+			bad = append(bad, step)
 			continue
 		}
 		keepStrings(&m)
 		markers[step] = Marker{Marker: m, Drift: drift(m, h, seen)}
 	}
-	return markers
+	slices.Sort(bad)
+	return markers, bad
 }
 
 func keepStrings(m *host.Marker) {

@@ -147,6 +147,29 @@ func TestDrift(t *testing.T) {
 	}
 }
 
+// A marker that cannot be read is a fact: its step was begun here, and what it brought is ours.
+func TestBadMarkers(t *testing.T) {
+	for name, text := range map[string]string{"empty": "", "zeroed": strings.Repeat("\x00", 600), "zeroed below": "state done\ndigest sha256:1\n" + strings.Repeat("\x00", 60),
+		"another's": "{\"state\": \"done\"}\n"} {
+		t.Run(name, func(t *testing.T) {
+			root, _, _ := aStep(t)
+			write(t, filepath.Join(root, host.MarkerDir, "kubernetes"), text, 0o644)
+			write(t, filepath.Join(root, host.MarkerDir, "os.new"), text, 0o644) // was being written
+			write(t, filepath.Join(mkdir(t, root, "usr/local/bin"), "kubelet"), shellScript("exit"), 0o755)
+			h, err := parsed(run(t, []string{"sh"}, root, Ask{Tools: []string{"kubelet"}}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, readable := h.Markers["kubernetes"]; readable || !reflect.DeepEqual(h.BadMarkers, []string{"kubernetes"}) || !h.Marked("kubernetes") || !h.Marked("runtime") || h.Marked("os") {
+				t.Errorf("bad: %q, markers %v", h.BadMarkers, h.Markers)
+			}
+			if h.Kubelet.Path == "" || !h.Kubelet.Ours {
+				t.Errorf("its kubelet: %+v", h.Kubelet)
+			}
+		})
+	}
+}
+
 // TestDrift_Busybox has busybox for every program: its stat knows whole seconds only.
 func TestDrift_Busybox(t *testing.T) {
 	busybox, err := exec.LookPath("busybox")

@@ -24,7 +24,7 @@ func parse(data []byte) (Host, clock, error) {
 	h.Surroundings = readSurroundings(d)
 	h.Kubeadm = readKubeadm(d)
 	h.Belongs = readBelonging(d)
-	h.Markers = readMarkers(d, h)
+	h.Markers, h.BadMarkers = readMarkers(d, h)
 	h.Kubelet = h.installed(kubeletTool, kubeletUnit, "kubernetes")
 	h.Containerd = h.installed(containerdTool, containerdUnit, "runtime")
 	if lacks := d.word("without"); lacks != "" {
@@ -172,10 +172,10 @@ func iptables(version string) string {
 }
 
 // installed tells of a program. It is ours when a marker names its file, or when the step that brings it has begun and was
-// interrupted: that marker names no files yet.
+// interrupted: that marker names no files yet. So it is when that step's marker cannot be read.
 func (h *Host) installed(tool, unit, step string) Installed {
 	in := Installed{Path: h.Tools[tool], Running: h.Units[unit] == "active"}
-	in.Ours = in.Path != "" && h.Markers[step].State == markerStarted
+	in.Ours = in.Path != "" && (h.Markers[step].State == markerStarted || h.BadMarker(step))
 	for _, m := range h.Markers {
 		for _, f := range m.Files {
 			in.Ours = in.Ours || f.Path == in.Path

@@ -4,6 +4,7 @@
 package facts
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -68,8 +69,21 @@ type Host struct {
 	Images  []string // names in containerd's k8s.io namespace; nil when containerd does not answer
 	Kubeadm Kubeadm
 
-	Markers map[string]Marker // by the step's short name
+	Markers    map[string]Marker // by the step's short name
+	BadMarkers []string          `json:",omitempty"` // the steps whose marker is there and cannot be read, by name: they were begun, and more is not known
 }
+
+// Marked reports whether the step has a marker, be it one that cannot be read.
+func (h Host) Marked(step string) bool {
+	_, readable := h.Markers[step]
+	return readable || h.BadMarker(step)
+}
+
+// BadMarker reports whether the step has a marker that cannot be read.
+func (h Host) BadMarker(step string) bool { return slices.Contains(h.BadMarkers, step) }
+
+// AnyMarker reports whether any step has a marker, be it one that cannot be read.
+func (h Host) AnyMarker() bool { return len(h.Markers)+len(h.BadMarkers) > 0 }
 
 // Surroundings are what others set up on the host, and what the host is built on.
 type Surroundings struct {

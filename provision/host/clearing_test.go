@@ -244,6 +244,21 @@ func TestApplyScript_NotesWhatAnInterruptedStepBrought(t *testing.T) {
 	}
 }
 
+// A step whose marker cannot be read may have ended in the middle: a unit that was to start again for a file may not have.
+func TestApplyScript_MarkerThatCannotBeReadTellsOfNoEnd(t *testing.T) {
+	for text, want := range map[string]string{"": "restarted y.service\n", "\x00\x00\x00\x00": "restarted y.service\n", "state started\n": "restarted y.service\n", "state done\ndigest sha256:1\n": ""} {
+		s := newSandbox(t)
+		s.put("var-lib/hybridctl/steps/", "opt/active")
+		if err := os.WriteFile(s.path("var-lib/hybridctl/steps/registries"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f := Files{Step: "registries", Digest: "sha256:1", Restart: []Restart{{Unit: "y.service", Path: "/opt/etc/conf"}}}
+		if status, out, errs := s.run("apply", f.directives(), staging); status != 0 || out != want {
+			t.Errorf("%q: exit %d, %q, %s", text, status, out, errs)
+		}
+	}
+}
+
 // A failed init is tried again on a disk of its own, which may be new; keys of control planes reach no other role.
 func TestKubeadm_ClearsUpAnEarlierAttempt(t *testing.T) {
 	for _, c := range []struct {
@@ -259,6 +274,7 @@ func TestKubeadm_ClearsUpAnEarlierAttempt(t *testing.T) {
 		{"data of etcd that cannot be deleted", "init", "x: y\n", "state started\n", "mount -t tmpfs etcd /var/lib/etcd; mkdir /var/lib/etcd/member; mount -o remount,ro /var/lib/etcd", 74,
 			"kubeadm: /var/lib/etcd/member could not be deleted\nkubeadm: etcd would go on with the data of the earlier attempt: delete /var/lib/etcd/member, and run the same command again\n", ""},
 		{"a worker where a control plane was to be", "join", "discovery: x\n", "state started\n", "mkdir -p /run/hybridctl/pki; echo key >/run/hybridctl/pki/ca.key", 0, "", ""},
+		{"a worker whose marker cannot be read", "join", "discovery: x\n", "\x00\x00\x00", "", 0, "", ""},
 		{"a worker, and keys on their way", "join", "discovery: x\n", "", "rm -r /etc/kubernetes/pki; mkdir -p /run/hybridctl/pki; echo key >/run/hybridctl/pki/ca.key", 0, "", ""},
 		{"a control plane", "join", "discovery: x\ncontrolPlane:\n  localAPIEndpoint: {}\n", "", "mkdir -p /run/hybridctl/pki; echo key >/run/hybridctl/pki/new.key", 0, "", "/etc/kubernetes/pki/new.key\n"},
 	} {

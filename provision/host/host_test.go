@@ -42,6 +42,8 @@ func TestParseMarker_Refuses(t *testing.T) {
 		"no state":       "digest sha256:d1\n",
 		"unknown state":  "state perhaps\n",
 		"unknown word":   "state done\nmagic 7\n",
+		"zeroed":         "        ",
+		"zeroed below":   "state done\ndigest sha256:d1\n        \n", // its files would be forgotten
 		"short file":     "state done\nfile aa 4 755\n",
 		"relative path":  "state done\nfile aa 4 755 1 etc/x\n",
 		"size no number": "state done\nfile aa x 755 1 /etc/x\n",

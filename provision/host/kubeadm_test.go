@@ -145,21 +145,24 @@ func TestKubeadm_WaitsForTheOneThatIsAtWork(t *testing.T) {
 // A join that ended after the host may have become a member of etcd, or a node, is not wiped: the cluster has to forget it first. Before that
 // there is nothing to forget.
 func TestKubeadm_LeavesWhatTheClusterMayCountOn(t *testing.T) {
+	const begun, unreadable = "state started\n", "\x00\x00\x00\x00"
 	for _, c := range []struct {
-		path string
-		as   string // a file beside it
-		exit int    // 0 = the host is cleared up, and kubeadm runs
+		path   string
+		as     string // a file beside it
+		exit   int    // 0 = the host is cleared up, and kubeadm runs
+		marker string
 	}{
-		{"etc/kubernetes/manifests/etcd.yaml", "etc/kubernetes/pki/ca.key", exitHalfControlPlane},
-		{"var-lib/etcd/member/wal", "etc/kubernetes/pki/ca.key", exitHalfControlPlane},
-		{"etc/kubernetes/kubelet.conf", "etc/kubernetes/pki/ca.key", exitHalfControlPlane}, // etcd counts on it before it has any data
-		{"etc/kubernetes/kubelet.conf", "etc/kubernetes/pki/ca.crt", exitHalfJoined},
-		{"etc/kubernetes/bootstrap-kubelet.conf", "etc/kubernetes/pki/ca.key", 0},
+		{"etc/kubernetes/manifests/etcd.yaml", "etc/kubernetes/pki/ca.key", exitHalfControlPlane, begun},
+		{"var-lib/etcd/member/wal", "etc/kubernetes/pki/ca.key", exitHalfControlPlane, begun},
+		{"var-lib/etcd/member/snap", "etc/kubernetes/pki/ca.key", exitHalfControlPlane, unreadable},
+		{"etc/kubernetes/kubelet.conf", "etc/kubernetes/pki/ca.key", exitHalfControlPlane, begun}, // etcd counts on it before it has any data
+		{"etc/kubernetes/kubelet.conf", "etc/kubernetes/pki/ca.crt", exitHalfJoined, begun},
+		{"etc/kubernetes/bootstrap-kubelet.conf", "etc/kubernetes/pki/ca.key", 0, begun},
 	} {
 		path, touched := c.path, c.exit == 0
 		t.Run(filepath.Base(path)+" beside "+filepath.Base(c.as), func(t *testing.T) {
 			s := newSandbox(t)
-			for path, text := range map[string]string{"var-lib/hybridctl/steps/join": "state started\n", "run/hybridctl/pki/ca.key": "key", "run/systemd/system/x": "",
+			for path, text := range map[string]string{"var-lib/hybridctl/steps/join": c.marker, "run/hybridctl/pki/ca.key": "key", "run/systemd/system/x": "",
 				"etc/systemd/system/x": "", "local-bin/x": "", path: "here", c.as: "here"} {
 				if err := os.MkdirAll(filepath.Dir(s.path(path)), 0o755); err != nil {
 					t.Fatal(err)

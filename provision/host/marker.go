@@ -11,6 +11,9 @@ import (
 // MarkerDir holds one marker per step on every host: what hybridctl did there. The facts script reads all of them.
 const MarkerDir = "/var/lib/hybridctl/steps"
 
+// MarkerPath is where a step's marker is.
+func MarkerPath(step string) string { return MarkerDir + "/" + step }
+
 const (
 	MarkerStarted = "started" // written before a step's first change: an interrupted step is ours to clear up
 	MarkerDone    = "done"
@@ -63,13 +66,16 @@ func (m Marker) Encode() []byte {
 }
 
 // ParseMarker reads a marker's text. Unknown words are an error: a marker of a newer hybridctl is not understood by halves.
-// The caller treats an error as "this step was not done here".
+// An error tells nothing of the step: it was begun here, and may have been finished.
 func ParseMarker(step string, text []byte) (Marker, error) {
 	m := Marker{Step: step}
 	for line := range strings.Lines(string(text)) {
-		word, rest, _ := strings.Cut(strings.TrimRight(line, "\r\n"), " ")
+		line = strings.TrimRight(line, "\r\n")
+		if line == "" {
+			continue
+		}
+		word, rest, _ := strings.Cut(line, " ")
 		switch word {
-		case "":
 		case "state":
 			m.State = rest
 		case "digest":

@@ -25,8 +25,11 @@ type HostOptions struct {
 	Token string            // only this state directory knows it: a lock with it is of an earlier run from here, which is gone
 	Kind  string            // host.LockOfUp: the run takes the lease besides, and ends when another had it; see Lease
 	Break bool              // take it from whoever has it
-	Seen  map[string]string // the host's steps as this run looked at them, as host.Locked has them; nil = it did not
+	Seen  map[string]string // the host's steps as this run looked at them, as host.Locked has them, or Unread; nil = it did not
 }
+
+// Unread is in HostOptions.Seen for a step whose marker is there and cannot be read: it is not compared.
+const Unread = "?"
 
 // onHost is a lock on a host.
 type onHost struct {
@@ -77,7 +80,7 @@ func changedSince(seen, now map[string]string) string {
 		return ""
 	}
 	for step, is := range now {
-		if was, known := seen[step]; !known || was != is {
+		if was, known := seen[step]; !known || was != is && was != Unread {
 			return step
 		}
 	}

@@ -45,6 +45,7 @@ func TestTakeOnHost(t *testing.T) {
 		"another step was done":         {oneHost{take: taken, give: taken}, map[string]string{}, kube.ErrStale, "step os on host-1"},
 		"a step was undone":             {oneHost{take: taken, give: taken}, map[string]string{"os": "done d", "runtime": "done e"}, kube.ErrStale, "step runtime"},
 		"a step was done otherwise":     {oneHost{take: taken, give: taken}, map[string]string{"os": "started"}, kube.ErrStale, "run it again"},
+		"one that could not be read":    {oneHost{take: taken, give: taken}, map[string]string{"os": Unread}, nil, ""},
 		"its own went on when it ended": {oneHost{take: host.Locked{Taken: true, Again: true, Steps: taken.Steps}}, map[string]string{"os": "started"}, nil, ""},
 		"it cannot be asked":            {oneHost{err: errors.New("connection lost")}, nil, nil, "connection lost"},
 	} {

@@ -44,8 +44,11 @@ func FindSigns(c *inventory.Cluster, hosts []facts.Host, told ...string) Signs {
 
 // signOn is what a control plane has of a cluster; "" = nothing.
 func signOn(f facts.Host) string {
+	member := memberOf(f, "")
 	switch k := f.Kubeadm; {
-	case memberOf(f, "") != "":
+	case f.BadMarker(string(member)):
+		return "hybridctl's mark of a member, which cannot be read (" + host.MarkerPath(string(member)) + ")"
+	case member != "":
 		return "hybridctl's mark of a member"
 	case k.Etcd:
 		return "etcd's data"
@@ -67,7 +70,7 @@ func (s Signs) None() bool { return len(s.Found) == 0 && len(s.Unseen) == 0 }
 func (s Signs) MayInit(c *inventory.Cluster, p Plan, hosts []facts.Host) error {
 	first := c.Bootstrap()
 	st, ok := p.Step(HostID(first.Name, Init))
-	if !ok || st.Action == Unchanged || s.None() {
+	if !ok || st.Action == Unchanged || st.Action == Update || s.None() { // an update begins nothing
 		return nil
 	}
 	for _, f := range hosts {

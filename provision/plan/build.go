@@ -8,6 +8,7 @@ import (
 
 	"github.com/hybridctl/hybridctl/provision/bundle"
 	"github.com/hybridctl/hybridctl/provision/facts"
+	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 )
 
@@ -86,7 +87,7 @@ func Build(in Input) (Plan, error) {
 // rejoins reports whether the bootstrap host joins its cluster, which has other control planes and went on without it: another kubeadm init
 // there would begin another cluster.
 func (b *builder) rejoins(h inventory.Host) bool {
-	if _, joined := b.facts[h.Name].Markers[string(Join)]; joined {
+	if b.facts[h.Name].Marked(string(Join)) {
 		return true
 	}
 	_, listed := b.nodes[h.Name]
@@ -184,6 +185,8 @@ func (b *builder) judge(s *Step, f facts.Host) {
 	switch {
 	case f.Err != nil:
 		s.Action, s.Reason = Unknown, "the host was not reached"
+	case f.BadMarker(string(s.Kind)):
+		s.Action, s.Reason = Create, unread(s.Kind)
 	case !marked:
 		s.Action, s.Reason = Create, "not done on this host"
 	case m.State != "done":
@@ -201,3 +204,6 @@ func (b *builder) judge(s *Step, f facts.Host) {
 		s.Action, s.Reason = Unchanged, "in place"
 	}
 }
+
+// unread is the reason of a step whose marker tells nothing.
+func unread(k Kind) string { return "its marker cannot be read (" + host.MarkerPath(string(k)) + ")" }

@@ -75,6 +75,10 @@ func (b *builder) judgeMember(s *Step, h inventory.Host) {
 	switch {
 	case f.Err != nil:
 		s.Action, s.Reason = Unknown, "the host was not reached"
+	case f.BadMarker(string(s.Kind)) && listed && f.Kubeadm.KubeletConf && node.MachineID == f.MachineID:
+		s.Action, s.Reason = Update, unread(s.Kind)+", and it is a node"
+	case f.BadMarker(string(s.Kind)):
+		s.Action, s.Reason = Create, unread(s.Kind)+", and it is not known to be a node"
 	case marked && m.State != host.MarkerDone:
 		s.Action, s.Reason = Create, "an earlier run did not finish it"
 	case marked && !f.Kubeadm.KubeletConf:

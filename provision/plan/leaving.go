@@ -396,7 +396,7 @@ func (l Leaver) describe(o LeavingOptions) string {
 	switch {
 	case o.Offline:
 		parts = append(parts, "the host itself is left as it is: containerd, kubelet and the pods that run there")
-	case len(l.Facts.Markers) == 0:
+	case !l.Facts.AnyMarker():
 		parts = append(parts, "the host has nothing of hybridctl")
 	default:
 		parts = append(parts, "the host is reset")

@@ -50,9 +50,9 @@ func (b *builder) filesStepOf(h inventory.Host) (Step, bool) {
 		return s, true
 	}
 	s.Details = fileDetails(in)
-	if _, had := f.Markers[string(Files)]; b.works(h.Name) {
+	if b.works(h.Name) {
 		s.Details = append(s.Details, "kube-apiserver is started again, on one control plane after another")
-		if !had {
+		if !f.Marked(string(Files)) {
 			s.Details = append(s.Details, "the cluster was made without these files: a kube-apiserver that is there mounts none of them")
 		}
 	}

@@ -34,9 +34,8 @@ const (
 // registriesStep plans what the host's containerd and kubelet are told of registries; false when there is nothing to tell or to take back.
 func (b *builder) registriesStep(h inventory.Host) (Step, bool) {
 	f := b.facts[h.Name]
-	_, marked := f.Markers[string(Registries)]
 	wanted := b.tellsRegistries()
-	if !wanted && !marked {
+	if !wanted && !f.Marked(string(Registries)) {
 		return Step{}, false
 	}
 	key := fileKey{kind: Registries}

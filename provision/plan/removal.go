@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/hybridctl/hybridctl/provision/facts"
+	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 )
 
@@ -59,7 +60,7 @@ func BeganMember(f facts.Host) bool { return memberOf(f, "") != "" }
 // memberOf is how the host became a node, as its markers tell.
 func memberOf(f facts.Host, otherwise Kind) Kind {
 	for _, k := range []Kind{Init, Join} {
-		if _, marked := f.Markers[string(k)]; marked {
+		if f.Marked(string(k)) {
 			return k
 		}
 	}
@@ -85,6 +86,17 @@ func (r remover) host(p *Plan, f facts.Host, member Kind, after ID) {
 	r.step(p, f, member, HostID(f.Name, Kubernetes), HostID(f.Name, Runtime), HostID(f.Name, Registries), HostID(f.Name, Images), after)
 }
 
+// UnreadFiles are the markers on the host that cannot be read and that alone say which files their steps put there: undoing these steps would
+// leave files behind. Without the others nothing is left.
+func UnreadFiles(f facts.Host) (paths []string) {
+	for _, k := range []Kind{OS, Runtime, Registries, Kubernetes} {
+		if f.BadMarker(string(k)) {
+			paths = append(paths, host.MarkerPath(string(k)))
+		}
+	}
+	return paths
+}
+
 // undone says for each kind what is deleted with it. That it left its marker is why it is in the plan.
 var undone = map[Kind]string{
 	OS:         "the kernel modules and settings that hybridctl set are no longer loaded at boot",
@@ -100,7 +112,7 @@ func (r remover) step(p *Plan, f facts.Host, k Kind, after ...ID) {
 	s := Step{ID: HostID(f.Name, k), Kind: k, Host: f.Name, Action: Delete, Reason: undone[k]}
 	if f.Err != nil {
 		s.Action, s.Reason = Unknown, "the host was not reached"
-	} else if _, marked := f.Markers[string(k)]; !marked {
+	} else if !f.Marked(string(k)) {
 		return
 	}
 	for _, id := range after {

@@ -49,8 +49,8 @@ func (b *builder) roll(steps []Step) {
 func (b *builder) works(name string) bool {
 	_, listed := b.nodes[name]
 	return listed || slices.ContainsFunc([]Kind{Init, Join}, func(k Kind) bool {
-		m, marked := b.facts[name].Markers[string(k)]
-		return marked && m.State == host.MarkerDone
+		f := b.facts[name]
+		return f.Markers[string(k)].State == host.MarkerDone || f.BadMarker(string(k))
 	})
 }
 

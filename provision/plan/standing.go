@@ -3,6 +3,7 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/hybridctl/hybridctl/provision/facts"
 	"github.com/hybridctl/hybridctl/provision/hint"
@@ -82,9 +83,11 @@ func runsEtcd(f facts.Host) bool {
 // isMember reports whether the host was joined, and was not reset since.
 func isMember(f facts.Host) bool { return f.Kubeadm.KubeletConf && wasFinished(f) }
 
-// wasFinished reports whether kubeadm ended well on the host once.
+// wasFinished reports whether kubeadm ended well on the host once. Where the marker cannot be read, it may have.
 func wasFinished(f facts.Host) bool {
-	return f.Markers[string(Init)].State == host.MarkerDone || f.Markers[string(Join)].State == host.MarkerDone
+	return slices.ContainsFunc([]Kind{Init, Join}, func(k Kind) bool {
+		return f.Markers[string(k)].State == host.MarkerDone || f.BadMarker(string(k))
+	})
 }
 
 // begun reports whether kubeadm was begun on the host, and did not end well: the step goes on with what is there.

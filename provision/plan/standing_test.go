@@ -19,6 +19,12 @@ func without(in *Input, name string) {
 	}
 }
 
+// unreadable spoils the marker of a host's step.
+func unreadable(in *Input, host int, step string) {
+	delete(in.Hosts[host].Markers, step)
+	in.Hosts[host].BadMarkers = []string{step}
+}
+
 func TestBuild_StandingHosts(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*Input)
@@ -72,6 +78,16 @@ func TestBuild_StandingHosts(t *testing.T) {
 			in.Hosts[0].Kubeadm = facts.Kubeadm{Etcd: true}
 			in.Hosts[0].Markers["join"] = facts.Marker{Marker: host.Marker{State: "started"}}
 		}, want: map[ID]Action{"x86-1/join": Create}},
+		"a marker that cannot be read": {change: func(in *Input) { unreadable(in, 1, "init"); unreadable(in, 0, "join") },
+			want: map[ID]Action{"arm-1/init": Update, "x86-1/join": Update}},
+		"it cannot, and a control plane's node was deleted": {change: func(in *Input) { unreadable(in, 1, "init"); without(in, "arm-1") },
+			refuse: "arm-1: host and cluster disagree: the cluster has no node of that name, although the host runs a control plane"},
+		"it cannot, and a worker's node was deleted": {change: func(in *Input) { unreadable(in, 0, "join"); without(in, "x86-1") },
+			want: map[ID]Action{"x86-1/join": Create}},
+		"it cannot, and the control plane lost its kubelet.conf": {change: func(in *Input) {
+			unreadable(in, 1, "init")
+			in.Hosts[1].Kubeadm.KubeletConf, in.Hosts[1].Kubeadm.Etcd = false, true
+		}, refuse: "arm-1: host and cluster disagree: it is a control plane whose /etc/kubernetes/kubelet.conf is gone"},
 		"not asked for": {change: func(in *Input) { without(in, "arm-1"); in.Only = []string{"x86-1"} },
 			want: map[ID]Action{"x86-1/join": Unchanged}},
 	} {

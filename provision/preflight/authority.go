@@ -31,13 +31,13 @@ func clusterOf(f facts.Host) (w whose, some bool) {
 	switch {
 	case f.Err != nil:
 		return whose{}, false
-	case k.CACertHash != "" && (len(f.Markers) > 0 || m.Marked):
+	case k.CACertHash != "" && (f.AnyMarker() || m.Marked):
 		return whose{k.CACertHash, fmt.Sprintf("is a node of %%s (%s) that trusts the cluster CA %s", cmp.Or(k.Server, "API server unknown"), k.CACertHash)}, true
 	case m.Marked && m.CA == "":
 		return whose{"", fmt.Sprintf("has a mark that cannot be read (%s), of %%s", host.ClusterMarkFile)}, true
 	case m.Marked:
 		return whose{m.CA, fmt.Sprintf("bears the mark of %%s (%s, with the cluster CA %s)", m.Name, m.CA)}, true
-	case len(f.Markers) > 0 && (k.KubeletConf || k.AdminConf || k.Etcd):
+	case f.AnyMarker() && (k.KubeletConf || k.AdminConf || k.Etcd):
 		return whose{"", "has a node's files, and no cluster CA that can be read (" + host.CACert + "), of %s"}, true
 	}
 	return whose{}, false

@@ -20,6 +20,7 @@ func TestMayReset_UnknownIsNotOurs(t *testing.T) {
 	}
 	unread, data := clean, clean
 	unread.Kubeadm.KubeletConf, data.Kubeadm.Etcd = true, true
+	spoilt := facts.Host{Name: "w-3", BadMarkers: []string{"join"}, Kubeadm: node.Kubeadm}
 	renewed := node
 	renewed.Belongs = marked("sha256:old", "lab").Belongs
 	for name, c := range map[string]struct {
@@ -27,9 +28,10 @@ func TestMayReset_UnknownIsNotOurs(t *testing.T) {
 		host facts.Host
 		want string // "" = it may
 	}{
-		"ours":      {Authority{Hashes: []string{"sha256:a", "sha256:b"}}, node, ""},
-		"another's": {Authority{Hashes: []string{"sha256:a"}}, node, "of another cluster (https://b:6443)"},
-		"not known": {Authority{Unknown: lost}, node, "is not known: no kubeconfig is kept"},
+		"ours":                                 {Authority{Hashes: []string{"sha256:a", "sha256:b"}}, node, ""},
+		"another's":                            {Authority{Hashes: []string{"sha256:a"}}, node, "of another cluster (https://b:6443)"},
+		"another's, its marker cannot be read": {Authority{Hashes: []string{"sha256:a"}}, spoilt, "of another cluster (https://b:6443)"},
+		"not known":                            {Authority{Unknown: lost}, node, "is not known: no kubeconfig is kept"},
 		"its kubelet.conf is gone, and it is ours":         {Authority{Hashes: []string{"sha256:c"}}, marked("sha256:c", "lab"), ""},
 		"its kubelet.conf is gone, and it is not ours":     {Authority{Hashes: []string{"sha256:a"}}, marked("sha256:c", "lab"), "w-3 bears the mark of another cluster (lab, with the cluster CA sha256:c)"},
 		"its kubelet.conf is gone, and no one knows":       {Authority{Unknown: lost}, marked("sha256:c", "lab"), "is not known: no kubeconfig is kept"},

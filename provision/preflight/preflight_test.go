@@ -277,6 +277,15 @@ var cases = []one{
 		f.host("x86-1").Ports = []int{2379, 6443, 10250}
 	}, host: "x86-1", check: "ports", status: report.Pass, message: "in use by this cluster"},
 
+	{name: "ports of a node whose marker cannot be read", change: func(f *fixture) {
+		f.host("arm-1").BadMarkers = []string{"join"}
+		f.host("arm-1").Ports = []int{10250}
+	}, host: "arm-1", check: "ports", status: report.Pass, message: "in use by this cluster"},
+	{name: "version of a node whose marker cannot be read", running: true, change: func(f *fixture) {
+		delete(f.host("x86-1").Markers, "init")
+		f.host("x86-1").BadMarkers, f.host("x86-1").Kubeadm.Version = []string{"init"}, "v1.35.2"
+	}, host: "x86-1", check: "version-change", status: report.Fail, message: "runs Kubernetes v1.35.2"},
+
 	{name: "node of a stranger's cluster", change: func(f *fixture) {
 		f.host("arm-1").Kubeadm = facts.Kubeadm{KubeletConf: true, Server: "https://10.1.1.1:6443", CACertHash: "sha256:bb"}
 	}, host: "arm-1", check: "other-cluster", status: report.Fail, message: "a kubelet.conf for https://10.1.1.1:6443, and hybridctl did not", hint: "kubeadm reset"},

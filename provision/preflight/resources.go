@@ -123,11 +123,16 @@ func apart(d time.Duration) string {
 	return fmt.Sprintf("%v ahead of", d.Round(roundTripUnit))
 }
 
-// member reports whether the host is a finished node of ours.
-func (v view) member() bool { return marker(v.facts, "done") }
+// member reports whether the host is a finished node of ours; where the marker cannot be read, whether it is a node.
+func (v view) member() bool {
+	return marker(v.facts, "done") || badMarker(v.facts) && v.facts.Kubeadm.KubeletConf
+}
 
 // begun reports whether it is, or was to become one when a run was interrupted.
-func (v view) begun() bool { return marker(v.facts, "done", "started") }
+func (v view) begun() bool { return marker(v.facts, "done", "started") || badMarker(v.facts) }
+
+// badMarker reports whether hybridctl began to make the host a node, and the marker does not say more.
+func badMarker(f facts.Host) bool { return f.BadMarker("init") || f.BadMarker("join") }
 
 func marker(f facts.Host, states ...string) bool {
 	for _, step := range []string{"init", "join"} {

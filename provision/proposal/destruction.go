@@ -45,7 +45,7 @@ func (d destruction) surveyDestroy(ctx context.Context, force []string) (seen su
 		return seen, err
 	}
 	own := d.reachForDestroy(ctx, &seen)
-	var why, names, left []string
+	var why, names, left, marks, marked []string
 	for _, h := range d.Cluster.Managed() {
 		f := seen.Hosts.Fact(h.Name)
 		if err := own.MayReset(f); err != nil && !slices.Contains(force, h.Name) {
@@ -53,6 +53,9 @@ func (d destruction) surveyDestroy(ctx context.Context, force []string) (seen su
 		}
 		if f.Err == nil && f.Kubeadm.KubeletConf && !plan.BeganMember(f) {
 			left = append(left, h.Name)
+		}
+		if bad := unread(f); bad != "" && !slices.Contains(force, h.Name) {
+			marks, marked = append(marks, bad), append(marked, h.Name)
 		}
 	}
 	if len(names) > 0 {
@@ -63,6 +66,9 @@ func (d destruction) surveyDestroy(ctx context.Context, force []string) (seen su
 	if len(left) > 0 {
 		return seen, hint.With(fmt.Errorf("%w: %s: nodes that hybridctl did not set up, or whose marks in /var/lib/hybridctl are lost, and that would stay as they are; nothing was done",
 			ending.ErrRefused, some(left)), `run "kubeadm reset" there first; "hybridctl inventory rm %s" leaves it alone`, left[0])
+	}
+	if len(marked) > 0 {
+		return seen, hint.With(fmt.Errorf("%w: %s; nothing was done", ending.ErrRefused, some(marks)), mendUnread, d.Cluster.Path, strings.Join(marked, ","))
 	}
 	return seen, nil
 }

@@ -7,7 +7,9 @@ import (
 	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/ending"
+	"github.com/hybridctl/hybridctl/provision/facts"
 	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/render"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
@@ -21,6 +23,18 @@ func known(c *inventory.Cluster, hosts []string) error {
 	}
 	return nil
 }
+
+// unread says which markers on a host cannot be read, without which its steps cannot be undone; "" = none.
+func unread(f facts.Host) string {
+	paths := plan.UnreadFiles(f)
+	if f.Err != nil || len(paths) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s has markers that cannot be read (%s), which alone say what hybridctl put there", f.Name, some(paths))
+}
+
+// mendUnread is what to do about them.
+const mendUnread = `"hybridctl up -f %[1]s" writes them again; --force=%[2]s goes without them, and files that they alone name stay, as in /opt/cni/bin`
 
 // noOrphans refuses when there are volumes in Ceph; goes is what happens to their cluster with --force.
 func (d *Desk) noOrphans(ctx context.Context, goes string) error {

@@ -120,8 +120,8 @@ func (d removal) findPods(ctx context.Context, leaving []plan.Leaver, force bool
 	return ending.Refused(plan.KeepsData(leaving))
 }
 
-// reachLeavers connects to the hosts, and refuses those that must not be reset; one that is not known to be of this cluster only when the
-// user has not named it.
+// reachLeavers connects to the hosts, and refuses those that must not be reset; one that is not known to be of this cluster, or whose markers
+// cannot be read, only when the user has not named it.
 func (d removal) reachLeavers(ctx context.Context, seen survey.Seen, leaving []plan.Leaver, force []string) (survey.Hosts, error) {
 	hosts := plan.HostsOf(leaving)
 	d.Fleet.Only(names(hosts)...)
@@ -133,12 +133,15 @@ func (d removal) reachLeavers(ctx context.Context, seen survey.Seen, leaving []p
 	for i := range leaving {
 		l := &leaving[i]
 		l.Facts = found.Fact(l.Host.Name)
-		var others error
+		var others, marks error
 		if name := l.Host.Name; l.Facts.Err == nil && !slices.Contains(force, name) {
 			others = hint.With(ending.Refused(preflight.Authority{Hashes: d.API.CAHashes()}.MayReset(l.Facts)),
 				`if it is of this cluster, or that cluster is not needed, --force=%s resets it anyway; else %s`, name, plan.Offline)
+			if bad := unread(l.Facts); bad != "" {
+				marks = hint.With(fmt.Errorf("%w: %s", ending.ErrRefused, bad), mendUnread, d.Cluster.Path, name)
+			}
 		}
-		if err := cmp.Or(others, ending.Refused(plan.MayReset(d.Cluster, nodes, *l))); err != nil {
+		if err := cmp.Or(others, ending.Refused(plan.MayReset(d.Cluster, nodes, *l)), marks); err != nil {
 			return nil, err
 		}
 	}

@@ -141,11 +141,11 @@ func (x *Steps) lacking(arch platform.Arch, in plan.ImagesInputs, have map[strin
 // forgetUnsynced removes the images of an import that did not end before its host lost power, or was started again:
 // containerd knows them as unpacked, and does not sync what it unpacks, so that their programs may be empty files. The
 // digest of a started marker is the boot it was of. What a finished import brought is on the disk: the marker is
-// written after it.
+// written after it. One that cannot be read may have been either.
 func (x *Steps) forgetUnsynced(ctx context.Context, s plan.Step, h *host.Host, in plan.ImagesInputs, have map[string]string) error {
 	f := x.env.Facts(s.Host)
-	m, ok := f.Markers[string(s.Kind)]
-	if !ok || m.State != host.MarkerStarted || m.Digest == f.BootID {
+	m := f.Markers[string(s.Kind)]
+	if interrupted := m.State == host.MarkerStarted && m.Digest != f.BootID; !interrupted && !f.BadMarker(string(s.Kind)) {
 		return nil
 	}
 	var refs []string

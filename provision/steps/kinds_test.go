@@ -314,6 +314,13 @@ func TestImages_OfAnImportThatAPowerCutInterruptedAreImportedAnew(t *testing.T) 
 	if got := apply(t, w, s, report.Created); !slices.Equal(got, []string{"remove images worker", "import worker"}) {
 		t.Errorf("did %q", got)
 	}
+	h.images[in.Images[0].Ref] = in.Images[0].Manifest
+	f := w.facts["worker"]
+	f.Markers, f.BadMarkers = nil, []string{"images"} // which may have said so
+	w.facts["worker"] = f
+	if got := apply(t, w, s, report.Created); !slices.Equal(got, []string{"remove images worker", "import worker"}) {
+		t.Errorf("with a marker that cannot be read, did %q", got)
+	}
 	h.markers["images"] = "state started\ndigest boot-1\n" // the same boot: what is there was written
 	w.looks("worker")
 	if got := apply(t, w, s, report.Created); len(got) > 0 {
@@ -372,6 +379,23 @@ func TestMember_WhoseKubeletStoppedIsStarted(t *testing.T) {
 		s.Action = plan.Update
 		if got := apply(t, w, s, report.Configured); !slices.Equal(got, []string{"start the kubelet " + s.Host}) {
 			t.Errorf("%s did %q", id, got)
+		}
+	}
+}
+
+// A member whose marker cannot be read gets another, which says what the plan does.
+func TestMember_WhoseMarkerCannotBeReadGetsAnother(t *testing.T) {
+	w := newWorld(t)
+	for _, id := range []plan.ID{"cp/init", "worker/join"} {
+		s := w.step(id)
+		s.Action = plan.Update
+		f := w.facts[s.Host]
+		f.BadMarkers = []string{string(s.Kind)}
+		w.facts[s.Host] = f
+		apply(t, w, s, report.Configured)
+		m, err := host.ParseMarker(string(s.Kind), []byte(w.hosts[s.Host].markers[string(s.Kind)]))
+		if err != nil || m.State != host.MarkerDone || m.Digest != s.Digest || !slices.Equal(m.Units, []string{"kubelet.service"}) {
+			t.Errorf("%s: %+v, %v", id, m, err)
 		}
 	}
 }

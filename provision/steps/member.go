@@ -22,7 +22,7 @@ func (x *Steps) applyInit(ctx context.Context, s plan.Step, h *host.Host) (strin
 		return "", fmt.Errorf("inputs of kind %T", s.Inputs)
 	}
 	if s.Action == plan.Update {
-		return "kubelet started", h.StartUnit(ctx, "kubelet.service")
+		return startAgain(ctx, x.env, s, h)
 	}
 	if err := x.clear(ctx, s, in.Files, h); err != nil {
 		return "", err
@@ -68,7 +68,7 @@ func (x *Steps) applyJoin(ctx context.Context, s plan.Step, h *host.Host) (strin
 		return "", fmt.Errorf("inputs of kind %T", s.Inputs)
 	}
 	if s.Action == plan.Update {
-		return "kubelet started", h.StartUnit(ctx, "kubelet.service")
+		return startAgain(ctx, x.env, s, h)
 	}
 	api, err := x.env.Kube(ctx)
 	if err != nil {
@@ -111,6 +111,15 @@ func (x *Steps) applyJoin(ctx context.Context, s plan.Step, h *host.Host) (strin
 	}
 	told, err := x.serve(ctx, api, s, old)
 	return with("joined", told), err
+}
+
+// startAgain starts the kubelet of a host that is a node. A marker that cannot be read is written again.
+func startAgain(ctx context.Context, env Env, s plan.Step, h *host.Host) (string, error) {
+	const unit = "kubelet.service"
+	if err := h.StartUnit(ctx, unit); err != nil || !env.Facts(s.Host).BadMarker(string(s.Kind)) {
+		return "kubelet started", err
+	}
+	return "marker written again", h.Mark(ctx, host.Marker{Step: string(s.Kind), State: host.MarkerDone, Digest: s.Digest, Units: []string{unit}})
 }
 
 // joining is a host that joins, with what kubeadm is told there.

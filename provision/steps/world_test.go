@@ -177,7 +177,7 @@ func (w *world) did(what string) {
 // looks is what a new run learns of a host.
 func (w *world) looks(name string) {
 	f := w.facts[name]
-	f.Markers = map[string]facts.Marker{}
+	f.Markers, f.BadMarkers = map[string]facts.Marker{}, nil
 	for step, text := range w.hosts[name].markers {
 		m, err := host.ParseMarker(step, []byte(text))
 		if err != nil {

@@ -10,10 +10,10 @@ import (
 	"github.com/hybridctl/hybridctl/provision/plan"
 )
 
-// Initialised reports whether a host is a finished control plane of ours.
+// Initialised reports whether a host is a finished control plane of ours; where its marker cannot be read, whether it is a node.
 func Initialised(f facts.Host) bool {
 	for _, k := range []plan.Kind{plan.Init, plan.Join} {
-		if m, ok := f.Markers[string(k)]; ok && m.State == host.MarkerDone {
+		if f.Markers[string(k)].State == host.MarkerDone || f.BadMarker(string(k)) && f.Kubeadm.KubeletConf {
 			return true
 		}
 	}

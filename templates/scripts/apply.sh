@@ -120,6 +120,7 @@ while read -r word a b c d; do
 	step)
 		step=$a
 		before=$(sed -n 's/^state //p' "$markers/$step" 2>/dev/null || :)
+		[ ! -e "$markers/$step" ] || [ "$before" = done ] || before=started # one that cannot be read tells of no end
 		{
 			printf 'state started\n'
 			sed -n '/^file /p' "$markers/$step" 2>/dev/null || : # of an earlier time

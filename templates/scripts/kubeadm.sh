@@ -118,10 +118,10 @@ if finished; then
 fi
 [ -s $run/kubeadm.yaml ] || { echo "kubeadm: no configuration came" >&2; exit 70; }
 
-# What an interrupted or failed attempt left is ours to clear: the marker says that hybridctl began it. Where it may be a part of the cluster
-# already, a member of etcd or a node, the cluster has to forget it first, which is for who called: kubeadm reset goes on when it cannot do so,
-# and wipes a member that etcd counts on.
-if grep -qs '^state started$' "$marker"; then
+# What an interrupted or failed attempt left is ours to clear: the marker says that hybridctl began it, of a join also one that cannot be read.
+# Where it may be a part of the cluster already, a member of etcd or a node, the cluster has to forget it first, which is for who called:
+# kubeadm reset goes on when it cannot do so, and wipes a member that etcd counts on.
+if grep -qs '^state started$' "$marker" || { [ "$verb" = join ] && [ -e "$marker" ]; }; then
 	if [ "$verb" = join ] && { [ -e /etc/kubernetes/manifests/etcd.yaml ] || [ -e /var/lib/etcd/member ] || [ -e /etc/kubernetes/kubelet.conf ]; }; then
 		rm -rf $run/kubeadm.yaml $run/pki
 		echo "kubeadm: an earlier attempt may have made this host a part of the cluster already" >&2

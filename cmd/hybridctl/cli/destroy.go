@@ -34,7 +34,7 @@ func newDestroy(a *app) *cobra.Command {
 	f.register(cmd)
 	f.registerBreakLock(cmd)
 	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
-	f.force.register(cmd, "also when volumes of the cluster would stay in Ceph; --force=`HOST,...` also resets these hosts although they are not known to be of this cluster")
+	f.force.register(cmd, "also when volumes of the cluster would stay in Ceph; --force=`HOST,...` also resets these hosts although they are not known to be of this cluster, or their markers cannot be read")
 	return cmd
 }
 
