@@ -249,6 +249,35 @@ func TestRemove_OfflineConnectsToNobodyAndSaysWhatIsLeft(t *testing.T) {
 	}
 }
 
+// A host that is not connected to does not say what it runs. Where its node has lost the label, or is gone, and the inventory calls it a
+// worker, etcd knows.
+func TestRemove_OfflineWorkerThatIsAMemberLeavesEtcd(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*sim)
+		want   []string
+		says   string
+	}{
+		"its node has no label": {func(*sim) {}, []string{"cordon host-3", "drain 0 pods", "etcd member 3 asked on host-1", "delete host-3"}, ""},
+		"its node is gone":      {func(s *sim) { delete(s.api.AllNodes, "host-3") }, []string{"etcd member 3 asked on host-1"}, ""},
+		"another is not well":   {func(s *sim) { s.api.Members[1].Healthy = false }, nil, "lose its quorum"},
+		"etcd does not say":     {func(s *sim) { s.api.Mute = "host-1" }, nil, "--force=host-3"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := standing(t, 3)
+			s.c.Spec.Kubernetes.Endpoint = "api.example:6443"
+			for i, name := range []string{"host-1", "host-2", "host-3"} {
+				s.api.Members = append(s.api.Members, kube.EtcdMember{ID: uint64(i + 1), Name: name, Healthy: true})
+			}
+			s.fleet.Hosts[2].Refuse()
+			c.change(s)
+			_, err := s.remove("host-3", func(o *RemoveOptions) { o.Offline = true })
+			if (err == nil) != (c.says == "") || err != nil && (!errors.Is(err, ErrRefused) || !strings.Contains(printed(err), c.says)) || !slices.Equal(s.api.Did, c.want) {
+				t.Errorf("error %v, done %q", printed(err), s.api.Did)
+			}
+		})
+	}
+}
+
 func TestRemove_BudgetInTheWayEndsInTimeAndGoesNoFurther(t *testing.T) {
 	s := standing(t, 2)
 	s.api.Evictable = map[string][]kube.DrainPod{"host-2": {{Namespace: "a", Name: "p"}}}

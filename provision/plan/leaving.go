@@ -55,9 +55,10 @@ func HostsOf(leaving []Leaver) []inventory.Host {
 	return out
 }
 
-// IsControlPlane reports what the host is, by the inventory's word where its node is gone: etcd may still count on it.
+// IsControlPlane reports what the host is, by the inventory's word where its node is gone: etcd may still count on it. Whom etcd has among its
+// members is one, whatever inventory and node say.
 func (l Leaver) IsControlPlane() bool {
-	return l.Node.ControlPlane || l.Host.Role == inventory.ControlPlane
+	return l.Node.ControlPlane || l.Host.Role == inventory.ControlPlane || l.Member.ID != 0
 }
 
 // addresses are those under which the host's etcd may be known.
@@ -106,7 +107,7 @@ func KeepsMembers(c *inventory.Cluster, members []Member, nodes []facts.Node, le
 	for i := range leaving {
 		l := &leaving[i]
 		for _, m := range members {
-			if l.IsControlPlane() && l.owns(m) {
+			if l.owns(m) {
 				l.Member = m
 			}
 		}
@@ -133,18 +134,27 @@ func KeepsMembers(c *inventory.Cluster, members []Member, nodes []facts.Node, le
 }
 
 // everyMemberIsKnown refuses when a control plane that leaves has no etcd member of its name while there is one that no node is called: it
-// may be the one, and etcd would go on counting on it.
+// may be the one, and etcd would go on counting on it. A worker has one only where the address is its own.
 func everyMemberIsKnown(members []Member, nodes []facts.Node, leaving []Leaver) error {
-	var foreign []string
+	var foreign []Member
 	for _, m := range members {
 		known := slices.ContainsFunc(nodes, func(n facts.Node) bool { return n.Name == m.Name })
 		if !known && !slices.ContainsFunc(leaving, func(l Leaver) bool { return l.owns(m) }) {
-			foreign = append(foreign, m.String())
+			foreign = append(foreign, m)
 		}
 	}
 	for _, l := range leaving {
-		if l.IsControlPlane() && !slices.ContainsFunc(members, l.owns) && len(foreign) > 0 {
-			return hint.With(fmt.Errorf("etcd has no member named %s; members that match no node: %s", l.Host.Name, strings.Join(foreign, ", ")),
+		if slices.ContainsFunc(members, l.owns) {
+			continue
+		}
+		var its []string
+		for _, m := range foreign {
+			if l.IsControlPlane() || slices.ContainsFunc(m.Peers, func(p string) bool { return slices.Contains(l.addresses(), p) }) {
+				its = append(its, m.String())
+			}
+		}
+		if len(its) > 0 {
+			return hint.With(fmt.Errorf("etcd has no member named %s; members that match no node: %s", l.Host.Name, strings.Join(its, ", ")),
 				`take the member that is %s's out first, with "etcdctl member remove"`, l.Host.Name)
 		}
 	}

@@ -117,6 +117,11 @@ func TestKeepsMembers(t *testing.T) {
 		"one that never started":        {append(etcdOf("cp-1 cp-2"), Member{ID: 9, Peers: []string{"192.0.2.3"}, Learner: true}), "cp-3", "cp-3=9", ""},
 		"a member of no node":           {append(etcdOf("cp-1 cp-2"), Member{ID: 9, Name: "restored", Peers: []string{"192.0.2.99"}}), "cp-3", "", `no member named cp-3; members that match no node: "restored" (9 at 192.0.2.99)`},
 		"out of etcd already":           {etcdOf("cp-1 cp-2"), "cp-3", "cp-3", ""},
+		"a worker that is a member":     {append(etcdOf("cp-1 cp-2 cp-3"), Member{ID: 9, Name: "a", Healthy: true}), "a", "a=9", ""},
+		"a worker that etcd needs":      {append(etcdOf("cp-1- cp-2"), Member{ID: 9, Name: "a", Healthy: true}), "a", "", "lose its quorum"},
+		"a worker at the address of a member of no node": {append(etcdOf("cp-1 cp-2 cp-3"), Member{ID: 9, Name: "restored", Peers: []string{"192.0.2.4"}}), "a", "",
+			`no member named a; members that match no node: "restored" (9 at 192.0.2.4)`},
+		"a worker, and a member of no node": {append(etcdOf("cp-1 cp-2 cp-3"), Member{ID: 9, Name: "restored", Peers: []string{"192.0.2.99"}}), "a", "a", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, nodes := crew("cp-1 cp-2 cp-3 a")

@@ -259,11 +259,14 @@ func TestMayLeave_WhatTheInventorySaysNoTo(t *testing.T) {
 
 func TestClusterStays(t *testing.T) {
 	members := []kube.EtcdMember{{ID: 1, Name: "host-1", Healthy: true}, {ID: 2, Name: "host-2", Healthy: true}}
+	offline := RemovalOptions{Offline: true}
+	silent := func(_ *Desk, a *fakeapi.API) { a.Failing["EtcdMembers"] = errors.New("away") }
 	for name, c := range map[string]struct {
 		leaves []string
 		change func(*Desk, *fakeapi.API)
 		says   string // "" = it may
 		asked  int    // etcd was
+		o      RemovalOptions
 	}{
 		"a worker":                       {leaves: []string{"host-3"}},
 		"a control plane of two":         {leaves: []string{"host-2"}, asked: 1},
@@ -273,7 +276,20 @@ func TestClusterStays(t *testing.T) {
 		"the cluster says it is":         {leaves: []string{"host-2"}, change: func(_ *Desk, a *fakeapi.API) { a.Config.Endpoint = "192.0.2.2:6443" }, says: "endpoint"},
 		"the other's member is not well": {leaves: []string{"host-2"}, change: func(_ *Desk, a *fakeapi.API) { a.Members[0].Healthy = false }, says: "quorum", asked: 1},
 		"etcd is elsewhere":              {leaves: []string{"host-2"}, change: func(_ *Desk, a *fakeapi.API) { a.Config.Endpoint, a.Config.ExternalEtcd = "api.example:6443", true }},
-		"etcd does not answer":           {leaves: []string{"host-2"}, change: func(_ *Desk, a *fakeapi.API) { a.Failing["EtcdMembers"] = errors.New("away") }, says: "away"},
+		"a worker that is not asked":     {leaves: []string{"host-3"}, asked: 1, o: offline},
+		"a worker, and etcd does not answer": {leaves: []string{"host-3"}, change: silent, o: offline,
+			says: "whether etcd has a member of host-3, and would go on counting on it, is not known: on host-1: away"},
+		"a worker that is named, and etcd does not answer": {leaves: []string{"host-3"}, change: silent, o: RemovalOptions{Offline: true, ForceHosts: []string{"host-3"}}},
+		"a worker, and etcd is elsewhere":                  {leaves: []string{"host-3"}, change: func(_ *Desk, a *fakeapi.API) { a.Config.ExternalEtcd = true }, o: offline},
+		"a worker that is a member, and another is not well": {leaves: []string{"host-3"}, change: func(_ *Desk, a *fakeapi.API) {
+			a.Members = append(a.Members, kube.EtcdMember{ID: 3, Name: "host-3", Healthy: true})
+			a.Members[0].Healthy = false
+		}, asked: 1, o: offline, says: "quorum"},
+		"a worker that is a member, and the endpoint": {leaves: []string{"host-3"}, change: func(d *Desk, a *fakeapi.API) {
+			a.Members = append(a.Members, kube.EtcdMember{ID: 3, Name: "host-3", Healthy: true})
+			d.Cluster.Spec.Kubernetes.Endpoint = "host-3:6443"
+		}, asked: 1, o: offline, says: "endpoint"},
+		"etcd does not answer": {leaves: []string{"host-2"}, change: func(_ *Desk, a *fakeapi.API) { a.Failing["EtcdMembers"] = errors.New("away") }, says: "away"},
 	} {
 		d, api := newDesk(t)
 		api.Members = slices.Clone(members)
@@ -283,11 +299,11 @@ func TestClusterStays(t *testing.T) {
 		}
 		d.API = api
 		seen, those := leaving(d, api, c.leaves...)
-		err := removal{d}.clusterStays(t.Context(), seen, those)
+		err := removal{d}.clusterStays(t.Context(), seen, those, c.o)
 		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) || api.EtcdAsked != c.asked {
 			t.Errorf("%s: %v, etcd was asked %d times", name, err, api.EtcdAsked)
 		}
-		if err == nil && c.asked > 0 && those[0].Member.ID != 2 {
+		if err == nil && c.asked > 0 && !c.o.Offline && those[0].Member.ID != 2 {
 			t.Errorf("%s: its member is %+v", name, those[0].Member)
 		}
 	}

@@ -96,7 +96,7 @@ func (d *Desk) Growth(ctx context.Context, o GrowthOptions) (g Growth, err error
 		proven = names(g.Hosts)
 	}
 	g.Notes = proof.LeftGuarded(staying, proven)
-	if g.Replaced, err = of.surveyReplaced(ctx, g.Seen, o.Replace, names(g.Hosts)); err != nil {
+	if g.Replaced, err = of.surveyReplaced(ctx, g.Seen, o, names(g.Hosts)); err != nil {
 		return g, err
 	}
 	return of.planGrowth(ctx, o, g, cluster)
@@ -181,18 +181,18 @@ func refuseUnmanaged(c *inventory.Cluster, names []string) error {
 
 // surveyReplaced finds out what is deleted of nodes whose hosts were reinstalled. A host that is still the machine that its node knows is
 // not taken for another one, and no node is deleted whose host does not join again.
-func (d growth) surveyReplaced(ctx context.Context, seen survey.Seen, names, joining []string) ([]plan.Leaver, error) {
-	if len(names) == 0 {
+func (d growth) surveyReplaced(ctx context.Context, seen survey.Seen, o GrowthOptions, joining []string) ([]plan.Leaver, error) {
+	if len(o.Replace) == 0 {
 		return nil, nil
 	}
-	for _, name := range names {
+	for _, name := range o.Replace {
 		if h, _ := d.Cluster.Host(name); !slices.Contains(joining, name) {
 			return nil, hint.With(fmt.Errorf("%w: --arch leaves out %s, which is to be replaced: it would lose its node and not join again", ending.ErrRefused, some(seen.Hosts.Archs([]inventory.Host{h}))),
 				"leave --arch out, or name hosts of that architecture alone")
 		}
 	}
 	nodes := survey.NodeFacts(seen.Nodes)
-	leaving := plan.Leavers(d.Cluster, nodes, names)
+	leaving := plan.Leavers(d.Cluster, nodes, o.Replace)
 	if err := plan.KeepsControlPlane(nodes, leaving); err != nil {
 		return nil, ending.Refused(err)
 	}
@@ -202,5 +202,5 @@ func (d growth) surveyReplaced(ctx context.Context, seen survey.Seen, names, joi
 			return nil, ending.Refused(err)
 		}
 	}
-	return leaving, d.findMembers(ctx, seen, leaving)
+	return leaving, d.findMembers(ctx, seen, leaving, o.Force)
 }

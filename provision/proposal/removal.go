@@ -41,7 +41,7 @@ func (d *Desk) Removal(ctx context.Context, o RemovalOptions) (leaving []plan.Le
 	}
 	d.GoThrough(seen.Nodes, o.Hosts)
 	leaving = plan.Leavers(d.Cluster, survey.NodeFacts(seen.Nodes), o.Hosts)
-	if err := r.clusterStays(ctx, seen, leaving); err != nil {
+	if err := r.clusterStays(ctx, seen, leaving, o); err != nil {
 		return nil, seen, err
 	}
 	if err := r.findPods(ctx, leaving, o.Force); err != nil {
@@ -80,23 +80,28 @@ func (d removal) mayLeave(o RemovalOptions) error {
 	return nil
 }
 
-// clusterStays refuses to take what the cluster cannot do without, and finds the hosts' members of etcd.
-func (d removal) clusterStays(ctx context.Context, seen survey.Seen, leaving []plan.Leaver) error {
+// clusterStays refuses to take what the cluster cannot do without, and finds the hosts' members of etcd. A host that is connected to says
+// itself whether it runs one.
+func (d removal) clusterStays(ctx context.Context, seen survey.Seen, leaving []plan.Leaver, o RemovalOptions) error {
 	nodes := survey.NodeFacts(seen.Nodes)
 	if err := plan.KeepsControlPlane(nodes, leaving); err != nil {
 		return ending.Refused(err)
 	}
-	if !slices.ContainsFunc(leaving, plan.Leaver.IsControlPlane) {
+	if !o.Offline && !slices.ContainsFunc(leaving, plan.Leaver.IsControlPlane) {
 		return nil
 	}
 	config, err := survey.Configuration(ctx, d.API)
 	if err != nil {
 		return err
 	}
-	if err := plan.KeepsEndpoint(cmp.Or(config.Endpoint, d.Cluster.Spec.Kubernetes.Endpoint), leaving); err != nil {
+	endpoint := cmp.Or(config.Endpoint, d.Cluster.Spec.Kubernetes.Endpoint)
+	if err := plan.KeepsEndpoint(endpoint, leaving); err != nil {
 		return ending.Refused(err)
 	}
-	return d.findMembers(ctx, seen, leaving)
+	if err := d.findMembers(ctx, seen, leaving, o.ForceHosts); err != nil {
+		return err
+	}
+	return ending.Refused(cmp.Or(plan.KeepsControlPlane(nodes, leaving), plan.KeepsEndpoint(endpoint, leaving))) // of those that etcd alone knows, too
 }
 
 // findPods lists what has to be evicted, and refuses what would be lost, unless it is forced.

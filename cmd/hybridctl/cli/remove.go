@@ -48,7 +48,7 @@ that would be lost for good are named.`,
 	flags.BoolVar(&f.yes, "yes", false, "do not ask")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "show the steps, and do none of them")
 	f.force.register(cmd, "evict pods that no controller recreates, and pods with local data (emptyDir); when --timeout is over, go on although volumes are still attached; "+
-		"--force=`HOST,...` also resets these hosts although they are not known to be of this cluster")
+		"--force=`HOST,...` also takes these hosts although they are not known to be of this cluster, their markers cannot be read, or etcd does not say whether it has a member there")
 	f.timeout = 5 * time.Minute
 	flags.Var((*lasting)(&f.timeout), "timeout", "how long the drain of one node may take, with its volumes")
 	flags.BoolVar(&f.offline, "offline", false, "do not connect to the hosts: take their nodes out of the cluster, and list what is left on them")
