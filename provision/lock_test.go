@@ -128,6 +128,43 @@ func TestLock_DestroyWaitsForTheOtherOperator(t *testing.T) {
 	}
 }
 
+// An API server that does not answer has not said that nobody is at work. It is gone only where no control plane runs it.
+func TestLock_DestroyTakesNoAnswerForNobody(t *testing.T) {
+	runs := func(s *sim) { s.hosts["host-1"].says("apiserver", "    image: registry.k8s.io/kube-apiserver:"+s.c.Spec.Kubernetes.Version+"\n") }
+	for name, c := range map[string]struct {
+		change func(*sim)
+		locked bool
+	}{
+		"a control plane runs it":       {runs, true},
+		"something listens at its port": {func(s *sim) { s.hosts["host-1"].listens = []int{6443} }, true},
+		"the control plane is away":     {func(s *sim) { s.host("host-1").Refuse() }, true},
+		"no one runs it":                {func(*sim) {}, false},
+		"its init did not end":          {func(s *sim) { runs(s); s.spoil("host-1", "init", "state started\n") }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := standing(t, 2)
+			s.api.Holder = "eve@elsewhere"
+			s.api.Failing = map[string]error{"LeaseMark": context.DeadlineExceeded}
+			c.change(s)
+			o := DestroyOptions{Options: s.options()}
+			_, err := Destroy(context.Background(), o)
+			if errors.Is(err, ErrLocked) != c.locked || (s.changed() == 0) != c.locked {
+				t.Fatalf("error %v", err)
+			}
+			if !c.locked {
+				return
+			}
+			if said := printed(err); !strings.Contains(said, "did not say so, and host-1 may run it") || !strings.Contains(said, "--break-lock") {
+				t.Errorf("said %q", said)
+			}
+			o.BreakLock = true
+			if _, err := Destroy(context.Background(), o); errors.Is(err, ErrLocked) || len(s.hosts["host-2"].markers) != 0 {
+				t.Errorf("broken: %v", err)
+			}
+		})
+	}
+}
+
 func TestLock_UpTakesItWhenThereIsAClusterAndSomethingToDo(t *testing.T) {
 	s := newSim(t, 2, remotetest.Options{})
 	mustUp(t, s)

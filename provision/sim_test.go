@@ -53,7 +53,8 @@ type simHost struct {
 	arch string // as `uname -m` prints it
 	fact map[string]string
 
-	clock time.Duration // ahead of this machine's
+	clock   time.Duration // ahead of this machine's
+	listens []int         // TCP ports
 
 	mu       sync.Mutex
 	markers  map[string]string
@@ -422,6 +423,9 @@ func (h *simHost) facts() []byte {
 	m["clock"] = fmt.Sprintf("%d.%09d", now.Unix(), now.Nanosecond())
 	m["hostname"], m["machine-id"], m["machine"] = h.name+"\n", "id-of-"+h.name+"\n", h.arch+"\n"
 	m["ports"], m["addresses"] = "", ""
+	for _, port := range h.listens {
+		m["ports"] += fmt.Sprintf("00000000:%04X\n", port)
+	}
 	m["modules"] += "rbd available\nceph available\n"
 	for step, text := range h.markers {
 		m["marker/"+step] = text

@@ -11,6 +11,8 @@ import (
 	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/lock"
+	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/report"
 	"github.com/hybridctl/hybridctl/provision/stack"
 	"github.com/hybridctl/hybridctl/provision/survey"
 )
@@ -40,6 +42,26 @@ func (x *Executor) underLock(ctx context.Context, kind string, hosts survey.Host
 		return nil, failed
 	}
 	return errors.Join(failed, notBack), nil
+}
+
+// holderIsKnown refuses while it is not known whether another run has the cluster's lease: the API server did not say so, and may be there all
+// the same. It is gone where every control plane was looked at and none runs it; where an init did not end, its run has the lock on the host.
+func (x *Executor) holderIsKnown(seen survey.Seen) error {
+	_, _, silent := seen.API.Get()
+	if silent == nil || x.BreakLock {
+		return nil
+	}
+	var perhaps []string
+	for _, h := range x.Cluster.ControlPlanes() {
+		if f := seen.Hosts.Fact(h.Name); f.Err != nil || survey.Initialised(f) && plan.ServesAPI(f) {
+			perhaps = append(perhaps, h.Name)
+		}
+	}
+	if len(perhaps) == 0 {
+		return nil
+	}
+	return hint.With(fmt.Errorf("%w, perhaps: the API server, which knows who has the cluster's lock, did not say so, and %s may run it: %w; nothing was done",
+		stack.ErrLocked, report.Some(perhaps, 5), silent), "run it again when the API server answers; when no other run is at work, --break-lock goes on without its answer")
 }
 
 // lockedBy is the error of a lock that was not given.

@@ -106,8 +106,12 @@ func (x *Executor) Remove(ctx context.Context, seen survey.Seen, p plan.Plan, le
 	return changes, failed, err
 }
 
-// Destroy takes the cluster away. The lock ends with it.
+// Destroy takes the cluster away. The lock ends with it. An API server that is gone keeps no one from it; one that is only silent does, as it
+// knows who has the lock.
 func (x *Executor) Destroy(ctx context.Context, seen survey.Seen, p plan.Plan) (changes []report.Change, failed, err error) {
+	if err := x.holderIsKnown(seen); err != nil {
+		return nil, nil, err
+	}
 	failed, err = x.underLock(ctx, host.LockOfDestroy, seen.Hosts, func(l *lock.Lock) (err error) {
 		if _, err := x.Server.KeepKubeconfig(); err != nil { // whoever finishes this run has to know whose hosts are left
 			return err

@@ -80,6 +80,11 @@ func runsEtcd(f facts.Host) bool {
 	return f.Kubeadm.Etcd && (f.Kubeadm.AdminConf || f.Kubeadm.Version != "")
 }
 
+// ServesAPI reports whether a host runs an API server, or its kubelet starts one.
+func ServesAPI(f facts.Host) bool {
+	return f.Kubeadm.Version != "" || slices.Contains(f.Ports, apiPort)
+}
+
 // isMember reports whether the host was joined, and was not reset since.
 func isMember(f facts.Host) bool { return f.Kubeadm.KubeletConf && wasFinished(f) }
 
