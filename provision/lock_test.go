@@ -130,7 +130,9 @@ func TestLock_DestroyWaitsForTheOtherOperator(t *testing.T) {
 
 // An API server that does not answer has not said that nobody is at work. It is gone only where no control plane runs it.
 func TestLock_DestroyTakesNoAnswerForNobody(t *testing.T) {
-	runs := func(s *sim) { s.hosts["host-1"].says("apiserver", "    image: registry.k8s.io/kube-apiserver:"+s.c.Spec.Kubernetes.Version+"\n") }
+	runs := func(s *sim) {
+		s.hosts["host-1"].says("apiserver", "    image: registry.k8s.io/kube-apiserver:"+s.c.Spec.Kubernetes.Version+"\n")
+	}
 	for name, c := range map[string]struct {
 		change func(*sim)
 		locked bool

@@ -80,6 +80,23 @@ func TestMarks_AreNoChangeOfAClusterThatStands(t *testing.T) {
 	}
 }
 
+// Two inventories that have one cluster's hosts and two names for it would write each other's name away: each run tells of it.
+func TestMarks_AnotherNameIsTold(t *testing.T) {
+	s := standing(t, 3)
+	s.hosts["host-1"].belongs, s.hosts["host-3"].belongs = markOf(fakeapi.CA, "b"), markOf(fakeapi.CA, "b")
+	const want = "host-1, host-3: marked as of cluster b, which by its authority is this one (metadata.name: sim)"
+	if p, _, err := Plan(context.Background(), s.options()); err != nil || p.Changes() != 0 || !strings.Contains(strings.Join(p.Notes, "\n"), want) {
+		t.Errorf("plan: %q, %v", p.Notes, err)
+	}
+	r := mustUp(t, s)
+	if !strings.Contains(strings.Join(r.Plan.Notes, "\n"), want) || s.hosts["host-3"].belongs != markOf(fakeapi.CA, "sim") {
+		t.Errorf("up: %q, mark %q", r.Plan.Notes, s.hosts["host-3"].belongs)
+	}
+	if r := mustUp(t, s); len(r.Plan.Notes) > 0 {
+		t.Errorf("again: %q", r.Plan.Notes)
+	}
+}
+
 // A worker of another cluster whose kubelet.conf is gone is that cluster's still: its mark says so.
 func TestMarks_WorkerWithoutItsFilesIsNotNobodys(t *testing.T) {
 	for name, mark := range map[string]string{"another's": markOf(fakeapi.OtherCA, "b"), "another's, of the same name": markOf(fakeapi.OtherCA, "sim"), "not readable": " \n"} {

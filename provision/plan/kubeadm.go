@@ -260,6 +260,7 @@ func (b *builder) notes() []string {
 			}
 		}
 	}
+	out = append(out, renamedNotes(b.in)...)
 	for _, n := range b.in.API.Nodes {
 		if _, ok := b.in.Cluster.Host(n.Name); !ok && b.in.Only == nil {
 			out = append(out, fmt.Sprintf("the node %s is in the cluster but not in the inventory; it is left as it is", n.Name))

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/hybridctl/hybridctl/provision/facts"
@@ -20,6 +21,25 @@ func ReplacedNotes(leaving []Leaver) []string {
 		out = append(out, note)
 	}
 	return out
+}
+
+// renamedNotes tell of this cluster's nodes whose marks have another name for it: the run writes its own there, and so does every run of another
+// inventory that has the other name still.
+func renamedNotes(in Input) (notes []string) {
+	named := map[string][]string{} // hosts, by the name in their marks
+	for _, f := range in.Hosts {
+		m := f.Belongs
+		node := f.Err == nil && f.Kubeadm.KubeletConf && m.CA != "" && m.CA == f.Kubeadm.CACertHash
+		if node && m.Name != "" && m.Name != in.Cluster.Metadata.Name {
+			named[m.Name] = append(named[m.Name], f.Name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(named)) {
+		slices.Sort(named[name])
+		notes = append(notes, fmt.Sprintf("%s: marked as of cluster %s, which by its authority is this one (metadata.name: %s): the name is written anew; where another inventory calls it %[2]s still, give both one name",
+			report.Some(named[name], 10), name, in.Cluster.Metadata.Name))
+	}
+	return notes
 }
 
 // ForgottenNotes say which of those nodes were deleted.

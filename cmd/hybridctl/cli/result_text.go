@@ -21,6 +21,7 @@ func writeUp(w io.Writer, r provision.Result, done bool, color bool) error {
 	}
 	if done && allUnchanged(r) {
 		fmt.Fprintf(&b, "cluster %s: nothing to do, %s in place\n", r.Cluster, report.Count(len(r.Changes), "step"))
+		r.Notes = slices.Concat(r.Plan.Notes, r.Notes) // no one was asked, and shown the plan
 	} else {
 		writeHosts(&b, r, color)
 	}
@@ -36,8 +37,15 @@ func writeUp(w io.Writer, r provision.Result, done bool, color bool) error {
 		path := shellWord(r.Kubeconfig)
 		fmt.Fprintf(&b, "\nThe admin kubeconfig is %s\nnext:\n  export KUBECONFIG=%s\n  kubectl get nodes -o wide\n", r.Kubeconfig, path)
 	}
+	writeNotes(&b, r.Notes)
 	_, err := w.Write(b.Bytes())
 	return err
+}
+
+func writeNotes(b *bytes.Buffer, notes []string) {
+	for _, n := range notes {
+		fmt.Fprintf(b, "note: %s\n", report.OneLine(n))
+	}
 }
 
 // writeDestroy writes the end of destroy for people; done says that nothing is left of the cluster.

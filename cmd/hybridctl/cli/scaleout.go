@@ -211,11 +211,9 @@ func writeScaleOut(w io.Writer, r provision.Result, done bool, color bool) error
 	r.Kubeconfig = "" // the user has it
 	if r.Nothing != "" {
 		fmt.Fprintf(&b, "cluster %s: nothing to do: %s\n", r.Cluster, r.Nothing)
+		writeNotes(&b, r.Notes)
 	} else if err := writeUp(&b, r, done, color); err != nil {
 		return err
-	}
-	for _, n := range r.Notes {
-		fmt.Fprintf(&b, "note: %s\n", n)
 	}
 	_, err := w.Write(b.Bytes())
 	return err

@@ -69,6 +69,17 @@ func TestWritePlan_TextFromHostsIsOneLine(t *testing.T) {
 	contains(t, "the plan", b.String(), "one; two\n")
 }
 
+// A run that changes nothing asks no one, and shows no plan: its notes are told all the same, and what is left to do.
+func TestWriteUp_NotesOfARunThatChangesNothing(t *testing.T) {
+	var b bytes.Buffer
+	r := unchangedResult()
+	r.Plan.Notes, r.Notes = []string{"x86-1: marked as of cluster b"}, []string{"a kubelet asks for a certificate"}
+	if err := writeUp(&b, r, true, false); err != nil {
+		t.Fatal(err)
+	}
+	contains(t, "the end", b.String(), "nothing to do, 4 steps in place\n", "note: x86-1: marked as of cluster b\n", "note: a kubelet asks for a certificate\n")
+}
+
 func TestShellWord(t *testing.T) {
 	for in, want := range map[string]string{
 		"/a/b-c_d.yaml": "/a/b-c_d.yaml",
