@@ -64,7 +64,7 @@ func TestMapping_AGroupThatDoesNotAnswerIsNotOneThatIsNotThere(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ctx, api := t.Context(), kinds(t, c.besides)
 			asked := map[string]func(context.Context) error{
-				"owned":      func(ctx context.Context) error { _, err := api.Owned(ctx, []Kind{class}, ""); return err },
+				"owned":      func(ctx context.Context) error { _, _, err := api.Owned(ctx, []Kind{class}, ""); return err },
 				"delete":     func(ctx context.Context) error { _, err := api.DeleteObjects(ctx, []Object{object}); return err },
 				"has":        func(ctx context.Context) error { _, err := api.HasKind(ctx, class.APIVersion, class.Kind); return err },
 				"has, again": func(ctx context.Context) error { _, err := api.HasKind(ctx, class.APIVersion, class.Kind); return err },

@@ -54,43 +54,50 @@ func Objects(manifests []byte) ([]Object, error) {
 type Kind struct{ APIVersion, Kind string }
 
 // Owned lists the objects of those kinds that fit the selector of labels and that FieldManager applied, whoever else has changed them since: in the order of
-// the kinds, then by namespace and name. Kinds that the API server does not have have none. It costs one request for each kind, all at once.
-func (c *Client) Owned(ctx context.Context, kinds []Kind, selector string) ([]Object, error) {
-	found, errs := make([][]Object, len(kinds)), make([]error, len(kinds))
+// the kinds, then by namespace and name. others fit it as well, and FieldManager did not apply them: another did, or they were restored from a backup.
+// Kinds that the API server does not have have none. It costs one request for each kind, all at once.
+func (c *Client) Owned(ctx context.Context, kinds []Kind, selector string) (owned, others []Object, err error) {
+	found, foreign, errs := make([][]Object, len(kinds)), make([][]Object, len(kinds)), make([]error, len(kinds))
 	started := time.Now()
 	var all sync.WaitGroup
 	for i, kind := range kinds {
-		all.Go(func() { found[i], errs[i] = c.ownedOf(ctx, kind, selector, started) })
+		all.Go(func() { found[i], foreign[i], errs[i] = c.ownedOf(ctx, kind, selector, started) })
 	}
 	all.Wait()
-	return slices.Concat(found...), errors.Join(errs...)
+	return slices.Concat(found...), slices.Concat(foreign...), errors.Join(errs...)
 }
 
-func (c *Client) ownedOf(ctx context.Context, kind Kind, selector string, started time.Time) ([]Object, error) {
+func (c *Client) ownedOf(ctx context.Context, kind Kind, selector string, started time.Time) (owned, others []Object, err error) {
 	mapping, err := c.mapping(ctx, Object{APIVersion: kind.APIVersion, Kind: kind.Kind}.unstructured(), started)
 	if meta.IsNoMatchError(err) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var out []Object
 	err = c.do(ctx, "list what there is of "+kind.Kind, func(ctx context.Context) error {
 		list, err := c.dynamic.Resource(mapping.Resource).List(ctx, metav1.ListOptions{LabelSelector: selector})
 		if err != nil {
 			return err
 		}
-		out = nil
+		owned, others = nil, nil
 		for i := range list.Items {
 			object := &list.Items[i]
-			if isOurs(object) && object.GetDeletionTimestamp() == nil {
-				out = append(out, Object{kind.APIVersion, kind.Kind, object.GetNamespace(), object.GetName()})
+			named := Object{kind.APIVersion, kind.Kind, object.GetNamespace(), object.GetName()}
+			switch {
+			case object.GetDeletionTimestamp() != nil:
+			case isOurs(object):
+				owned = append(owned, named)
+			default:
+				others = append(others, named)
 			}
 		}
 		return nil
 	})
-	slices.SortFunc(out, func(a, b Object) int { return strings.Compare(a.String(), b.String()) })
-	return out, err
+	for _, list := range [][]Object{owned, others} {
+		slices.SortFunc(list, func(a, b Object) int { return strings.Compare(a.String(), b.String()) })
+	}
+	return owned, others, err
 }
 
 // isOurs reports whether FieldManager applied the object. A namespace that another client made is not, even with our labels: Delete leaves it.

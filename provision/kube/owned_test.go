@@ -35,15 +35,18 @@ func TestOwned(t *testing.T) {
 		t.Fatal(err)
 	}
 	kinds := []Kind{{"v1", "Namespace"}, {"v1", "ConfigMap"}, {"snapshot.storage.k8s.io/v1", "NoSuchKind"}}
-	got, err := c.Owned(ctx, kinds, "app="+label)
+	got, others, err := c.Owned(ctx, kinds, "app="+label)
 	want := []Object{{"v1", "Namespace", "", ns}, {"v1", "ConfigMap", ns, "a"}, {"v1", "ConfigMap", ns, "b"}}
 	if err != nil || !slices.Equal(got, want) {
 		t.Fatalf("%v, %v, want %v", err, got, want)
 	}
+	if want := []Object{{"v1", "Namespace", "", ns + "-theirs"}, {"v1", "ConfigMap", ns, "theirs"}}; !slices.Equal(others, want) {
+		t.Errorf("others %v, want %v", others, want)
+	}
 	if _, err := c.DeleteObjects(ctx, got[1:]); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := c.Owned(ctx, kinds, "app="+label); err != nil || !slices.Equal(got, want[:1]) {
+	if got, _, err := c.Owned(ctx, kinds, "app="+label); err != nil || !slices.Equal(got, want[:1]) {
 		t.Errorf("what was deleted is listed: %v, %v", got, err)
 	}
 }

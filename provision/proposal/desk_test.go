@@ -192,14 +192,23 @@ func TestRefuseForgotten(t *testing.T) {
 
 func TestStorage(t *testing.T) {
 	objects := map[kube.Object]bool{{Kind: "StorageClass", Name: "ceph-rbd"}: true, {Kind: "Secret", Name: "csi", Namespace: "ceph-csi"}: true}
+	class := kube.Object{Kind: "StorageClass", Name: "of-a-backup"}
+	space, inside := kube.Object{Kind: "Namespace", Name: "ceph-csi"}, kube.Object{Kind: "Secret", Name: "theirs", Namespace: "ceph-csi"}
+	const alone = "left alone, as they are not known to be hybridctl's (another made them, or a backup brought them back): StorageClass/of-a-backup"
 	for name, c := range map[string]struct {
-		objects map[kube.Object]bool
+		objects map[kube.Object]bool // false = another's
 		volumes []kube.Volume
 		ceph    bool
 		force   bool
 		want    error
 		note    string
+		others  string // a further note, or what the error says besides
 	}{
+		"one of another's": {objects: map[kube.Object]bool{class: false}, ceph: true, note: "ceph-csi is taken out of cluster sim: 0 objects; nothing in Ceph is changed",
+			others: alone + ": where they are not needed, kubectl delete takes them away, by the label app.kubernetes.io/name=ceph-csi"},
+		"nothing but another's": {objects: map[kube.Object]bool{class: false}, want: ending.ErrRefused, others: alone},
+		"another's in ours": {objects: map[kube.Object]bool{space: true, inside: false}, note: "ceph-csi is taken out of cluster sim: 1 object, among them Namespace/ceph-csi; nothing in Ceph is changed",
+			others: "deleted with their namespace, although they are not known to be hybridctl's: Secret/ceph-csi/theirs"},
 		"classes and secrets":    {objects: objects, note: "ceph-csi is taken out of cluster sim: 2 objects, among them StorageClass/ceph-rbd; nothing in Ceph is changed"},
 		"nothing is left":        {ceph: true, note: "ceph-csi is taken out of cluster sim: 0 objects; nothing in Ceph is changed"},
 		"there never was any":    {want: ending.ErrRefused},
@@ -209,15 +218,25 @@ func TestStorage(t *testing.T) {
 		d, api := newDesk(t)
 		d.keep(t, fakeapi.Kubeconfig())
 		api.AllVolumes = c.volumes
-		for o := range c.objects {
-			api.OwnedObjects[o] = true
+		ours := 0
+		for o, own := range c.objects {
+			if api.OwnedObjects[o] = own; own {
+				ours++
+			}
+		}
+		notes := []string{c.note}
+		if c.others != "" {
+			notes = append(notes, c.others)
 		}
 		if c.ceph {
 			d.Cluster.Spec.Storage.Ceph = []inventory.Ceph{{}}
 		}
 		found, p, err := d.Storage(t.Context(), c.force)
-		if !errors.Is(err, c.want) || c.want == nil && (err != nil || len(found) != len(c.objects) || !p.Part || !slices.Equal(p.Notes, []string{c.note})) {
+		if !errors.Is(err, c.want) || c.want == nil && (err != nil || len(found) != ours || !p.Part || !slices.Equal(p.Notes, notes)) {
 			t.Errorf("%s: %v, %v, %q", name, err, found, p.Notes)
+		}
+		if c.want != nil && !strings.Contains(err.Error(), c.others) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 	d, _ := newDesk(t)

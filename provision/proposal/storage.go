@@ -6,8 +6,10 @@ import (
 	"slices"
 
 	"github.com/hybridctl/hybridctl/provision/ending"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/render"
 	"github.com/hybridctl/hybridctl/provision/report"
 	"github.com/hybridctl/hybridctl/provision/steps"
 )
@@ -24,16 +26,50 @@ func (d *Desk) Storage(ctx context.Context, force bool) ([]kube.Object, plan.Pla
 			return nil, plan.Plan{}, err
 		}
 	}
-	objects, err := steps.CephObjects(ctx, d.API)
+	objects, others, err := steps.CephObjects(ctx, d.API)
 	if err == nil && len(objects) == 0 && len(d.Cluster.Spec.Storage.Ceph) == 0 {
 		err = fmt.Errorf("%w: %s has no spec.storage.ceph, and the cluster no ceph-csi of hybridctl's: there is nothing to remove", ending.ErrRefused, d.Cluster.Path)
+		if len(others) > 0 {
+			err = hint.With(fmt.Errorf("%w; %s", err, leftAlone(others)), deleteOthers)
+		}
 	}
-	return objects, storagePlan(d.Cluster.Metadata.Name, objects), err
+	return objects, storagePlan(d.Cluster.Metadata.Name, objects, others), err
 }
 
-func storagePlan(cluster string, objects []kube.Object) plan.Plan {
-	return plan.Plan{Cluster: cluster, Part: true, Notes: []string{fmt.Sprintf("ceph-csi is taken out of cluster %s: %s%s; nothing in Ceph is changed",
-		cluster, report.Count(len(objects), "object"), among(objects))}}
+func storagePlan(cluster string, objects, others []kube.Object) plan.Plan {
+	notes := []string{fmt.Sprintf("ceph-csi is taken out of cluster %s: %s%s; nothing in Ceph is changed", cluster, report.Count(len(objects), "object"), among(objects))}
+	var stay, along []kube.Object
+	for _, o := range others {
+		if slices.ContainsFunc(objects, func(n kube.Object) bool { return n.Kind == "Namespace" && n.Name == o.Namespace }) {
+			along = append(along, o)
+		} else {
+			stay = append(stay, o)
+		}
+	}
+	if len(along) > 0 {
+		notes = append(notes, "deleted with their namespace, although they are not known to be hybridctl's: "+listed(along))
+	}
+	if len(stay) > 0 {
+		notes = append(notes, leftAlone(stay)+": "+deleteOthers)
+	}
+	return plan.Plan{Cluster: cluster, Part: true, Notes: notes}
+}
+
+// deleteOthers is how objects go that are left alone.
+const deleteOthers = "where they are not needed, kubectl delete takes them away, by the label " + render.CephSelector
+
+// leftAlone says which objects with ceph-csi's label stay.
+func leftAlone(others []kube.Object) string {
+	return "left alone, as they are not known to be hybridctl's (another made them, or a backup brought them back): " + listed(others)
+}
+
+// listed names objects.
+func listed(objects []kube.Object) string {
+	named := make([]string, len(objects))
+	for i, o := range objects {
+		named[i] = o.String()
+	}
+	return some(named)
 }
 
 // among names what people know of the objects.

@@ -67,7 +67,7 @@ func TestCephManifest_AnAPIServerTakesIt(t *testing.T) {
 		for _, k := range CephKinds {
 			kinds = append(kinds, kube.Kind{APIVersion: k.APIVersion, Kind: k.Kind})
 		}
-		owned, err := c.Owned(ctx, kinds, CephSelector)
+		owned, _, err := c.Owned(ctx, kinds, CephSelector)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,12 +11,13 @@ import (
 
 // CephAPI is what is asked of the API server about ceph-csi.
 type CephAPI interface {
-	Owned(ctx context.Context, kinds []kube.Kind, selector string) ([]kube.Object, error)
+	Owned(ctx context.Context, kinds []kube.Kind, selector string) (owned, others []kube.Object, err error)
 	StoredBy(ctx context.Context, drivers []string) ([]kube.Volume, error)
 }
 
-// CephObjects lists every object of ceph-csi that hybridctl applied, whatever the inventory was then.
-func CephObjects(ctx context.Context, api CephAPI) ([]kube.Object, error) {
+// CephObjects lists every object of ceph-csi that hybridctl applied, whatever the inventory was then. others have the same label, and are not
+// known to be hybridctl's.
+func CephObjects(ctx context.Context, api CephAPI) (owned, others []kube.Object, err error) {
 	var kinds []kube.Kind
 	for _, k := range render.CephKinds {
 		kinds = append(kinds, kube.Kind{APIVersion: k.APIVersion, Kind: k.Kind})
@@ -33,7 +34,7 @@ type CephLeft struct {
 
 // LeftOfCeph compares what there is of ceph-csi with the objects that are wanted.
 func LeftOfCeph(ctx context.Context, api CephAPI, manifest []byte) (CephLeft, error) {
-	there, err := CephObjects(ctx, api)
+	there, _, err := CephObjects(ctx, api)
 	if err != nil {
 		return CephLeft{}, err
 	}

@@ -71,7 +71,7 @@ type API interface {
 	DrainPods(ctx context.Context, node string) ([]kube.DrainPod, error)
 	Drain(ctx context.Context, pods []kube.DrainPod, progress func([]kube.Missing)) error
 	WaitDetached(ctx context.Context, node string, o kube.WaitOptions) error
-	Owned(ctx context.Context, kinds []kube.Kind, selector string) ([]kube.Object, error)
+	Owned(ctx context.Context, kinds []kube.Kind, selector string) (owned, others []kube.Object, err error)
 	DeleteObjects(ctx context.Context, objects []kube.Object) ([]kube.ObjectChange, error)
 }
 

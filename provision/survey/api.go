@@ -142,7 +142,7 @@ func differing(ctx context.Context, api API, manifest []byte) (facts.CNIState, e
 // Storage asks the API server about ceph-csi's objects.
 func Storage(ctx context.Context, api API, s Seen, out *facts.Cluster) error {
 	if len(s.Cluster.Spec.Storage.Ceph) == 0 {
-		classes, err := api.Owned(ctx, []kube.Kind{{APIVersion: "storage.k8s.io/v1", Kind: "StorageClass"}}, render.CephSelector)
+		classes, _, err := api.Owned(ctx, []kube.Kind{{APIVersion: "storage.k8s.io/v1", Kind: "StorageClass"}}, render.CephSelector)
 		for _, c := range classes {
 			out.CSIKept = append(out.CSIKept, c.String())
 		}

@@ -32,7 +32,7 @@ type API interface {
 	EtcdMembers(ctx context.Context, node string) ([]kube.EtcdMember, error)
 	Diff(ctx context.Context, manifests []byte) ([]kube.ObjectChange, error)
 	HasKind(ctx context.Context, apiVersion, kind string) (bool, error)
-	Owned(ctx context.Context, kinds []kube.Kind, selector string) ([]kube.Object, error)
+	Owned(ctx context.Context, kinds []kube.Kind, selector string) (owned, others []kube.Object, err error)
 	StoredBy(ctx context.Context, drivers []string) ([]kube.Volume, error)
 	PodTemplates(ctx context.Context) ([]kube.PodTemplate, error)
 	SeenPods(ctx context.Context) (kube.SeenPods, error)

@@ -165,21 +165,24 @@ func (a *API) WaitCSINodes(_ context.Context, nodes, drivers []string, _ kube.Wa
 	return nil
 }
 
-func (a *API) Owned(_ context.Context, kinds []kube.Kind, _ string) ([]kube.Object, error) {
+func (a *API) Owned(_ context.Context, kinds []kube.Kind, _ string) (owned, others []kube.Object, err error) {
 	a.Lock()
 	defer a.Unlock()
 	if err := a.Failing["Owned"]; err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var out []kube.Object
 	for _, kind := range kinds {
-		for o := range a.OwnedObjects {
-			if o.Kind == kind.Kind {
-				out = append(out, o)
+		for o, ours := range a.OwnedObjects {
+			switch {
+			case o.Kind != kind.Kind:
+			case ours:
+				owned = append(owned, o)
+			default:
+				others = append(others, o)
 			}
 		}
 	}
-	return out, nil
+	return owned, others, nil
 }
 
 func (a *API) DeleteObjects(_ context.Context, objects []kube.Object) ([]kube.ObjectChange, error) {
