@@ -2,6 +2,10 @@
 # What every part of the lab shares: versions, places, progress, and artefacts keyed by their inputs.
 # shellcheck disable=SC2034 # the other files use them
 
+# What is made and measured depends neither on the user's language (a decimal comma, an order of names) nor on the umask.
+export LC_ALL=C
+umask 022
+
 KUBERNETES=v1.36.3 # with etcd, CoreDNS and pause as its kubeadm's constants name them
 ETCD=3.6.8-0
 COREDNS=v1.14.2
