@@ -14,8 +14,10 @@ host_packages() {
   logged host-packages install_packages "${missing[@]}"
 }
 
+# install_packages PACKAGE…: on this host, whose package manager is not interrupted between two packages.
 install_packages() {
   apt-get -q update
+  trap '' TERM
   DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install "$@"
 }
 

@@ -71,14 +71,18 @@ path() { readlink -f "$CACHE/current/$1"; }
 # key NAME: what an artefact that is made from NAME gives as input.
 key() { basename "$(path "$1")"; }
 
-# logged NAME COMMAND…: runs it with its output in a file, a line of progress each minute, and the end of the file on failure.
+# logged NAME COMMAND…: runs it with its output in a file, a line of progress each minute, and the end of the file on failure. It is a
+# process group of its own, which ends with this shell.
 logged() {
   local name=$1 log=$CACHE/logs/$1.log start=$SECONDS pid rc=0 next=60
   shift
   mkdir -p "$CACHE/logs"
   say "$name …"
-  (set -euo pipefail; "$@") >"$log" 2>&1 </dev/null &
+  trap 'end_groups $!' EXIT
+  set -m
+  (set +m; set -euo pipefail; "$@") >"$log" 2>&1 </dev/null &
   pid=$!
+  set +m
   while kill -0 "$pid" 2>/dev/null; do
     sleep 0.2
     if [ $((SECONDS - start)) -ge "$next" ]; then
@@ -87,6 +91,7 @@ logged() {
     fi
   done
   wait "$pid" || rc=$?
+  trap - EXIT
   if [ "$rc" != 0 ]; then
     tail -n 30 "$log" >&2
     die "$name failed after $((SECONDS - start))s; all of its output is in $log"
@@ -121,7 +126,7 @@ lanes() {
   done
   set +m
   # shellcheck disable=SC2064 # the lanes of now
-  trap "end_lanes ${!running[*]}" EXIT
+  trap "end_groups ${!running[*]}" EXIT
   while [ ${#running[@]} != 0 ]; do
     wait -n -p ended "${!running[@]}" || rc=$?
     [ "$rc" = 0 ] || exit "$rc"
@@ -129,7 +134,8 @@ lanes() {
   done
   trap - EXIT
 }
-end_lanes() {
+# end_groups LEADER…: process groups; those of a lane that is in one of its own steps end that one's as they end.
+end_groups() {
   local pid
   for pid in "$@"; do kill -TERM -- "-$pid" 2>/dev/null || true; done
 }

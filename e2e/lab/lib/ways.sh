@@ -113,6 +113,12 @@ trial() {
   rm -rf "$dir"
   echo "$times"
 }
+# tried WAY ARCH: a trial; what interrupts it ends its machine, too, and deletes its folder.
+tried() (
+  local pid='' dir='' # the trial's own in a trap
+  trap '[ -z "$pid" ] || kill -KILL -- "-$pid" "$pid" 2>/dev/null; rm -rf "$dir"; exit 130' INT TERM HUP
+  trial "$@"
+)
 # trial_times LOG: out of what the console showed.
 trial_times() { awk '$1 ~ /lab-trial$/ { printf "%.2f %.2f\n", $3 - $2, $4 - $3; found = 1 } END { exit !found }' "$1"; }
 
@@ -127,7 +133,7 @@ measured() {
     say "trying what $(label "$arch") machines run under best …"
     {
       echo "$key"
-      for way in $(ways "$arch"); do echo "$way $(trial "$way" "$arch")"; done
+      for way in $(ways "$arch"); do echo "$way $(tried "$way" "$arch")"; done
     } >"$file.new"
     mv "$file.new" "$file"
   fi
