@@ -122,13 +122,60 @@ tried() (
 # trial_times LOG: out of what the console showed.
 trial_times() { awk '$1 ~ /lab-trial$/ { printf "%.2f %.2f\n", $3 - $2, $4 - $3; found = 1 } END { exit !found }' "$1"; }
 
-# measured ARCH: the file with a line for each way, "WAY PROCESSES LOOP" or "WAY - why not". A trial of seconds makes it; it holds for
-# this host and these kernels.
+# share: how much of this host's processors this process may take, in per cent of one; nothing when no cgroup that it is in limits it.
+share() {
+  local all least quota period group file id controllers
+  all=$(($(nproc) * 100))
+  least=$all
+  while IFS=: read -r id controllers group; do # of /proc/self/cgroup: each hierarchy, and version 2's with the number 0
+    while :; do
+      quota=max period=1
+      if [ "$id" = 0 ]; then
+        for file in /sys/fs/cgroup{,/unified}"$group/cpu.max"; do [ ! -r "$file" ] || read -r quota period <"$file"; done
+      elif [[ ",$controllers," = *,cpu,* ]]; then
+        file=/sys/fs/cgroup/cpu$group
+        if [ -r "$file/cpu.cfs_quota_us" ]; then read -r quota <"$file/cpu.cfs_quota_us" && read -r period <"$file/cpu.cfs_period_us"; fi
+      fi
+      if [[ $quota =~ ^[0-9]+$ ]] && [ $((quota * 100 / period)) -lt "$least" ]; then least=$((quota * 100 / period)); fi
+      [ -n "${group%/}" ] || break
+      group=${group%/*}
+    done
+  done </proc/self/cgroup
+  [ "$least" = "$all" ] || echo "$least"
+}
+
+# trial_file ARCH: what keeps its result; where less than the whole host is for the machines, another one.
+trial_file() {
+  local share
+  share=$(share)
+  echo "$CACHE/ways/$1${share:+-$share}"
+}
+
+# trial_key ARCH: what a trial's result is good for: this host and these kernels. It fails while they are not there.
+trial_key() {
+  local arch=$1 name names=(qemu "kernel-$1")
+  ! has_uml "$arch" || names+=(uml)
+  for name in "${names[@]}"; do [ -e "$CACHE/current/$name" ] || return; done
+  { uname -srm; nproc; grep -m 1 -E 'model name|CPU part' /proc/cpuinfo; ls -l /dev/kvm 2>/dev/null; declare -f trial qemu_command uml_command
+    for name in "${names[@]}"; do key "$name"; done; } | digest
+}
+
+# tried_already ARCH: whether a trial's result is there. is_of FILE KEY: whether it is that one's.
+tried_already() {
+  local key
+  key=$(trial_key "$1") && is_of "$(trial_file "$1")" "$key"
+}
+is_of() {
+  local key
+  [ -e "$1" ] && read -r key <"$1" && [ "$key" = "$2" ]
+}
+
+# measured ARCH: the file with a line for each way, "WAY PROCESSES LOOP" or "WAY - why not". A trial of seconds makes it.
 measured() {
-  local arch=$1 way file=$CACHE/ways/$1 key
-  key=$({ uname -srm; nproc; grep -m 1 -E 'model name|CPU part' /proc/cpuinfo; ls -l /dev/kvm 2>/dev/null; declare -f trial qemu_command uml_command
-    key qemu; key "kernel-$arch"; ! has_uml "$arch" || key uml; } | digest)
-  if [ "$(head -n 1 "$file" 2>/dev/null)" != "$key" ]; then
+  local arch=$1 way file key
+  file=$(trial_file "$arch")
+  key=$(trial_key "$arch") || die "nothing is built yet that a trial could start: run \"$0 build\""
+  if ! is_of "$file" "$key"; then
     mkdir -p "$CACHE/ways"
     say "trying what $(label "$arch") machines run under best …"
     {
@@ -144,7 +191,7 @@ measured() {
 way() {
   local arch=$1 way file why
   way=$(wanted "$arch") || exit
-  file=$(measured "$arch")
+  file=$(measured "$arch") || exit
   if [ -n "$way" ]; then
     why=$(awk -v way="$way" '$1 == way && $2 == "-" { sub(/^[a-z]+ - /, ""); print }' "$file")
     [ -z "$why" ] || die "$(variable "$arch")=$way: this host cannot run $(label "$arch") machines under $way: $why"
@@ -173,14 +220,15 @@ way_told() {
 slowness() {
   local way
   way=$(way "$1") || exit
-  awk -v way="$way" '$1 == way { n = int($2 / 3 + 0.5); print (n < 1 ? 1 : n > 6 ? 6 : n) }' "$(measured "$1")"
+  times_slower "$way" "$(measured "$1")"
 }
+times_slower() { awk -v way="$1" '$1 == way { n = int($2 / 3 + 0.5); print (n < 1 ? 1 : n > 6 ? 6 : n) }' "$2"; }
 
 # patience: the same for whatever machines take part.
 patience() {
   local arch n most=1
   for arch in "${ARCHES[@]}"; do
-    n=$(slowness "$arch")
+    n=$(slowness "$arch") || exit
     [ "$n" -le "$most" ] || most=$n
   done
   echo "$most"
