@@ -42,12 +42,12 @@ func archOf(machine string) string {
 // pristine boots the machines with untouched disks, and forgets the state of earlier clusters.
 func pristine(t *testing.T, name string, machines ...string) *cluster {
 	t.Helper()
+	// Two machines at a time are what a small host can run well. The inventory is for those that are to run, not for those of an earlier test.
+	lab(t, "down")
 	c := &cluster{t: t, inventory: strings.TrimSpace(lab(t, "inventory", name)), name: name, machines: machines}
 	if err := os.RemoveAll(filepath.Join(root, "inventories/.hybridctl", name)); err != nil {
 		t.Fatal(err)
 	}
-	// Two machines at a time are what a small host can run well.
-	lab(t, "down")
 	lab(t, append([]string{"reset"}, machines...)...)
 	lab(t, append([]string{"up"}, machines...)...)
 	t.Cleanup(func() {

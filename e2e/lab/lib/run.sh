@@ -99,11 +99,40 @@ start() {
   [ -e "$dir/disk" ] || pristine "$name"
   tap "$name"
   rm -rf "$dir/uml"
-  way=$(way "$(arch "$name")")
-  echo "$way" >"$dir/way"
+  way=$(way "$(arch "$name")") || exit
+  echo "$way $(processors "$(arch "$name")") $(memory "$(arch "$name")")" >"$dir/way"
   start_under "$way" "$name" 9>&- &
   pid=$!
   echo "$pid $(started "$pid")" >"$dir/pid"
+}
+
+# as_told NAME: ends the lab when the machine runs, and not as it would start now: no variable changes one that runs. Its size may
+# be another where none is asked for.
+as_told() {
+  local name=$1 arch variable way was cpus memory
+  process "$name" >/dev/null || return 0
+  arch=$(arch "$name")
+  variable=$(variable "$arch")
+  way=$(way "$arch") || exit
+  read -r was cpus memory <"$RUN/$name/way" # one that an earlier lab started has the way alone
+  [ "$way" = "$was" ] || die "$name runs under $was, and $(label "$arch") machines are to run under $way now: \"$0 down $name\" first, or $variable=$was"
+  is_size "${variable}_CPUS" "$cpus" "$name"
+  is_size "${variable}_MEMORY" "$memory" "$name"
+}
+# is_size VARIABLE SIZE NAME
+is_size() { [ "${!1:-$2}" = "${2:-${!1:-}}" ] || die "$1=${!1}, and $3 runs with $2: \"$0 down $3\" first"; }
+
+# room NAME…: ends the lab when those that are still to start have no place for their memory. A file of a tmpfs that is full ends User
+# Mode Linux at some later time.
+room() {
+  local name way kib=0 free
+  for name in "$@"; do
+    if [ "$(arch "$name")" != amd64 ] || process "$name" >/dev/null; then continue; fi
+    way=$(way amd64) || exit
+    [ "$way" != uml ] || kib=$((kib + $(numfmt --from=iec "$(memory amd64)") / 1024))
+  done
+  free=$(df -k --output=avail /dev/shm | tail -n 1)
+  [ "$kib" -le "$free" ] || die "/dev/shm has $((free / 1024)) MiB left, and x86 machines under uml need $((kib / 1024)) there: \"mount -o remount,size=SIZE /dev/shm\", a smaller LAB_X86_MEMORY, or LAB_X86=tcg"
 }
 
 # session NICE COMMAND…: becomes the command, as the leader of a session of its own. Where the kernel shares processors out by session
@@ -190,7 +219,7 @@ status() {
   printf '%-6s %-11s %-6s %-4s %-7s %-8s %s\n' NAME ADDRESS ARCH WAY USER PROCESS DISK
   for name in "${MACHINES[@]}"; do
     way=-
-    if pid=$(process "$name"); then way=$(cat "$RUN/$name/way"); else pid=-; fi
+    if pid=$(process "$name"); then read -r way _ <"$RUN/$name/way"; else pid=-; fi
     disk=pristine
     [ ! -e "$RUN/$name/disk" ] || disk="$(du -sh "$RUN/$name/disk" | cut -f1) $RUN/$name/disk"
     printf '%-6s %-11s %-6s %-4s %-7s %-8s %s\n' "$name" "$(address "$name")" "$(arch "$name")" "$way" "$(user "$name")" "$pid" "$disk"

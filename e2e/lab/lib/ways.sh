@@ -262,11 +262,12 @@ memory() {
 # kernels on an ordinary host. Where x86 machines run under User Mode Linux, what its kernel lacks is let pass; where machines are slow,
 # time limits are longer: then another one beside it is written. Both have the same cluster name, and so the same state.
 inventory() {
-  local name=$1 dir=$REPO/inventories from to way slow
+  local name=$1 dir=$REPO/inventories from to machine way slow
   from=$dir/$name.yaml
   [ -e "$from" ] || misuse "there is no inventory \"$name\" for the lab (there are: $(find "$dir" -name 'lab-*.yaml' ! -name '*.lab.yaml' -printf '%f\n' | sort | sed 's/\.yaml$//' | paste -sd ' '))"
+  for machine in "${MACHINES[@]}"; do ! grep -q "{name: $machine," "$from" || as_told "$machine"; done
   way=$(way amd64) || exit
-  slow=$(patience)
+  slow=$(patience) || exit
   if [ "$way" != uml ] && [ "$slow" = 1 ]; then
     echo "inventories/$name.yaml"
     return
