@@ -127,7 +127,7 @@ func try(t *testing.T, limit time.Duration, name string, args ...string) (output
 // lab runs a command of the lab, which must succeed.
 func lab(t *testing.T, args ...string) string {
 	t.Helper()
-	out, err := try(t, 10*time.Minute, "e2e/lab/lab", args...)
+	out, err := try(t, 15*time.Minute, "e2e/lab/lab", args...) // "lab up" itself waits ten minutes for a machine
 	if err != nil || out.exit != 0 {
 		t.Fatalf("lab %s: exit %d, %v\n%s%s", strings.Join(args, " "), out.exit, err, out.stdout, out.stderr)
 	}

@@ -53,7 +53,7 @@ ceph_daemon() {
 
 # ceph_up: a cluster that is not there, or was not finished, is made.
 ceph_up() {
-  local begin daemon
+  local begin daemon next=60
   locked "$CACHE/lock"
   host_packages
   artefact ceph make_ceph "$SUITE" "${CEPH_PACKAGES[*]}"
@@ -67,6 +67,10 @@ ceph_up() {
     for daemon in "${CEPH_DAEMONS[@]}"; do
       process "ceph/$daemon" >/dev/null || die "ceph: $daemon ended; see $RUN/ceph/log/$daemon.log and .out beside it"
     done
+    if [ $((SECONDS - begin)) -ge "$next" ]; then
+      say "ceph is not ready yet: $((SECONDS - begin))s of ${LAB_BOOT_LIMIT:-300}"
+      next=$((SECONDS - begin + 60))
+    fi
     [ $((SECONDS - begin)) -lt "${LAB_BOOT_LIMIT:-300}" ] || die "ceph is not ready after $((SECONDS - begin))s: \"$0 ceph ceph -s\" tells more; its logs are in $RUN/ceph/log"
     sleep 1
   done

@@ -54,14 +54,15 @@ tap() {
   in_netns ethtool -K "tap-$1" tso off gso off gro off tx off >/dev/null 2>&1 || true
 }
 
-# process NAME: the process id when the machine runs. The start time guards against a number used again.
+# process NAME: the process id when the machine runs. The start time guards against a number used again. A process that ended has none,
+# whether or not its parent asked how.
 process() {
   local pid started
   [ -s "$RUN/$1/pid" ] || return 1
   read -r pid started <"$RUN/$1/pid"
-  [ "$(started "$pid")" = "$started" ] && echo "$pid"
+  [ -n "$started" ] && [ "$(started "$pid")" = "$started" ] && echo "$pid"
 }
-started() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+started() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | awk '$1 !~ /^[ZX]/ { print $20 }'; }
 
 # pristine NAME: a new disk with this machine's name, address and SSH host key.
 pristine() {
@@ -183,34 +184,54 @@ as_root() {
   fi
 }
 
+# slow NAME: how many times longer than on an ordinary host a machine that was started may take, as the last trial says; none is made.
+slow() {
+  local arch way n=
+  arch=$(arch "$1")
+  if [ -s "$RUN/$1/way" ] && [ -s "$(trial_file "$arch")" ]; then
+    read -r way _ <"$RUN/$1/way"
+    n=$(times_slower "$way" "$(trial_file "$arch")")
+  fi
+  echo "${n:-1}"
+}
+
 wait_up() {
-  local name=$1 begin=$SECONDS
-  until SSH_TIMEOUT=5 timeout 20 "$LAB_HOME/lab" ssh "$name" true </dev/null 2>/dev/null; do
+  local name=$1 begin=$SECONDS slow limit next=60
+  slow=$(slow "$name")
+  limit=${LAB_BOOT_LIMIT:-$((600 * slow))}
+  until SSH_TIMEOUT=$((5 * slow)) timeout $((20 * slow)) "$LAB_HOME/lab" ssh "$name" true </dev/null 2>/dev/null; do
     process "$name" >/dev/null || die "$name ended; see $RUN/$name/console"
-    [ $((SECONDS - begin)) -lt "${LAB_BOOT_LIMIT:-600}" ] || die "$name does not answer after $((SECONDS - begin))s; see $RUN/$name/console"
+    [ $((SECONDS - begin)) -lt "$limit" ] || die "$name does not answer after $((SECONDS - begin))s; see $RUN/$name/console"
+    if [ $((SECONDS - begin)) -ge "$next" ]; then
+      say "$name does not answer yet: $((SECONDS - begin))s of $limit"
+      next=$((SECONDS - begin + 60))
+    fi
     sleep 1
   done
   say "$name answers after $((SECONDS - begin))s"
 }
 
-# cut NAME: power off, as pulling the plug does.
+# cut NAME: power off, as pulling the plug does. A process that waits for its kernel ends when that answers, or never.
 cut_power() {
-  local pid
+  local pid begin=$SECONDS
   pid=$(process "$1") || return 0
   kill -KILL -- "-$pid" 2>/dev/null || kill -KILL "$pid" 2>/dev/null || true
-  while process "$1" >/dev/null; do sleep 0.1; done
+  while process "$1" >/dev/null; do
+    [ $((SECONDS - begin)) -lt 60 ] || die "$1: its process $pid does not end, a minute after kill -9: this host's kernel holds it (state $(sed 's/.*) //' "/proc/$pid/stat" | cut -c1))"
+    sleep 0.1
+  done
   rm -f "$RUN/$1/pid"
 }
 
 stop() {
-  local name=$1 tries=0 pid
+  local name=$1 pid slow begin
   pid=$(process "$name") || return 0
+  slow=$(slow "$name")
   kill -CONT -- "-$pid" 2>/dev/null || true
-  SSH_TIMEOUT=5 timeout 20 "$LAB_HOME/lab" root "$name" 'sync; (sleep 0.5; systemctl poweroff -ff) >/dev/null 2>&1 &' </dev/null >/dev/null 2>&1 || true
-  while process "$name" >/dev/null && [ $tries -lt 150 ]; do
-    sleep 0.1
-    tries=$((tries + 1))
-  done
+  SSH_TIMEOUT=$((5 * slow)) timeout $((20 * slow)) "$LAB_HOME/lab" root "$name" 'sync; (sleep 0.5; systemctl poweroff -ff) >/dev/null 2>&1 &' </dev/null >/dev/null 2>&1 || true
+  begin=$SECONDS
+  while process "$name" >/dev/null && [ $((SECONDS - begin)) -lt $((15 * slow)) ]; do sleep 0.1; done
+  ! process "$name" >/dev/null || say "$name does not power off: its power is cut, and what it had not written yet is lost"
   cut_power "$name"
 }
 
