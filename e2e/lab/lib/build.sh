@@ -63,6 +63,34 @@ check() {
     [ -z "$why" ] || die "$(variable "$arch")=$way: this host cannot run $(label "$arch") machines under $way: $why"
   done
 }
+# check_machines [NAME…]: what machines need beyond that, and whether those that run do so as is asked for now. The trial's result counts
+# where it is there.
+check_machines() {
+  local name arch free held tried=()
+  if ! has_memory 12 && { [ -z "${LAB_X86_MEMORY:-}" ] || [ -z "${LAB_ARM_MEMORY:-}" ]; }; then
+    die "two machines and what runs beside them want a host of 12 GiB of memory: LAB_X86_MEMORY and LAB_ARM_MEMORY say what each may have of less"
+  fi
+  mkdir -p "$CACHE"
+  free=$(df -k --output=avail "$CACHE" | tail -n 1)
+  if [ "$free" -lt 40000000 ]; then # what was made before is a part of it
+    held=$(du -skc "$CACHE" "$(go env GOCACHE)" "$(go env GOMODCACHE)" 2>/dev/null | tail -n 1 | cut -f1) || true
+    [ $((free + ${held:-0})) -ge 40000000 ] || die "the lab wants 40 GiB of disk, and $CACHE has $((free / 1048576)) left"
+  fi
+  unshare --net --mount true 2>/dev/null || die "this host lets no network namespace be made, where the machines are: a container needs --privileged for it"
+  { true <>/dev/net/tun; } 2>/dev/null || die "/dev/net/tun does not open, which the machines' network is made with: \"modprobe tun\"; a container needs --device /dev/net/tun"
+  for arch in "${ARCHES[@]}"; do
+    ! tried_already "$arch" || way "$arch" >/dev/null
+  done
+  for name in "$@"; do
+    address "$name" >/dev/null
+    arch=$(arch "$name")
+    if tried_already "$arch"; then
+      as_told "$name"
+      tried+=("$name")
+    fi
+  done
+  room "${tried[@]}"
+}
 minutes() { printf '%d:%02d' $(($1 / 60)) $(($1 % 60)); }
 # thousand_processes: the seconds that they take one after another; 200 are tried.
 thousand_processes() {

@@ -36,8 +36,16 @@ sized() {
 
 # lacks WAY ARCH: why this host cannot, as far as can be told without a trial; nothing when it may.
 lacks() {
+  local shm
   case $1 in
-  uml) has_uml "$2" || echo "User Mode Linux runs on x86 hosts only" ;;
+  uml)
+    if ! has_uml "$2"; then
+      echo "User Mode Linux runs on x86 hosts only"
+    else
+      shm=$(df -k --output=size /dev/shm 2>/dev/null | tail -n 1)
+      [ "${shm:-0}" -ge 2097152 ] || echo "/dev/shm is for $((${shm:-0} / 1024)) MiB, and a machine's memory, 2048 at least, lies there"
+    fi
+    ;;
   kvm)
     if [ "$2" != "$HOST_ARCH" ]; then
       echo "the processor of this host is no $(label "$2") one"
