@@ -235,6 +235,19 @@ stop() {
   cut_power "$name"
 }
 
+# cluster NAME: of which cluster the machine's disk is a part, as hybridctl marks it: its name, and its authority's pin. Nothing when of
+# none.
+cluster() {
+  local name=$1 mark
+  if process "$name" >/dev/null; then
+    mark=$(SSH_TIMEOUT=$((5 * $(slow "$name"))) as_root "$name" 'cat /var/lib/hybridctl/cluster 2>/dev/null || true' </dev/null) || die "$name runs, and does not answer: \"$0 wait $name\", or \"$0 down $name\""
+  elif [ -e "$RUN/$name/disk" ]; then
+    command -v debugfs >/dev/null || die "the disk of $name cannot be read: there is no debugfs (apt-get install e2fsprogs)"
+    mark=$(debugfs -R 'cat /var/lib/hybridctl/cluster' "$RUN/$name/disk" 2>/dev/null)
+  fi
+  awk '$1 == "ca" { ca = $2 } $1 == "name" { name = $2 } END { if (name != "") print name, ca }' <<<"${mark:-}"
+}
+
 status() {
   local name pid disk way
   printf '%-6s %-11s %-6s %-4s %-7s %-8s %s\n' NAME ADDRESS ARCH WAY USER PROCESS DISK
