@@ -163,7 +163,7 @@ func (c *cluster) until(words string, do func(*exec.Cmd), args ...string) (exit 
 	if err := up.Start(); err != nil {
 		c.t.Fatal(err)
 	}
-	limit := time.AfterFunc(30*time.Minute, func() { up.Process.Kill() })
+	limit := time.AfterFunc(30*time.Minute*patience(), func() { up.Process.Kill() })
 	defer limit.Stop()
 	var all strings.Builder
 	done := false

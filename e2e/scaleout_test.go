@@ -166,7 +166,7 @@ func TestScaleOut_HalfJoinedControlPlane(t *testing.T) {
 	c.write("-two", regexp.MustCompile(`(?m)^.*name: arm-1.*\n`).ReplaceAllString(text, ""))
 	exit, errs := c.until("kubeadm join", func(*exec.Cmd) {
 		votes := regexp.MustCompile(all[1] + `,.*, false`)
-		for end := time.Now().Add(10 * time.Minute); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+		for end := time.Now().Add(10 * time.Minute * patience()); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
 			if out, err := try(t, time.Minute, "e2e/lab/lab", append([]string{"exec", "bin/kubectl", "--kubeconfig", c.kubeconfig()}, c.etcdctl("member", "list")...)...); err == nil && votes.MatchString(out.stdout) {
 				break
 			}
@@ -213,17 +213,17 @@ func (c *cluster) etcdctl(args ...string) []string {
 		"--cacert=" + pki + "ca.crt", "--cert=" + pki + "server.crt", "--key=" + pki + "server.key"}, args...)
 }
 
-// eventually runs kubectl until it succeeds, for ten minutes.
+// eventually runs kubectl until it succeeds, for ten minutes on an ordinary host.
 func (c *cluster) eventually(what string, args ...string) {
 	c.t.Helper()
 	args = append([]string{"exec", "bin/kubectl", "--kubeconfig", c.kubeconfig(), "--request-timeout=20s"}, args...)
-	for end := time.Now().Add(10 * time.Minute); ; time.Sleep(2 * time.Second) {
+	for end := time.Now().Add(10 * time.Minute * patience()); ; time.Sleep(2 * time.Second) {
 		out, err := try(c.t, time.Minute, "e2e/lab/lab", args...)
 		if err == nil && out.exit == 0 || strings.Contains(out.stderr, "AlreadyExists") {
 			return
 		}
 		if time.Now().After(end) {
-			c.t.Fatalf("waited ten minutes for %s: exit %d, %v\n%s%s", what, out.exit, err, out.stdout, out.stderr)
+			c.t.Fatalf("waited long enough for %s: exit %d, %v\n%s%s", what, out.exit, err, out.stdout, out.stderr)
 		}
 	}
 }
@@ -295,6 +295,8 @@ func (c *cluster) kill(begun *regexp.Regexp, after time.Duration, verb string, a
 	if err := run.Start(); err != nil {
 		c.t.Fatal(err)
 	}
+	limit := time.AfterFunc(30*time.Minute*patience(), func() { _ = run.Process.Kill() })
+	defer limit.Stop()
 	var said []string
 	var timer *time.Timer
 	for sc := bufio.NewScanner(pipe); sc.Scan(); {

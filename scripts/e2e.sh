@@ -7,6 +7,7 @@ if [ "$(id -u)" != 0 ]; then
   say "the end-to-end tests boot machines: run them as root"
   exit 1
 fi
+e2e/lab/lab check
 scripts/build.sh
 e2e/lab/lab bundle
 e2e/lab/lab ways
@@ -18,7 +19,7 @@ if [ $# = 0 ]; then
   done
   [ ${#missing[@]} = 0 ] || apt-get install -y --no-install-recommends "${missing[@]}"
   HYBRIDCTL_KUBEADM=${XDG_CACHE_HOME:-$HOME/.cache}/hybridctl/lab/kube-bin/kubeadm HYBRIDCTL_TEST_SUDO=1 HYBRIDCTL_TEST_BROWSER=1 \
-    go test -mod=readonly -count=1 ./provision/render ./provision/remote ./provision/facts ./provision/host ./provision/report
+    go test -mod=readonly -count=1 -timeout 30m ./provision/render ./provision/remote ./provision/facts ./provision/host ./provision/report
 fi
 # go test is content when nothing matches
 run='.'
@@ -28,4 +29,6 @@ grep -q '^Test' <<<"$listed" || {
   say "no end-to-end test matches $run"
   exit 1
 }
-go test -mod=readonly -tags e2e -count=1 -timeout 3h -v ./e2e "$@"
+# Each command of a test has its own limit. That of all of them is for what hangs beside: on an ordinary host they take five or six hours.
+patience=$(e2e/lab/lab patience)
+go test -mod=readonly -tags e2e -count=1 -timeout "$((12 * patience))h" -v ./e2e "$@"
