@@ -227,7 +227,7 @@ func TestScript(t *testing.T) {
 	root := files.write(t)
 	socket, err := net.Listen("unix", filepath.Join(mkdir(t, root, "run/containerd"), "containerd.sock"))
 	if err != nil {
-		t.Skip(err) // the temporary directory's path may be too long for a socket
+		t.Skipf("the temporary directory's path is too long for a socket: %v", err)
 	}
 	defer socket.Close()
 	want := Host{
