@@ -135,7 +135,7 @@ func (p listed) name() string { return strings.TrimPrefix(p.ImportPath, module) 
 func packages(t *testing.T) []listed {
 	t.Helper()
 	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Dir,GoFiles,Imports", "./cmd/...", "./provision/...", "./templates/...")
-	cmd.Dir, cmd.Stderr = top, os.Stderr
+	cmd.Dir, cmd.Stderr, cmd.Env = top, os.Stderr, withCache(t)
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatal(err)
@@ -156,6 +156,20 @@ func packages(t *testing.T) []listed {
 		t.Fatalf("only %d packages listed", len(all))
 	}
 	return all
+}
+
+// withCache is the environment of a go command: the test gives it a cache where the user's home holds none.
+func withCache(t *testing.T) []string {
+	t.Helper()
+	out, err := exec.Command("go", "env", "GOCACHE").Output()
+	if dir := strings.TrimSpace(string(out)); err == nil && filepath.IsAbs(dir) {
+		if file, err := os.CreateTemp(dir, "writable-*"); err == nil {
+			file.Close()
+			os.Remove(file.Name())
+			return nil // this process's own
+		}
+	}
+	return append(os.Environ(), "GOCACHE="+t.TempDir())
 }
 
 func TestImports_HoldTheArchitecture(t *testing.T) {
