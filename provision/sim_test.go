@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"archive/tar"
 	"bufio"
 	"bytes"
 	"context"
@@ -258,7 +259,7 @@ func (h *simHost) carryOut(what string, args []string, in []byte, session *remot
 		fmt.Fprint(session.Stdout, h.cephSays(string(in)))
 		return 0
 	case "pki-pack":
-		fmt.Fprint(session.Stdout, "certificates")
+		_, _ = session.Stdout.Write(packed())
 		return 0
 	case "admin.conf":
 		fmt.Fprint(session.Stdout, fakeapi.Kubeconfig())
@@ -336,6 +337,19 @@ func (h *simHost) carryOut(what string, args []string, in []byte, session *remot
 		return 127
 	}
 	return 0
+}
+
+// packed are the certificates that control planes share, as pki-pack.sh packs them.
+func packed() []byte {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	_, files, _ := strings.Cut(templates.Script("pki-pack"), " -chf - ")
+	for _, name := range strings.Fields(files) {
+		_ = w.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Size: int64(len(name))})
+		_, _ = w.Write([]byte(name))
+	}
+	_ = w.Close()
+	return b.Bytes()
 }
 
 // lockScript is lock.sh.

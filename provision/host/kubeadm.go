@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/remote"
@@ -63,23 +62,6 @@ func (h *Host) Kubeadm(ctx context.Context, verb, digest string, config []byte, 
 func Ended(err error) bool {
 	var exit *remote.ExitError
 	return err == nil || errors.As(err, &exit)
-}
-
-// SharedPKI returns, as a tar, the certificates and keys that all control planes share. It is a secret.
-func (h *Host) SharedPKI(ctx context.Context) ([]byte, error) {
-	out, err := h.script(ctx, "pki-pack", nil)
-	if err != nil {
-		return nil, fmt.Errorf("read the shared certificates: %w", err)
-	}
-	return out.Stdout, nil
-}
-
-// PlaceSharedPKI hands SharedPKI's tar to a host that is to become a further control plane.
-func (h *Host) PlaceSharedPKI(ctx context.Context, tar io.Reader) error {
-	if _, err := h.script(ctx, "pki-unpack", tar); err != nil {
-		return fmt.Errorf("place the shared certificates: %w", err)
-	}
-	return nil
 }
 
 // Reset takes away what kubeadm, the kubelet, pods and the pod network left, with the markers of init and join.

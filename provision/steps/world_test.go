@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"errors"
@@ -278,7 +279,7 @@ func (h *fakeHost) carryOut(what string, args []string, in []byte, session *remo
 			fmt.Fprintln(session.Stdout, ref, "manifest", digest, "1B", "linux", "-")
 		}
 	case "pki-pack":
-		fmt.Fprint(session.Stdout, "certificates")
+		_, _ = session.Stdout.Write(packed())
 	case "admin.conf":
 		fmt.Fprint(session.Stdout, "a kubeconfig")
 	case "apply":
@@ -338,7 +339,7 @@ func (h *fakeHost) carryOut(what string, args []string, in []byte, session *remo
 			delete(h.markers, "images")
 		}
 	case "pki-unpack":
-		h.pki = bytes.Equal(in, []byte("certificates"))
+		h.pki = bytes.Contains(in, []byte("etcd/ca.key"))
 	case "start":
 		h.started = true
 		say("start the kubelet")
@@ -391,4 +392,17 @@ func (a *fakeAPI) RemoveEtcdMember(ctx context.Context, node string, id uint64) 
 		return err
 	}
 	return errors.New("the connection was lost")
+}
+
+// packed are the certificates that control planes share, as pki-pack.sh packs them.
+func packed() []byte {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	_, files, _ := strings.Cut(templates.Script("pki-pack"), " -chf - ")
+	for _, name := range strings.Fields(files) {
+		_ = w.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Size: int64(len(name))})
+		_, _ = w.Write([]byte(name))
+	}
+	_ = w.Close()
+	return b.Bytes()
 }
