@@ -261,6 +261,7 @@ func TestApplyScript_MarkerThatCannotBeReadTellsOfNoEnd(t *testing.T) {
 
 // A failed init is tried again on a disk of its own, which may be new; keys of control planes reach no other role.
 func TestKubeadm_ClearsUpAnEarlierAttempt(t *testing.T) {
+	const keys = "mkdir -p /run/hybridctl/pki; echo key >/run/hybridctl/pki/new.key"
 	for _, c := range []struct {
 		name, verb, config, marker, before string
 		exit                               int
@@ -273,10 +274,21 @@ func TestKubeadm_ClearsUpAnEarlierAttempt(t *testing.T) {
 			"kubeadm: /var/lib/etcd/back up is mounted below /var/lib/etcd, and nothing was deleted there: unmount it, and run the same command again\n", ""},
 		{"data of etcd that cannot be deleted", "init", "x: y\n", "state started\n", "mount -t tmpfs etcd /var/lib/etcd; mkdir /var/lib/etcd/member; mount -o remount,ro /var/lib/etcd", 74,
 			"kubeadm: /var/lib/etcd/member could not be deleted\nkubeadm: etcd would go on with the data of the earlier attempt: delete /var/lib/etcd/member, and run the same command again\n", ""},
+		{"a mount below its certificates", "init", "x: y\n", "state started\n", "mkdir -p '/etc/kubernetes/pki/my keys'; mount --bind /opt/volume '/etc/kubernetes/pki/my keys'", 74,
+			"kubeadm: /etc/kubernetes/pki/my keys is mounted below /etc/kubernetes, and nothing was deleted there: unmount it, and run the same command again\n", ""},
+		{"its certificates are a mount", "join", "discovery: x\n", "state started\n", "mount --bind /opt/volume /etc/kubernetes/pki", 74,
+			"kubeadm: /etc/kubernetes/pki is mounted below /etc/kubernetes, and nothing was deleted there: unmount it, and run the same command again\n", ""},
+		{"a file that is a mount", "init", "x: y\n", "state started\n", "mkdir /etc/kubernetes/manifests; touch /etc/kubernetes/manifests/x.yaml; mount --bind /opt/volume/data /etc/kubernetes/manifests/x.yaml", 74,
+			"kubeadm: /etc/kubernetes/manifests/x.yaml is mounted below /etc/kubernetes, and nothing was deleted there: unmount it, and run the same command again\n", ""},
+		{"a control plane, and a mount for its certificates", "join", "discovery: x\ncontrolPlane:\n  localAPIEndpoint: {}\n", "", keys + "; mount -t tmpfs pki /etc/kubernetes/pki; mkdir /etc/kubernetes/pki/lost+found", 0, "", "/etc/kubernetes/pki/new.key\n"},
+		{"a control plane, and another's mount", "join", "discovery: x\ncontrolPlane:\n  localAPIEndpoint: {}\n", "", keys + "; mount --bind /opt/volume /etc/kubernetes/pki", 74,
+			"kubeadm: /etc/kubernetes/pki is a mount point, and what is on it would be replaced: empty it, or unmount it, and run the same command again\n", ""},
+		{"a control plane, and a mount below", "join", "discovery: x\ncontrolPlane:\n  localAPIEndpoint: {}\n", "", keys + "; mkdir /etc/kubernetes/pki/etcd; mount --bind /opt/volume /etc/kubernetes/pki/etcd", 74,
+			"kubeadm: /etc/kubernetes/pki/etcd is mounted below /etc/kubernetes/pki, and nothing was deleted there: unmount it, and run the same command again\n", ""},
 		{"a worker where a control plane was to be", "join", "discovery: x\n", "state started\n", "mkdir -p /run/hybridctl/pki; echo key >/run/hybridctl/pki/ca.key", 0, "", ""},
 		{"a worker whose marker cannot be read", "join", "discovery: x\n", "\x00\x00\x00", "", 0, "", ""},
 		{"a worker, and keys on their way", "join", "discovery: x\n", "", "rm -r /etc/kubernetes/pki; mkdir -p /run/hybridctl/pki; echo key >/run/hybridctl/pki/ca.key", 0, "", ""},
-		{"a control plane", "join", "discovery: x\ncontrolPlane:\n  localAPIEndpoint: {}\n", "", "mkdir -p /run/hybridctl/pki; echo key >/run/hybridctl/pki/new.key", 0, "", "/etc/kubernetes/pki/new.key\n"},
+		{"a control plane", "join", "discovery: x\ncontrolPlane:\n  localAPIEndpoint: {}\n", "", keys, 0, "", "/etc/kubernetes/pki/new.key\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newSandbox(t)
@@ -288,7 +300,7 @@ func TestKubeadm_ClearsUpAnEarlierAttempt(t *testing.T) {
 			}
 			s.tool("stat", "echo tmpfs")
 			s.tool("systemctl", `case $* in "start hybridctl-kubeadm.service") sh /run/hybridctl/kubeadm.sh >/var/lib/hybridctl/kubeadm-`+c.verb+`.log 2>&1 ;; esac`)
-			s.tool("../local-bin/kubeadm", `case $1 in reset) exit 1 ;; esac; { find /var/lib/etcd /run/hybridctl/pki -mindepth 1; find /etc/kubernetes -name '*.key'; } >/opt/there`)
+			s.tool("../local-bin/kubeadm", `echo "kubeadm $*" >>/opt/calls; case $1 in reset) exit 1 ;; esac; { find /var/lib/etcd /run/hybridctl/pki -mindepth 1; find /etc/kubernetes -name '*.key'; } >/opt/there`)
 			s.before = c.before
 			code, _, errs := s.run("kubeadm", []byte(c.config), c.verb, c.verb, "sha256:2")
 			if code != c.exit || errs != c.says {
@@ -299,6 +311,15 @@ func TestKubeadm_ClearsUpAnEarlierAttempt(t *testing.T) {
 			}
 			if got := s.read("opt/volume/data"); got != "opt/volume/data" {
 				t.Errorf("the volume: %s", got)
+			}
+			if calls := s.read("opt/calls"); c.exit == 74 && strings.Contains(calls, "kubeadm reset") && !strings.Contains(c.says, "could not") {
+				t.Errorf("kubeadm deleted by itself:\n%s", calls)
+			}
+			if _, err := os.Stat(s.path("run/hybridctl/pki")); !os.IsNotExist(err) {
+				t.Errorf("keys stay on their way: %v", err)
+			}
+			if m := s.read("var-lib/hybridctl/steps", c.verb); c.exit == 74 && c.marker == "" && strings.HasPrefix(m, "state") {
+				t.Errorf("it was begun: %q", m)
 			}
 		})
 	}

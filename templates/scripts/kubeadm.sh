@@ -89,6 +89,15 @@ delete() { # DIRECTORY: deletes it; where it is a mount point (a disk of its own
 }
 # end of directories and mounts
 
+spare() { # DIRECTORY: says so where it is a mount point that holds something, and is false then. $mounted is of it
+	mounted=''
+	within "$1" && [ -n "$mounted" ] || return 0
+	for e in "$1"/* "$1"/.[!.]* "$1"/..?*; do
+		if [ "$e" = "$1/lost+found" ] || { [ ! -e "$e" ] && [ ! -L "$e" ]; }; then continue; fi
+		say "$1 is a mount point, and what is on it would be replaced: empty it, or unmount it, and run the same command again"
+		return 1
+	done
+}
 busy() { case $(systemctl show -p ActiveState --value $unit) in activating | active | reloading) true ;; *) false ;; esac }
 finished() { grep -qs '^state done$' "$marker"; }
 # failed tells what kubeadm says of the cause, without the phases that went well.
@@ -130,20 +139,24 @@ if grep -qs '^state started$' "$marker" || { [ "$verb" = join ] && [ -e "$marker
 	fi
 	systemctl stop kubelet.service 2>/dev/null || true
 	let_go /var/lib/kubelet || true
-	if ! unmounted /var/lib/kubelet || ! unmounted /var/lib/etcd; then # kubeadm would delete through it
+	if ! unmounted /var/lib/kubelet || ! unmounted /var/lib/etcd || ! unmounted /etc/kubernetes; then # kubeadm would delete through it
 		rm -rf $run/kubeadm.yaml $run/pki
 		exit 74
 	fi
 	if [ -e /etc/kubernetes ]; then
 		/usr/local/bin/kubeadm reset -f --cri-socket unix:///run/containerd/containerd.sock >"$log.reset" 2>&1 || true
-		rm -rf /etc/kubernetes/manifests /etc/kubernetes/*.conf /etc/kubernetes/pki
+		rm -f /etc/kubernetes/*.conf
 	fi
-	delete /var/lib/etcd
+	for d in /etc/kubernetes/manifests /etc/kubernetes/pki /var/lib/etcd; do delete "$d"; done
 	if [ -d /var/lib/etcd/member ]; then
 		rm -rf $run/kubeadm.yaml $run/pki
 		say "etcd would go on with the data of the earlier attempt: delete /var/lib/etcd/member, and run the same command again"
 		exit 74
 	fi
+fi
+if [ -d $run/pki ] && { ! unmounted /etc/kubernetes/pki || ! spare /etc/kubernetes/pki; }; then
+	rm -rf $run/kubeadm.yaml $run/pki
+	exit 74
 fi
 mkdir -p /var/lib/hybridctl/steps
 if [ $# -ge 5 ]; then
@@ -156,9 +169,10 @@ printf 'state started\n' >"$marker.new"
 chmod 644 "$marker.new"
 mv -f "$marker.new" "$marker"
 if [ -d $run/pki ]; then # the shared certificates of a further control plane
-	mkdir -p /etc/kubernetes
-	rm -rf /etc/kubernetes/pki
-	mv $run/pki /etc/kubernetes/pki
+	[ -n "$mounted" ] || delete /etc/kubernetes/pki
+	mkdir -p /etc/kubernetes/pki
+	mv -f $run/pki/* /etc/kubernetes/pki/
+	rmdir $run/pki
 fi
 
 # A disk of its own for etcd has this when it is new, and kubeadm wants the directory empty.
