@@ -11,15 +11,20 @@ import (
 	"github.com/hybridctl/hybridctl/provision/kube/fakeapi"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/remote/remotetest"
+	"github.com/hybridctl/hybridctl/provision/report"
 )
 
 // markOf is the mark of a cluster's hosts, by its authority.
 func markOf(ca func() string, name string) string {
+	return "ca " + pinOf(ca) + "\nname " + name + "\n"
+}
+
+func pinOf(ca func() string) string {
 	pins, err := kube.CAHashes([]byte(fakeapi.KubeconfigOf(ca())))
 	if err != nil {
 		panic(err)
 	}
-	return "ca " + pins[0] + "\nname " + name + "\n"
+	return pins[0]
 }
 
 // lostItsFiles is a worker whose kubelet.conf and authority are gone, while hybridctl's marks are there.
@@ -246,5 +251,63 @@ func TestMarks_KubeconfigOfAnotherName(t *testing.T) {
 	s.hosts["host-1"].belongs = markOf(fakeapi.CA, "b")
 	if b, err := Kubeconfig(context.Background(), o); !errors.Is(err, ErrRefused) || len(b) > 0 {
 		t.Errorf("%v", err)
+	}
+}
+
+// A host that another cluster takes while the question stands open is that cluster's: nothing of it is taken away.
+func TestHostThatAnotherClusterTakesMeanwhileIsLeftAlone(t *testing.T) {
+	for verb, run := range map[string]func(s *sim, ask func(plan.Plan) bool) (Result, error){
+		"destroy": func(s *sim, ask func(plan.Plan) bool) (Result, error) {
+			o := s.options()
+			o.Ask = ask
+			return Destroy(context.Background(), DestroyOptions{Options: o})
+		},
+		"remove": func(s *sim, ask func(plan.Plan) bool) (Result, error) {
+			return s.remove("host-3", func(o *RemoveOptions) { o.Ask = ask })
+		},
+		"scale-out": func(s *sim, ask func(plan.Plan) bool) (Result, error) {
+			delete(s.api.AllNodes, "host-3")
+			s.hosts["host-3"].says("pods", "") // its node was registered once
+			return s.scaleOut(func(o *ScaleOutOptions) { o.Ask = ask })
+		},
+		"scale-out, forced": func(s *sim, ask func(plan.Plan) bool) (Result, error) {
+			delete(s.api.AllNodes, "host-3")
+			s.lostItsFiles("host-3", " \n")
+			return s.scaleOut(func(o *ScaleOutOptions) { o.Force, o.Ask = []string{"host-3"}, ask })
+		},
+		"up": func(s *sim, ask func(plan.Plan) bool) (Result, error) {
+			delete(s.api.AllNodes, "host-3")
+			s.hosts["host-3"].says("pods", "")
+			o := s.options()
+			o.Ask = ask
+			return Up(context.Background(), UpOptions{Options: o})
+		},
+	} {
+		t.Run(verb, func(t *testing.T) {
+			s := standing(t, 3)
+			h := s.hosts["host-3"]
+			asked := false
+			r, err := run(s, func(plan.Plan) bool {
+				h.mu.Lock()
+				defer h.mu.Unlock()
+				asked, h.member, h.others, h.belongs = true, true, true, markOf(fakeapi.OtherCA, "b")
+				return true
+			})
+			if !asked || !errors.Is(err, ErrPartial) {
+				t.Errorf("asked: %t, error %v, %+v", asked, err, r.Checks)
+			}
+			if !h.member || !h.others || h.belongs != markOf(fakeapi.OtherCA, "b") || len(h.markers) < 4 {
+				t.Errorf("member %t, mark %q, markers %v, written %q", h.member, h.belongs, h.markers, h.writes)
+			}
+			said := ""
+			for _, c := range r.Changes {
+				if c.Host == "host-3" && c.Action == report.Failed {
+					said += c.Error + "; " + c.Hint
+				}
+			}
+			if !strings.Contains(said, "nothing was done there: the host is of another cluster; ") || !strings.Contains(said, "--force=host-3") {
+				t.Errorf("said %q", said)
+			}
+		})
 	}
 }

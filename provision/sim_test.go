@@ -313,12 +313,20 @@ func (h *simHost) carryOut(what string, args []string, in []byte, session *remot
 			h.sim.joined(h.name)
 		}
 	case "reset":
+		if h.isOthers(args) {
+			fmt.Fprintln(session.Stderr, "the host is of another cluster")
+			return 80
+		}
 		h.member, h.half = false, 0
 		h.sim.api.Note("reset " + h.name)
 		delete(h.markers, "init")
 		delete(h.markers, "join")
 		h.belongs = ""
 	case "remove":
+		if h.isOthers(strings.Fields(args[4])) {
+			fmt.Fprintln(session.Stderr, "the host is of another cluster")
+			return 80
+		}
 		delete(h.markers, args[0])
 		switch args[0] {
 		case "runtime":
@@ -350,6 +358,27 @@ func packed() []byte {
 	}
 	_ = w.Close()
 	return b.Bytes()
+}
+
+// isOthers reports whether the host shows a cluster that is none of these.
+func (h *simHost) isOthers(pins []string) bool {
+	var shown []string
+	if h.member {
+		ca := fakeapi.CA
+		if h.others {
+			ca = fakeapi.OtherCA
+		}
+		shown = append(shown, pinOf(ca))
+	}
+	if h.belongs != "" {
+		m, err := host.ParseClusterMark([]byte(h.belongs))
+		if err != nil {
+			m.CA = host.UnknownPin
+		}
+		shown = append(shown, m.CA)
+	}
+	strange := slices.DeleteFunc(slices.Clone(shown), func(pin string) bool { return slices.Contains(pins, pin) })
+	return slices.ContainsFunc(strange, func(pin string) bool { return pin != host.UnknownPin }) || len(strange) > 0 && len(strange) == len(shown)
 }
 
 // lockScript is lock.sh.

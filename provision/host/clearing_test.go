@@ -28,6 +28,22 @@ func TestScripts_ShareTheirWordsForDirectoriesAndMounts(t *testing.T) {
 	}
 }
 
+// Two of them may only touch a host of certain clusters.
+func TestScripts_ShareTheirWordsForWhoseHostItIs(t *testing.T) {
+	blocks := map[string]bool{}
+	for _, name := range []string{"reset", "remove"} {
+		_, rest, begins := strings.Cut(templates.Script(name), "# Whose host this is.")
+		block, _, ends := strings.Cut(rest, "# end of whose host\n")
+		if !begins || !ends {
+			t.Fatalf("%s.sh has no such part", name)
+		}
+		blocks[block] = true
+	}
+	if len(blocks) != 1 {
+		t.Error("remove.sh differs from reset.sh")
+	}
+}
+
 // put makes files with their paths as texts, "x/" a folder.
 func (s sandbox) put(paths ...string) {
 	s.t.Helper()
@@ -165,7 +181,7 @@ func TestResetScript_RefusesBelowMounts(t *testing.T) {
 			s.tool("../local-bin/umount", c.umount)
 			s.put("var-lib/kubelet/config.yaml", "var-lib/etcd/member/wal", "opt/volume/data", "etc/kubernetes/kubelet.conf", "var-lib/hybridctl/steps/join")
 			s.before = `mkdir -p "` + c.at + `"; mount --bind /opt/volume "` + c.at + `"`
-			status, _, errs := s.run("reset", nil)
+			status, _, errs := s.run("reset", nil, UnknownPin)
 			if status != 1 || errs != c.says {
 				t.Errorf("exit %d: %q, want %q", status, errs, c.says)
 			}

@@ -64,21 +64,40 @@ func Ended(err error) bool {
 	return err == nil || errors.As(err, &exit)
 }
 
-// Reset takes away what kubeadm, the kubelet, pods and the pod network left, with the markers of init and join.
-func (h *Host) Reset(ctx context.Context) error {
-	if _, err := h.script(ctx, "reset", nil); err != nil {
-		return fmt.Errorf("reset: %w", err)
+// ErrOthers: the host shows another cluster than those it may be of. Nothing was done there; who looks at it again judges it anew.
+var ErrOthers = errors.New("nothing was done there")
+
+// exitOthers is the status of reset.sh and remove.sh for it.
+const exitOthers = 80
+
+// UnknownPin stands among pins for a cluster whose authority cannot be told.
+const UnknownPin = "unknown"
+
+// Reset takes away what kubeadm, the kubelet, pods and the pod network left, with the markers of init and join. pins are of the authorities
+// that the host may be of, as it shows at that moment. Errors: ErrOthers.
+func (h *Host) Reset(ctx context.Context, pins []string) error {
+	if _, err := h.script(ctx, "reset", nil, pins...); err != nil {
+		return fmt.Errorf("reset: %w", ofOthers(err))
 	}
 	return nil
 }
 
-// Remove takes away what a step put there: its units, the files of its marker and those given, and whole directories.
-func (h *Host) Remove(ctx context.Context, step string, units, files, directories []string) error {
-	_, err := h.script(ctx, "remove", nil, step, strings.Join(units, " "), strings.Join(files, " "), strings.Join(directories, " "))
+// Remove takes away what a step put there: its units, the files of its marker and those given, and whole directories. pins and errors are as
+// Reset's.
+func (h *Host) Remove(ctx context.Context, step string, units, files, directories, pins []string) error {
+	_, err := h.script(ctx, "remove", nil, step, strings.Join(units, " "), strings.Join(files, " "), strings.Join(directories, " "), strings.Join(pins, " "))
 	if err != nil {
-		return fmt.Errorf("remove %s: %w", step, err)
+		return fmt.Errorf("remove %s: %w", step, ofOthers(err))
 	}
 	return nil
+}
+
+func ofOthers(err error) error {
+	var exit *remote.ExitError
+	if errors.As(err, &exit) && exit.Status == exitOthers {
+		return fmt.Errorf("%w: %w", ErrOthers, err)
+	}
+	return err
 }
 
 // StartUnit starts a unit that should run and does not.

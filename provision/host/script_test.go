@@ -307,7 +307,7 @@ func TestResetScript_KeepsWhatContainerdWatches(t *testing.T) {
 		s.tool("../local-bin/"+tool, ":")
 	}
 	s.tool("../local-bin/ip", "exit 1")
-	if code, _, errs := s.run("reset", nil); code != 0 || errs != "" {
+	if code, _, errs := s.run("reset", nil, UnknownPin); code != 0 || errs != "" {
 		t.Errorf("exit %d: %s", code, errs)
 	}
 	for _, path := range gone {

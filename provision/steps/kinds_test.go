@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/hybridctl/hybridctl/provision/facts"
+	"github.com/hybridctl/hybridctl/provision/hint"
+	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/kube/kubetest"
 	"github.com/hybridctl/hybridctl/provision/plan"
@@ -59,7 +61,7 @@ func marked(host, step string) func(*world) bool {
 func isMember(host string) func(*world) bool {
 	return func(w *world) bool {
 		h := w.hosts[host]
-		if h.member != (h.belongs == "ca sha256:ca\nname lab\n") {
+		if h.member != (h.belongs == "ca "+ownCA+"\nname lab\n") {
 			w.t.Errorf("%s: member %t, and its mark is %q", host, h.member, h.belongs)
 		}
 		return h.member
@@ -491,5 +493,53 @@ func TestJoin_ServingCertificate(t *testing.T) {
 	w.x.servingWithin, w.api.Serving = time.Minute, []kube.ServingRequest{right}
 	if did, err := w.x.Apply(t.Context(), w.step("worker/join")); err != nil || did.Detail != "joined; serving certificate issued" {
 		t.Errorf("%v: %q", err, did.Detail)
+	}
+}
+
+// A host is reset as one of the cluster that it joins or, where the user named it, of the one that it showed when it was looked at.
+func TestJoin_ResetsNoHostOfAnotherCluster(t *testing.T) {
+	const b, c = "bb", "cc"
+	for name, test := range map[string]struct {
+		seen, shows string // authorities
+		half        int    // of an earlier attempt; 0 = it was a member
+		forced, may bool
+	}{
+		"of another all the time":         {seen: b, shows: b},
+		"taken meanwhile":                 {seen: "ca", shows: b},
+		"half joined, and taken":          {shows: b, half: 76},
+		"half joined":                     {shows: "ca", half: 76, may: true},
+		"named":                           {seen: b, shows: b, forced: true, may: true},
+		"named, half joined":              {seen: b, shows: b, half: 76, forced: true, may: true},
+		"named, and taken by a third":     {seen: b, shows: c, forced: true},
+		"named, and reset by somebody":    {seen: b, forced: true, may: true},
+		"named, and this cluster's since": {seen: b, shows: "ca", forced: true, may: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			mark := func(ca string) string {
+				if ca == "" {
+					return ""
+				}
+				return "ca sha256:" + strings.Repeat(ca, 32) + "\nname x\n"
+			}
+			h := w.hosts["worker"]
+			h.markers["join"], h.half, h.belongs = "state done\ndigest x\n", test.half, mark(test.seen)
+			if test.half != 0 {
+				h.markers["join"] = "state started\n"
+			}
+			w.looks("worker")
+			h.belongs = mark(test.shows)
+			s := w.step("worker/join")
+			in := s.Inputs.(plan.JoinInputs)
+			in.Forced = test.forced
+			s.Inputs = in
+			_, err := w.x.Apply(t.Context(), s)
+			if slices.Contains(w.done(), "reset worker") != test.may || (err == nil) != test.may {
+				t.Errorf("error %v", err)
+			}
+			if !test.may && (!errors.Is(err, host.ErrOthers) || !strings.Contains(hint.Text(err), "--force=worker")) {
+				t.Errorf("error %v, hint %q", err, hint.Text(err))
+			}
+		})
 	}
 }

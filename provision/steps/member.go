@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hybridctl/hybridctl/provision/facts"
 	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/kube"
@@ -24,7 +25,7 @@ func (x *Steps) applyInit(ctx context.Context, s plan.Step, h *host.Host) (strin
 	if s.Action == plan.Update {
 		return startAgain(ctx, x.env, s, h)
 	}
-	if err := x.clear(ctx, s, in.Files, h); err != nil {
+	if err := x.clear(ctx, s, in.Files, h, nil); err != nil {
 		return "", err
 	}
 	token := kube.NewToken()
@@ -92,7 +93,7 @@ func (x *Steps) applyJoin(ctx context.Context, s plan.Step, h *host.Host) (strin
 	if err != nil {
 		return "", err
 	}
-	if err := x.clear(ctx, s, in.Files, h); err != nil {
+	if err := x.clear(ctx, s, in.Files, h, api.CAHashes()); err != nil {
 		return "", err
 	}
 	j, err := beginJoining(ctx, x, api, s, h)
@@ -176,10 +177,10 @@ func (j joining) afresh(ctx context.Context, wasControlPlane bool) error {
 	if err := j.forget(ctx, j.api, j.step.Host, j.config.NodeIP, wasControlPlane); err != nil {
 		return fmt.Errorf("an earlier attempt ended half-way, and the host was left as it is: %w", err)
 	}
-	if err := j.host.Reset(ctx); err != nil {
+	in, _ := j.step.Inputs.(plan.JoinInputs)
+	if err := lookAgain(j.host.Reset(ctx, mayBeOf(j.env.Facts(j.step.Host), in.Forced, j.api.CAHashes())), j.step.Host); err != nil {
 		return err
 	}
-	in, _ := j.step.Inputs.(plan.JoinInputs)
 	if err := j.bringBack(ctx, j.step, in.Files, j.host); err != nil {
 		return err
 	}
@@ -267,18 +268,45 @@ func (x *Steps) forget(ctx context.Context, api API, name, nodeIP string, wasCon
 }
 
 // clear resets a host that was a member once and is no longer: kubeadm refuses to run over what an earlier membership left. What an
-// interrupted attempt left is the kubeadm script's, or ErrHalfJoined. A host of another cluster is reset when the user named it.
-func (x *Steps) clear(ctx context.Context, s plan.Step, files plan.FilesInputs, h *host.Host) error {
+// interrupted attempt left is the kubeadm script's, or ErrHalfJoined. A host of another cluster is reset when the user named it. own are the pins
+// of the cluster that it joins; nil = there is none yet.
+func (x *Steps) clear(ctx context.Context, s plan.Step, files plan.FilesInputs, h *host.Host, own []string) error {
 	m, marked := x.env.Facts(s.Host).Markers[string(s.Kind)]
 	in, _ := s.Inputs.(plan.JoinInputs)
 	if !in.Forced && (!marked || m.State != host.MarkerDone) {
 		return nil
 	}
 	x.say(s, "clearing up the earlier membership")
-	if err := h.Reset(ctx); err != nil {
+	if err := lookAgain(h.Reset(ctx, mayBeOf(x.env.Facts(s.Host), in.Forced || s.Kind == plan.Init, own)), s.Host); err != nil {
 		return err
 	}
 	return x.bringBack(ctx, s, files, h)
+}
+
+// mayBeOf are the pins of the clusters that a host may be of when it is reset: this one's and, where it was judged by what it showed, or the
+// user named it, of what it showed then. Between that and the reset another cluster may take it.
+func mayBeOf(f facts.Host, asSeen bool, own []string) []string {
+	if !asSeen {
+		return own
+	}
+	pins := slices.Clone(own)
+	for _, ca := range []string{f.Kubeadm.CACertHash, f.Belongs.CA} {
+		if ca != "" && !slices.Contains(pins, ca) {
+			pins = append(pins, ca)
+		}
+	}
+	if f.Kubeadm.KubeletConf && f.Kubeadm.CACertHash == "" || f.Belongs.Marked && f.Belongs.CA == "" {
+		pins = append(pins, host.UnknownPin)
+	}
+	return pins
+}
+
+// lookAgain says what to do about a host that is another cluster's by now.
+func lookAgain(err error, name string) error {
+	if errors.Is(err, host.ErrOthers) {
+		return hint.With(err, "run it again, which judges %s anew; where that cluster is not needed, --force=%[1]s of scale-out, remove and destroy resets the host", name)
+	}
+	return err
 }
 
 // sharePKI takes the shared certificates from the bootstrap host to a further control plane, through this process's memory only.
@@ -295,7 +323,7 @@ func (x *Steps) sharePKI(ctx context.Context, h *host.Host) error {
 }
 
 func (x *Steps) undoMember(ctx context.Context, s plan.Step, h *host.Host) (string, error) {
-	return "", h.Reset(ctx)
+	return "", lookAgain(h.Reset(ctx, mayBeOf(x.env.Facts(s.Host), true, nil)), s.Host)
 }
 
 // tokenTTL outlives the joins of one run; the token is deleted when the run ends.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -178,7 +179,7 @@ func (w *world) did(what string) {
 // looks is what a new run learns of a host.
 func (w *world) looks(name string) {
 	f := w.facts[name]
-	f.Markers, f.BadMarkers = map[string]facts.Marker{}, nil
+	f.Markers, f.BadMarkers, f.Belongs = map[string]facts.Marker{}, nil, facts.ReadBelonging([]byte(w.hosts[name].belongs))
 	for step, text := range w.hosts[name].markers {
 		m, err := host.ParseMarker(step, []byte(text))
 		if err != nil {
@@ -326,6 +327,10 @@ func (h *fakeHost) carryOut(what string, args []string, in []byte, session *remo
 		h.member = true
 		h.world.api.AddNode(h.name)
 	case "reset":
+		if m, err := host.ParseClusterMark([]byte(h.belongs)); err == nil && !slices.Contains(args, m.CA) {
+			fmt.Fprintln(session.Stderr, "the host is of another cluster")
+			return 80
+		}
 		say("reset")
 		h.member, h.half = false, 0
 		delete(h.markers, "init")
@@ -356,9 +361,12 @@ type fakeAPI struct {
 	lose     bool // the answer to a removal of a member is lost
 }
 
+// ownCA is the pin of its authority.
+var ownCA = "sha256:" + strings.Repeat("ca", 32)
+
 func newFakeAPI() *fakeAPI { return &fakeAPI{API: fakeapi.New(""), objects: map[string]bool{}} }
 
-func (a *fakeAPI) CAHashes() []string { return []string{"sha256:ca"} }
+func (a *fakeAPI) CAHashes() []string { return []string{ownCA} }
 
 func (a *fakeAPI) ApplyNode(ctx context.Context, name string, labels map[string]string, taints []string) (report.Action, error) {
 	if _, err := a.API.ApplyNode(ctx, name, labels, taints); err != nil {

@@ -1,9 +1,9 @@
 #!/bin/sh
-# remove.sh STEP UNITS FILES DIRECTORIES: takes away what the step STEP put here: its units are stopped, the files its marker
-# names and the FILES given are deleted, then the DIRECTORIES; one that is a mount point is emptied. The last three are lists of words.
-# Nothing there is fine.
+# remove.sh STEP UNITS FILES DIRECTORIES PINS: takes away what the step STEP put here: its units are stopped, the files its marker
+# names and the FILES given are deleted, then the DIRECTORIES; one that is a mount point is emptied. The last four are lists of words.
+# Nothing there is fine. The PINS are of the authorities that this host may be of: one of another cluster is left alone, and the exit status says so.
 set -u
-step=$1 units=$2 more=$3 directories=$4
+step=$1 units=$2 more=$3 directories=$4 pins=${5-}
 marker=/var/lib/hybridctl/steps/$step
 failed=''
 say() { echo "remove: $*" >&2; failed=y; }
@@ -79,6 +79,49 @@ delete() { # DIRECTORY: deletes it; where it is a mount point (a disk of its own
 	done
 }
 # end of directories and mounts
+
+# Whose host this is. From here to "end of whose host" this is the same in reset.sh and remove.sh.
+pin() { # CERTIFICATE: prints the pin of its public key, as kubeadm writes it; nothing when it cannot be read
+	pem=$(sed -n '/BEGIN CERTIFICATE/,/END CERTIFICATE/ { /-----/!p; /END CERTIFICATE/q; }' "$1" 2>/dev/null)
+	# of what is signed the key comes after the serial number, the algorithm, the issuer, the times and the subject; a version may stand before
+	at=$(printf '%s\n' "$pem" | base64 -d 2>/dev/null | od -An -v -tu1 | awk '
+		function part(p,  l, k) { # sets body to where the content of the part at p begins, and after to what follows it
+			body = p + 2
+			l = b[p + 1]
+			if (l > 127) { k = l - 128; l = 0; while (k-- > 0) l = l * 256 + b[body++] }
+			after = body + l
+		}
+		{ for (i = 1; i <= NF; i++) b[n++] = $i }
+		END {
+			part(0); part(body); p = body
+			if (b[p] == 160) { part(p); p = after }
+			for (i = 0; i < 5; i++) { part(p); p = after }
+			part(p)
+			if (b[p] == 48 && after <= n) print p + 1, after - p
+		}
+	')
+	[ -z "$at" ] || printf '%s\n' "$pem" | base64 -d | tail -c +"${at% *}" | head -c "${at#* }" | sha256sum | sed 's/^\([0-9a-f]*\).*/sha256:\1/'
+}
+others() { # PIN...: says so when this host is of a cluster whose pin is none of these; false when it is not. "unknown" is that of a cluster that cannot be told
+	known='' unknown=''
+	trusts=$(pin /etc/kubernetes/pki/ca.crt)
+	[ -n "$trusts" ] || [ ! -e /etc/kubernetes/kubelet.conf ] || trusts=unknown
+	marked=$(sed -n 's/^ca \(sha256:[0-9a-f]\{64\}\)[[:space:]]*$/\1/p' /var/lib/hybridctl/cluster 2>/dev/null | tail -n 1)
+	[ -n "$marked" ] || [ ! -e /var/lib/hybridctl/cluster ] || marked=unknown
+	for p in $trusts $marked; do
+		case " $* " in *" $p "*) known=y && continue ;; esac
+		unknown=y
+		[ "$p" != unknown ] || continue
+		echo "the host is of another cluster, whose CA is $p" >&2
+		return 0
+	done
+	[ -n "$unknown" ] && [ -z "$known" ] || return 1
+	echo 'the host is of a cluster that cannot be told' >&2
+}
+# end of whose host
+
+# shellcheck disable=SC2086 # a list of words
+! others $pins || exit 80
 
 for u in $units; do
 	systemctl disable -q --now "$u" 2>/dev/null || true

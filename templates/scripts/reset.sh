@@ -1,6 +1,7 @@
 #!/bin/sh
-# reset.sh: this host is no node any more: what kubeadm, kubelet, the pods and the pod network left is deleted. Every part may be gone
+# reset.sh PIN...: this host is no node any more: what kubeadm, kubelet, the pods and the pod network left is deleted. Every part may be gone
 # already. Rules, links, mounts and files of others stay, and so does a disk of its own below /var/lib: only what is on it is deleted.
+# The PINs are of the authorities that this host may be of: one of another cluster is left alone, and the exit status says so.
 set -u
 failed=''
 say() { echo "reset: $*" >&2; failed=y; }
@@ -77,6 +78,48 @@ delete() { # DIRECTORY: deletes it; where it is a mount point (a disk of its own
 	done
 }
 # end of directories and mounts
+
+# Whose host this is. From here to "end of whose host" this is the same in reset.sh and remove.sh.
+pin() { # CERTIFICATE: prints the pin of its public key, as kubeadm writes it; nothing when it cannot be read
+	pem=$(sed -n '/BEGIN CERTIFICATE/,/END CERTIFICATE/ { /-----/!p; /END CERTIFICATE/q; }' "$1" 2>/dev/null)
+	# of what is signed the key comes after the serial number, the algorithm, the issuer, the times and the subject; a version may stand before
+	at=$(printf '%s\n' "$pem" | base64 -d 2>/dev/null | od -An -v -tu1 | awk '
+		function part(p,  l, k) { # sets body to where the content of the part at p begins, and after to what follows it
+			body = p + 2
+			l = b[p + 1]
+			if (l > 127) { k = l - 128; l = 0; while (k-- > 0) l = l * 256 + b[body++] }
+			after = body + l
+		}
+		{ for (i = 1; i <= NF; i++) b[n++] = $i }
+		END {
+			part(0); part(body); p = body
+			if (b[p] == 160) { part(p); p = after }
+			for (i = 0; i < 5; i++) { part(p); p = after }
+			part(p)
+			if (b[p] == 48 && after <= n) print p + 1, after - p
+		}
+	')
+	[ -z "$at" ] || printf '%s\n' "$pem" | base64 -d | tail -c +"${at% *}" | head -c "${at#* }" | sha256sum | sed 's/^\([0-9a-f]*\).*/sha256:\1/'
+}
+others() { # PIN...: says so when this host is of a cluster whose pin is none of these; false when it is not. "unknown" is that of a cluster that cannot be told
+	known='' unknown=''
+	trusts=$(pin /etc/kubernetes/pki/ca.crt)
+	[ -n "$trusts" ] || [ ! -e /etc/kubernetes/kubelet.conf ] || trusts=unknown
+	marked=$(sed -n 's/^ca \(sha256:[0-9a-f]\{64\}\)[[:space:]]*$/\1/p' /var/lib/hybridctl/cluster 2>/dev/null | tail -n 1)
+	[ -n "$marked" ] || [ ! -e /var/lib/hybridctl/cluster ] || marked=unknown
+	for p in $trusts $marked; do
+		case " $* " in *" $p "*) known=y && continue ;; esac
+		unknown=y
+		[ "$p" != unknown ] || continue
+		echo "the host is of another cluster, whose CA is $p" >&2
+		return 0
+	done
+	[ -n "$unknown" ] && [ -z "$known" ] || return 1
+	echo 'the host is of a cluster that cannot be told' >&2
+}
+# end of whose host
+
+! others "$@" || exit 80
 
 # A worker may have an etcd of somebody's: the data of kubeadm's alone goes.
 etcd=''
