@@ -63,8 +63,11 @@ func New(o Options) *Executor {
 
 // engine is how the engine runs.
 func (x *Executor) engine(stop <-chan struct{}) stack.Options {
-	return stack.Options{Parallel: x.Parallel, Progress: x.Progress, Stop: stop}
+	return stack.Options{Parallel: x.Parallel, Progress: x.Progress, Stop: stop, Lost: x.lost}
 }
+
+// lost reports whether the cluster's lock is not this run's any more. It knows so at once when the machine has slept; Stop comes later.
+func (x *Executor) lost() bool { return x.locked != nil && x.locked.Lost() != nil }
 
 // carryOut runs a plan through the engine. extra is a taint that joining nodes get besides the inventory's; nil = none.
 func (x *Executor) carryOut(ctx context.Context, seen survey.Seen, p plan.Plan, extra *render.Taint, stop <-chan struct{}) ([]report.Change, error) {

@@ -103,6 +103,29 @@ func TestUnderLock_WhichErrorWins(t *testing.T) {
 	}
 }
 
+// A step is begun only while the lock is this run's: the engine asks the lock itself.
+func TestEngine_AsksTheLock(t *testing.T) {
+	x, api := newExecutor(t)
+	if x.engine(nil).Lost() {
+		t.Error("lost before it was taken")
+	}
+	x.LockTTL, api.Lost = 2*time.Second, kube.ErrHeld
+	_, err := x.underLock(t.Context(), noKind, nil, func(l *lock.Lock) error {
+		o := x.engine(l.Stop())
+		if o.Lost() {
+			t.Error("lost as soon as it was taken")
+		}
+		<-l.Stop()
+		if !o.Lost() {
+			t.Error("it does not know of the loss")
+		}
+		return nil
+	})
+	if !errors.Is(err, stack.ErrLocked) {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestUnmarked(t *testing.T) {
 	x, api := newExecutor(t)
 	own := api.CAHashes()[0]

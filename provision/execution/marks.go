@@ -47,6 +47,9 @@ func (x *Executor) markNodes(ctx context.Context, seen survey.Seen, stop <-chan 
 			continue
 		case slots <- struct{}{}:
 		}
+		if x.lost() { // stop may be late
+			break
+		}
 		all.Go(func() { // ends with the command on its host
 			defer func() { <-slots }()
 			h, err := x.host(seen, name)

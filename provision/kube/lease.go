@@ -9,6 +9,7 @@ import (
 	"os/user"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -61,8 +62,11 @@ type Held struct {
 	o    LeaseOptions
 	stop context.CancelFunc
 	done sync.WaitGroup
-	lost chan struct{}
-	err  error // why it was lost; set before lost is closed
+
+	renewed atomic.Pointer[time.Time] // when it was asked for that holds now
+	once    sync.Once
+	lost    chan struct{}
+	err     error // why it was lost; set before lost is closed
 }
 
 // Hold takes the lease and renews it until Release. ErrHeld: another has it.
@@ -77,15 +81,20 @@ func Hold(ctx context.Context, api LeaseAPI, o LeaseOptions) (*Held, error) {
 	// What it protects outlives an interruption, and so does the lease.
 	renewing, stop := context.WithCancel(context.WithoutCancel(ctx))
 	h := &Held{api: api, o: o, stop: stop, lost: make(chan struct{})}
-	h.done.Go(func() { h.renew(renewing, begun) }) // renews while others work; ends with Release
+	h.renewed.Store(&begun)
+	h.done.Go(func() { h.renew(renewing) }) // renews while others work; ends with Release
 	return h, nil
 }
 
 // Lost is closed when another has taken the lease, or may have; Err then says why.
 func (h *Held) Lost() <-chan struct{} { return h.lost }
 
-// Err is why the lease was lost, ErrHeld or ErrLapsed; nil when it was not.
+// Err is why the lease was lost, ErrHeld or ErrLapsed; nil when it was not. It looks at the clock itself: after a sleep of the machine it knows
+// before Lost does.
 func (h *Held) Err() error {
+	if h.left() <= 0 {
+		h.lapse(nil)
+	}
 	select {
 	case <-h.lost:
 		return h.err
@@ -96,49 +105,55 @@ func (h *Held) Err() error {
 
 // renew renews the lease four times in its time, and looks at the clock four times as often: the machine may have slept, or the API server
 // may be away.
-func (h *Held) renew(ctx context.Context, renewed time.Time) {
-	for n := 1; sleep(ctx, h.o.TTL/16) == nil; n++ {
-		left := h.left(renewed)
-		if left <= 0 {
-			h.lose(fmt.Errorf("%w: for %s", ErrLapsed, h.o.TTL))
-			return
-		}
+func (h *Held) renew(ctx context.Context) {
+	for n := 1; sleep(ctx, h.o.TTL/16) == nil && h.Err() == nil; n++ {
 		if n%4 != 0 {
 			continue
 		}
 		asked := h.o.Now()
-		asking, cancel := context.WithTimeout(ctx, left)
+		asking, cancel := context.WithTimeout(ctx, h.left())
 		err := h.api.RenewLease(asking, h.o)
 		cancel()
 		switch {
 		case err == nil:
-			renewed = asked
+			h.renewed.Store(&asked)
 		case errors.Is(err, ErrHeld):
 			h.lose(err)
-			return
-		case ctx.Err() == nil && h.left(renewed) <= 0:
-			h.lose(fmt.Errorf("%w: for %s: %w", ErrLapsed, h.o.TTL, err))
-			return
+		case ctx.Err() == nil && h.left() <= 0:
+			h.lapse(err)
 		}
 	}
 }
 
 // left is how long the lease still holds, by the clock that has gone further: the monotonic one stands still while the machine sleeps, and
 // the wall clock may be set back.
-func (h *Held) left(renewed time.Time) time.Duration {
-	now := h.o.Now()
+func (h *Held) left() time.Duration {
+	now, renewed := h.o.Now(), *h.renewed.Load()
 	return h.o.TTL - max(now.Sub(renewed), now.Round(0).Sub(renewed.Round(0)))
 }
 
+// lapse loses it as it was not renewed in time; why is what the last attempt met with, nil = nothing.
+func (h *Held) lapse(why error) {
+	err := fmt.Errorf("%w: for %s", ErrLapsed, h.o.TTL)
+	if why != nil {
+		err = fmt.Errorf("%w: %w", err, why)
+	}
+	h.lose(err)
+}
+
+// lose is for good, whatever comes later.
 func (h *Held) lose(err error) {
-	h.err = err
-	close(h.lost)
+	h.once.Do(func() {
+		h.err = err
+		close(h.lost)
+	})
 }
 
 // Leave ends the renewals and does not give the lease back, as the cluster is gone.
 func (h *Held) Leave() {
 	h.stop()
 	h.done.Wait()
+	h.once.Do(func() {}) // from here on it cannot be lost
 }
 
 // Release gives the lease back, also after an interruption. One that another has is left to it.

@@ -226,16 +226,51 @@ func TestHeld_LapsesWhenItIsNotRenewedInTime(t *testing.T) {
 	}
 }
 
-// The machine slept: the monotonic clock says that no time has gone by.
+// The machine slept: the monotonic clock says that no time has gone by, and no timer has ended. Who asks knows even so, and for good.
 func TestHeld_LapsesByTheWallClock(t *testing.T) {
-	h := &Held{o: LeaseOptions{TTL: time.Minute}}
-	renewed := time.Now()
-	h.o.Now = func() time.Time { return renewed.Round(0).Add(2 * time.Minute) }
-	if left := h.left(renewed); left > 0 {
-		t.Errorf("%v are left", left)
+	begun := time.Now()
+	var now atomic.Pointer[time.Time]
+	now.Store(&begun)
+	api := &leases{renewals: make(chan struct{})}
+	h, err := Hold(t.Context(), api, LeaseOptions{Name: "x", TTL: time.Hour, Now: func() time.Time { return *now.Load() }})
+	if err != nil {
+		t.Fatal(err)
 	}
-	h.o.Now = func() time.Time { return renewed.Add(20 * time.Second) }
-	if left := h.left(renewed); left != 40*time.Second {
-		t.Errorf("%v are left", left)
+	awake := begun.Add(20 * time.Minute)
+	now.Store(&awake)
+	if left := h.left(); left != 40*time.Minute || h.Err() != nil {
+		t.Errorf("%v are left, error %v", left, h.Err())
+	}
+	slept := begun.Round(0).Add(time.Hour)
+	now.Store(&slept)
+	if err := h.Err(); !errors.Is(err, ErrLapsed) {
+		t.Errorf("error %v", err)
+	}
+	select {
+	case <-h.Lost():
+	default:
+		t.Error("Lost does not say so")
+	}
+	now.Store(&awake)
+	if err := h.Err(); !errors.Is(err, ErrLapsed) {
+		t.Errorf("what was lost is back: %v", err)
+	}
+	h.Leave()
+}
+
+// One that was given back is not lost when its time is over.
+func TestHeld_GivenBackIsNotLost(t *testing.T) {
+	begun := time.Now()
+	var ahead atomic.Int64
+	h, err := Hold(t.Context(), &leases{}, LeaseOptions{Name: "x", TTL: time.Hour, Now: func() time.Time { return begun.Add(time.Duration(ahead.Load())) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Release(t.Context()); err != nil {
+		t.Error(err)
+	}
+	ahead.Store(int64(2 * time.Hour))
+	if err := h.Err(); err != nil {
+		t.Error(err)
 	}
 }

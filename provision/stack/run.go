@@ -24,6 +24,7 @@ type run struct {
 	ex    steps.Executor
 	sink  report.Sink
 	stop  <-chan struct{}
+	lost  func() bool
 	work  func(plan.Step) (report.Change, error) // apply or undo
 	needs map[plan.ID][]plan.ID                  // the steps that must succeed before each step
 
@@ -47,7 +48,7 @@ func newRun(ctx context.Context, p plan.Plan, ex steps.Executor, o Options) (*ru
 		return nil, err
 	}
 	r := &run{
-		ctx: ctx, plan: p, steps: byID, ex: ex, sink: o.Progress, stop: o.Stop,
+		ctx: ctx, plan: p, steps: byID, ex: ex, sink: o.Progress, stop: o.Stop, lost: o.Lost,
 		running: map[plan.ID]bool{}, changes: make(map[plan.ID]report.Change, len(p.Steps)),
 	}
 	if r.sink == nil {
@@ -95,7 +96,7 @@ func (r *run) lacks(s plan.Step) bool {
 // begin reports whether the step may start. Refusing here, rather than cancelling the engine, lets the engine come to its regular
 // end: nothing that has begun is cut off, and everything done is recorded.
 func (r *run) begin(id plan.ID) bool {
-	stopped := r.ctx.Err() != nil
+	stopped := r.ctx.Err() != nil || r.lost != nil && r.lost()
 	select {
 	case <-r.stop:
 		stopped = true

@@ -33,6 +33,8 @@ type Options struct {
 	// Stop is closed at the user's first request to end: steps that run are finished and recorded, no other is started.
 	// The end of ctx is the second: the run is abandoned.
 	Stop <-chan struct{}
+	// Lost reports whether the run has lost what it holds the cluster with; nil = it cannot. It is asked before each step, as Stop may be late.
+	Lost func() bool
 }
 
 // Up carries out the plan. It returns one change per step, in the plan's order, with an error too (unless the plan makes no sense).

@@ -55,6 +55,18 @@ func TestStop_FinishesRunningStepsAndStartsNoOther(t *testing.T) {
 	}
 }
 
+// Stop may be late: what the cluster is held with is asked for before each step.
+func TestStop_WhatWasLostStartsNoOther(t *testing.T) {
+	s, w, p := open(t, t.TempDir()), newWorld(), fleet(1)
+	var lost atomic.Bool
+	w.onApply = func(_ context.Context, s plan.Step) { lost.Store(true) } // the machine sleeps while the first step runs
+	changes, err := Up(context.Background(), s, p, w, Options{Stop: make(chan struct{}), Lost: lost.Load})
+	is(t, err, context.Canceled)
+	if did := w.done(); len(did) != 1 || changes[0].Action != report.Created || changes[len(changes)-1].Action != report.Skipped {
+		t.Errorf("did %q, changes %+v", did, changes)
+	}
+}
+
 func TestStop_BeforeTheStart(t *testing.T) {
 	stop := make(chan struct{})
 	close(stop)
