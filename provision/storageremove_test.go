@@ -25,6 +25,41 @@ func TestDestroy_AsksForVolumesAlsoWhenTheInventoryHasNoStorageAnyMore(t *testin
 	}
 }
 
+// Storage was taken out of the inventory by hand, and no API server says whether there are volumes: the state directory knows that there may be,
+// also after an up without storage, until storage was removed.
+func TestDestroy_AsksForVolumesOfStorageThatOnlyTheStateKnows(t *testing.T) {
+	for name, c := range map[string]struct {
+		before func(t *testing.T, s *sim)
+		want   error
+	}{
+		"taken out":       {func(*testing.T, *sim) {}, ErrVolumes},
+		"and an up since": {func(t *testing.T, s *sim) { mustUp(t, s); mustUp(t, s) }, ErrVolumes},
+		"and removed, and an up": {func(t *testing.T, s *sim) {
+			if _, err := StorageRemove(context.Background(), StorageRemoveOptions{Options: s.options()}); err != nil {
+				t.Fatal(err)
+			}
+			mustUp(t, s)
+		}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSim(t, 2, remotetest.Options{}).withCeph()
+			mustUp(t, s)
+			s.c.Spec.Storage = inventory.Storage{}
+			inventory.Default(s.c)
+			c.before(t, s)
+			if s.api.Failing == nil {
+				s.api.Failing = map[string]error{}
+			}
+			s.api.Failing["LeaseMark"] = errors.New("connection refused")
+			s.changed()
+			_, err := Destroy(context.Background(), DestroyOptions{Options: s.options()})
+			if !errors.Is(err, c.want) || c.want == nil && err != nil || c.want != nil && s.changed() != 0 {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
 func TestDestroy_KeepsVolumesUnlessForced(t *testing.T) {
 	s := newSim(t, 2, remotetest.Options{}).withCeph()
 	destroy := func(force bool) error {

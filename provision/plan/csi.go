@@ -27,11 +27,13 @@ type CSIInputs struct {
 	Clusters []render.CephCluster `json:"-"` // what the driver is told of them; the digest of the objects has it
 }
 
-// csiStep plans ceph-csi; false when the inventory has no storage, or the bundle no images for it.
+// csiStep plans ceph-csi; false when the inventory has no storage, or the bundle no images for it. Where the cluster has some still that the
+// inventory has no more, nothing is done, and the step keeps the state from forgetting it: there may be volumes.
 func (b *builder) csiStep(others []Step) (Step, bool) {
 	data, ok := b.ceph(func(u inventory.CephUser) string { return string(b.in.CephKeys[u.ID]) })
 	if !ok {
-		return Step{}, false
+		return Step{ID: ClusterID(CSI), Kind: CSI, Action: Unchanged, Reason: "is in the inventory no more, and stays in the cluster", Inputs: CSIInputs{}, Digest: Digest(CSIInputs{})},
+			len(b.in.Cluster.Spec.Storage.Ceph) == 0 && len(b.in.API.CSIKept) > 0
 	}
 	hashed, _ := b.ceph(func(u inventory.CephUser) string { return keyedHash(u, b.in.CephKeys[u.ID]) })
 	in := CSIInputs{Namespace: data.Namespace, Manifest: render.CephManifest(data), ObjectsDigest: Digest(render.CephManifest(hashed))}

@@ -162,6 +162,7 @@ func TestRefuseForgotten(t *testing.T) {
 	for name, c := range map[string]struct {
 		api     survey.Known[facts.Cluster]
 		ceph    bool
+		state   plan.ID
 		silent  bool
 		volumes []kube.Volume
 		want    error
@@ -171,13 +172,15 @@ func TestRefuseForgotten(t *testing.T) {
 		"it has volumes":                       {api: found, ceph: true, volumes: some, want: ending.ErrVolumes},
 		"storage is in the inventory no more":  {api: found, volumes: some, want: ending.ErrVolumes},
 		"it does not answer":                   {api: unknown, ceph: true, want: ending.ErrVolumes},
-		"it does not answer, and has no Ceph":  {api: unknown},
+		"it does not answer, and has no Ceph":  {api: unknown, state: plan.ClusterID(plan.CNI)},
+		"it does not answer, and had Ceph":     {api: unknown, state: plan.ClusterID(plan.CSI), want: ending.ErrVolumes},
+		"it never was, and had Ceph":           {api: none, state: plan.ClusterID(plan.CSI)},
 		"it does not say which there are":      {api: found, ceph: true, silent: true, want: ending.ErrVolumes},
 		"of a driver that is not Ceph's alone": {api: found, ceph: true, volumes: []kube.Volume{{Name: "pvc-1", Driver: "other.example"}}},
 	} {
 		d, api := newDesk(t)
 		api.AllVolumes = c.volumes
-		d.API = api
+		d.API, d.State = api, remembered{has: c.state}
 		if c.silent {
 			d.API = noVolumesTold{api}
 		}
@@ -187,6 +190,11 @@ func TestRefuseForgotten(t *testing.T) {
 		if err := (destruction{d}).refuseForgotten(t.Context(), survey.Seen{API: c.api}); !errors.Is(err, c.want) || c.want == nil && err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	d, _ := newDesk(t)
+	d.State = nil
+	if err := (destruction{d}).refuseForgotten(t.Context(), survey.Seen{API: unknown}); err != nil {
+		t.Errorf("in a verb that only reads: %v", err)
 	}
 }
 

@@ -104,13 +104,14 @@ func (d destruction) reachForDestroy(ctx context.Context, seen *survey.Seen) (ow
 	return own
 }
 
-// refuseForgotten refuses to take a cluster away whose volumes in Ceph would be forgotten. A cluster that was never initialised has none; of
-// one without Ceph, only an API server that answers is asked: storage may have been taken out of the inventory by hand.
+// refuseForgotten refuses to take a cluster away whose volumes in Ceph would be forgotten. A cluster that was never initialised has none. Storage
+// may have been taken out of the inventory by hand: an API server that answers is asked even so, and while none does, the state directory knows
+// whether the cluster was given any.
 func (d destruction) refuseForgotten(ctx context.Context, seen survey.Seen) error {
 	const goes = "the cluster is deleted"
 	_, there, err := seen.API.Get()
 	switch {
-	case err != nil && len(d.Cluster.Spec.Storage.Ceph) > 0:
+	case err != nil && (len(d.Cluster.Spec.Storage.Ceph) > 0 || d.State != nil && d.State.Has(plan.ClusterID(plan.CSI))):
 		return ending.PerhapsVolumes(err, goes)
 	case !there:
 		return nil

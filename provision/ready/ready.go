@@ -168,7 +168,7 @@ func (o Options) storage(ctx context.Context, window time.Duration) error {
 		return fmt.Errorf("inputs of kind %T", st.Inputs)
 	}
 	w := kube.WaitOptions{Progress: o.missing}
-	if len(names) > 0 {
+	if len(names) > 0 && len(in.Drivers) > 0 { // none are wanted of what is in the inventory no more
 		if err := o.API.WaitCSINodes(ctx, names, in.Drivers, w); err != nil {
 			return err
 		}
