@@ -60,7 +60,7 @@ func Up(ctx context.Context, o UpOptions) (Result, error) {
 		if result.Kubeconfig, err = r.KeepKubeconfig(); err != nil {
 			return result, err
 		}
-		notes, err := steps.ApproveServing(r.reading, r.API, r.Cluster, seen.Hosts)
+		notes, err := steps.ApproveServing(r.reading, r.API, &steps.Owners{Cluster: r.Cluster, Hosts: seen.Hosts, Nodes: seen.Nodes})
 		if result.Notes = append(result.Notes, notes...); err != nil {
 			return result, err
 		}

@@ -96,7 +96,8 @@ func (x *Executor) env(seen survey.Seen) steps.Env {
 		RegisterWithin: x.RegisterWithin,
 	}
 	if x.Cluster.Spec.Kubernetes.ServerTLSBootstrap {
-		env.Serving = func(name string) []string { return steps.ServingAddresses(x.Cluster, seen.Hosts[name], name) }
+		owners := &steps.Owners{Cluster: x.Cluster, Hosts: seen.Hosts, Nodes: seen.Nodes}
+		env.Serving = owners.Of
 	}
 	return env
 }

@@ -118,7 +118,7 @@ func fitsNode(asked *x509.CertificateRequest, node string, addresses []string) e
 			k, err := netip.ParseAddr(known)
 			return err == nil && k.Unmap() == a.Unmap()
 		}) {
-			return fmt.Errorf("it asks for the address %s, which is not known of %s", ip, node)
+			return fmt.Errorf("it asks for the address %s, which is not known to be %s's alone", ip, node)
 		}
 	}
 	return nil

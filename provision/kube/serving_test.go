@@ -59,7 +59,7 @@ func TestServingRequest_Fits(t *testing.T) {
 		}, "more than to serve"},
 		"another's address": {func(c *x509.CertificateRequest, _ *certificatesv1.CertificateSigningRequest) {
 			c.IPAddresses = append(c.IPAddresses, net.IPv4(192, 0, 2, 11))
-		}, "192.0.2.11, which is not known of arm-1"},
+		}, "192.0.2.11, which is not known to be arm-1's alone"},
 		"another's name": {func(c *x509.CertificateRequest, _ *certificatesv1.CertificateSigningRequest) {
 			c.DNSNames = []string{"arm-1", "api.example"}
 		}, "the name api.example"},
