@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -68,6 +69,21 @@ func TestHost_SaysWhyThereIsNone(t *testing.T) {
 	f.Only("host-2")
 	if _, err := f.Host("host-1"); err == nil || !strings.Contains(err.Error(), "was a node before") {
 		t.Errorf("of a run that is not of it: %v", err)
+	}
+}
+
+// Keys that are accepted as they are seen for the first time are told through the program's log, for the user to compare.
+func TestConnect_TellsOfAcceptedKeys(t *testing.T) {
+	var log strings.Builder
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	t.Cleanup(func() { slog.SetDefault(before) })
+	f, _ := newFleet(t, 2)
+	connect(t, f, "host-1", "host-2")
+	f.Close()
+	want := `msg="host keys seen for the first time were accepted" hosts="host-1, host-2" kept=` + filepath.Join(f.StateDir, KnownHostsFile)
+	if got := log.String(); !strings.Contains(got, want) {
+		t.Errorf("told %q, want %q", got, want)
 	}
 }
 
