@@ -63,6 +63,20 @@ func TestProxyCommand(t *testing.T) {
 	}
 }
 
+// A jump host of a ProxyCommand is believed as its options say, which mean what they mean in a config file.
+func TestProxyCommand_StrictHostKeyChecking(t *testing.T) {
+	for value, want := range map[string]string{"yes": Strict, "ask": Strict, "Ask": Strict, "true": Strict, "no": "", "off": "", "accept-new": "", "perhaps": "refused"} {
+		hops, err := parseProxyCommand("ssh -o StrictHostKeyChecking="+value+" -W %h:%p gate", tokens{host: "lab.example", port: 22})
+		got := "refused"
+		if err == nil {
+			got = hops[0].HostKeyPolicy
+		}
+		if got != want || err != nil && !strings.Contains(err.Error(), "-o StrictHostKeyChecking=perhaps: want yes, ask, accept-new or no") {
+			t.Errorf("%s: %q, want %q (%v)", value, got, want, err)
+		}
+	}
+}
+
 func TestResolve_Beliefs(t *testing.T) {
 	t.Setenv("HYBRIDCTL_TEST_DIR", "/srv/keys")
 	t.Setenv("HYBRIDCTL_TEST_AGENT", "/run/agent")

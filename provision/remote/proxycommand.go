@@ -207,8 +207,12 @@ func (h *HostConfig) setting(s string) (err error) {
 	case "proxyjump":
 		h.Jump, err = ParseJump(value)
 	case "stricthostkeychecking":
-		if yesAndNo(strings.ToLower(value)) == "yes" {
+		switch yesAndNo(strings.ToLower(value)) {
+		case "yes", "ask": // no one is asked here
 			h.HostKeyPolicy = Strict
+		case AcceptNew, "no":
+		default:
+			return fmt.Errorf("-o StrictHostKeyChecking=%s: want yes, ask, accept-new or no", value)
 		}
 	case "batchmode", "loglevel", "connecttimeout", "serveraliveinterval", "serveralivecountmax", "controlmaster", "controlpath", "controlpersist",
 		"compression", "forwardagent", "forwardx11", "requesttty", "userknownhostsfile", "exitonforwardfailure", "clearallforwardings",
