@@ -98,6 +98,24 @@ func (r ConformanceRun) CheckDuration(id string) time.Duration {
 	return last.Sub(first)
 }
 
+// waited is how long the rules of the cell's Service took, for which attempts did not count.
+func (c CellResult) waited() time.Duration {
+	return time.Duration(c.RulesLagMillis * float64(time.Millisecond))
+}
+
+// longest is the cell of these that was waited for the longest, and how many were.
+func longest(cells []CellResult) (c CellResult, n int) {
+	for _, x := range cells {
+		if x.waited() <= 0 {
+			continue
+		}
+		if n++; x.waited() > c.waited() {
+			c = x
+		}
+	}
+	return c, n
+}
+
 // Headline says in one line how the run ended.
 func (r ConformanceRun) Headline() string {
 	n := CountVerdicts(r.Cells)

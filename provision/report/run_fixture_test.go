@@ -99,7 +99,7 @@ func blocked(c CellResult, reason, hint string) CellResult {
 	return CellResult{Check: c.Check, Name: c.Name, Class: c.Class, Src: c.Src, Dst: c.Dst, Verdict: Blocked, Reason: reason, Hint: hint}
 }
 
-// spoil makes one cell fail and one flaky.
+// spoil makes one cell fail and one flaky, and has rules take their time for three.
 func (f *runFixture) spoil() {
 	for i := range f.cells {
 		c := &f.cells[i]
@@ -119,7 +119,12 @@ func (f *runFixture) spoil() {
 			c.Cause = "kube-proxy on x86-1 programmed the service after the probe began"
 			c.Responder = &Responder{PodUID: c.Dst.PodUID, Node: "arm-2", Machine: "aarch64", ELFMachine: 183, ClientIP: "10.244.0.9"}
 			c.ExpectClientIP, c.ObservedClientIP = "10.244.0.9", "10.244.0.9"
+			c.RulesLagMillis = 640
 			c.Evidence = []string{"evidence/s6-x86-1-kube-proxy.txt"}
+		case "S6/tcp/64/clusterIP: x86-2 (amd64) → arm-1 (arm64)":
+			c.RulesLagMillis = 31200
+		case "S7/tcp/nodePort: operator → arm-1 (arm64)":
+			c.RulesLagMillis = 2400
 		}
 	}
 }

@@ -57,7 +57,7 @@ type (
 )
 
 // WriteJUnit writes a run for systems that read JUnit's XML: a suite per check, a case per cell. A flaky cell is a failure of the type
-// "flaky", so that it cannot pass unseen; a blocked one is skipped; a run that ended early has a case "setup" with an error, and one of which no cell
+// "flaky", so that it cannot pass unseen; a blocked one is skipped; for which cells rules were waited stands in a suite's system-out; a run that ended early has a case "setup" with an error, and one of which no cell
 // could be tried a case "verdict".
 func WriteJUnit(w io.Writer, r ConformanceRun) error {
 	var doc junitSuites
@@ -111,6 +111,9 @@ func (r ConformanceRun) junitCheck(check RunCheck) junitSuite {
 	s := junitSuite{Name: name, Package: orElse(check.ID, "check"), Time: seconds(r.CheckDuration(check.ID))}
 	for _, c := range r.CheckCells(check.ID) {
 		s.Cases = append(s.Cases, c.junit())
+		if d := c.waited(); d > 0 { // a case that passed has no place for words
+			s.Out += fmt.Sprintf("%s: before its attempts the Service's rules took %s\n", OneLine(c.ID()), took(d))
+		}
 	}
 	if len(s.Cases) == 0 { // an empty suite would not be seen
 		s.Cases = []junitCase{{

@@ -2,6 +2,7 @@ package report
 
 import (
 	"embed"
+	"fmt"
 	"html/template"
 	"io"
 	"slices"
@@ -135,6 +136,7 @@ type cellRow struct {
 	From, To string
 	Archs    string
 	Link     string
+	Waited   time.Duration // for the rules of a Service
 }
 
 func newPage(r ConformanceRun, read func(string) ([]byte, error)) page {
@@ -279,6 +281,9 @@ func (b *pageBuilder) lists() []cellList {
 			}
 		}
 		l.Summary = CountVerdicts(b.run.CheckCells(check.ID)).String()
+		if c, n := longest(b.run.CheckCells(check.ID)); n > 0 {
+			l.Summary += fmt.Sprintf("; the rules of a Service took up to %s", took(c.waited()))
+		}
 		slices.SortStableFunc(rows, func(x, y cellRow) int { return gravity(y.CellResult.Verdict) - gravity(x.CellResult.Verdict) })
 		l.Rows, l.More = rows[:min(len(rows), maxRows)], max(0, len(rows)-maxRows)
 		lists = append(lists, l)
@@ -290,7 +295,7 @@ func (b *pageBuilder) cellRow(i int) cellRow {
 	c := b.run.Cells[i]
 	return cellRow{
 		CellResult: c, Verdict: c.Verdict.text(), From: c.Src.short(), To: c.Dst.short(),
-		Archs: strings.Join(b.touches(c), " "), Link: b.linkOf[i],
+		Archs: strings.Join(b.touches(c), " "), Link: b.linkOf[i], Waited: c.waited(),
 	}
 }
 

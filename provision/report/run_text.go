@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// WriteRun writes a run for people: the verdict, a row per check, and every cell that did not pass.
+// WriteRun writes a run for people: the verdict, a row per check, how long rules were waited for, and every cell that did not pass.
 func WriteRun(w io.Writer, r ConformanceRun, color bool) error {
 	var b bytes.Buffer
 	v := r.Verdict()
@@ -19,7 +19,7 @@ func WriteRun(w io.Writer, r ConformanceRun, color bool) error {
 	}
 	fmt.Fprintf(&b, "cluster %s, %s, run %s\n", OneLine(r.Cluster), OneLine(r.Scenario), OneLine(r.ID))
 	fmt.Fprintf(&b, "%s, %s, hybridctl %s\n", r.when(), r.Coverage, OneLine(r.Tool))
-	parts := []func(io.Writer, bool) error{r.checkTable().Write, r.problemTable().Write, r.untriedTable().Write, r.leftOutTable().Write}
+	parts := []func(io.Writer, bool) error{r.checkTable().Write, r.waitedTable().Write, r.problemTable().Write, r.untriedTable().Write, r.leftOutTable().Write}
 	for _, write := range parts {
 		var part bytes.Buffer
 		if err := write(&part, color); err != nil {
@@ -67,6 +67,17 @@ func (r ConformanceRun) checkTable() *Table {
 	return t
 }
 
+// waitedTable has the checks with cells whose attempts counted only after the rules of a Service were there.
+func (r ConformanceRun) waitedTable() *Table {
+	t := NewTable("CHECK", "WAITED FOR A SERVICE'S RULES", "THE LONGEST IN")
+	for _, check := range r.AllChecks() {
+		if c, n := longest(r.CheckCells(check.ID)); n > 0 {
+			t.Row(C(check.ID), Cell{fmt.Sprintf("%s, up to %s", Count(n, "cell"), took(c.waited())), Notice}, C(c.ID()))
+		}
+	}
+	return t
+}
+
 func number(n int) Cell {
 	if n == 0 {
 		return Cell{"0", Faint}
@@ -108,10 +119,14 @@ func (c CellResult) attempts() string {
 	if c.FirstAttemptOK {
 		first = "the first one too"
 	}
-	if c.OK == 0 {
-		return fmt.Sprintf("none of %s was right", Count(c.Planned, "attempt"))
+	before := ""
+	if d := c.waited(); d > 0 {
+		before = fmt.Sprintf("; before them the Service's rules took %s", took(d))
 	}
-	return fmt.Sprintf("%d of %s right, %s", c.OK, Count(c.Planned, "attempt"), first)
+	if c.OK == 0 {
+		return fmt.Sprintf("none of %s was right", Count(c.Planned, "attempt")) + before
+	}
+	return fmt.Sprintf("%d of %s right, %s", c.OK, Count(c.Planned, "attempt"), first) + before
 }
 
 func (r ConformanceRun) untriedTable() *Table {

@@ -73,6 +73,28 @@ func TestConformanceRun_TheHintStandsBesideTheError(t *testing.T) {
 	}
 }
 
+// A cell that passed may have been waited for: who reads any of the three learns for how long.
+func TestConformanceRun_WhatWasWaitedForIsShown(t *testing.T) {
+	r := ConformanceRun{Checks: []RunCheck{{"S6", "service"}}, Cells: []CellResult{
+		{Check: "S6", Name: "tcp/64/clusterIP", Verdict: Passed, Planned: 5, OK: 5, FirstAttemptOK: true, RulesLagMillis: 42300}}}
+	for name, write := range map[string]func(*bytes.Buffer) error{
+		"text":  func(b *bytes.Buffer) error { return WriteRun(b, r, false) },
+		"JUnit": func(b *bytes.Buffer) error { return WriteJUnit(b, r) },
+		"page":  func(b *bytes.Buffer) error { return WritePage(b, r, nil) },
+	} {
+		for wait, shown := range map[float64]bool{42300: true, 0: false} {
+			r.Cells[0].RulesLagMillis = wait
+			var b bytes.Buffer
+			if err := write(&b); err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(b.String(), "42 s") != shown {
+				t.Errorf("%s, after %v ms:\n%s", name, wait, b.String())
+			}
+		}
+	}
+}
+
 func TestCheckDuration(t *testing.T) {
 	at := func(seconds, lasts int) CellResult {
 		return CellResult{Check: "S5", Started: start.Add(time.Duration(seconds) * time.Second), Duration: time.Duration(lasts) * time.Second}
