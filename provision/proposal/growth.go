@@ -160,6 +160,9 @@ func (d growth) planGrowth(ctx context.Context, o GrowthOptions, g Growth, clust
 	if g.Plan, err = Build(in); err != nil {
 		return g, err
 	}
+	if err := d.onlyOurs(g.Plan, g.Seen.Hosts); err != nil {
+		return g, err
+	}
 	g.Plan.Notes = append(plan.ReplacedNotes(g.Replaced), g.Plan.Notes...)
 	seen, checks, asked, err := d.Kernels(ctx, g.Seen, g.Plan, judge)
 	g.Seen = seen

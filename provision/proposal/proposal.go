@@ -102,6 +102,9 @@ func (d *Desk) Whole(ctx context.Context) (survey.Seen, plan.Plan, []report.Chec
 	if err == nil { // nothing is begun where it is not known that there is no cluster
 		err = ending.Refused(d.Signs(seen.Hosts).MayInit(d.Cluster, p, seen.Hosts.List()))
 	}
+	if err == nil {
+		err = d.onlyOurs(p, seen.Hosts)
+	}
 	return seen, p, checks, err
 }
 

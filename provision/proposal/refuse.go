@@ -8,10 +8,13 @@ import (
 
 	"github.com/hybridctl/hybridctl/provision/ending"
 	"github.com/hybridctl/hybridctl/provision/facts"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/preflight"
 	"github.com/hybridctl/hybridctl/provision/render"
 	"github.com/hybridctl/hybridctl/provision/report"
+	"github.com/hybridctl/hybridctl/provision/survey"
 )
 
 // known refuses names that are not in the inventory.
@@ -66,6 +69,26 @@ func forcedAreNamed(force, hosts []string) error {
 	for _, name := range force {
 		if !slices.Contains(hosts, name) {
 			return fmt.Errorf("%w: --force=%s names a host that is not one of %s", ending.ErrRefused, name, strings.Join(hosts, ", "))
+		}
+	}
+	return nil
+}
+
+// onlyOurs refuses a plan by which a host joins that is not known to be of this cluster or of none: it would be reset. No check that is ignored
+// leads past this; the user names the host.
+func (d *Desk) onlyOurs(p plan.Plan, hosts survey.Hosts) error {
+	own := keptAuthority(d.Fleet)
+	if d.API != nil {
+		own = preflight.Authority{Hashes: d.API.CAHashes()}
+	}
+	for _, s := range p.Steps {
+		in, joins := s.Inputs.(plan.JoinInputs)
+		if !joins || s.Action != plan.Create || in.Forced {
+			continue
+		}
+		if err := own.MayReset(hosts.Fact(s.Host)); err != nil {
+			return hint.With(ending.Refused(err), "if that cluster is not needed: where this one runs, hybridctl scale-out --force=%[1]s resets the host and joins it; "+
+				"else take the host out of the inventory: hybridctl inventory rm %[1]s", s.Host)
 		}
 	}
 	return nil
