@@ -11,12 +11,14 @@ func readSurroundings(d document) Surroundings {
 		BootFiles:  keptAll(slices.Collect(d.lines("boot-files"))),
 		Cmdline:    keptAll(strings.Fields(d["cmdline"])),
 		SELinux:    d.word("selinux") == "1",
-		Drops:      keptAll(slices.Concat(slices.Collect(d.lines("nft")), slices.Collect(d.lines("policies")))),
+		Drops:      keptAll(slices.Concat(slices.Collect(d.lines("nft")), slices.Collect(d.lines("iptables-rules")))),
 		CNIConfigs: keptAll(slices.Sorted(d.lines("cni-configs"))),
 
 		Nameservers: nameservers(d, "resolv"),
 		Upstreams:   nameservers(d, "resolved"),
 	}
+	s.RulesUnread = keptAll(slices.Collect(d.lines("rules-unread")))
+	s.RulesRead = d.has("rules-unread") && len(s.RulesUnread) == 0
 	s.PackageTool = d.word("package-tool")
 	s.Mounts, s.ReadOnly = mounts(d)
 	s.Links = keptAll(slices.Collect(d.lines("links")))

@@ -101,6 +101,8 @@ type Surroundings struct {
 	Upstreams      []string // of /run/systemd/resolve/resolv.conf
 	UFW            bool     // /etc/ufw/ufw.conf has it on
 	Drops          []string // chains of the packet filter that drop what they do not name: "inet filter input", "iptables FORWARD"; asked before the host is a node
+	RulesRead      bool     // Drops is all there is: every rule was read, or it is known that there is none
+	RulesUnread    []string // else what was not read, and why; nil = it was not asked
 	CNIConfigs     []string // names of the files of /etc/cni/net.d that a runtime would read
 	UnmanagedLinks string   // NetworkManager's unmanaged-devices, all of its files together
 }

@@ -97,16 +97,48 @@ surroundings() {
 	from network-manager etc/NetworkManager/conf.d/*.conf usr/lib/NetworkManager/conf.d/*.conf run/NetworkManager/conf.d/*.conf
 	say cni-configs
 	for f in etc/cni/net.d/*.conf etc/cni/net.d/*.conflist etc/cni/net.d/*.json; do [ ! -e "$f" ] || printf '%s\n' "${f##*/}"; done
-	# Whether rules of others close this host is asked before it is a node, and only where asking loads no module.
-	[ ! -e etc/kubernetes/kubelet.conf ] || return
-	tables=
+	# Whether rules of others close this host is asked before it is a node.
+	[ -e etc/kubernetes/kubelet.conf ] || rules
+}
+
+# rules: what is in the packet filter, and what of it could not be read. Only what loads no module is run.
+rules() {
+	unread='' tables='' kernel='' programs=''
+	[ -d sys/module ] || unread="/sys/module is not there$nl"
 	[ ! -r proc/net/ip_tables_names ] || read -r tables <proc/net/ip_tables_names
-	if [ -d sys/module/nf_tables ] && find_tool nft; then
-		say nft && timeout 10 nft list chains
-	elif [ -d sys/module/nf_tables ]; then
-		tables=nf_tables
+	read -r kernel <proc/sys/kernel/osrelease
+	if [ -d sys/module/nf_tables ] || grep -qs '/nf_tables\.ko' "lib/modules/$kernel/modules.builtin"; then
+		if find_tool nft; then
+			say nft
+			nft_rules || unread="${unread}nft failed$nl"
+		else # iptables knows what it made itself, and nothing else
+			unread="${unread}nft is not there$nl"
+			if find_tool iptables-nft; then programs=iptables-nft; elif is_nft; then programs=iptables; fi
+		fi
 	fi
-	[ -z "$tables" ] || ! find_tool iptables || { say policies && timeout 10 iptables -S; }
+	if [ -n "$tables" ]; then
+		if find_tool iptables-legacy; then
+			programs="$programs iptables-legacy"
+		elif ! find_tool iptables || is_nft; then
+			unread="${unread}iptables-legacy is not there$nl"
+		else
+			programs="$programs iptables"
+		fi
+	fi
+	[ -z "$programs" ] || say iptables-rules
+	for t in $programs; do
+		timeout 10 "$t" -S || unread="$unread$t failed$nl"
+	done
+	say rules-unread
+	printf '%s' "$unread"
+}
+is_nft() { # whether iptables works on nf_tables
+	find_tool iptables || return
+	case $(iptables --version) in *nf_tables*) ;; *) return 1 ;; esac
+}
+nft_rules() { # without the contents of sets, which may be large; nft 0.9.2 and older does not know how
+	timeout 10 nft -t list ruleset && return
+	[ $? -lt 124 ] && timeout 10 nft list ruleset
 }
 
 # parent PATH: the nearest thing there is at or above it
@@ -429,7 +461,62 @@ everything 2>/dev/null | awk '
 		}
 		put(s)
 	}
-	/^\001/ { key = substr($0, 2); printf "%s,\"%s\":\"", end, quoted(key); end = "\""; next }
+	# What becomes of packets that no rule names. Of a chain the rules count that match everything: what they do, or the chain that they lead to.
+	function rule(chain, does) {
+		if (does == "" || chain in over) return
+		does_all[chain] = does_all[chain] " " does
+		if (does !~ /^jump:/) over[chain] = 1
+	}
+	function fate(chain, depth,  list, n, i, told) {
+		n = depth > 8 ? 0 : split(does_all[chain], list)
+		for (i = 1; i <= n; i++) {
+			if (list[i] == "return") return ""
+			if (list[i] !~ /:/) return list[i]
+			told = fate(substr(list[i], 6), depth + 1)
+			if (told != "" || list[i] ~ /^goto:/) return told
+		}
+		return ""
+	}
+	function hook(chain, policy) { hooks[++hooked] = chain; policies[chain] = policy }
+	function judge(where,  i, told) { # put the chains that let nothing through but what they name
+		for (i = 1; i <= hooked; i++) {
+			told = fate(hooks[i], 0)
+			if (told == "drop" || told == "" && policies[hooks[i]] == "drop") put(where hooks[i])
+		}
+		hooked = 0
+		split("", does_all)
+		split("", over)
+	}
+	# What a rule of nft does, if it matches everything: counters, log lines and comments come before that.
+	function nft_does(s,  w, n, i, quote) {
+		if ($1 !~ /^(counter|log|comment|xt|drop|reject|accept|return|jump|goto)$/) return ""
+		while (match(s, /"[^"]*"/)) {
+			quote = substr(s, RSTART + 1, RLENGTH - 2)
+			gsub(/[ \t]/, "_", quote)
+			s = substr(s, 1, RSTART - 1) (quote == "" ? "-" : quote) substr(s, RSTART + RLENGTH)
+		}
+		n = split(s, w)
+		for (i = 1; i <= n; i++) {
+			if (w[i] == "counter") i += w[i + 1] == "packets" ? 4 : w[i + 1] == "name" ? 2 : 0
+			else if (w[i] == "comment") i++
+			else if (w[i] == "xt" && w[i + 1] == "match" && w[i + 2] == "comment") i += 2
+			else if (w[i] != "log") break
+			else while (w[i + 1] ~ /^(prefix|level|flags|group|snaplen|queue-threshold)$/) i += w[i + 2] ~ /^(tcp|ip)$/ ? 3 : 2
+		}
+		if (w[i] == "xt" && w[i + 1] == "target") return w[i + 2] ~ /^(DROP|REJECT)$/ ? "drop" : ""
+		if (w[i] ~ /^(drop|reject)$/) return "drop"
+		if (w[i] ~ /^(accept|return)$/) return w[i]
+		return w[i] ~ /^(jump|goto)$/ ? w[i] ":" w[i + 1] : ""
+	}
+	function iptables_does(s,  w) { # the same of a rule of iptables
+		while (match(s, /^-m comment --comment ("([^"\\]|\\.)*"|[^" ]+) /)) s = substr(s, RLENGTH + 1)
+		if (s !~ /^-[jg] /) return ""
+		split(s, w)
+		if (w[2] ~ /^(DROP|REJECT)$/) return "drop"
+		if (w[2] ~ /^(ACCEPT|RETURN)$/) return tolower(w[2])
+		return (w[1] == "-g" ? "goto:" : "jump:") w[2]
+	}
+	/^\001/ { if (key == "iptables-rules") judge("iptables "); key = substr($0, 2); printf "%s,\"%s\":\"", end, quoted(key); end = "\""; next }
 	/^\002/ {
 		file = substr($0, 2)
 		done = inside = 0
@@ -437,15 +524,19 @@ everything 2>/dev/null | awk '
 		close(file)
 		next
 	}
-	# chains that let nothing through but what they name
 	key == "nft" {
-		if ($1 == "table") table = $2 " " $3
-		if ($1 == "chain") chain = $2
-		if ($0 ~ /hook (input|forward) .*policy drop/) put(table " " chain)
+		if ($1 == "table") table = $2 " " $3 " "
+		else if (/^}/) judge(table)
+		else if ($1 == "chain") chain = $2
+		else if ($1 == "}") chain = ""
+		else if (chain != "" && /hook (input|forward) /) hook(chain, $0 ~ /policy drop/ ? "drop" : "")
+		else if (chain != "") rule(chain, nft_does($0))
 		next
 	}
-	key == "policies" {
-		if ($0 ~ /^-P (INPUT|FORWARD) (DROP|REJECT)/) put("iptables " $2)
+	key == "iptables-rules" {
+		if ($1 == "-P" && $2 == "INPUT") judge("iptables ") # of the program before
+		if ($1 == "-P" && $2 ~ /^(INPUT|FORWARD)$/) hook($2, $3 == "DROP" ? "drop" : "")
+		if ($1 == "-A") rule($2, iptables_does(substr($0, length($2) + 5)))
 		next
 	}
 	{ put($0) }
