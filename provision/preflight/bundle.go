@@ -26,7 +26,7 @@ func checkBundleVersion(v view) verdict {
 	case v.fetch.Set:
 		return pass("Kubernetes %s of the catalogue, which is in the cache", is)
 	case v.unread:
-		return unknown("not tried: the run ended before the bundle was looked at")
+		return unknown(unreadBundle)
 	}
 	if want != is {
 		return fail("the inventory asks for Kubernetes %s, the bundle has %s", want, cmp.Or(is, "none")).
@@ -43,15 +43,25 @@ func checkSources(v view) verdict {
 	return pass("each fits something that the catalogue names")
 }
 
+const unreadBundle = "not tried: the run ended before the bundle was looked at"
+
+// noBundle is why what is in the bundle cannot be judged; "" = it can.
+func (v view) noBundle() string {
+	switch {
+	case v.fetch.Err != nil:
+		return "not judged: there is neither a bundle nor a set of the catalogue"
+	case v.unread:
+		return unreadBundle
+	}
+	return ""
+}
+
 func checkBundleArch(v view) verdict {
 	if v.facts.Arch == "" {
 		return unknown("not judged: the architecture is not supported")
 	}
-	if v.fetch.Err != nil {
-		return unknown("not judged: there is neither a bundle nor a set of the catalogue")
-	}
-	if v.unread {
-		return unknown("not tried: the run ended before the bundle was looked at")
+	if why := v.noBundle(); why != "" {
+		return unknown("%s", why)
 	}
 	var network []string
 	if v.cluster.Spec.CNI.Provider == inventory.CNIFlannel {

@@ -57,11 +57,12 @@ var cephChecks = []check{
 
 func checkCephKeys(v view) verdict {
 	var inline []string
+	unread := false
 	for _, u := range v.cluster.CephUsers() {
 		key, read := v.ceph.Keys[u.ID]
 		switch {
 		case !read:
-			return unknown("not looked at")
+			unread = true
 		case key.Problem != nil:
 			return fail("the key of client.%s (%s): %v", u.Name, u.Path, key.Problem).
 				hinted("a Ceph administrator prints it with: ceph auth get-key client.%s", u.Name)
@@ -74,6 +75,9 @@ func checkCephKeys(v view) verdict {
 	}
 	if len(inline) > 0 {
 		return warn("the inventory holds keys in plain text: %s", list(inline)).hinted("write keyFile, keyEnv or keyCommand instead, and give the user a new key")
+	}
+	if unread {
+		return unknown("not looked at")
 	}
 	return pass("all well-formed")
 }
@@ -90,11 +94,17 @@ func tooOldForAES256(v view) bool {
 }
 
 func checkCephImages(v view) verdict {
+	if why := v.noBundle(); why != "" {
+		return unknown("%s", why)
+	}
 	var archs []platform.Arch
 	for _, h := range v.fleet.facts {
 		if h.Arch != "" && !slices.Contains(archs, h.Arch) {
 			archs = append(archs, h.Arch)
 		}
+	}
+	if len(archs) == 0 {
+		return unknown("not judged: no host's architecture is known")
 	}
 	slices.Sort(archs)
 	var lacks, elsewhere, pulled []string

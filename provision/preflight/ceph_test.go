@@ -82,6 +82,13 @@ func pulls(ref string, archs ...platform.Arch) func(*fixture) {
 	}
 }
 
+// second adds a Ceph cluster whose user was not looked at.
+func second(f *fixture) {
+	f.cluster.Spec.Storage.Ceph = append(f.cluster.Spec.Storage.Ceph, inventory.Ceph{FSID: fsid, Monitors: []string{monitor},
+		RBD: inventory.CephRBD{Pool: "other", User: "csi-other", KeyFile: "k", StorageClass: "other"}})
+	inventory.Default(f.cluster)
+}
+
 // cephCases have a row for each answer of a real kernel to a real mistake.
 var cephCases = []one{
 	{name: "file gone", change: key(CephKey{Problem: errors.New("open k: no such file")}), check: "ceph-keys", status: report.Fail,
@@ -92,6 +99,18 @@ var cephCases = []one{
 	{name: "in plain text", change: func(f *fixture) { f.cluster.Spec.Storage.Ceph[0].RBD.Key = "x" }, check: "ceph-keys", status: report.Warn,
 		message: "keys in plain text: spec.storage.ceph.rbd.key", hint: "keyFile"},
 
+	{name: "one that was not read", change: second, check: "ceph-keys", status: report.Unknown, message: "not looked at"},
+	{name: "one that was not read, and another is wrong", change: and(second, func(f *fixture) {
+		delete(f.ceph.Keys, "0.rbd")
+		f.ceph.Keys["0.cephfs"] = CephKey{Problem: errors.New("empty")}
+	}),
+		check: "ceph-keys", status: report.Fail, message: "the key of client.csi-fs"},
+	{name: "one user was not asked for", change: second, host: "arm-1", check: "ceph-rbd", status: report.Unknown, message: "not looked at for client.csi-other; client.csi-rbd finds the pool kube"},
+	{name: "no host is known", change: func(f *fixture) {
+		for i := range f.hosts {
+			f.hosts[i] = facts.Host{Name: f.hosts[i].Name, Err: errDown}
+		}
+	}, check: "ceph-images", status: report.Unknown, message: "not judged: no host's architecture is known", also: []string{"reachable"}},
 	{name: "none", change: func(f *fixture) { f.bundle.Images = fitBundle(platform.All()...).Images }, check: "ceph-images", status: report.Fail,
 		message: "lacks the images ceph-csi, csi-provisioner, csi-node-driver-registrar, csi-attacher", hint: "preflight.ignore"},
 	{name: "one architecture", change: func(f *fixture) {

@@ -95,10 +95,14 @@ func checkCephFS(v view) verdict  { return v.cephAnswers(inventory.CephTypeFS, j
 // cephAnswers judges the answers for every user of a type; the first that is not fine is the verdict.
 func (v view) cephAnswers(kind string, judge func(cephCase) verdict) verdict {
 	seen := v.cephHost()
-	var fine []string
+	var fine, unasked []string
 	for _, u := range v.cluster.CephUsers() {
 		a, asked := seen.Answers[u.ID]
-		if u.Type != kind || !asked {
+		if u.Type != kind {
+			continue
+		}
+		if !asked {
+			unasked = append(unasked, "client."+u.Name)
 			continue
 		}
 		r := judge(cephCase{u, a, v.facts.Kernel, seen.Banners})
@@ -107,8 +111,11 @@ func (v view) cephAnswers(kind string, judge func(cephCase) verdict) verdict {
 		}
 		fine = append(fine, r.message)
 	}
-	if len(fine) == 0 {
+	switch {
+	case len(fine) == 0:
 		return unknown("not looked at")
+	case len(unasked) > 0:
+		return unknown("not looked at for %s; %s", list(unasked), strings.Join(fine, "; "))
 	}
 	return pass("%s", strings.Join(fine, "; "))
 }

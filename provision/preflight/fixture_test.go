@@ -32,7 +32,7 @@ func (f *fixture) run() []report.Check {
 func fit() *fixture {
 	return &fixture{
 		cluster: &inventory.Cluster{Spec: inventory.Spec{
-			Kubernetes: inventory.Kubernetes{Version: "v1.36.3"},
+			Kubernetes: inventory.Kubernetes{Version: "v1.36.3", ServiceCIDR: "10.32.0.0/16"},
 			CNI:        inventory.CNI{Provider: inventory.CNIFlannel},
 			Hosts: []inventory.Host{
 				{Name: "x86-1", Address: "10.99.0.11", Role: inventory.ControlPlane, Arch: platform.AMD64},
@@ -52,9 +52,10 @@ func fitHost(name string, arch platform.Arch, address string) facts.Host {
 		MemoryBytes: 4 << 30, CgroupVersion: 2, CgroupControllers: []string{"cpuset", "cpu", "io", "memory", "pids"},
 		Modules:  map[string]facts.Module{"overlay": facts.ModuleLoaded, "br_netfilter": facts.ModuleAvailable, "vxlan": facts.ModuleBuiltin},
 		DiskFree: map[string]int64{}, Tools: map[string]string{}, Units: map[string]string{}, Markers: map[string]facts.Marker{},
-		Speed:       facts.Speed{Process: 2 * time.Millisecond, Synced: []time.Duration{time.Millisecond, 3 * time.Millisecond}},
-		ClockOffset: 40 * time.Millisecond, RoundTrip: 100 * time.Millisecond,
+		Speed: facts.Speed{Process: 2 * time.Millisecond, Synced: []time.Duration{time.Millisecond, 3 * time.Millisecond}},
+		Time:  today, ClockOffset: 40 * time.Millisecond, RoundTrip: 100 * time.Millisecond,
 		Ports: []int{22}, Addresses: []string{address}, LoginUser: "root", Root: true, Systemd: true,
+		Surroundings: facts.Surroundings{Mounts: []string{"/"}, RulesRead: true},
 	}
 	for _, d := range disks {
 		h.DiskFree[d.path] = 20 << 30
@@ -117,7 +118,7 @@ func (f *fixture) up() *fixture {
 	f.mark("arm-1", "join", host.MarkerDone)
 	for i := range f.hosts {
 		h := &f.hosts[i]
-		h.Time = today
+		h.Surroundings.RulesRead = false // they are not asked any more
 		h.Kubeadm = facts.Kubeadm{KubeletConf: true, CACertHash: "sha256:aa", Server: "https://10.99.0.11:6443",
 			Certificates: []facts.Certificate{lasting("ca", 3000, 3650), lasting("kubelet", 200, 365)}}
 		h.Containerd = facts.Installed{Path: "/usr/local/bin/containerd", Running: true, Ours: true}

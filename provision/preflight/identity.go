@@ -26,7 +26,12 @@ func checkMachineID(v view) verdict {
 	return pass("%s", id)
 }
 
+const noHostname = "not known: the hostname could not be read"
+
 func checkDuplicateHostname(v view) verdict {
+	if v.facts.Hostname == "" {
+		return unknown(noHostname)
+	}
 	if same := others(v.fleet.hostnames[v.facts.Hostname], v.host.Name); len(same) > 0 {
 		return fail("the hostname %s is also that of %s", v.facts.Hostname, list(same)).hinted("hostnamectl set-hostname %s", v.host.Name)
 	}
@@ -46,18 +51,29 @@ func checkAddress(v view) verdict {
 func checkServiceNetwork(v view) verdict {
 	services, err := netip.ParsePrefix(v.cluster.Spec.Kubernetes.ServiceCIDR)
 	if err != nil {
-		return pass("no service network to compare with")
+		return unknown("not judged: the inventory's service network %q is none", v.cluster.Spec.Kubernetes.ServiceCIDR)
 	}
+	addresses := 0
 	for _, a := range []string{v.host.NodeIP, v.host.Address} {
-		if ip, err := netip.ParseAddr(a); err == nil && services.Contains(ip) {
+		ip, err := netip.ParseAddr(a)
+		if err == nil {
+			addresses++
+		}
+		if err == nil && services.Contains(ip) {
 			return warn("%s lies in the service network %s: a service that gets this address hides the host from pods", a, services).
 				hinted("choose another spec.kubernetes.serviceCIDR before the cluster is made")
 		}
+	}
+	if addresses == 0 {
+		return unknown("not judged: %s is a name, and the inventory gives the host no nodeIP", v.host.Address)
 	}
 	return pass("not in %s", services)
 }
 
 func checkHostname(v view) verdict {
+	if v.facts.Hostname == "" {
+		return unknown(noHostname)
+	}
 	short, _, _ := strings.Cut(v.facts.Hostname, ".")
 	if !slices.Contains([]string{short, v.facts.Hostname}, v.host.Name) {
 		return warn("the hostname is %s, the node will be called %s", v.facts.Hostname, v.host.Name).

@@ -134,6 +134,10 @@ func TestRunJoining(t *testing.T) {
 		}, "", "endpoint", report.Fail, "own address of x86-1"},
 		"name servers of systemd-resolved, where it is not": {func(_ *fixture, j *Joining) { j.API.ResolvConf = "/run/systemd/resolve/resolv.conf" },
 			"arm-1", "resolv-conf", report.Fail, "names /run/systemd/resolve/resolv.conf for every node, and systemd-resolved.service is not active here"},
+		"name servers of systemd-resolved, of which systemd did not say": {func(f *fixture, j *Joining) {
+			delete(f.host("arm-1").Units, resolved)
+			j.API.ResolvConf = "/run/systemd/resolve/resolv.conf"
+		}, "arm-1", "resolv-conf", report.Unknown, "not known: the cluster's kubelet configuration names"},
 		"where it is": {func(f *fixture, j *Joining) {
 			f.host("arm-1").Units[resolved] = "active"
 			j.API.ResolvConf = "/run/systemd/resolve/resolv.conf"

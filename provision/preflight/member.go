@@ -80,7 +80,9 @@ func checkOtherCluster(v view) verdict {
 		return fail("it is a node of a cluster (%s) that the bootstrap host %s does not know of: that one is not initialised", cmp.Or(k.Server, "API server unknown"), boot.Name).
 			hinted("if %[1]s was reinstalled and other control planes go on, hybridctl scale-out --replace %[1]s joins it again; if none does, the cluster is gone, "+
 				"and hybridctl destroy clears the other hosts; if another host is the cluster's first control plane, put it first in the inventory", boot.Name)
-	case k.CACertHash != "" && own != "" && k.CACertHash != own:
+	case k.CACertHash != "" && own == "":
+		return unknown("not judged: it began to join a cluster (%s) with the cluster CA %s, and the bootstrap host %s has none to compare with", cmp.Or(k.Server, "API server unknown"), k.CACertHash, boot.Name)
+	case k.CACertHash != "" && k.CACertHash != own:
 		return fail("it is a node of another cluster (%s): it trusts the cluster CA %s, %s is %s", cmp.Or(k.Server, "API server unknown"), k.CACertHash, whose, own).hinted("%s", reset)
 	case k.CACertHash == "" && !mark.Marked && v.own != "" && v.member():
 		return fail("it is a node, and has no cluster CA that can be read (%s): whose host it is is not known", host.CACert).hinted("%s", reset)
@@ -119,7 +121,10 @@ func checkVersionChange(v view) verdict {
 		return fail("the node runs Kubernetes %s, the inventory asks for %s, and hybridctl does not upgrade", list(runs), want).
 			hinted("set spec.kubernetes.version back, or destroy the cluster and make it again")
 	}
-	return pass("the node runs %s", cmp.Or(list(runs), "a version that could not be read"))
+	if len(runs) == 0 {
+		return unknown("not known: containerd names no image of kube-proxy, which would tell what the node runs").hinted("on %s: systemctl status containerd; ctr -n k8s.io images ls", v.host.Name)
+	}
+	return pass("the node runs %s", list(runs))
 }
 
 // running returns the versions that may run on a node: the API server's own, else those of kube-proxy's images, of which every

@@ -12,7 +12,8 @@ import (
 type RegistriesSeen struct {
 	Files  map[string]error // by host of the entry: why its caFile cannot be read, nil = it can
 	Logins map[string]error // the same of passwords
-	Pulls  []Pull           // of images that hosts are to pull, and do not have
+	Asked  bool             // registries were asked for all images that hosts are to pull, and do not have
+	Pulls  []Pull           // these images
 }
 
 // Pull is an image that hosts of an architecture are to pull.
@@ -33,7 +34,7 @@ func usesRegistries(c *inventory.Cluster) bool {
 }
 
 func checkRegistryLogins(v view) verdict {
-	read := 0
+	read, unread := 0, ""
 	for _, r := range v.cluster.Spec.Registries {
 		if err := v.registries.Files[r.Host]; err != nil {
 			return fail("the caFile for %s: %v", r.Host, err).hinted("spec.registries says where it lies")
@@ -41,11 +42,19 @@ func checkRegistryLogins(v view) verdict {
 		if err := v.registries.Logins[r.Host]; err != nil {
 			return fail("the password for %s: %v", r.Host, err).hinted("spec.registries says where it comes from")
 		}
-		if _, looked := v.registries.Logins[r.Host]; looked {
+		_, looked := v.registries.Logins[r.Host]
+		_, opened := v.registries.Files[r.Host]
+		switch {
+		case r.CAFile != "" && !opened:
+			unread = fmt.Sprintf("the caFile for %s was not read", r.Host)
+		case looked:
 			read++
-		} else if r.Private() {
-			return unknown("not judged: the password for %s comes from a program, which was not run", r.Host)
+		case r.Private():
+			unread = fmt.Sprintf("the password for %s comes from a program, which was not run", r.Host)
 		}
+	}
+	if unread != "" {
+		return unknown("not judged: %s", unread)
 	}
 	return pass("%d registries with a login", read)
 }
@@ -53,6 +62,13 @@ func checkRegistryLogins(v view) verdict {
 func checkRegistryImages(v view) verdict {
 	if v.cluster.Spec.Images != inventory.ImagesRegistry {
 		return pass("hybridctl sends the images")
+	}
+	switch {
+	case v.registries.Asked:
+	case v.fetch.Missing != "":
+		return unknown("not asked: which manifests hosts pull is known when the bundle is fetched")
+	default:
+		return unknown("not asked: the run ended before the registries were asked")
 	}
 	var lacks []string
 	for _, p := range v.registries.Pulls {
@@ -63,6 +79,9 @@ func checkRegistryImages(v view) verdict {
 	if len(lacks) > 0 {
 		return fail("hosts would not get %s", strings.Join(lacks[:min(len(lacks), 3)], "; and not ")+more(len(lacks)-3)).
 			hinted(`"hybridctl bundle push" gives a registry the bundle's images; where the hosts alone reach it, put registry-images into spec.preflight.ignore`)
+	}
+	if len(v.registries.Pulls) == 0 {
+		return pass("the hosts that answer have every image")
 	}
 	return pass("%d images are there", len(v.registries.Pulls))
 }

@@ -16,7 +16,7 @@ func (f *fixture) withSite() *fixture {
 	f.cluster.Spec.Images = inventory.ImagesRegistry
 	f.cluster.Spec.Sources = map[string]string{"https://dl.k8s.io": "https://mirror.example/dl.k8s.io"}
 	f.cluster.Spec.Registries = []inventory.Registry{{Host: "harbor.example", Username: "u", PasswordFile: "/p"}}
-	f.registries = RegistriesSeen{Files: map[string]error{}, Logins: map[string]error{"harbor.example": nil},
+	f.registries = RegistriesSeen{Files: map[string]error{}, Logins: map[string]error{"harbor.example": nil}, Asked: true,
 		Pulls: []Pull{{Image: "registry.k8s.io/pause:3", Arch: platform.ARM64}}}
 	return f
 }
@@ -35,7 +35,19 @@ var registryCases = []one{
 		message: "the caFile for harbor.example: no such file", hint: "spec.registries"},
 	{name: "program not run", change: func(f *fixture) { delete(f.registries.Logins, "harbor.example") }, check: "registry-logins", status: report.Unknown, message: "from a program"},
 	{name: "read", change: func(*fixture) {}, check: "registry-logins", status: report.Pass, message: "1 registries with a login"},
+	{name: "program not run, and no certificate of another", change: func(f *fixture) {
+		delete(f.registries.Logins, "harbor.example")
+		f.cluster.Spec.Registries = append(f.cluster.Spec.Registries, inventory.Registry{Host: "other.example", CAFile: "/c"})
+		f.registries.Files["other.example"] = errors.New("no such file")
+	}, check: "registry-logins", status: report.Fail, message: "the caFile for other.example: no such file"},
+	{name: "certificate not read", change: func(f *fixture) { f.cluster.Spec.Registries[0].CAFile = "/c" }, check: "registry-logins", status: report.Unknown, message: "the caFile for harbor.example was not read"},
 	{name: "there", change: func(*fixture) {}, check: "registry-images", status: report.Pass, message: "1 images are there"},
+	{name: "on every host", change: func(f *fixture) { f.registries.Pulls = nil }, check: "registry-images", status: report.Pass, message: "have every image"},
+	{name: "not asked, as the bundle is to be fetched", change: func(f *fixture) {
+		f.registries.Asked, f.registries.Pulls, f.fetch = false, nil, Fetch{Set: true, Missing: "26 files"}
+	}, check: "registry-images", status: report.Unknown, message: "not asked: which manifests hosts pull"},
+	{name: "not asked, as the run ended", change: func(f *fixture) { f.registries.Asked, f.registries.Pulls = false, nil }, check: "registry-images",
+		status: report.Unknown, message: "not asked: the run ended"},
 	{name: "sent", change: func(f *fixture) { f.cluster.Spec.Images = inventory.ImagesSent }, check: "registry-images", status: report.Pass, message: "hybridctl sends the images"},
 	{name: "one is wrong", change: pulled(absentImage), check: "registry-images", status: report.Fail,
 		message: "hosts would not get etcd (registry.k8s.io/etcd:3) for arm64: harbor.example/k8s/etcd:3 is not there: it is for linux/amd64", hint: "hybridctl bundle push"},

@@ -74,21 +74,28 @@ var disks = []disk{
 const settled = gib / 10
 
 func checkDisk(v view) verdict {
-	var short []string
+	var short, unread []string
 	for _, d := range disks {
 		want := d.bytes
 		if v.member() || v.facts.Markers["images"].State == "done" {
 			want = settled
 		}
-		if free, known := v.facts.DiskFree[d.path]; known && free < want {
+		switch free, known := v.facts.DiskFree[d.path]; {
+		case !known:
+			unread = append(unread, d.path)
+		case free < want:
 			short = append(short, fmt.Sprintf("%s free in %s, wanted %s for %s", size(free), d.path, size(want), d.what))
 		}
 	}
 	if len(short) > 0 {
 		return fail("%s", strings.Join(short, "; ")).hinted("make room, or mount a larger disk there")
 	}
-	if len(v.facts.DiskFree) == 0 {
+	switch len(unread) {
+	case 0:
+	case len(disks):
 		return warn("the free space could not be read")
+	default:
+		return unknown("not known: the free space in %s could not be read", list(unread))
 	}
 	return pass("%s free for images", size(v.facts.DiskFree[disks[0].path]))
 }
@@ -103,17 +110,23 @@ const (
 func checkClock(v view) verdict {
 	const hint = "set the clock, and install a time service (chrony, systemd-timesyncd)"
 	own := v.facts
+	if own.Time.IsZero() {
+		return unknown("not tried: the host does not say what time it is").hinted("date on %s says what is wrong with its clock", v.host.Name)
+	}
 	if skew := own.ClockOffset.Abs(); skew-own.RoundTrip/2 > maxSkew {
 		return fail("the clock is %s this machine's, wanted %v at most", apart(own.ClockOffset), maxSkew).hinted(hint)
 	}
-	boot := v.fleet.facts[v.cluster.Bootstrap().Name]
-	if boot.Err == nil {
+	also := ""
+	switch boot := v.fleet.facts[v.cluster.Bootstrap().Name]; {
+	case boot.Err != nil || boot.Time.IsZero():
+		also = fmt.Sprintf("; that of %s was not there to compare with", boot.Name)
+	default:
 		between := own.ClockOffset - boot.ClockOffset
 		if between.Abs()-(own.RoundTrip+boot.RoundTrip)/2 > maxSkew {
 			return fail("the clock is %s that of %s, wanted %v at most", apart(between), boot.Name, maxSkew).hinted(hint)
 		}
 	}
-	return pass("%s this machine's, exact to %v", apart(own.ClockOffset), (own.RoundTrip / 2).Round(roundTripUnit))
+	return pass("%s this machine's, exact to %v%s", apart(own.ClockOffset), (own.RoundTrip / 2).Round(roundTripUnit), also)
 }
 
 func apart(d time.Duration) string {

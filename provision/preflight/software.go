@@ -1,6 +1,7 @@
 package preflight
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -140,7 +141,20 @@ func checkRuntime(v view) verdict {
 		return fail("not brought by hybridctl: %s", list(found)).
 			hinted("remove what it belongs to (for instance %s containerd.io docker-ce kubelet); two runtimes on one host take each other's pods and packet filter rules away", purge(v.facts))
 	}
+	if unasked := v.unasked(foreigners...); unasked != "" {
+		return unknown("not known: systemd did not say whether %s is active", unasked)
+	}
 	return pass("none but ours")
+}
+
+// unasked is the first of these units of which systemd did not say what it does; "" = it told of all.
+func (v view) unasked(units ...string) string {
+	for _, u := range units {
+		if _, told := v.facts.Units[u]; !told {
+			return u
+		}
+	}
+	return ""
 }
 
 func purge(f facts.Host) string {
@@ -152,17 +166,21 @@ func purge(f facts.Host) string {
 
 func checkFirewall(v view) verdict {
 	const open = "let the hosts reach each other on every port and forward what pods send, or "
-	state, known := v.facts.Units[firewalld]
 	switch around := v.facts.Surroundings; {
-	case state == "active":
+	case v.facts.Units[firewalld] == "active":
 		return warn("%s is active", firewalld).hinted(open + "stop it: systemctl disable --now firewalld")
 	case around.UFW:
 		return warn("ufw is on (ENABLED=yes in /etc/ufw/ufw.conf): it closes the ports between nodes and forwards nothing").hinted(open + "stop it: ufw disable")
-	case len(around.Drops) > 0 && !v.begun():
+	case len(around.Drops) > 0:
 		return warn("rules drop what they do not name: the chains %s", list(around.Drops)).
 			hinted(open+"see nft list ruleset and iptables -S; UDP %d and TCP 10250 between all hosts, 6443 to the control planes, and what is forwarded from and to pods", v.cluster.Spec.CNI.Overlay().Port)
-	case !known && v.facts.Systemd:
-		return unknown("systemd did not say whether %s is active", firewalld)
+	case v.unasked(firewalld) != "":
+		return unknown("not known: systemd did not say whether %s is active", firewalld)
+	case v.facts.Kubeadm.KubeletConf:
+		return unknown("not asked: which chains drop what they do not name is looked at before a host is a node")
+	case !around.RulesRead:
+		return unknown("not known: which chains drop what they do not name, as rules were not read (%s)", cmp.Or(list(around.RulesUnread), "the host was not asked for them")).
+			hinted("see nft list ruleset and iptables -S on %s; %s nftables, and hybridctl reads them", v.host.Name, install(v.facts))
 	}
 	return pass("neither firewalld nor ufw is active, and no chain drops what it does not name")
 }

@@ -29,6 +29,9 @@ var written = []string{"/usr/local/bin", "/usr/local/sbin", "/etc/systemd/system
 
 // checkWritable looks at the file systems' own word: what is mounted nearest above a directory decides.
 func checkWritable(v view) verdict {
+	if len(v.facts.Surroundings.Mounts) == 0 { // there is one at /
+		return unknown("not known: what is mounted could not be read")
+	}
 	var closed []string
 	for _, dir := range written {
 		if at, known := v.mountOf(dir); known && slices.Contains(v.facts.Surroundings.ReadOnly, at) {
@@ -71,7 +74,11 @@ func checkResolvConf(v view) verdict {
 	if i := slices.IndexFunc(v.host.KubeletExtraArgs, func(a inventory.NameValue) bool { return a.Name == "resolv-conf" }); i >= 0 {
 		return pass("the inventory names another file: %s", v.host.KubeletExtraArgs[i].Value)
 	}
+	silent := v.unasked(resolved) != ""
 	if v.resolv == resolvedFile && v.facts.Units[resolved] != "active" && !v.member() {
+		if silent {
+			return unknown("not known: the cluster's kubelet configuration names %s for every node, and systemd did not say whether %s is active here", resolvedFile, resolved)
+		}
 		return fail("the cluster's kubelet configuration names %s for every node, and %s is not active here: no pod would start", resolvedFile, resolved).
 			hinted("give the host a file of its own: kubeletExtraArgs: [{name: resolv-conf, value: /etc/resolv.conf}]; or take resolvConf out of the ConfigMap kube-system/kubelet-config")
 	}
@@ -80,6 +87,8 @@ func checkResolvConf(v view) verdict {
 		return pass("the inventory names another file: %s", given)
 	case len(itself) == 0:
 		return pass("/etc/resolv.conf names %s", cmp.Or(list(around.Nameservers), "no server"))
+	case silent:
+		return unknown("not known: /etc/resolv.conf names the host itself, %s, and systemd did not say whether %s is active", list(itself), resolved)
 	case v.facts.Units[resolved] != "active":
 		return warn("/etc/resolv.conf names the host itself, %s, and %s is not active: CoreDNS would ask itself, and end", list(itself), resolved).
 			hinted("name the servers behind it in a separate file on every host, and give it in the inventory: kubelet: {resolvConf: FILE}")
@@ -133,6 +142,8 @@ const unmanaged = "interface-name:cni*;interface-name:flannel*;interface-name:ve
 func checkNetworkManager(v view) verdict {
 	state := v.facts.Units[networkManager]
 	switch devices := v.facts.Surroundings.UnmanagedLinks; {
+	case v.unasked(networkManager) != "":
+		return unknown("not known: systemd did not say whether %s is active", networkManager)
 	case state != "active":
 		return pass("%s is not active", networkManager)
 	case v.cluster.Spec.CNI.Provider != inventory.CNIFlannel:

@@ -80,10 +80,27 @@ var surroundingCases = []one{
 	}, host: "arm-1", check: "network-manager", status: report.Pass, message: "leaves"},
 
 	{name: "ufw", change: around(func(s *facts.Surroundings) { s.UFW = true }), host: "arm-1", check: "firewall", status: report.Warn, message: "ufw is on", hint: "ufw disable"},
+	{name: "rules of a host that is no node, and is marked", change: func(f *fixture) {
+		f.mark("arm-1", "join", "started")
+		f.host("arm-1").Surroundings.Drops = []string{"iptables INPUT"}
+	}, host: "arm-1", check: "firewall", status: report.Warn, message: "the chains iptables INPUT"},
+	{name: "no nft", change: around(func(s *facts.Surroundings) { s.RulesRead, s.RulesUnread = false, []string{"nft is not there"} }),
+		host: "arm-1", check: "firewall", status: report.Unknown, message: "not known: which chains drop what they do not name, as rules were not read (nft is not there)", hint: "apt-get install nftables"},
+	{name: "no nft, and a chain of iptables drops", change: around(func(s *facts.Surroundings) {
+		s.RulesRead, s.RulesUnread, s.Drops = false, []string{"nft is not there"}, []string{"iptables INPUT"}
+	}), host: "arm-1", check: "firewall", status: report.Warn, message: "iptables INPUT"},
+	{name: "a node", running: true, change: func(*fixture) {}, host: "arm-1", check: "firewall", status: report.Unknown, message: "not asked: "},
 	{name: "plain nftables", change: around(func(s *facts.Surroundings) { s.Drops = []string{"inet filter input", "inet filter forward"} }),
 		host: "arm-1", check: "firewall", status: report.Warn, message: "the chains inet filter input, inet filter forward", hint: "nft list ruleset"},
 	{name: "systemd did not say", change: func(f *fixture) { f.host("arm-1").Units = map[string]string{} },
 		host: "arm-1", check: "firewall", status: report.Unknown, message: "did not say"},
+	{name: "systemd did not say", change: func(f *fixture) { delete(f.host("arm-1").Units, networkManager) },
+		host: "arm-1", check: "network-manager", status: report.Unknown, message: "not known: systemd did not say whether NetworkManager.service is active"},
+	{name: "dnsmasq or systemd-resolved", change: func(f *fixture) {
+		delete(f.host("arm-1").Units, resolved)
+		f.host("arm-1").Surroundings.Nameservers = []string{"127.0.0.53"}
+	}, host: "arm-1", check: "resolv-conf", status: report.Unknown, message: "not known: /etc/resolv.conf names the host itself, 127.0.0.53, and systemd did not say"},
+	{name: "mounts not read", change: around(func(s *facts.Surroundings) { s.Mounts = nil }), host: "arm-1", check: "writable", status: report.Unknown, message: "not known: what is mounted"},
 
 	{name: "not known", change: func(f *fixture) { f.host("arm-1").PageSize = 0 }, host: "arm-1", check: "page-size", status: report.Unknown, message: "could not be read", hint: "getconf"},
 	{name: "16K on a Pi", change: func(f *fixture) {

@@ -124,7 +124,7 @@ func (d *Desk) fetchAndJudge(ctx context.Context, seen survey.Seen, hosts []inve
 		return seen, checks, nil
 	}
 	d.Reader.Pulls(ctx, &seen, hosts)
-	if !lacked && len(seen.Registries.Pulls) == 0 { // nothing was learned since
+	if !lacked && !seen.Registries.Asked && len(seen.Registries.Pulls) == 0 { // nothing was learned since
 		return seen, checks, ctx.Err()
 	}
 	if checks = judge(seen); blocked(checks) {

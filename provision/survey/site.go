@@ -67,6 +67,7 @@ func (r Reader) Password(ctx context.Context, e inventory.Registry) (string, err
 // Pulls asks, for the hosts that are to pull images and lack some, the registries where they will look for them. It is asked before anything is
 // written: whether the manifest of each architecture is there.
 func (r Reader) Pulls(ctx context.Context, s *Seen, hosts []inventory.Host) {
+	s.Registries.Asked = s.Bundle != nil && r.Cluster.Spec.Images == inventory.ImagesRegistry
 	wanted := r.pulled(s, hosts)
 	if len(wanted) == 0 {
 		return
