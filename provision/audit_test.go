@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -86,6 +88,47 @@ func TestAudit(t *testing.T) {
 				t.Errorf("found %+v", found)
 			case c.status != "" && (len(found) != 1 || found[0].Status != c.status || !strings.Contains(found[0].Message, c.text)):
 				t.Errorf("found %+v, want %s: %s", found, c.status, c.text)
+			}
+		})
+	}
+}
+
+// A pod's image names a host: it is asked when the user names it, and else not.
+func TestAudit_WhoIsAsked(t *testing.T) {
+	for name, asked := range map[string]bool{"named": true, "not named": false} {
+		t.Run(name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			var rung atomic.Int32
+			go func() {
+				for {
+					c, err := l.Accept()
+					if err != nil {
+						return
+					}
+					rung.Add(1)
+					c.Close()
+				}
+			}()
+			s := grown(t, 4, 3)
+			s.api.Templates = []kube.PodTemplate{{Kind: "DaemonSet", Name: "agent", Daemon: true, Images: []string{l.Addr().String() + "/team/app:1"}}}
+			r, err := s.scaleOut(func(o *ScaleOutOptions) {
+				if o.Audit = AuditBlock; asked {
+					o.AuditRegistries = []string{l.Addr().String()}
+				}
+			})
+			if err != nil || rung.Load() > 0 != asked {
+				t.Errorf("asked %d times: %v", rung.Load(), err)
+			}
+			said := ""
+			for _, c := range r.Checks {
+				said += c.Message
+			}
+			if strings.Contains(said, "was not asked") == asked {
+				t.Errorf("%+v", r.Checks)
 			}
 		})
 	}

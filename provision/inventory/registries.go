@@ -88,6 +88,30 @@ func (c *Cluster) Mirror(text string) Place {
 	return p
 }
 
+// NamedRegistries are the registries that the document names: in spec.registries, with the mirrors, and in images.
+func (c *Cluster) NamedRegistries() []string {
+	var out []string
+	for _, r := range c.Spec.Registries {
+		if r.Host != AnyRegistry {
+			out = append(out, r.Host)
+		}
+		for _, mirror := range r.Mirrors {
+			out = append(out, c.Mirror(mirror).Host)
+		}
+	}
+	images := []string{c.Spec.Conformance.Registry.Image}
+	for _, i := range c.Spec.Storage.WantedImages() {
+		images = append(images, i.Ref)
+	}
+	for _, i := range images {
+		if i != "" {
+			host, _ := splitImage(i)
+			out = append(out, host)
+		}
+	}
+	return out
+}
+
 // CAsFor are the entries of spec.registries whose certificates are good at a place: the registry's, whose mirror it may be, and its own.
 func (c *Cluster) CAsFor(p Place) []int {
 	var out []int

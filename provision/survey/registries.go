@@ -99,12 +99,11 @@ func (r Reader) asker() func(context.Context, string) ([]platform.Arch, error) {
 // mayAsk are the registries that may be asked.
 func (r Reader) mayAsk() func(string) bool {
 	known := map[string]bool{}
-	spec := r.Cluster.Spec
-	for _, name := range append([]string{spec.Conformance.Registry.Image}, r.OtherRegistries...) {
-		known[image.RegistryOf(name)], known[name] = true, true
+	for _, host := range r.Cluster.NamedRegistries() {
+		known[host] = true
 	}
-	for _, i := range spec.Storage.WantedImages() {
-		known[image.RegistryOf(i.Ref)] = true
+	for _, name := range r.OtherRegistries {
+		known[image.RegistryOf(name)], known[name] = true, true
 	}
 	for _, i := range r.Bundle.Manifest.Images {
 		known[image.RegistryOf(i.Ref)] = true

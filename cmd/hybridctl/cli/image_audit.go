@@ -26,15 +26,15 @@ type imageAuditFlags struct {
 	archs     []string
 	indexOnly bool
 	cache     string
-	only      []string
 	programs  bool
+	ask       *askable
 
 	files      []string
 	kubeconfig string
 }
 
 func newImageAudit(a *app) *cobra.Command {
-	var f imageAuditFlags
+	f := imageAuditFlags{ask: &askable{}}
 	cmd := &cobra.Command{
 		Use:   "audit [IMAGE...]",
 		Short: "Ask registries for which architectures images are made",
@@ -54,7 +54,8 @@ With --programs it also reads the layers of what pods and pod templates run, for
 
 Else it reads manifests alone: one request for an image, one more for each wanted child, and digests alone the next time. Credentials are docker's, and
 before them the pull secrets of pods and service accounts, of a cluster or as they stand among the manifests. Images that a pod's own constraints keep
-off an architecture are not asked for it. The exit code is 6 when a verdict is no, listed, wrong or missing (--fail-on warning: unknown, too).`,
+off an architecture are not asked for it. Whoever may make pods in a cluster names images, and so hosts: about the images of a running cluster only
+well-known registries are asked, those of its inventory, and those that --registry names. The exit code is 6 when a verdict is no, listed, wrong or missing (--fail-on warning: unknown, too).`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 && len(f.files) == 0 && f.kubeconfig == "" {
 				return usagef("%s needs the name of an image, manifests (-f FILE, DIR or -) or a cluster (-f INVENTORY, or --kubeconfig FILE)", cmd.CommandPath())
@@ -75,7 +76,7 @@ off an architecture are not asked for it. The exit code is 6 when a verdict is n
 	flags.StringSliceVar(&f.archs, "arch", nil, "the architectures that the images are to run on: `ARCH,ARCH...` (default: all that are supported, or those of the cluster's nodes)")
 	flags.BoolVar(&f.indexOnly, "index-only", false, "believe the index: do not ask whether the images that it names are there")
 	flags.StringVar(&f.cache, "cache", "", "where is kept what digests stand for: `FILE`, or none (default: hybridctl/registry.json in the user's cache folder)")
-	flags.StringSliceVar(&f.only, "registry", nil, "ask these registries alone, and the well-known ones: `HOST[:PORT],...`; images of others stay unknown")
+	f.ask.register(cmd)
 	flags.BoolVar(&f.programs, "programs", false, "look into the images of pods for what their containers start; layers are read")
 	complete(cmd, "arch", archNames()...)
 	return cmd
@@ -125,11 +126,7 @@ func (a *app) imageAudit(ctx context.Context, f imageAuditFlags, names []string)
 		}
 	}
 	o := f.options()
-	if len(f.only) > 0 {
-		o.Allowed = func(host string) bool {
-			return registry.WellKnown(host) || containsFold(f.only, host)
-		}
-	}
+	o.Allowed = f.ask.may
 	client, err := registry.New(o)
 	if err != nil {
 		return usagef("--ca-file: %v", withoutOpen(err))
@@ -140,6 +137,7 @@ func (a *app) imageAudit(ctx context.Context, f imageAuditFlags, names []string)
 		if err != nil {
 			return err
 		}
+		f.ask.named(name)
 		wanted = append(wanted, w)
 	}
 	ofFiles, err := a.imagesIn(ctx, f, archs)
@@ -151,11 +149,12 @@ func (a *app) imageAudit(ctx context.Context, f imageAuditFlags, names []string)
 
 // imagesIn are the images of the manifests and of the cluster that the flags name.
 func (a *app) imagesIn(ctx context.Context, f imageAuditFlags, archs []platform.Arch) ([]image.Wanted, error) {
-	files, kubeconfig, err := a.clusterOf(ctx, workloadFlags{files: f.files, kubeconfig: f.kubeconfig})
+	in, err := a.clusterOf(ctx, workloadFlags{files: f.files, kubeconfig: f.kubeconfig})
 	if err != nil {
 		return nil, err
 	}
-	sources, err := a.sources(files)
+	f.ask.inventory, f.ask.cluster = in.registries, in.kubeconfig != nil
+	sources, err := a.sources(in.files)
 	if err != nil {
 		return nil, err
 	}
@@ -164,14 +163,17 @@ func (a *app) imagesIn(ctx context.Context, f imageAuditFlags, archs []platform.
 		return nil, asUsageError(err)
 	}
 	out := podimages.OfManifests(ctx, set, archs)
-	if kubeconfig == nil {
+	for _, w := range out {
+		f.ask.named(w.Image)
+	}
+	if in.kubeconfig == nil {
 		return out, nil
 	}
 	if len(f.archs) == 0 {
 		archs = nil
 	}
 	over := a.waits("cluster", "the API server to say what runs, and in which images")
-	wanted, missing, err := a.Front.ClusterImages(ctx, kubeconfig, archs)
+	wanted, missing, err := a.Front.ClusterImages(ctx, in.kubeconfig, archs)
 	over()
 	for _, m := range missing {
 		fmt.Fprintf(a.Stderr, "warning: %s: nothing is known of those\n", report.OneLine(m))
@@ -192,6 +194,7 @@ func (a *app) auditWanted(ctx context.Context, f imageAuditFlags, client *regist
 	over := a.waits("registries", "what they say of "+report.Count(len(wanted), "image"))
 	rows, err := asker.Audit(ctx, wanted)
 	over()
+	f.ask.hint(a.Stderr)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/hybridctl/hybridctl/provision"
+	"github.com/hybridctl/hybridctl/provision/image"
 	"github.com/hybridctl/hybridctl/provision/image/imagetest"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/registry/registrytest"
@@ -100,6 +103,53 @@ func TestImageAudit(t *testing.T) {
 	contains(t, "stdout", r.stdout.String(), `"ruleId": "image-no"`, `"startLine": 9`, `"uri": "deploy.yaml"`)
 	r.want("image audit", 2)
 	r.want("image audit Wrong/Name", 2)
+}
+
+// TestImageAudit_RegistriesOfACluster: whoever may make pods names images, and so hosts.
+func TestImageAudit_RegistriesOfACluster(t *testing.T) {
+	s := twoImages(t)
+	r := newRun(t)
+	name := s.Host() + "/build/app-linux-amd64:1.5"
+	r.front.ClusterImages = func(context.Context, []byte, []platform.Arch) ([]image.Wanted, []string, error) {
+		return []image.Wanted{{Image: name, Archs: []platform.Arch{platform.AMD64}, Place: image.Place{Object: "Pod tenant/web"}}}, nil, nil
+	}
+	r.front.Kubeconfig = func(context.Context, provision.Options) ([]byte, error) { return []byte("kubeconfig"), nil }
+	r.file("kubeconfig", "kubeconfig")
+	r.file("deploy.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: a, image: "+name+"}]}\n")
+	r.file("named.yaml", lab+"  registries: [{host: \""+s.Host()+"\", mirrors: [mirror.test]}]\n")
+	r.file("mirrored.yaml", lab+"  registries: [{host: docker.io, mirrors: [\"http://"+s.Host()+"/hub\"]}]\n")
+	const audit = "image audit --plain-http --arch amd64 --cache none "
+	for line, asked := range map[string]bool{
+		"--kubeconfig kubeconfig":                                  false,
+		"-f inventory.yaml":                                        false,
+		"--kubeconfig kubeconfig --registry registry.test":         false,
+		"--kubeconfig kubeconfig --registry " + s.Host():           true,
+		"-f inventory.yaml --registry registry.test," + s.Host():   true,
+		"-f named.yaml":                                            true,
+		"-f named.yaml --registry registry.test":                   true,
+		"-f mirrored.yaml":                                         true,
+		"-f deploy.yaml":                                           true,
+		"-f deploy.yaml --kubeconfig kubeconfig":                   true,
+		"-f deploy.yaml --registry registry.test":                  false,
+		"--kubeconfig kubeconfig " + name:                          true,
+		"--kubeconfig kubeconfig --registry registry.test " + name: false,
+	} {
+		s.Forget()
+		r.want(audit+line, 0)
+		if n := s.Count(""); n > 0 != asked {
+			t.Errorf("%s: %d requests: %q", line, n, s.Asked())
+		}
+		hint := "hint: registries that are neither well known nor the inventory's were not asked; --registry "
+		if strings.Contains(line, "registry.test") {
+			hint += "registry.test,"
+		}
+		if said := strings.Contains(r.stderr.String(), hint+s.Host()+" asks them\n"); said == asked {
+			t.Errorf("%s: stderr %q", line, r.stderr.String())
+		}
+		if !asked {
+			contains(t, line, r.stdout.String(), "unknown", s.Host()+" was not asked")
+		}
+	}
 }
 
 // TestImageAudit_Programs looks at what pods start, with the pull secret that stands beside them.

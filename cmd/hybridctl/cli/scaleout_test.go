@@ -23,7 +23,10 @@ func TestScaleOut_FlagsBecomeOptions(t *testing.T) {
 		}
 		return goodResult(), nil
 	}
-	r.want("scale-out --yes --host arm-1 --host x86-1 --arch aarch64 --conformance quick --report-dir /r", 0)
+	r.want("scale-out --yes --host arm-1 --host x86-1 --arch aarch64 --conformance quick --report-dir /r --audit-registry a.test:5000,b.test --audit-registry c.test", 0)
+	if !slices.Equal(o.AuditRegistries, []string{"a.test:5000", "b.test", "c.test"}) {
+		t.Errorf("registries %q", o.AuditRegistries)
+	}
 	if !slices.Equal(o.Hosts, []string{"arm-1", "x86-1"}) || o.Arch != platform.ARM64 || o.Conformance != provision.ConformanceQuick || o.Proof.ReportDir != "/r" || o.Audit != provision.AuditBlock {
 		t.Errorf("options %+v", o)
 	}

@@ -38,6 +38,7 @@ type workloadFlags struct {
 	archs      []string
 	knownKinds bool
 	registries registryFlags
+	ask        *askable
 	children   bool // whether the images that an index names are there is asked, too
 	programs   bool // so is what containers start
 }
@@ -53,6 +54,8 @@ func (f *workloadFlags) register(cmd *cobra.Command) {
 	_ = cmd.MarkFlagFilename("kubeconfig") //
 	_ = cmd.MarkFlagFilename("images", "json")
 	f.registries.register(cmd)
+	f.ask = &askable{}
+	f.ask.register(cmd)
 }
 
 // input is what a verb on workloads works with.
@@ -69,24 +72,24 @@ type input struct {
 func (a *app) workloads(ctx context.Context, f workloadFlags) (input, error) {
 	in := input{archs: platform.All(), known: workload.NothingKnown}
 	o := workload.ReadOptions{KnownKindsOnly: f.knownKinds}
-	files, kubeconfig, err := a.clusterOf(ctx, f)
+	named, err := a.clusterOf(ctx, f)
 	switch {
 	case err != nil:
 		return in, err
-	case kubeconfig == nil && len(files) == 0:
+	case named.kubeconfig == nil && len(named.files) == 0:
 		return in, hint.With(usagef("nothing is named that is to be looked at"), "give -f FILE, a directory, or - for standard input; or --kubeconfig FILE for a running cluster")
 	}
-	if kubeconfig != nil {
+	if named.kubeconfig != nil {
 		over := a.waits("cluster", "the API server to say what runs")
-		r, err := a.Front.WorkloadsOf(ctx, kubeconfig, o)
+		r, err := a.Front.WorkloadsOf(ctx, named.kubeconfig, o)
 		over()
 		if err != nil {
 			return in, err
 		}
 		in.set, in.world, in.archs, in.missing = r.Set, r.World, r.Archs, r.Missing
 	}
-	if len(files) > 0 {
-		sources, err := a.sources(files)
+	if len(named.files) > 0 {
+		sources, err := a.sources(named.files)
 		if err != nil {
 			return in, err
 		}
@@ -105,18 +108,22 @@ func (a *app) workloads(ctx context.Context, f workloadFlags) (input, error) {
 			in.archs = append(in.archs, arch)
 		}
 	}
-	if in.known, err = a.knownImages(ctx, f, in); err != nil {
+	f.ask.inventory, f.ask.cluster = named.registries, !in.fromFiles
+	from := f.registries.options()
+	from.Allowed = f.ask.may
+	if in.known, err = a.knownImages(ctx, f, in, from); err != nil {
 		return in, err
 	}
+	f.ask.hint(a.Stderr)
 	in.world.Known = in.known
 	if f.programs {
-		in.world.Starts, err = a.Front.Programs(ctx, in.set, f.registries.options())
+		in.world.Starts, err = a.Front.Programs(ctx, in.set, from)
 	}
 	return in, err
 }
 
 // knownImages finds out what the images are made for: from a list, else from their registries.
-func (a *app) knownImages(ctx context.Context, f workloadFlags, in input) (workload.Known, error) {
+func (a *app) knownImages(ctx context.Context, f workloadFlags, in input, from registry.Options) (workload.Known, error) {
 	if f.images != "" {
 		text, err := os.ReadFile(f.images)
 		if err != nil {
@@ -128,7 +135,7 @@ func (a *app) knownImages(ctx context.Context, f workloadFlags, in input) (workl
 		}
 		return known, nil
 	}
-	o := podimages.KnownOptions{Registry: f.registries.options(), Archs: in.archs, Children: f.children}
+	o := podimages.KnownOptions{Registry: from, Archs: in.archs, Children: f.children}
 	if _, err := registry.New(o.Registry); err != nil {
 		return nil, usagef("--ca-file: %v", withoutOpen(err))
 	}
@@ -152,7 +159,8 @@ func newWorkloadLint(a *app) *cobra.Command {
 		Annotations: map[string]string{writesSARIF: "yes"},
 		Long: `lint looks at every pod template in manifests or in a running cluster: whether its constraints let it onto nodes of an architecture that
 its images are not made for, and whether what it says of architectures means anything. Registries are asked what images are made for, unless
---images names a list. An image of which nothing is known is no finding; such images are listed on standard error.
+--images names a list; about a running cluster only well-known ones are, those of its inventory, and those that --registry names: whoever may make pods
+names images, and so hosts. An image of which nothing is known is no finding; such images are listed on standard error.
 
 A comment "# hybridctl:ignore L5" in the line of a finding, in the line above it, or above the object, silences a rule there.`,
 		Example: `  hybridctl workload lint -f deploy/

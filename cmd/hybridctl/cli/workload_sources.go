@@ -18,32 +18,40 @@ import (
 // maxManifests bounds what is read from one file or stream.
 const maxManifests = 256 << 20
 
+// given is what the flags name.
+type given struct {
+	files      []string // of manifests
+	kubeconfig []byte   // of a running cluster; nil = none is named
+	registries []string // that its inventory names
+}
+
 // clusterOf tells manifests from what stands for a running cluster: --kubeconfig, or an inventory among the files.
-func (a *app) clusterOf(ctx context.Context, f workloadFlags) (files []string, kubeconfig []byte, err error) {
+func (a *app) clusterOf(ctx context.Context, f workloadFlags) (n given, err error) {
 	if f.kubeconfig != "" {
-		if kubeconfig, err = os.ReadFile(f.kubeconfig); err != nil {
-			return nil, nil, usagef("--kubeconfig: %v", err)
+		if n.kubeconfig, err = os.ReadFile(f.kubeconfig); err != nil {
+			return given{}, usagef("--kubeconfig: %v", err)
 		}
 	}
 	for _, file := range f.files {
 		if !isInventory(file) {
-			files = append(files, file)
+			n.files = append(n.files, file)
 			continue
 		}
-		if kubeconfig != nil {
-			return nil, nil, usagef("%s: a second cluster; name one, by --kubeconfig or by its inventory", file)
+		if n.kubeconfig != nil {
+			return given{}, usagef("%s: a second cluster; name one, by --kubeconfig or by its inventory", file)
 		}
 		s, err := a.open(ctx, clusterFlags{inventory: file})
 		if err != nil {
-			return nil, nil, err
+			return given{}, err
 		}
-		kubeconfig, err = a.Front.Kubeconfig(ctx, s.options)
+		n.registries = s.cluster.NamedRegistries()
+		n.kubeconfig, err = a.Front.Kubeconfig(ctx, s.options)
 		s.close()
 		if err != nil {
-			return nil, nil, err
+			return given{}, err
 		}
 	}
-	return files, kubeconfig, nil
+	return n, nil
 }
 
 // isInventory reports whether a file says that it is an inventory.

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/hybridctl/hybridctl/provision"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/podimages"
 	"github.com/hybridctl/hybridctl/provision/workload"
@@ -169,6 +170,44 @@ func TestWorkloadExplain(t *testing.T) {
 	for _, line := range []string{"workload explain shop", "workload explain -f web.yaml", "workload explain --kubeconfig kubeconfig", "workload explain other --kubeconfig kubeconfig"} {
 		if code := r.do(line + " --images images.json"); code != 2 {
 			t.Errorf("%s: exit %d: %s", line, code, r.stderr.String())
+		}
+	}
+}
+
+// TestWorkload_RegistriesOfACluster: as an audit of images, lint asks no host that somebody's pod names.
+func TestWorkload_RegistriesOfACluster(t *testing.T) {
+	s := twoImages(t)
+	r := workloadRun(t)
+	r.front.KnownImages, r.front.Programs = podimages.Known, podimages.Starts
+	text := strings.ReplaceAll(fitting, "r/x86:1", s.Host()+"/build/app-linux-amd64:1.5")
+	r.front.WorkloadsOf = func(context.Context, []byte, workload.ReadOptions) (podimages.Running, error) {
+		set, err := workload.Read([]workload.Source{{Name: "", Text: []byte(text)}}, workload.ReadOptions{})
+		node := corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "x86-1", Labels: map[string]string{"kubernetes.io/arch": platform.AMD64.String()}}}
+		return podimages.Running{Set: set, Archs: platform.All(), World: workload.World{Nodes: []corev1.Node{node}}}, err
+	}
+	r.front.Kubeconfig = func(context.Context, provision.Options) ([]byte, error) { return []byte("kubeconfig"), nil }
+	r.file("kubeconfig", "kubeconfig")
+	r.file("fine.yaml", text)
+	r.file("named.yaml", lab+"  registries: [{host: \""+s.Host()+"\", mirrors: [mirror.test]}]\n")
+	for line, asked := range map[string]bool{
+		"workload lint --plain-http --kubeconfig kubeconfig":                                false,
+		"workload lint --plain-http -f inventory.yaml":                                      false,
+		"workload lint --plain-http -f named.yaml":                                          true,
+		"workload lint --plain-http --kubeconfig kubeconfig --registry " + s.Host():         true,
+		"workload lint --plain-http -f fine.yaml":                                           true,
+		"workload lint --plain-http -f fine.yaml --registry registry.test":                  false,
+		"workload explain --plain-http --kubeconfig kubeconfig fine":                        false,
+		"workload explain --plain-http --kubeconfig kubeconfig fine --programs":             false,
+		"workload explain --plain-http --kubeconfig kubeconfig fine --registry " + s.Host(): true,
+		"workload explain --plain-http --kubeconfig kubeconfig -f fine.yaml":                true,
+	} {
+		s.Forget()
+		r.want(line, 0)
+		if n := s.Count(""); n > 0 != asked {
+			t.Errorf("%s: %d requests: %q", line, n, s.Asked())
+		}
+		if said := strings.Contains(r.stderr.String(), s.Host()+" asks them\n"); said == asked {
+			t.Errorf("%s: stderr %q", line, r.stderr.String())
 		}
 	}
 }
