@@ -26,6 +26,7 @@ type vigil struct {
 	ended time.Time      // when the last one ended
 	next  time.Time      // when a word is due
 	pause time.Duration
+	told  bool // of this silence
 }
 
 // begin says that so many cells are to end.
@@ -40,6 +41,10 @@ func (v *vigil) begin(cells int) {
 func (v *vigil) heard() {
 	v.ended, v.pause = v.clock(), v.silence
 	v.next = v.ended.Add(v.pause)
+	if v.told {
+		v.told = false
+		v.event(report.Event{Kind: report.Over, Step: "checks"})
+	}
 }
 
 func (v *vigil) tries(i int, id string) {
@@ -75,22 +80,23 @@ func (v *vigil) keep() (over func()) {
 	return func() {
 		close(stop)
 		<-stopped
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.heard()
 	}
 }
 
 // look says what is waited for, when it is time.
 func (v *vigil) look() {
 	v.mu.Lock()
+	defer v.mu.Unlock() // also while it is said: that it is over must not come first
 	now := v.clock()
 	if v.left == 0 || now.Before(v.next) {
-		v.mu.Unlock()
 		return
 	}
-	text := v.waiting(now)
 	v.pause = min(2*v.pause, longestSilence)
-	v.next = now.Add(v.pause)
-	v.mu.Unlock()
-	v.event(report.Event{Kind: report.Progress, Step: "checks", Message: text})
+	v.next, v.told = now.Add(v.pause), true
+	v.event(report.Event{Kind: report.Progress, Step: "checks", Message: v.waiting(now), Since: v.ended})
 }
 
 func (v *vigil) waiting(now time.Time) string {

@@ -16,7 +16,13 @@ func TestVigil_SaysWhatIsWaitedFor(t *testing.T) {
 	now := begin
 	var said []string
 	view := newView(nil, 0)
-	v := &vigil{event: func(e report.Event) { said = append(said, e.Step+": "+e.Message) }, clock: func() time.Time { return now }, silence: 15 * time.Second, view: view}
+	event := func(e report.Event) {
+		if (e.Kind == report.Over) != e.Since.IsZero() {
+			t.Errorf("%s since %v", e.Kind, e.Since)
+		}
+		said = append(said, map[bool]string{true: "over "}[e.Kind == report.Over]+e.Step+": "+e.Message)
+	}
+	v := &vigil{event: event, clock: func() time.Time { return now }, silence: 15 * time.Second, view: view}
 	hears := func(after int, want ...string) {
 		t.Helper()
 		now = begin.Add(time.Duration(after) * time.Second)
@@ -38,7 +44,7 @@ func TestVigil_SaysWhatIsWaitedFor(t *testing.T) {
 	clear(view.pods)
 	hears(45, "checks: no cell has ended for 45s; tried: S1/b; 5 cells wait for pods, or for others to end")
 	v.end(1)
-	hears(59)
+	hears(59, "over checks: ")
 	for i, id := range []string{"S1/d", "S1/a", "S1/c", "S1/e"} {
 		v.tries(2+i, id)
 	}
@@ -46,7 +52,7 @@ func TestVigil_SaysWhatIsWaitedFor(t *testing.T) {
 	for i := range 5 {
 		v.end(i)
 	}
-	hears(500)
+	hears(500, "over checks: ")
 }
 
 // A run that waits says for what, and a run in which cells end is not talked about.

@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -15,15 +16,21 @@ const Patience = 15 * time.Second
 // longestSilence is the pause between two reminders of the same wait, which grows up to that.
 const longestSilence = 2 * time.Minute
 
+// together is how far apart reminders of one kind are at least: what is due so soon after another is told with it. A view of lines
+// leaves out the second of two that come closer.
+const together = 5 * time.Second
+
 // Reminder is a Sink in front of another that lets no wait be silent: what has begun and says nothing for Patience is told of, with
 // how long it has taken and what it last said; then again, more and more rarely. It tells nothing of its own otherwise.
 type Reminder struct {
 	next Sink
+	now  func() time.Time
 
-	mu     sync.Mutex
-	open   map[activity]*state
-	closed chan struct{}
-	once   sync.Once
+	telling sync.Mutex // held while waits are told of: that one is over must not overtake that it goes on
+	mu      sync.Mutex
+	open    map[activity]*state
+	closed  chan struct{}
+	once    sync.Once
 }
 
 // activity is a step of a host, or something that is waited for.
@@ -37,6 +44,7 @@ type state struct {
 	pause       time.Duration
 	said        string // by itself
 	quiet       bool   // told of only while nothing else is said either
+	shown       bool   // a wait that the last word about waits names
 }
 
 // Remind puts a Reminder in front of next until Close.
@@ -58,7 +66,7 @@ func Remind(next Sink) *Reminder {
 }
 
 func newReminder(next Sink) *Reminder {
-	return &Reminder{next: next, open: map[activity]*state{}, closed: make(chan struct{})}
+	return &Reminder{next: next, now: time.Now, open: map[activity]*state{}, closed: make(chan struct{})}
 }
 
 // Close ends the reminders; events still pass.
@@ -66,39 +74,44 @@ func (r *Reminder) Close() { r.once.Do(func() { close(r.closed) }) }
 
 // Event notes what begins and ends, and passes the event on.
 func (r *Reminder) Event(e Event) {
-	r.note(e, time.Now())
+	if r.note(e, r.now()) {
+		r.tellLeft()
+	}
 	r.next.Event(e)
 }
 
-func (r *Reminder) note(e Event, now time.Time) {
+// note reports whether a silence that was told of is over.
+func (r *Reminder) note(e Event, now time.Time) (over bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, s := range r.open {
 		if s.quiet {
-			s.told, s.pause = now, Patience
+			over = over || s.shown
+			s.told, s.pause, s.shown = now, Patience, false
 		}
 	}
 	a := activity{host: e.Host, step: e.Step}
 	if e.Kind == Done {
 		delete(r.open, a)
-		return
+		return over
 	}
 	s := r.open[a]
 	if s == nil {
 		if e.Kind != Started {
-			return // a word in passing
+			return over // a word in passing
 		}
 		s = &state{begun: now}
 		r.open[a] = s
 	}
 	s.told, s.pause, s.said = now, Patience, cmp.Or(e.Message, s.said)
+	return over
 }
 
 // Waiting notes that something is waited for, until the returned function is called. It says nothing unless that takes long.
-func (r *Reminder) Waiting(what string) (over func()) { return r.wait(what, time.Now(), false) }
+func (r *Reminder) Waiting(what string) (over func()) { return r.wait(what, r.now(), false) }
 
 // Silence is Waiting for a run that says what it does: it is told of only when no event comes either.
-func (r *Reminder) Silence(what string) (over func()) { return r.wait(what, time.Now(), true) }
+func (r *Reminder) Silence(what string) (over func()) { return r.wait(what, r.now(), true) }
 
 func (r *Reminder) wait(what string, now time.Time, quiet bool) (over func()) {
 	r.mu.Lock()
@@ -107,16 +120,51 @@ func (r *Reminder) wait(what string, now time.Time, quiet bool) (over func()) {
 	for r.open[a] != nil {
 		a.id++
 	}
-	r.open[a] = &state{begun: now, told: now, pause: Patience, quiet: quiet}
+	s := &state{begun: now, told: now, pause: Patience, quiet: quiet}
+	r.open[a] = s
 	return func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		delete(r.open, a)
+		if r.end(a, s) {
+			r.tellLeft()
+		}
 	}
 }
 
-// look tells of everything that has been silent for too long: each step and each wait in one event, however many hosts are at it.
+// end reports whether the wait was told of.
+func (r *Reminder) end(a activity, s *state) (told bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.open[a] != s {
+		return false
+	}
+	delete(r.open, a)
+	return s.shown
+}
+
+// tellLeft tells that a wait is over, and which of those that were told of with it go on.
+func (r *Reminder) tellLeft() {
+	r.telling.Lock()
+	defer r.telling.Unlock()
+	r.next.Event(r.left(r.now()))
+}
+
+func (r *Reminder) left(now time.Time) Event {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var list []activity
+	for a, s := range r.open {
+		if s.shown {
+			list = append(list, a)
+		}
+	}
+	e := r.waits(list, now)
+	e.Kind = Over
+	return e
+}
+
+// look tells of everything that has been silent for too long: each step and all waits in one event, however many hosts are at it.
 func (r *Reminder) look(now time.Time) {
+	r.telling.Lock()
+	defer r.telling.Unlock()
 	for _, e := range r.due(now) {
 		r.next.Event(e)
 	}
@@ -125,21 +173,33 @@ func (r *Reminder) look(now time.Time) {
 func (r *Reminder) due(now time.Time) []Event {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	silent := map[activity][]activity{}
+	silent, late := map[activity][]activity{}, map[activity]bool{}
 	for a, s := range r.open {
-		if now.Sub(s.told) < s.pause {
+		since := now.Sub(s.told)
+		if since <= s.pause-together && !s.shown {
 			continue
 		}
-		kind := activity{step: a.step, what: a.what}
+		kind := activity{step: a.step}
 		silent[kind] = append(silent[kind], a)
+		late[kind] = late[kind] || since >= s.pause
 	}
 	var out []Event
-	for _, list := range silent {
+	for kind, list := range silent {
+		if !late[kind] {
+			continue
+		}
 		slices.SortFunc(list, func(a, b activity) int { return cmp.Or(strings.Compare(a.host, b.host), cmp.Compare(a.id, b.id)) })
-		out = append(out, r.reminder(list, now))
+		if list[0].what != "" {
+			out = append(out, r.waits(list, now))
+		} else {
+			out = append(out, r.reminder(list, now))
+		}
 		for _, a := range list {
 			s := r.open[a]
-			s.told, s.pause = now, min(2*s.pause, longestSilence)
+			if now.Sub(s.told) >= s.pause {
+				s.pause = min(2*s.pause, longestSilence)
+			}
+			s.told, s.shown = now, a.what != ""
 		}
 	}
 	slices.SortFunc(out, func(a, b Event) int {
@@ -148,7 +208,32 @@ func (r *Reminder) due(now time.Time) []Event {
 	return out
 }
 
-// reminder is one event about activities of one kind.
+// waits is one event about all that is waited for, what has lasted longest first.
+func (r *Reminder) waits(list []activity, now time.Time) Event {
+	const most = 3
+	e := Event{Time: now, Kind: Progress, Step: "wait"}
+	begun := map[string]time.Time{}
+	for _, a := range list {
+		if first, ok := begun[a.what]; !ok || r.open[a].begun.Before(first) {
+			begun[a.what] = r.open[a].begun
+		}
+	}
+	names := slices.SortedFunc(maps.Keys(begun), func(a, b string) int { return cmp.Or(begun[a].Compare(begun[b]), strings.Compare(a, b)) })
+	for i, name := range names[:min(len(names), most)] {
+		if i == 0 {
+			e.Since, e.Message = begun[name], "waiting "
+		} else {
+			e.Message += "; "
+		}
+		e.Message += fmt.Sprintf("for %s, %s so far", name, now.Sub(begun[name]).Round(time.Second))
+	}
+	if more := len(names) - most; more > 0 {
+		e.Message += fmt.Sprintf("; and %d more", more)
+	}
+	return e
+}
+
+// reminder is one event about the same step of hosts.
 func (r *Reminder) reminder(list []activity, now time.Time) Event {
 	first, longest := list[0], time.Duration(0)
 	var hosts []string
@@ -159,8 +244,6 @@ func (r *Reminder) reminder(list []activity, now time.Time) Event {
 	e := Event{Time: now, Kind: Progress, Host: first.host, Step: first.step}
 	since := longest.Round(time.Second)
 	switch said := r.open[first].said; {
-	case first.what != "":
-		e.Step, e.Message = "wait", fmt.Sprintf("waiting for %s, %s so far", first.what, since)
 	case len(list) > 1:
 		e.Host, e.Message = "", fmt.Sprintf("%d hosts are still at it, the longest for %s: %s", len(list), since, someOf(hosts))
 	case said != "":

@@ -27,7 +27,8 @@ func (h *heard) said() []string {
 	defer h.mu.Unlock()
 	var out []string
 	for _, e := range h.events {
-		out = append(out, strings.TrimSpace(fmt.Sprintf("%s %s: %s", e.Host, e.Step, e.Message)))
+		over := map[bool]string{true: "over "}[e.Kind == Over]
+		out = append(out, strings.TrimSpace(fmt.Sprintf("%s%s %s: %s", over, e.Host, e.Step, e.Message)))
 	}
 	h.events = nil
 	return out
@@ -40,6 +41,7 @@ func TestReminder(t *testing.T) {
 	at := func(s int) time.Time { return begin.Add(time.Duration(s) * time.Second) }
 	hears := func(when int, want ...string) {
 		t.Helper()
+		r.now = func() time.Time { return at(when) }
 		r.look(at(when))
 		if got := sink.said(); !slices.Equal(got, want) {
 			t.Errorf("after %d s: %q, want %q", when, got, want)
@@ -62,10 +64,10 @@ func TestReminder(t *testing.T) {
 	again := r.wait("the API server to answer", at(510), false)
 	hears(520, "wait: waiting for the API server to answer, 20s so far")
 	over()
-	hears(530, "wait: waiting for the API server to answer, 20s so far") // the other
+	hears(530, "over  wait:", "wait: waiting for the API server to answer, 20s so far") // the other
 	again()
 	over() // twice does no harm
-	hears(900)
+	hears(900, "over  wait:")
 
 	for i := range 8 {
 		r.note(Event{Kind: Started, Host: fmt.Sprintf("w-%d", i), Step: "facts"}, at(900+i))
@@ -92,11 +94,64 @@ func TestReminder_Silence(t *testing.T) {
 	if got := sink.said(); !slices.Equal(got, []string{"wait: waiting for the registry to answer, 29s so far"}) {
 		t.Errorf("got %q", got)
 	}
+	r.note(Event{Kind: Progress, Host: "pause", Step: "push"}, at(30))
 	over()
 	r.look(at(500))
 	if got := sink.said(); len(got) != 0 {
 		t.Errorf("after its end: %q", got)
 	}
+}
+
+// What was said of a silence stands on a terminal until it is told that it is over: at the next event, or with the wait.
+func TestReminder_SaysThatAWaitIsOver(t *testing.T) {
+	var sink heard
+	r := newReminder(&sink)
+	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	at := func(s int) time.Time { return begin.Add(time.Duration(s) * time.Second) }
+	over := r.wait("the registry to answer", at(0), true)
+	r.look(at(15))
+	if got := sink.events[0]; got.Kind != Progress || !got.Since.Equal(begin) {
+		t.Errorf("got %+v", got)
+	}
+	r.Event(Event{Kind: Progress, Host: "pause", Step: "push"})
+	r.Event(Event{Kind: Progress, Host: "pause", Step: "push"})
+	over()
+	if got := sink.said(); !slices.Equal(got, []string{"wait: waiting for the registry to answer, 15s so far", "over  wait:", "pause push:", "pause push:"}) {
+		t.Errorf("got %q", got)
+	}
+}
+
+// A view shows one word about waits at a time, and of two that come soon after one another the first: so each names them all.
+func TestReminder_TellsOfAllWaitsTogether(t *testing.T) {
+	var sink heard
+	r := newReminder(&sink)
+	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	at := func(s int) time.Time { return begin.Add(time.Duration(s) * time.Second) }
+	hears := func(when int, want ...string) {
+		t.Helper()
+		r.now = func() time.Time { return at(when) }
+		r.look(at(when))
+		if got := sink.said(); !slices.Equal(got, want) {
+			t.Errorf("after %d s: %q, want %q", when, got, want)
+		}
+	}
+	first := r.wait("the API server", at(0), false)
+	second := r.wait("what registries say", at(3), false)
+	hears(14)
+	hears(15, "wait: waiting for the API server, 15s so far; for what registries say, 12s so far")
+	hears(20)
+	first()
+	hears(21, "over  wait: waiting for what registries say, 17s so far")
+	second()
+	hears(22, "over  wait:")
+
+	r.wait("a", at(100), false)
+	hears(115, "wait: waiting for a, 15s so far")
+	for _, what := range []string{"b", "c", "d", "e"} {
+		r.wait(what, at(110), false)
+	}
+	hears(124)
+	hears(125, "wait: waiting for a, 25s so far; for b, 15s so far; for c, 15s so far; and 2 more")
 }
 
 // Several may wait for the same: each is silent for itself, whichever ends first.

@@ -51,7 +51,7 @@ type Check struct {
 	Hint    string `json:"hint,omitempty"` // what the user can do
 }
 
-// EventKind tells the three moments of a step's life.
+// EventKind tells the three moments of a step's life, and what is said beside it.
 type EventKind string
 
 // The kinds of Event.
@@ -59,6 +59,9 @@ const (
 	Started  EventKind = "started"
 	Progress EventKind = "progress" // bytes or a message; may come often
 	Done     EventKind = "done"
+
+	Note EventKind = "note" // a message that stays: nothing that follows takes its place
+	Over EventKind = "over" // what Progress told of with Since; with a Message, that is what is left of it
 )
 
 // Event is one piece of progress. Secrets never appear in it.
@@ -69,9 +72,10 @@ type Event struct {
 	Step    string // short name: "connect", "facts", "os", "runtime", "images", "join" …
 	Action  Action // with Done
 	Message string
-	Bytes   int64 // with Progress: bytes sent so far
-	Total   int64 // with Progress: bytes in all; 0 = not an upload
-	Err     error // with Done and Failed
+	Since   time.Time // with Progress of a step that did not start: it goes on since then, until Over; zero = a word in passing
+	Bytes   int64     // with Progress: bytes sent so far
+	Total   int64     // with Progress: bytes in all; 0 = not an upload
+	Err     error     // with Done and Failed
 }
 
 // Sink takes events. Implementations are safe for concurrent use and never block for long.

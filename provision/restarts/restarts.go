@@ -90,14 +90,10 @@ func (w *Watch) look(ctx context.Context) {
 			if err != nil {
 				return // whoever needs the host says so; what is not known is not told
 			}
-			var news []string
 			for _, p := range pods {
 				if text := w.see(name, p); text != "" {
-					news = append(news, text)
+					w.sink.Event(report.Event{Time: time.Now(), Kind: report.Note, Host: name, Step: "static pods", Message: text})
 				}
-			}
-			if len(news) > 0 { // in one word: of several at a time, a view may leave out all but the first
-				w.sink.Event(report.Event{Time: time.Now(), Kind: report.Progress, Host: name, Step: "static pods", Message: strings.Join(news, "; ")})
 			}
 		})
 	}

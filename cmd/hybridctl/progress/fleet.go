@@ -30,7 +30,7 @@ type activity struct {
 	message     string
 	sent, total int64
 	since       time.Time
-	passing     bool      // nothing said that it began, so that nothing says that it ended
+	passing     bool      // nothing says when it ends
 	heard       time.Time // the last word of it
 }
 
@@ -61,6 +61,15 @@ func (f *fleet) apply(e report.Event) {
 	h := f.host(e.Host)
 	step := report.OneLine(e.Step)
 	i := slices.IndexFunc(h.running, func(a activity) bool { return a.step == step })
+	if e.Kind == report.Over {
+		switch {
+		case i >= 0 && e.Message == "":
+			h.running = slices.Delete(h.running, i, i+1)
+		case i >= 0:
+			h.running[i].message, h.running[i].since = report.OneLine(e.Message), e.Since
+		}
+		return
+	}
 	if e.Kind == report.Done {
 		if i >= 0 {
 			h.running = slices.Delete(h.running, i, i+1)
@@ -72,10 +81,13 @@ func (f *fleet) apply(e report.Event) {
 		return
 	}
 	if i < 0 {
-		h.running = append(h.running, activity{step: step, since: e.Time, passing: e.Kind == report.Progress})
+		h.running = append(h.running, activity{step: step, since: e.Time, passing: e.Kind == report.Progress && e.Since.IsZero()})
 		i = len(h.running) - 1
 	}
 	a := &h.running[i]
+	if !e.Since.IsZero() {
+		a.since = e.Since
+	}
 	a.message = report.OneLine(e.Message)
 	a.sent, a.total, a.heard = e.Bytes, e.Total, e.Time
 }

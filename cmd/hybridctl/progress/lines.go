@@ -35,7 +35,7 @@ func (l *lines) Event(e report.Event) {
 	if e.Time.IsZero() {
 		e.Time = l.now()
 	}
-	if e.Kind == report.Progress && !l.due(e) {
+	if e.Kind == report.Over || e.Kind == report.Progress && !l.due(e) {
 		return
 	}
 	l.put(l.format(e))
@@ -60,8 +60,11 @@ func textLine(e report.Event, color bool) string {
 }
 
 func style(e report.Event) report.Style {
-	if e.Kind == report.Done {
+	switch e.Kind {
+	case report.Done:
 		return e.Action.Style()
+	case report.Note:
+		return report.Notice
 	}
 	return report.Normal
 }
@@ -73,7 +76,7 @@ func what(e report.Event) string {
 	switch {
 	case e.Kind == report.Progress && e.Total > 0:
 		text = report.Bytes(e.Bytes) + " of " + report.Bytes(e.Total)
-	case e.Kind == report.Progress:
+	case e.Kind == report.Progress, e.Kind == report.Note:
 		text = ""
 	case e.Kind == report.Done:
 		text = string(e.Action)

@@ -22,7 +22,8 @@ const (
 	stepWidth = 10
 )
 
-// live is the view on a terminal: one row per host, redrawn in place, and a summary row beneath. Rows are drawn by one bar of the
+// live is the view on a terminal: one row per host, redrawn in place, and a summary row beneath; failures and notes are lines above
+// them. Rows are drawn by one bar of the
 // library with a filler for each row; the rows above the last may write nothing, and then take no line.
 type live struct {
 	*pump
@@ -58,10 +59,12 @@ func (l *live) Event(e report.Event) {
 	if e.Time.IsZero() {
 		e.Time = l.now()
 	}
-	l.mu.Lock()
-	l.fleet.apply(e)
-	l.mu.Unlock()
-	if e.Kind == report.Done && e.Action == report.Failed {
+	if e.Kind != report.Note {
+		l.mu.Lock()
+		l.fleet.apply(e)
+		l.mu.Unlock()
+	}
+	if e.Kind == report.Note || e.Kind == report.Done && e.Action == report.Failed {
 		l.put([]byte(textLine(e, l.color) + "\n"))
 	}
 }

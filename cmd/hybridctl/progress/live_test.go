@@ -176,20 +176,52 @@ func TestLive_PanicWhileSuspendedGivesTheTerminalBack(t *testing.T) {
 func TestFleet_ForgetsWhatWasSaidInPassing(t *testing.T) {
 	f := newFleet([]string{"x86-1"}, at(0))
 	f.apply(report.Event{Time: at(0), Kind: report.Started, Host: "x86-1", Step: "join"})
-	f.apply(report.Event{Time: at(1), Kind: report.Progress, Host: "x86-1", Step: "wait", Message: "waiting for the API server"})
-	for seconds, want := range map[int]string{2: "wait", 31: "wait", 32: "join"} {
+	f.apply(report.Event{Time: at(1), Kind: report.Progress, Host: "x86-1", Step: "api", Message: "connecting"})
+	for seconds, want := range map[int]string{2: "api", 31: "api", 32: "join"} {
 		g := newFleet([]string{"x86-1"}, at(0))
 		g.hosts[0].running = append(g.hosts[0].running, f.hosts[0].running...)
 		if got := g.rows(5, at(seconds))[0].step; got != want {
 			t.Errorf("after %d s: %s, want %s", seconds, got, want)
 		}
 	}
-	f.apply(report.Event{Time: at(60), Kind: report.Progress, Host: "x86-1", Step: "wait", Message: "waiting for the API server"})
-	if got := f.rows(5, at(61))[0].step; got != "wait" {
+	f.apply(report.Event{Time: at(60), Kind: report.Progress, Host: "x86-1", Step: "api", Message: "connecting"})
+	if got := f.rows(5, at(61))[0].step; got != "api" {
 		t.Errorf("said again: %s", got)
 	}
 	f.apply(report.Event{Time: at(61), Kind: report.Progress, Host: "bundle", Step: "hash", Bytes: 1, Total: 2})
 	if got := f.rows(5, at(600))[1].step; got != "hash" {
 		t.Errorf("how far something is: %q", got)
+	}
+}
+
+// A wait stands there until it is over, however rarely it is told of, with how long it has lasted.
+func TestFleet_KeepsAWaitUntilItIsOver(t *testing.T) {
+	f := newFleet([]string{"x86-1"}, at(0))
+	wait := report.Event{Time: at(105), Since: at(0), Kind: report.Progress, Step: "wait", Message: "waiting for the API server, 1m45s so far; for registries, 1m40s so far"}
+	f.apply(wait)
+	shows := func(seconds int, step, text string) {
+		t.Helper()
+		if got := f.rows(5, at(seconds))[1]; got.step != step || !strings.HasPrefix(got.text, text) {
+			t.Errorf("after %d s: %q %q, want %q %q", seconds, got.step, got.text, step, text)
+		}
+	}
+	shows(224, "wait", wait.Message+"  3m44s")
+	f.apply(report.Event{Time: at(230), Since: at(5), Kind: report.Over, Step: "wait", Message: "waiting for registries, 3m45s so far"})
+	shows(260, "wait", "waiting for registries, 3m45s so far  4m15s")
+	f.apply(report.Event{Time: at(270), Kind: report.Over, Step: "wait"})
+	shows(270, "", "waiting")
+	f.apply(report.Event{Time: at(271), Kind: report.Over, Step: "wait"})
+	shows(271, "", "waiting")
+}
+
+// A note is too long for a row, and stays.
+func TestLive_NotesStandAboveTheRows(t *testing.T) {
+	v := newLiveTest(t, []string{"x86-1"}, 40, 24)
+	note := "etcd on x86-1 ends and is started again; its last words: no space left on the device"
+	v.Event(report.Event{Time: at(0), Kind: report.Note, Host: "x86-1", Step: "static pods", Message: note})
+	v.pump.Suspend(func() {}) // wait for a write under way
+	v.Close()
+	if got := v.screen.screen(); got != "12:00:00 x86-1 static pods  "+note+"\n" {
+		t.Errorf("left on the terminal: %q", got)
 	}
 }

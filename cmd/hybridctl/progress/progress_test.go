@@ -79,6 +79,20 @@ func TestLines_NoticesStandAmongEvents(t *testing.T) {
 	}
 }
 
+// A note is never left out, and that a wait is over goes without saying.
+func TestLines_NotesAllAndNoEndsOfWaits(t *testing.T) {
+	var out bytes.Buffer
+	v := New(Options{Out: &out})
+	for _, name := range []string{"etcd", "kube-apiserver"} {
+		v.Event(report.Event{Time: at(0), Kind: report.Note, Host: "x86-1", Step: "static pods", Message: name + " ends"})
+	}
+	v.Event(report.Event{Time: at(1), Kind: report.Over, Step: "wait"})
+	v.Close()
+	if want := "12:00:00 x86-1 static pods  etcd ends\n12:00:00 x86-1 static pods  kube-apiserver ends\n"; out.String() != want {
+		t.Errorf("got %q, want %q", out.String(), want)
+	}
+}
+
 // stuck is a writer that blocks until it is released, like a stopped terminal.
 type stuck struct {
 	release chan struct{}
