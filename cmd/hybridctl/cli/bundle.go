@@ -54,10 +54,10 @@ func (a *app) bundleCreate(ctx context.Context, source string, from sourceFlags,
 	}
 	ctx, cancel := a.untilStop(ctx)
 	defer cancel()
-	remote := &lazyRemote{app: a, from: from, lock: lockBeside(dir)}
+	sink, done := a.bundleProgress()
+	remote := &lazyRemote{from: from, lock: lockBeside(dir), sink: sink}
 	defer func() { err = errors.Join(err, remote.close()) }()
-	show, done := a.bundleProgress()
-	b, err := bundle.Create(ctx, source, dir, bundle.CreateOptions{Remote: remote, Progress: show})
+	b, err := bundle.Create(ctx, source, dir, bundle.CreateOptions{Remote: remote, Progress: making(sink)})
 	done()
 	if err != nil {
 		return err
@@ -72,13 +72,22 @@ func (a *app) bundleCreate(ctx context.Context, source string, from sourceFlags,
 }
 
 // bundleProgress shows how far the making of a bundle is, until done is called.
-func (a *app) bundleProgress() (show func(bundle.Progress), done func()) {
+func (a *app) bundleProgress() (sink report.Sink, done func()) {
 	view := progress.New(progress.Options{
 		Out: a.Stderr, Live: a.canDraw(a.Stderr), JSON: a.global.logFormat == logJSON, Color: a.color(a.Stderr),
 	})
+	sink, over := a.silence(view, "bundle", "the bundle's files to be read and written")
+	return sink, func() {
+		over()
+		view.Close()
+	}
+}
+
+// making shows what package bundle tells.
+func making(sink report.Sink) func(bundle.Progress) {
 	return func(p bundle.Progress) {
-		view.Event(report.Event{Kind: report.Progress, Host: "bundle", Step: p.Doing, Bytes: p.Bytes, Total: p.Total})
-	}, view.Close
+		sink.Event(report.Event{Kind: report.Progress, Host: "bundle", Step: p.Doing, Bytes: p.Bytes, Total: p.Total})
+	}
 }
 
 // contents says what a bundle holds: "Kubernetes v1.36.3, 26 binaries and 9 images for amd64, arm64".

@@ -190,8 +190,16 @@ func (a *app) fetchProgress() (show func(fetch.Event), done func()) {
 	view := progress.New(progress.Options{
 		Out: a.Stderr, Live: a.canDraw(a.Stderr), JSON: a.global.logFormat == logJSON, Color: a.color(a.Stderr),
 	})
-	sink, over := silence(view, "all", "the places that files and images come from")
-	show = func(e fetch.Event) {
+	sink, over := a.silence(view, "all", "the places that files and images come from, or the bundle's files to be read and written")
+	return fetching(sink), func() {
+		over()
+		view.Close()
+	}
+}
+
+// fetching shows what package fetch tells.
+func fetching(sink report.Sink) func(fetch.Event) {
+	return func(e fetch.Event) {
 		out := report.Event{Kind: report.Progress, Host: e.Item, Step: "fetch", Message: e.Message, Bytes: e.Bytes, Total: e.Total}
 		if out.Host == "" {
 			out.Host = "all"
@@ -203,10 +211,6 @@ func (a *app) fetchProgress() (show func(fetch.Event), done func()) {
 			out.Kind, out.Action, out.Message = report.Done, report.Created, report.Bytes(e.Bytes)
 		}
 		sink.Event(out)
-	}
-	return show, func() {
-		over()
-		view.Close()
 	}
 }
 
@@ -238,7 +242,9 @@ func (a *app) bundleGC(ctx context.Context, o fetch.GCOptions) error {
 	if o.Unused > 0 && o.Unused < time.Minute {
 		return usagef("--unused must be a minute at least, such as 30d")
 	}
+	over := a.waits("cache", "what no bundle uses to be found and deleted")
 	items, err := fetch.GC(ctx, o)
+	over()
 	if err != nil {
 		return err
 	}

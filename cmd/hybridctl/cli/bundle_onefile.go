@@ -53,8 +53,8 @@ func fileAndDir(file string) cobra.PositionalArgs {
 func (a *app) bundleExport(ctx context.Context, dir, file string) error {
 	ctx, cancel := a.untilStop(ctx)
 	defer cancel()
-	show, done := a.bundleProgress()
-	err := bundle.Export(ctx, dir, file, bundle.CreateOptions{Progress: show})
+	sink, done := a.bundleProgress()
+	err := bundle.Export(ctx, dir, file, bundle.CreateOptions{Progress: making(sink)})
 	done()
 	if err != nil {
 		return err
@@ -88,8 +88,8 @@ any other directory is left alone.`,
 func (a *app) bundleImport(ctx context.Context, file, dir string) error {
 	ctx, cancel := a.untilStop(ctx)
 	defer cancel()
-	show, done := a.bundleProgress()
-	b, err := bundle.Import(ctx, file, dir, bundle.CreateOptions{Progress: show})
+	sink, done := a.bundleProgress()
+	b, err := bundle.Import(ctx, file, dir, bundle.CreateOptions{Progress: making(sink)})
 	done()
 	if err != nil {
 		return err

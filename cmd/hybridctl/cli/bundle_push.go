@@ -79,7 +79,7 @@ func (a *app) bundlePush(ctx context.Context, f bundlePushFlags, to string) erro
 	view := progress.New(progress.Options{
 		Out: a.Stderr, Live: a.canDraw(a.Stderr), JSON: a.global.logFormat == logJSON, Color: a.color(a.Stderr),
 	})
-	sink, over := silence(view, "all", "the registry of "+to)
+	sink, over := a.silence(view, "all", "the registry of "+to)
 	var mu sync.Mutex
 	sent := map[string]int64{}
 	results, err := publish.Push(ctx, b, to, publish.Options{

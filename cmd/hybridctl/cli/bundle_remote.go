@@ -8,18 +8,18 @@ import (
 	"github.com/hybridctl/hybridctl/provision/bundle"
 	"github.com/hybridctl/hybridctl/provision/fetch"
 	"github.com/hybridctl/hybridctl/provision/platform"
+	"github.com/hybridctl/hybridctl/provision/report"
 )
 
 // lazyRemote fetches for bundle create; the cache is opened by the first thing that is fetched, as most sources name files alone.
 type lazyRemote struct {
-	*app
 	from sourceFlags
 	lock string
+	sink report.Sink
 
 	once   sync.Once
 	remote *fetch.Remote
 	err    error
-	done   func()
 
 	mu     sync.Mutex
 	places []string // that were asked for
@@ -38,8 +38,7 @@ func (l *lazyRemote) open(ctx context.Context) (*fetch.Remote, error) {
 		if o, l.err = l.from.options(); l.err != nil {
 			return
 		}
-		o.Lock = l.lock
-		o.Progress, l.done = l.fetchProgress()
+		o.Lock, o.Progress = l.lock, fetching(l.sink)
 		l.remote, l.err = fetch.NewRemote(ctx, o)
 	})
 	return l.remote, l.err
@@ -73,9 +72,6 @@ func (l *lazyRemote) Image(ctx context.Context, ref, digest string, archs []plat
 }
 
 func (l *lazyRemote) close() error {
-	if l.done != nil {
-		l.done()
-	}
 	if l.remote == nil {
 		return nil
 	}

@@ -30,6 +30,8 @@ type Deps struct {
 	Getenv   func(string) string
 	Version  Version
 	Front    Front
+
+	Waiting func(what string) (over func()) // is told of all that a verb may wait for, however short; nil = no one is
 }
 
 // Front is the front door of the engine, one function per verb.

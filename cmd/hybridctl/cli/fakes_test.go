@@ -51,6 +51,8 @@ type run struct {
 	stdin    string
 
 	stdout, stderr bytes.Buffer
+	waited         []string       // for what the verb waited
+	waits          map[string]int // for what it waits now
 }
 
 const lab = `apiVersion: hybridctl.dev/v1alpha1
@@ -134,19 +136,32 @@ func (r *run) do(line string) int {
 	r.t.Helper()
 	r.stdout.Reset()
 	r.stderr.Reset()
+	r.waited, r.waits = nil, map[string]int{}
 	interrupted := false
 	err := Run(r.t.Context(), Deps{
 		Stdin: strings.NewReader(r.stdin), Stdout: &r.stdout, Stderr: &r.stderr, Terminal: r.terminal, Stop: r.stop,
 		Getenv:  func(name string) string { return r.env[name] },
 		Version: Version{Version: "v1.2.3", Commit: "0123456789abcdef", Go: "go1.26", Platform: "os/arch"},
 		Front:   r.front,
+		Waiting: r.waiting,
 	}, words(line))
+	for what, n := range r.waits {
+		if n != 0 {
+			r.t.Errorf("hybridctl %s: the wait for %s does not end", line, what)
+		}
+	}
 	select {
 	case <-r.stop:
 		interrupted = true
 	default:
 	}
 	return ExitCode(err, interrupted)
+}
+
+func (r *run) waiting(what string) (over func()) {
+	r.waited = append(r.waited, what)
+	r.waits[what]++
+	return func() { r.waits[what]-- }
 }
 
 func (r *run) want(line string, code int) {

@@ -131,20 +131,34 @@ func (a *app) imageAudit(ctx context.Context, f imageAuditFlags, names []string)
 	if err != nil {
 		return usagef("--ca-file: %v", withoutOpen(err))
 	}
-	var wanted []image.Wanted
 	for _, name := range names {
-		w, err := image.WantedByUser(ctx, name, archs)
-		if err != nil {
-			return err
-		}
 		f.ask.named(name)
-		wanted = append(wanted, w)
+	}
+	over := a.waits("registries", dockersWord)
+	wanted, err := imagesNamed(ctx, names, archs)
+	over()
+	if err != nil {
+		return err
 	}
 	ofFiles, err := a.imagesIn(ctx, f, archs)
 	if err != nil {
 		return err
 	}
 	return a.auditWanted(ctx, f, client, append(wanted, ofFiles...))
+}
+
+// dockersWord is what may take long as a credential helper asks someone.
+const dockersWord = "docker's credentials for the images"
+
+func imagesNamed(ctx context.Context, names []string, archs []platform.Arch) (wanted []image.Wanted, err error) {
+	for _, name := range names {
+		w, err := image.WantedByUser(ctx, name, archs)
+		if err != nil {
+			return nil, err
+		}
+		wanted = append(wanted, w)
+	}
+	return wanted, nil
 }
 
 // imagesIn are the images of the manifests and of the cluster that the flags name.
@@ -162,7 +176,9 @@ func (a *app) imagesIn(ctx context.Context, f imageAuditFlags, archs []platform.
 	if err != nil {
 		return nil, asUsageError(err)
 	}
+	over := a.waits("registries", dockersWord)
 	out := podimages.OfManifests(ctx, set, archs)
+	over()
 	for _, w := range out {
 		f.ask.named(w.Image)
 	}
@@ -172,7 +188,7 @@ func (a *app) imagesIn(ctx context.Context, f imageAuditFlags, archs []platform.
 	if len(f.archs) == 0 {
 		archs = nil
 	}
-	over := a.waits("cluster", "the API server to say what runs, and in which images")
+	over = a.waits("cluster", "the API server to say what runs, and in which images")
 	wanted, missing, err := a.Front.ClusterImages(ctx, in.kubeconfig, archs)
 	over()
 	for _, m := range missing {

@@ -11,8 +11,9 @@ import (
 func (a *app) waits(who, what string) (over func()) {
 	view := progress.New(progress.Options{Out: a.Stderr, JSON: a.global.logFormat == logJSON})
 	r := report.Remind(of{view, who})
-	end := r.Waiting(what)
+	end, heard := r.Waiting(what), a.heard(what)
 	return func() {
+		heard()
 		end()
 		r.Close()
 		view.Close()
@@ -20,13 +21,21 @@ func (a *app) waits(who, what string) (over func()) {
 }
 
 // silence is waits for a verb that shows its progress: it says something only when no progress comes.
-func silence(view report.Sink, who, what string) (sink report.Sink, over func()) {
+func (d Deps) silence(view report.Sink, who, what string) (sink report.Sink, over func()) {
 	r := report.Remind(of{view, who})
-	end := r.Silence(what)
+	end, heard := r.Silence(what), d.heard(what)
 	return r, func() {
+		heard()
 		end()
 		r.Close()
 	}
+}
+
+func (d Deps) heard(what string) (over func()) {
+	if d.Waiting == nil {
+		return func() {}
+	}
+	return d.Waiting(what)
 }
 
 // of gives events a host that have none: these verbs are of no cluster.

@@ -117,7 +117,9 @@ func (a *app) workloads(ctx context.Context, f workloadFlags) (input, error) {
 	f.ask.hint(a.Stderr)
 	in.world.Known = in.known
 	if f.programs {
+		over := a.waits("registries", dockersWord)
 		in.world.Starts, err = a.Front.Programs(ctx, in.set, from)
+		over()
 	}
 	return in, err
 }

@@ -69,13 +69,11 @@ func (a *app) explain(ctx context.Context, f workloadFlags, name, namespace stri
 	if len(templates) == 0 {
 		return usagef("there is no pod or object with a pod template of that name: %s", name)
 	}
-	var all []explanation
-	for _, t := range templates {
-		verdicts, err := workload.Explain(t, in.world)
-		if err != nil {
-			return asUsageError(err)
-		}
-		all = append(all, explanation{t.Object.Named(), t.Path, verdicts})
+	over := a.waits("registries", "what containers start in the images") // with --programs their layers are read now
+	all, err := explainAll(templates, in.world)
+	over()
+	if err != nil {
+		return asUsageError(err)
 	}
 	return a.write(all, func(w io.Writer) error {
 		for i, e := range all {
@@ -100,4 +98,15 @@ func (a *app) explain(ctx context.Context, f workloadFlags, name, namespace stri
 		}
 		return nil
 	})
+}
+
+func explainAll(templates []*workload.Template, w workload.World) (all []explanation, err error) {
+	for _, t := range templates {
+		verdicts, err := workload.Explain(t, w)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, explanation{t.Object.Named(), t.Path, verdicts})
+	}
+	return all, nil
 }

@@ -80,7 +80,9 @@ func (a *app) sources(files []string) ([]workload.Source, error) {
 	var out []workload.Source
 	for _, file := range files {
 		if file == "-" {
+			over := a.waits("input", "standard input to end")
 			text, err := readAll(a.Stdin, "standard input")
+			over()
 			if err != nil {
 				return nil, err
 			}
