@@ -309,3 +309,26 @@ func TestArtefacts_UnknownVersion(t *testing.T) {
 		t.Error("a host was written to")
 	}
 }
+
+// A bundle that has to be made of what the cache has, or read again, may take long: that is waited for, and said.
+func TestArtefacts_OfTheCacheAreWaitedFor(t *testing.T) {
+	s := newSim(t, 2, remotetest.Options{})
+	s.fetches()
+	mustUp(t, s)
+	r, err := begin(t.Context(), s.options().withDefaults())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.end()
+	if r.desk.Artefacts.Waiting == nil {
+		t.Fatal("no one is told")
+	}
+	waits, waited := 0, ""
+	r.desk.Artefacts.Waiting = func(what string) func() {
+		waits, waited = waits+1, what
+		return func() { waits-- }
+	}
+	if _, _, _, err := r.desk.Whole(r.reading); err != nil || waits != 0 || waited != "the bundle of what was fetched to be made or read" {
+		t.Errorf("%v, %d waits, the last for %q", err, waits, waited)
+	}
+}

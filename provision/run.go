@@ -48,7 +48,7 @@ func look(ctx context.Context, o Options) (*run, error) {
 	}}
 	r.desk.Reader.Bundle = &bundle.Bundle{} // until one is found
 	r.desk.Artefacts = &artefacts.Source{Cluster: o.Cluster, Catalogue: o.Catalogue, Cache: o.hooks.cache, Program: o.hooks.program, Event: r.event,
-		Password: r.desk.Reader.Password}
+		Password: r.desk.Reader.Password, Waiting: reminder.Waiting}
 	r.reading, r.cancel = o.stoppable(ctx)
 	return r, nil
 }

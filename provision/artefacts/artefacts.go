@@ -29,6 +29,7 @@ type Source struct {
 	Program   func(name string) (string, error) // as fetch.Options has it
 	Event     func(report.Event)
 	Password  func(ctx context.Context, e inventory.Registry) (string, error)
+	Waiting   func(what string) (over func()) // tells whom it concerns that something is waited for; nil = no one
 
 	// Bundle is nil until Find; of what is not fetched yet it has the manifest alone, without digests.
 	Bundle *bundle.Bundle
@@ -91,6 +92,9 @@ func (r *Source) findSet(ctx context.Context, seen *survey.Seen) error {
 	if missing.None() {
 		o := r.fetchOptions()
 		o.Offline = true
+		if r.Waiting != nil {
+			defer r.Waiting("the bundle of what was fetched to be made or read")()
+		}
 		return r.useFetched(ctx, seen, o)
 	}
 	seen.Fetch.Missing = missing.String()

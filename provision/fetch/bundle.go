@@ -40,7 +40,7 @@ func (f *fetcher) bundle(ctx context.Context, set catalogue.Set) (string, error)
 	if err := f.cache.make(); err != nil {
 		return "", f.diskError("the cache", err)
 	}
-	inUse, err := f.cache.use(ctx, f.o.Wait)
+	inUse, err := f.cache.use(ctx, f.o.Wait, clearing(f))
 	if err != nil {
 		return "", f.diskError("the cache", err)
 	}
@@ -58,9 +58,17 @@ func (f *fetcher) bundle(ctx context.Context, set catalogue.Set) (string, error)
 	return f.make(ctx, set, images)
 }
 
+// doneByAnother says what another run does that has a lock of the cache.
+func doneByAnother(f *fetcher, what string) func() {
+	return func() { f.note("", what+" by another run, which is waited for") }
+}
+
+func clearing(f *fetcher) func() { return doneByAnother(f, "the cache is being cleared") }
+func deciding(f *fetcher) func() { return doneByAnother(f, "which images are taken is being decided") }
+
 // make makes the bundle, unless another run has made it meanwhile.
 func (f *fetcher) make(ctx context.Context, set catalogue.Set, images []found) (dir string, err error) {
-	err = f.cache.alone(ctx, "making", f.o.Wait, func() error {
+	err = f.cache.alone(ctx, "making", f.o.Wait, doneByAnother(f, "the bundle is being made"), func() error {
 		var ok bool
 		if dir, ok, err = f.complete(ctx, set, true); ok || err != nil {
 			return err
@@ -73,7 +81,7 @@ func (f *fetcher) make(ctx context.Context, set catalogue.Set, images []found) (
 
 // decide resolves the images; what is decided for the first time is written down. No two runs do so at once: the second has the first's word.
 func (f *fetcher) decide(ctx context.Context, set catalogue.Set) (images []found, err error) {
-	err = f.cache.alone(ctx, "deciding", f.o.Wait, func() error {
+	err = f.cache.alone(ctx, "deciding", f.o.Wait, deciding(f), func() error {
 		if f.lock, err = readLock(f.lockPath()); err != nil {
 			return err
 		}
@@ -106,7 +114,7 @@ func (f *fetcher) sums(ctx context.Context, set *catalogue.Set) error {
 	if !asked {
 		return nil
 	}
-	return f.cache.alone(ctx, "deciding", f.o.Wait, f.saveLock)
+	return f.cache.alone(ctx, "deciding", f.o.Wait, deciding(f), f.saveLock)
 }
 
 // known is a file's sum by the catalogue or by the lock file; "" = no one has said it.
@@ -334,7 +342,8 @@ func (f *fetcher) compose(ctx context.Context, set catalogue.Set, images []found
 	}
 	dir := f.dir(key)
 	f.note("", "the bundle is made and verified")
-	if _, err := bundle.Compose(ctx, parts, dir, bundle.CreateOptions{}); err != nil {
+	reading := func(p bundle.Progress) { f.note("bundle", report.Bytes(p.Bytes)+" verified") }
+	if _, err := bundle.Compose(ctx, parts, dir, bundle.CreateOptions{Progress: reading}); err != nil {
 		if errors.Is(err, bundle.ErrSource) {
 			return "", hint.With(failf(ErrContent, "%s", err), "the catalogue's entry is wrong; what was fetched has the sum that it says")
 		}

@@ -249,12 +249,16 @@ func sameFile(f *os.File, path string) bool {
 }
 
 // use holds the cache as long as a run needs what it finds there: GC goes alone. The file that is returned ends it when it is closed.
-func (c cache) use(ctx context.Context, pause func(context.Context, time.Duration) error) (*os.File, error) {
+// While GC is at work, waiting is called once.
+func (c cache) use(ctx context.Context, pause func(context.Context, time.Duration) error, waiting func()) (*os.File, error) {
 	f, err := os.OpenFile(c.path("use"), os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, err
 	}
-	for syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) != nil {
+	for first := true; syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) != nil; first = false {
+		if first {
+			waiting()
+		}
 		if err := pause(ctx, lockPause); err != nil {
 			return nil, errors.Join(err, f.Close())
 		}
@@ -262,14 +266,17 @@ func (c cache) use(ctx context.Context, pause func(context.Context, time.Duratio
 	return f, nil
 }
 
-// alone runs fn while no other process runs one under that name.
-func (c cache) alone(ctx context.Context, name string, pause func(context.Context, time.Duration) error, fn func() error) error {
+// alone runs fn while no other process runs one under that name; while another does, waiting is called once.
+func (c cache) alone(ctx context.Context, name string, pause func(context.Context, time.Duration) error, waiting func(), fn func() error) error {
 	f, err := os.OpenFile(filepath.Join(c.dir, name), os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return err
 	}
 	defer f.Close() // gives the lock back
-	for !free(f) {
+	for first := true; !free(f); first = false {
+		if first {
+			waiting()
+		}
 		if err := pause(ctx, lockPause); err != nil {
 			return err
 		}

@@ -36,7 +36,7 @@ func NewRemote(ctx context.Context, o Options) (*Remote, error) {
 		return nil, f.diskError("the cache", err)
 	}
 	r := &Remote{f: f}
-	if r.inUse, err = f.cache.use(ctx, f.o.Wait); err != nil {
+	if r.inUse, err = f.cache.use(ctx, f.o.Wait, clearing(f)); err != nil {
 		return nil, f.diskError("the cache", err)
 	}
 	if r.dir, err = os.MkdirTemp(f.cache.path("sha256"), ".remote.*"); err != nil {
