@@ -8,9 +8,12 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/hybridctl/hybridctl/provision/filelock"
 )
 
 func hostsOf(t *testing.T, own string, user ...string) *knownHosts {
@@ -63,6 +66,24 @@ func TestKnownHosts_LooksAgainBeforeItKeeps(t *testing.T) {
 		if text, _ := os.ReadFile(own); one.own != "" && strings.Count(string(text), "\n") != 1 {
 			t.Errorf("%s: the file is\n%s", name, text)
 		}
+	}
+}
+
+// Who keeps the file locked, as a program that was stopped does, is not waited for without end.
+func TestKnownHosts_GivesUpOnWhoKeepsTheLock(t *testing.T) {
+	own := knownFile(t)
+	f, err := os.Open(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	k := hostsOf(t, own)
+	k.patience = 1
+	if err := k.add(&endpoint{name: "a", host: "10.0.0.5", port: 22}, newPublic(t)); !errors.Is(err, filelock.ErrKept) {
+		t.Errorf("got %v", err)
 	}
 }
 

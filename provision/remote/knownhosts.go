@@ -14,11 +14,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
 
+	"github.com/hybridctl/hybridctl/provision/filelock"
 	"github.com/hybridctl/hybridctl/provision/hint"
 )
 
@@ -28,6 +29,8 @@ type knownHosts struct {
 	usual []string // the files of hosts that name none
 	own   string   // the file that add appends to; read for all hosts
 	log   *slog.Logger
+
+	patience time.Duration // with who appends at the same time
 
 	mu      sync.Mutex
 	files   map[string]*hostsFile
@@ -61,7 +64,7 @@ type patternKey struct {
 // loadKnownHosts reads the files that exist. As ssh does, it leaves out a line that cannot be read, and warns of a file that cannot be;
 // without the cluster's own file nothing is done, for it holds what was learned.
 func loadKnownHosts(files []string, own string, log *slog.Logger) (*knownHosts, error) {
-	k := &knownHosts{usual: files, own: own, log: log, files: map[string]*hostsFile{}, revoked: map[string]revokedFile{}}
+	k := &knownHosts{usual: files, own: own, log: log, patience: filelock.Patience, files: map[string]*hostsFile{}, revoked: map[string]revokedFile{}}
 	return k, k.load(k.of(nil))
 }
 
@@ -320,7 +323,7 @@ func (k *knownHosts) openOwn() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err == nil {
+	if err = filelock.Take(f, k.patience); err == nil {
 		err = k.refresh(f)
 	}
 	if err != nil {

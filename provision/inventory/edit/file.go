@@ -10,9 +10,11 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/rogpeppe/go-internal/diff"
 
+	"github.com/hybridctl/hybridctl/provision/filelock"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 )
 
@@ -25,6 +27,7 @@ type File struct {
 
 	path          string // behind symbolic links
 	before, after []byte
+	patience      time.Duration // with who writes beside it at the same time
 }
 
 // Open reads the file. The error is a *inventory.Problems.
@@ -40,7 +43,7 @@ func Open(name string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &File{Name: name, path: path, before: text, after: text}, nil
+	return &File{Name: name, path: path, before: text, after: text, patience: filelock.Patience}, nil
 }
 
 // Apply carries out edits, as the function Apply does, and returns the cluster that the file would then describe. Nothing is written
@@ -107,8 +110,8 @@ func (f *File) replace() error {
 		return err
 	}
 	defer dir.Close()
-	if err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX); err != nil {
-		return fmt.Errorf("lock %s: %w", dir.Name(), err)
+	if err := filelock.Take(dir, f.patience); err != nil {
+		return err
 	}
 	info, err := f.unchanged()
 	if err != nil {

@@ -6,7 +6,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+
+	"github.com/hybridctl/hybridctl/provision/filelock"
 )
 
 // writtenFile returns an inventory file in a folder of its own.
@@ -124,6 +127,28 @@ func TestWrite_TwoAtOnceOneWins(t *testing.T) {
 	}
 	if first != nil || !errors.Is(second, ErrChanged) {
 		t.Errorf("%v, %v", first, second)
+	}
+	onlyFile(t, path)
+}
+
+// Who keeps the folder locked, as a program that was stopped does, is not waited for without end.
+func TestWrite_GivesUpOnWhoKeepsTheLock(t *testing.T) {
+	path := writtenFile(t, 0o644)
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	if err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	f := opened(t, path, Set("spec.bundle", "./other"))
+	f.patience = 1
+	if err := f.Write(); !errors.Is(err, filelock.ErrKept) {
+		t.Errorf("got %v", err)
+	}
+	if text := content(t, path); text != flowing {
+		t.Error(text)
 	}
 	onlyFile(t, path)
 }
