@@ -48,13 +48,13 @@ type Options struct {
 
 // hooks are what tests put in a run's way; the zero value is what users have.
 type hooks struct {
-	leaseTTL         time.Duration                                                    // of the cluster's lock
-	registryPatience time.Duration                                                    // as survey.Reader has it
-	askRegistry      func(ctx context.Context, image string) ([]platform.Arch, error) // as survey.Reader has it
-	registerWithin   time.Duration                                                    // as steps.Env has it
-	cache            string                                                           // as fetch.Options has it
-	program          func(name string) (string, error)                                // as fetch.Options has it
-	newAPI           func(kubeconfig []byte, o kube.Options) (access.API, error)      // without a cluster
+	leaseTTL                        time.Duration                                                    // of the cluster's lock
+	registryPatience, restartsEvery time.Duration                                                    // as survey.Reader and restarts.New have them
+	askRegistry                     func(ctx context.Context, image string) ([]platform.Arch, error) // as survey.Reader has it
+	registerWithin                  time.Duration                                                    // as steps.Env has it
+	cache                           string                                                           // as fetch.Options has it
+	program                         func(name string) (string, error)                                // as fetch.Options has it
+	newAPI                          func(kubeconfig []byte, o kube.Options) (access.API, error)      // without a cluster
 }
 
 func (o Options) withDefaults() Options {

@@ -39,7 +39,7 @@ func Up(ctx context.Context, o UpOptions) (Result, error) {
 		result.Checks = after
 	}
 	if err != nil {
-		return result, err
+		return result, r.watcher.Explain(err)
 	}
 	proves := o.Conformance.on() && p.Changes() > 0
 	dir, err := o.Proof.open(o.Options, proves)
@@ -62,7 +62,7 @@ func Up(ctx context.Context, o UpOptions) (Result, error) {
 		}
 		notes, err := steps.ApproveServing(r.reading, r.API, &steps.Owners{Cluster: r.Cluster, Hosts: seen.Hosts, Nodes: seen.Nodes})
 		if result.Notes = append(result.Notes, notes...); err != nil {
-			return result, err
+			return result, r.watcher.Explain(err)
 		}
 		late, notReady := r.waitReady(seen, p, changes)
 		result.Changes, failed = append(result.Changes, late...), errors.Join(failed, notReady)

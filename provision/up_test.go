@@ -3,9 +3,11 @@ package provision
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/remote/remotetest"
 	"github.com/hybridctl/hybridctl/provision/report"
+	"github.com/hybridctl/hybridctl/templates"
 )
 
 func mustUp(t *testing.T, s *sim) Result {
@@ -388,5 +391,31 @@ func TestStatus_HostThatStandsInTheWay(t *testing.T) {
 	delete(s.api.AllNodes, "host-2")
 	if _, err := Status(context.Background(), s.options()); !errors.Is(err, ErrRefused) || errors.Is(err, ErrBundle) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// What ends on a control plane while a run looks at it is told with whatever stops the run, and stays.
+func TestUp_TellsWhatEndedMeanwhile(t *testing.T) {
+	s := newSim(t, 2, remotetest.Options{}).withCeph()
+	s.fleet.On(remotetest.Is(templates.Script("static-pods")), func(session *remotetest.Session) int {
+		fmt.Fprint(session.Stdout, "2026-01-01T00:01:00Z\netcd etcd 7 2026-01-01T00:00:30Z\n\tno space left on the device\n")
+		return 0
+	})
+	noticed := make(chan struct{})
+	for _, h := range s.hosts {
+		h.ceph = map[string]string{"0.rbd": "said Permission denied\n"}
+		h.gate["ceph-probe"] = noticed
+	}
+	o := s.options()
+	o.hooks.restartsEvery = time.Millisecond
+	once := sync.OnceFunc(func() { close(noticed) })
+	o.Progress = sinkFunc(func(e report.Event) {
+		if e.Kind == report.Note && e.Host == "host-1" && strings.Contains(e.Message, "no space left") {
+			once()
+		}
+	})
+	_, err := Up(t.Context(), UpOptions{Options: o})
+	if !errors.Is(err, ErrPreflight) || !strings.Contains(err.Error(), "etcd on host-1 ends and is started again: 7 times so far") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -38,7 +38,7 @@ func newExecutor(t *testing.T) (*Executor, *fakeapi.API) {
 	}
 	t.Cleanup(func() { _ = store.Close() })
 	api := fakeapi.New(bundletest.Version)
-	w := restarts.New(f.ControlPlanes, report.Discard)
+	w := restarts.New(f.ControlPlanes, report.Discard, 0)
 	t.Cleanup(w.Stop)
 	return New(Options{Server: &access.Server{API: api}, Cluster: c, StateDir: dir, Fleet: f, Store: store, Bundle: func() *bundle.Bundle { return &bundle.Bundle{} },
 		Watcher: w, Progress: report.Discard, Parallel: 2, Reading: context.Background(), Stop: make(chan struct{})}), api

@@ -41,7 +41,7 @@ func (x *Executor) Up(ctx context.Context, seen survey.Seen, p plan.Plan) (chang
 			err = nil
 		}
 	}
-	return changes, failed, err
+	return changes, failed, x.Watcher.Explain(err)
 }
 
 // Growth is what ScaleOut carries out.
@@ -83,7 +83,7 @@ func (x *Executor) ScaleOut(ctx context.Context, g Growth) (did Grown, failed, e
 	if err == nil && before != nil {
 		err = failed
 	}
-	return did, failed, err
+	return did, failed, x.Watcher.Explain(err)
 }
 
 // Remove takes hosts out of the cluster, and then out of the state, also those of which no step was left. takeOut takes one out of the
@@ -103,7 +103,7 @@ func (x *Executor) Remove(ctx context.Context, seen survey.Seen, p plan.Plan, le
 		}
 		return nil
 	})
-	return changes, failed, err
+	return changes, failed, x.Watcher.Explain(err)
 }
 
 // Destroy takes the cluster away. The lock ends with it. An API server that is gone keeps no one from it; one that is only silent does, as it

@@ -48,14 +48,14 @@ type Watch struct {
 
 type key struct{ host, pod string }
 
-// Begin starts to look at the hosts, which are asked for again each time.
-func Begin(ctx context.Context, hosts func() map[string]Host, sink report.Sink) *Watch {
+// Begin starts to look at the hosts, which are asked for again each time; every is the pause before each look.
+func Begin(ctx context.Context, hosts func() map[string]Host, sink report.Sink, every time.Duration) *Watch {
 	ctx, stop := context.WithCancel(ctx)
 	w := newWatch(hosts, sink)
 	w.stop = stop
 	go func() { // ends with Stop, or the context
 		defer close(w.ended)
-		tick := time.NewTicker(interval)
+		tick := time.NewTicker(every)
 		defer tick.Stop()
 		for {
 			select {

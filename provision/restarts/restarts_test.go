@@ -110,13 +110,13 @@ func TestWatch_BegunLongAgo(t *testing.T) {
 }
 
 func TestBegin_EndsWithStop(t *testing.T) {
-	w := Begin(t.Context(), func() map[string]Host { return nil }, report.Discard)
+	w := Begin(t.Context(), func() map[string]Host { return nil }, report.Discard, interval)
 	w.Stop()
 	w.Stop()
 }
 
 func TestWatcher_LooksFromItsBeginningOn(t *testing.T) {
-	w := New(func() map[string]*fake { return map[string]*fake{"a": {}} }, report.Discard)
+	w := New(func() map[string]*fake { return map[string]*fake{"a": {}} }, report.Discard, 0)
 	away := errors.New("away")
 	if err := w.Explain(away); err != away {
 		t.Errorf("before it looks: %v", err)

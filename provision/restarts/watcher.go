@@ -1,7 +1,9 @@
 package restarts
 
 import (
+	"cmp"
 	"context"
+	"time"
 
 	"github.com/hybridctl/hybridctl/provision/report"
 )
@@ -10,12 +12,13 @@ import (
 type Watcher struct {
 	hosts func() map[string]Host
 	sink  report.Sink
+	every time.Duration
 	watch *Watch // nil = no one looks yet
 }
 
-// New returns a Watcher of the hosts that are connected at the moment of each look.
-func New[H Host](connected func() map[string]H, sink report.Sink) *Watcher {
-	return &Watcher{sink: sink, hosts: func() map[string]Host {
+// New returns a Watcher of the hosts that are connected at the moment of each look; every is the pause between two, 0 = half a minute.
+func New[H Host](connected func() map[string]H, sink report.Sink, every time.Duration) *Watcher {
+	return &Watcher{sink: sink, every: cmp.Or(every, interval), hosts: func() map[string]Host {
 		out := map[string]Host{}
 		for name, h := range connected() {
 			out[name] = h
@@ -27,7 +30,7 @@ func New[H Host](connected func() map[string]H, sink report.Sink) *Watcher {
 // Begin looks from now to Stop, unless it looks already.
 func (w *Watcher) Begin(ctx context.Context) {
 	if w.watch == nil {
-		w.watch = Begin(ctx, w.hosts, w.sink)
+		w.watch = Begin(ctx, w.hosts, w.sink, w.every)
 	}
 }
 
