@@ -138,7 +138,8 @@ func TestAudit_Programs(t *testing.T) {
 		t.Errorf("got %s", strings.Join(got, "\n"))
 	}
 	s.Forget()
-	if _, err := (&image.Asker{Registry: plain(t)}).Audit(t.Context(), all); err != nil || s.Count("GET") != 1 {
+	// the index and its two children, and nothing of these
+	if _, err := (&image.Asker{Registry: plain(t)}).Audit(t.Context(), all); err != nil || s.Count("GET") != 3 {
 		t.Errorf("without: %d GETs, %v", s.Count("GET"), err)
 	}
 }

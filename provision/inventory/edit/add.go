@@ -63,12 +63,12 @@ func (e addHost) splice(d *document) ([]byte, error) {
 	switch missing := steps[len(trail)-1:]; {
 	case len(missing) == 1 && hosts.Kind == yaml.MappingNode && len(hosts.Content) > 0 && !yamltext.IsFlow(hosts) && merge(hosts) == nil:
 		indent := strings.Repeat(" ", d.IndentOf(hosts))
-		return insertEntry(d, hosts, typeAt(steps[:len(trail)-1]), missing[0].name, indent+missing[0].name+":", indent+strings.Repeat(" ", d.indentStep())+"- "+flow(n))
+		return insertEntry(d, hosts, typeAt(steps[:len(trail)-1]), missing[0].name, indent+missing[0].name+":", indent+strings.Repeat(" ", d.indentStep())+"- "+d.flow(n))
 	case len(missing) == 0 && waits(d, at):
-		return addFirst(d, at, flow(n))
+		return addFirst(d, at, d.flow(n))
 	}
 	if len(trail) <= len(steps) || hosts.Kind != yaml.SequenceNode || len(hosts.Content) == 0 {
-		return set{path: hostsPath + "[0]", value: flow(n)}.splice(d)
+		return set{path: hostsPath + "[0]", value: d.flow(n)}.splice(d)
 	}
 	last := hosts.Content[len(hosts.Content)-1]
 	end, err := d.End(last, d.IndentOf(hosts))
@@ -76,7 +76,7 @@ func (e addHost) splice(d *document) ([]byte, error) {
 		return nil, err
 	}
 	if yamltext.IsFlow(hosts) {
-		return d.addToFlow(last, end, flow(n))
+		return d.addToFlow(last, end, d.flow(n))
 	}
 	if !d.Alone(end) {
 		return nil, d.byHand(last, "is followed by something in its line")
@@ -136,7 +136,7 @@ func (d *document) addToFlow(last *yaml.Node, end int, text string) ([]byte, err
 		return nil, err
 	}
 	line := d.Bytes[d.LineStart(d.LineOf(start)):start]
-	indent := d.Newline() + string(line[:len(line)-len(bytes.TrimLeft(line, " "))])
+	indent := d.Newline() + string(line[:len(line)-len(bytes.TrimLeft(line, " \t"))])
 	if rest, comma, comment := d.Behind(end); comment {
 		if comma {
 			return d.Cut(end+len(rest), end+len(rest), indent+text+","), nil
@@ -154,7 +154,7 @@ func (d *document) addToFlow(last *yaml.Node, end int, text string) ([]byte, err
 func (d *document) hostLines(hosts, last, n *yaml.Node) []string {
 	indent := strings.Repeat(" ", d.IndentOf(hosts))
 	if last.Kind != yaml.MappingNode || yamltext.IsFlow(last) {
-		return []string{indent + "- " + flow(n)}
+		return []string{indent + "- " + d.flow(n)}
 	}
 	gap := strings.Repeat(" ", max(1, d.IndentOf(last)-len(indent)-1))
 	var lines []string
@@ -163,7 +163,7 @@ func (d *document) hostLines(hosts, last, n *yaml.Node) []string {
 		if i > 0 {
 			lead = indent + " " + gap
 		}
-		lines = append(lines, lead+flow(n.Content[i])+": "+flow(n.Content[i+1]))
+		lines = append(lines, lead+d.flow(n.Content[i])+": "+d.flow(n.Content[i+1]))
 	}
 	return lines
 }
@@ -175,25 +175,4 @@ func hostNode(h inventory.Host) (*yaml.Node, error) {
 		return nil, err
 	}
 	return &n, nil
-}
-
-// flow writes a node in one line.
-func flow(n *yaml.Node) string {
-	var parts []string
-	switch n.Kind {
-	case yaml.MappingNode:
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			parts = append(parts, flow(n.Content[i])+": "+flow(n.Content[i+1]))
-		}
-		return "{" + strings.Join(parts, ", ") + "}"
-	case yaml.SequenceNode:
-		for _, c := range n.Content {
-			parts = append(parts, flow(c))
-		}
-		return "[" + strings.Join(parts, ", ") + "]"
-	}
-	if n.ShortTag() == "!!str" {
-		return quoteText(n.Value)
-	}
-	return n.Value
 }

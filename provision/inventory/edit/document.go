@@ -13,6 +13,7 @@ import (
 // document is the text of an inventory with the nodes and the values in it.
 type document struct {
 	*yamltext.Text
+	notation
 	file   string
 	root   *yaml.Node
 	values map[string]any // what the nodes mean: aliases followed, merge keys resolved
@@ -22,7 +23,7 @@ type document struct {
 }
 
 func newDocument(file string, text []byte, root *yaml.Node) *document {
-	return &document{Text: yamltext.New(text), file: file, root: root, aliases: map[*yaml.Node]*yaml.Node{}}
+	return &document{Text: yamltext.New(text), notation: notationOf(text), file: file, root: root, aliases: map[*yaml.Node]*yaml.Node{}}
 }
 
 // noteAliases remembers where anchors are used.

@@ -99,14 +99,14 @@ metadata:
 spec:
   kubernetes:
     version: %s
-`, inventory.APIVersion, inventory.Kind, quoteText(d.Name), quoteText(d.Kubernetes))
+`, inventory.APIVersion, inventory.Kind, inYAML.quote(d.Name), inYAML.quote(d.Kubernetes))
 	switch d.Endpoint {
 	case "":
 		b.WriteString("    # endpoint: " + exampleEndpoint + " # a load balancer, or an address that moves; several control planes need one\n")
 	case exampleEndpoint:
 		b.WriteString("    endpoint: " + exampleEndpoint + " # put in yours: it leads to every control plane, as a load balancer, or an address that moves\n")
 	default:
-		fmt.Fprintf(&b, "    endpoint: %s # leads to every control plane\n", quoteText(d.Endpoint))
+		fmt.Fprintf(&b, "    endpoint: %s # leads to every control plane\n", inYAML.quote(d.Endpoint))
 	}
 	fmt.Fprintf(&b, `    # podCIDR: 10.244.0.0/16    # no address of your networks may be in them
     # serviceCIDR: 10.96.0.0/12
@@ -127,7 +127,7 @@ spec:
 		if err != nil {
 			return nil, err
 		}
-		b.WriteString(lead + flow(n) + "\n")
+		b.WriteString(lead + inYAML.flow(n) + "\n")
 	}
 	b.WriteString("    # A host may say more: {name: arm-7, address: 192.0.2.27, user: ops, jump: x86-1, labels: {rack: a2}, taints: [\"dedicated=db:NoSchedule\"]}\n")
 	return []byte(b.String()), nil
@@ -138,5 +138,5 @@ func (d Draft) bundleLine() string {
 	if d.Bundle == "" {
 		return "  # bundle: bundle              # a bundle's directory, or its one file; without it, hybridctl fetches what it needs"
 	}
-	return "  bundle: " + quoteText(d.Bundle) + ` # what the cluster is built from: a bundle's directory, or its one file; "hybridctl bundle" makes it`
+	return "  bundle: " + inYAML.quote(d.Bundle) + ` # what the cluster is built from: a bundle's directory, or its one file; "hybridctl bundle" makes it`
 }

@@ -1,6 +1,6 @@
 // Package edit changes the text of an inventory and keeps everything else of it: comments, order, anchors, quotes, indentation and
 // line ends. It finds the place through the YAML nodes and splices the text there; every result is read again and compared with what
-// the edit was to mean, so that a place where the two differ is refused with its line and column.
+// the edit was to mean, so that a place where the two differ is refused with its line and column. What was JSON stays JSON.
 // It decides nothing about clusters and connects to nothing.
 package edit
 
@@ -62,6 +62,9 @@ func apply(file string, text []byte, e Edit) ([]byte, error) {
 	got, err := read(file, edited)
 	if err != nil || !reflect.DeepEqual(got.values, want) {
 		return nil, d.unsafe()
+	}
+	if d.notation == inJSON && got.notation != inJSON {
+		return nil, d.problem(d.root, "", "is JSON, and would be YAML when edited like that", "edit it by hand")
 	}
 	return edited, nil
 }

@@ -1,6 +1,7 @@
 package edit
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -157,7 +158,7 @@ func presentField(r *rand.Rand, c *inventory.Cluster, host string) (path, old, v
 
 // Whatever document and edit come: no panic, and what is returned is an inventory.
 func FuzzApply(f *testing.F) {
-	for _, text := range []string{block, flowing} {
+	for _, text := range []string{block, flowing, jsonText} {
 		f.Add([]byte(text), uint8(0), "spec.hosts[x86-1].labels.zone", "b")
 		f.Add([]byte(text), uint8(1), "spec.hosts[x86-2].taints[0]", "")
 		f.Add([]byte(text), uint8(2), "n=192.0.2.50,label=a=b", "")
@@ -186,6 +187,9 @@ func FuzzApply(f *testing.F) {
 		}
 		if _, err := inventory.Parse("F", out); err != nil {
 			t.Errorf("the result does not load: %v\n%s", err, out)
+		}
+		if json.Valid(text) && !json.Valid(out) {
+			t.Errorf("it is JSON no more:\n%s", out)
 		}
 		if shown := (&File{Name: "F", before: text, after: out}).Diff(); strings.Contains(shown, "\x00") {
 			t.Errorf("a mark is left in %q", shown)

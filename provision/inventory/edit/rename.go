@@ -86,7 +86,7 @@ func (e renameHost) splice(d *document) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		d = newDocument(d.file, d.Cut(start, end, requote(n, values[n])), d.root)
+		d = newDocument(d.file, d.Cut(start, end, d.requote(n, values[n])), d.root)
 	}
 	return d.Bytes, nil
 }

@@ -25,7 +25,7 @@ func (e set) mean(d *document) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	value, _, err := e.parsed(steps)
+	value, _, err := e.parsed(d, steps)
 	if err != nil {
 		return nil, err
 	}
@@ -37,17 +37,22 @@ func (e set) mean(d *document) (map[string]any, error) {
 }
 
 // parsed returns the value, and how it is written where no other scalar stood.
-func (e set) parsed(steps []step) (value any, text string, err error) {
+func (e set) parsed(d *document, steps []step) (value any, text string, err error) {
 	t := typeAt(steps)
 	if isText(t) {
-		return e.value, quoteText(e.value), nil
+		return e.value, d.quote(e.value), nil
 	}
-	value, ok := parseValue(e.value)
+	value, n, ok := parseValue(e.value)
 	switch {
+	case ok && d.notation == inJSON:
+		if text, ok = asJSON(e.value, value, n); !ok {
+			return nil, "", &PathError{fmt.Sprintf("%s: the inventory is JSON, and %q is no value there: write it as JSON", e.path, e.value)}
+		}
+		return value, text, nil
 	case ok:
 		return value, e.value, nil
 	case t == nil || t.Kind() == reflect.Interface:
-		return e.value, quoteText(e.value), nil
+		return e.value, d.quote(e.value), nil
 	}
 	return nil, "", &PathError{fmt.Sprintf("%s: %q is no value in one line of YAML; lists are written [a, b], mappings {name: value}", e.path, e.value)}
 }
@@ -57,7 +62,7 @@ func (e set) splice(d *document) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, text, err := e.parsed(steps)
+	_, text, err := e.parsed(d, steps)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +73,7 @@ func (e set) splice(d *document) ([]byte, error) {
 	last := trail[len(trail)-1]
 	if len(trail) == len(steps)+1 {
 		if isText(typeAt(steps)) && last.node.Kind == yaml.ScalarNode {
-			text = requote(last.node, e.value)
+			text = d.requote(last.node, e.value)
 		}
 		return d.replace(last, text)
 	}
@@ -77,7 +82,7 @@ func (e set) splice(d *document) ([]byte, error) {
 		return nil, d.problem(m, "", fmt.Sprintf("%s comes from this merge key", missing[0].name), "write it out here first, or edit it where it stands")
 	}
 	if last.node.Kind == yaml.ScalarNode && last.node.ShortTag() == "!!null" {
-		return d.replace(last, nest(missing, text))
+		return d.replace(last, d.nest(missing, text))
 	}
 	return d.insert(last.node, typeAt(steps[:len(trail)-1]), missing, text)
 }
@@ -91,18 +96,6 @@ func valueAt(v any, steps []step) any {
 		v = member(v, s.name)
 	}
 	return v
-}
-
-// nest writes a value inside what is missing around it: {labels: {zone: a}}.
-func nest(missing []step, text string) string {
-	for _, s := range slices.Backward(missing) {
-		if s.index >= 0 {
-			text = "[" + text + "]"
-		} else {
-			text = "{" + quoteText(s.name) + ": " + text + "}"
-		}
-	}
-	return text
 }
 
 // replace writes text where a value stands.
@@ -156,7 +149,7 @@ func (d *document) insert(n *yaml.Node, t reflect.Type, missing []step, text str
 	}
 	name := missing[0]
 	if len(n.Content) == 0 {
-		return d.fill(n, nest(missing, text))
+		return d.fill(n, d.nest(missing, text))
 	}
 	if name.index < 0 && !yamltext.IsFlow(n) {
 		return insertEntry(d, n, t, name.name, d.entryLines(strings.Repeat(" ", d.IndentOf(n)), missing, text)...)
@@ -167,13 +160,13 @@ func (d *document) insert(n *yaml.Node, t reflect.Type, missing []step, text str
 		return nil, err
 	}
 	if yamltext.IsFlow(n) {
-		inner := nest(missing, text)
+		inner := d.nest(missing, text)
 		return d.Cut(end, end, ", "+inner[1:len(inner)-1]), nil
 	}
 	if !d.Alone(end) {
 		return nil, d.byHand(behind, "is followed by something in its line")
 	}
-	return d.InsertLine(end, strings.Repeat(" ", d.IndentOf(n))+"- "+nest(missing[1:], text)), nil
+	return d.InsertLine(end, strings.Repeat(" ", d.IndentOf(n))+"- "+d.nest(missing[1:], text)), nil
 }
 
 // insertEntry writes the lines of a new entry into a block mapping: behind the field that comes before it.
@@ -215,10 +208,10 @@ func behindComments(d *document, end, indent int, name string) int {
 // entryLines are the lines of a new entry of a block mapping; mappings on the way are blocks too.
 func (d *document) entryLines(indent string, missing []step, text string) []string {
 	if len(missing) == 1 || missing[1].index >= 0 {
-		return []string{indent + quoteText(missing[0].name) + ": " + nest(missing[1:], text)}
+		return []string{indent + d.quote(missing[0].name) + ": " + d.nest(missing[1:], text)}
 	}
 	deeper := indent + strings.Repeat(" ", d.indentStep())
-	return append([]string{indent + quoteText(missing[0].name) + ":"}, d.entryLines(deeper, missing[1:], text)...)
+	return append([]string{indent + d.quote(missing[0].name) + ":"}, d.entryLines(deeper, missing[1:], text)...)
 }
 
 // fill writes into the brackets of an empty mapping or list.
