@@ -44,6 +44,8 @@ type Listed struct {
 	OS, Arch, Variant string
 	Digest            string
 	There, Asked      bool
+
+	unread error // why nothing is known of this one alone
 }
 
 func (l Listed) String() string {
@@ -71,6 +73,8 @@ func (a Answer) For(arch platform.Arch) (Verdict, string) {
 	switch {
 	case i < 0:
 		return VerdictNo, a.instead(arch)
+	case a.Listed[i].unread != nil:
+		return VerdictUnknown, a.Listed[i].unread.Error()
 	case !a.Index || a.Listed[i].There:
 		return VerdictYes, ""
 	case a.Listed[i].Asked:
@@ -237,15 +241,20 @@ func (q *inquiry) ofConfig(ctx context.Context, d document, entry bool) ([]Liste
 	return []Listed{{OS: config.OS, Arch: config.Architecture, Variant: config.Variant, Digest: d.hash.String(), There: true, Asked: true}}, nil
 }
 
-// children asks whether the wanted images are there: clean-up jobs delete what has no tag, and leave the index.
+// children reads the wanted images: clean-up jobs delete what has no tag, and leave the index; and what a registry says of a manifest that it
+// is not to give is not always true.
 func (q *inquiry) children(ctx context.Context, listed []Listed, wanted []platform.Arch) error {
 	for _, arch := range wanted {
 		i := slices.IndexFunc(listed, func(l Listed) bool { return l.is(arch) })
 		if i < 0 || listed[i].There {
 			continue
 		}
-		_, err := q.repo.Digest(ctx, listed[i].Digest)
-		if err != nil && !registry.IsNotFound(err) {
+		_, err := q.repo.Manifest(ctx, listed[i].Digest)
+		switch {
+		case errors.Is(err, registry.ErrOther):
+			listed[i].unread = err
+			continue
+		case err != nil && !registry.IsNotFound(err):
 			return err
 		}
 		listed[i].Asked, listed[i].There = true, err == nil

@@ -15,7 +15,7 @@ import (
 // ErrAbsent: a repository does not have a manifest. The error says what it has instead.
 var ErrAbsent = errors.New("is not there")
 
-// Holds asks whether a repository has the manifest of each architecture, as whoever pulls by digest will. ref is the image's name there, with its
+// Holds reads whether a repository has the manifest of each architecture, as whoever pulls by digest will. ref is the image's name there, with its
 // tag, which explains what is absent. The answer for an architecture is nil, ErrAbsent, or why nothing is known.
 func (a *Asker) Holds(ctx context.Context, ref string, keys []registry.Credential, manifests map[platform.Arch]string) map[platform.Arch]error {
 	out := map[platform.Arch]error{}
@@ -29,7 +29,7 @@ func (a *Asker) Holds(ctx context.Context, ref string, keys []registry.Credentia
 	repo := a.Registry.Repo(named.Context(), keys)
 	var tag *Answer // asked once, and only where something is absent
 	for _, arch := range slices.Sorted(maps.Keys(manifests)) {
-		_, err := repo.Digest(ctx, manifests[arch])
+		_, err := repo.Manifest(ctx, manifests[arch])
 		if err != nil && registry.IsNotFound(err) {
 			if tag == nil {
 				one := a.Ask(ctx, ref, keys, platform.All())

@@ -104,6 +104,46 @@ func TestAsk_Verdicts(t *testing.T) {
 	}
 }
 
+// A registry, or a cache before it, says by HEAD that it has what it then does not give, or gives something else: what the index names is there
+// when it has been read.
+func TestAsk_AChildIsReadBeforeItIsBelieved(t *testing.T) {
+	s := registrytest.New(t)
+	x86, arm := imagetest.Program(amd64, ""), imagetest.Program(arm64, "")
+	s.Index(t, "team/both", "1", imagetest.Index(map[platform.Arch]v1.Image{amd64: x86, arm64: arm}))
+	child := must(arm.Digest()).String()
+	for given, want := range map[string]string{
+		"":                              "listed: the index names " + child + " for it, and the registry does not have that",
+		"<html></html>":                 "unknown: " + s.Host() + " gives other content for " + child + ": its digest is sha256:",
+		string(must(x86.RawManifest())): "unknown: " + s.Host() + " gives other content for " + child + ": its digest is " + must(x86.Digest()).String(),
+	} {
+		s.Before = func(w http.ResponseWriter, r *http.Request) bool {
+			switch {
+			case !strings.HasSuffix(r.URL.Path, child):
+				return false
+			case r.Method == http.MethodHead:
+				w.Header().Set("Docker-Content-Digest", child)
+			case given == "":
+				w.WriteHeader(http.StatusNotFound)
+			default:
+				w.Header().Set("Content-Type", string(types.OCIManifestSchema1))
+				fmt.Fprint(w, given)
+			}
+			return true
+		}
+		a := ask(t, s.Host()+"/team/both:1")
+		if v, reason := a.For(arm64); !strings.HasPrefix(string(v)+": "+reason, want) {
+			t.Errorf("%s: %s, want %s", v, reason, want)
+		}
+		if v, reason := a.For(amd64); v != image.VerdictYes {
+			t.Errorf("the other one: %s: %s", v, reason)
+		}
+		held := (&image.Asker{Registry: plain(t)}).Holds(t.Context(), s.Host()+"/team/both:1", nil, map[platform.Arch]string{amd64: must(x86.Digest()).String(), arm64: child})
+		if held[arm64] == nil || held[amd64] != nil {
+			t.Errorf("holds %v", held)
+		}
+	}
+}
+
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)

@@ -47,6 +47,9 @@ var ErrLogin = errors.New("wants a login")
 // ErrDocker marks a configuration of docker's that cannot be used. The user mends it, or names another by DOCKER_CONFIG.
 var ErrDocker = errors.New("docker's configuration")
 
+// ErrOther: a registry, or what stands before it, gives something else than it is asked for by its digest. Nothing of it is used.
+var ErrOther = errors.New("gives other content")
+
 // errPage marks web pages in the place of what was asked for.
 var errPage = errors.New("answers with a web page in its place: a proxy or a login stands between, or it is no registry")
 

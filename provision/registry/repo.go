@@ -199,7 +199,7 @@ func (r *Repo) location(ctx context.Context, from *url.URL, to, what string) (*u
 	return u, r.c.mayAsk(ctx, r.name.RegistryStr(), u, what)
 }
 
-// Manifest reads a manifest or an index by its tag or digest; what was asked for by digest is verified.
+// Manifest reads a manifest or an index by its tag or digest; what was asked for by digest is verified. Errors: ErrOther.
 func (r *Repo) Manifest(ctx context.Context, identifier string) (Document, error) {
 	resp, err := r.do(ctx, call{method: http.MethodGet, path: "manifests/" + identifier, header: http.Header{"Accept": {accepted}}, again: true,
 		good: []int{http.StatusOK}, what: "a manifest"})
@@ -217,7 +217,7 @@ func (r *Repo) Manifest(ctx context.Context, identifier string) (Document, error
 	}
 	d := Document{Raw: raw, Media: strings.TrimSpace(media), Digest: digest(raw)}
 	if strings.Contains(identifier, ":") && identifier != d.Digest {
-		return Document{}, fmt.Errorf("%s gives other content for %s: its digest is %s", r.name.RegistryStr(), identifier, d.Digest)
+		return Document{}, fmt.Errorf("%s %w for %s: its digest is %s", r.name.RegistryStr(), ErrOther, identifier, d.Digest)
 	}
 	return d, nil
 }
@@ -273,7 +273,7 @@ func (r *Repo) Small(ctx context.Context, want string) ([]byte, error) {
 		return nil, fmt.Errorf("%s: %w", r.name.RegistryStr(), err)
 	}
 	if got := digest(raw); got != want {
-		return nil, fmt.Errorf("%s gives other content for %s: its digest is %s", r.name.RegistryStr(), want, got)
+		return nil, fmt.Errorf("%s %w for %s: its digest is %s", r.name.RegistryStr(), ErrOther, want, got)
 	}
 	return raw, nil
 }
