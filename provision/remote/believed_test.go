@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/hybridctl/hybridctl/provision/filelock"
+	"github.com/hybridctl/hybridctl/provision/hint"
 )
 
 func hostsOf(t *testing.T, own string, user ...string) *knownHosts {
@@ -151,8 +152,8 @@ func TestKnownHosts_BehindJumpHosts(t *testing.T) {
 		check(k, one, a, movedKey, nil)
 		check(k, one, b, 0, ErrHostKeyChanged)
 		_, err := k.check(one, nil, b)
-		if err == nil || !strings.Contains(err.Error(), "pin this one's as hostKey") || strings.Contains(err.Error(), behind) {
-			t.Errorf("error %v", err)
+		if err == nil || !strings.Contains(hint.Text(err), "pin this one's as hostKey") || strings.Contains(err.Error()+hint.Text(err), behind) {
+			t.Errorf("error %v, hint %s", err, hint.Text(err))
 		}
 	})
 	t.Run("an authority", func(t *testing.T) {

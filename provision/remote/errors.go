@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/hybridctl/hybridctl/provision/hint"
 )
 
 // The kinds of failure. Every error of this package wraps at most one of them; its text is one sentence for the user.
@@ -46,8 +48,17 @@ var (
 	errCut  = fmt.Errorf("%w: cut", ErrUnreachable)  // it hung up before it showed its key, as a full one of an older release does
 )
 
-// Mend says where the user looks to mend what an error of this package tells; "" = it is of no kind that has such a place.
+// Mend says how the user mends what an error of this package tells: where to look, and the error's own hints; "" = neither is known.
 func Mend(err error) string {
+	all := hint.Of(err)
+	if place := placeToMend(err); place != "" {
+		all = slices.Insert(all, 0, place)
+	}
+	return strings.Join(all, "; ")
+}
+
+// placeToMend is where the user looks; "" = it is of no kind that has such a place.
+func placeToMend(err error) string {
 	is := func(kinds ...error) bool {
 		return slices.ContainsFunc(kinds, func(kind error) bool { return errors.Is(err, kind) })
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/hybridctl/hybridctl/provision/hint"
 )
 
 // pin is the one key that a host may show: the key itself, or its fingerprint.
@@ -102,9 +104,8 @@ func (k *knownHosts) check(ep *endpoint, remote net.Addr, key ssh.PublicKey) (st
 		if ssh.FingerprintSHA256(key) == ep.pin.fingerprint {
 			return knownKeys, nil
 		}
-		return 0, faultf(ErrHostKeyChanged, nil,
-			"the host key of %s is not the pinned one: pinned is %s, the host shows %s %s; if that is right, change hostKey in the inventory",
-			ep.addr(), ep.pin.fingerprint, key.Type(), ssh.FingerprintSHA256(key))
+		return 0, hint.With(faultf(ErrHostKeyChanged, nil, "the host key of %s is not the pinned one: pinned is %s, the host shows %s %s",
+			ep.addr(), ep.pin.fingerprint, key.Type(), ssh.FingerprintSHA256(key)), "if the host's key is right, change hostKey in the inventory")
 	}
 	if bits := rsaBits(key); bits > 0 && bits < ep.rsaBits {
 		return 0, faultf(ErrHostKeyUnknown, nil, "the host key of %s is RSA with %d bits, and RequiredRSASize in your ssh config wants %d", ep.addr(), bits, ep.rsaBits)
@@ -192,7 +193,7 @@ func (n knownKey) place() string {
 
 func same(a, b ssh.PublicKey) bool { return bytes.Equal(a.Marshal(), b.Marshal()) }
 
-// changed names both keys, the lines of the known ones and the commands that remove them.
+// changed names both keys and the lines of the known ones; its hint has the commands that remove these.
 func changed(ep *endpoint, known []knownKey, key ssh.PublicKey) error {
 	var lines, remove []string
 	for _, n := range known {
@@ -206,20 +207,20 @@ func changed(ep *endpoint, known []knownKey, key ssh.PublicKey) error {
 			remove = append(remove, command)
 		}
 	}
-	text := fmt.Sprintf("the host key of %s has changed: known is %s, the host shows %s %s; another machine may be in between",
-		ep.addr(), strings.Join(lines, ", "), key.Type(), ssh.FingerprintSHA256(key))
+	mend := []string{"find out which machine answers there"}
 	if len(remove) > 0 {
-		text += "; if the host was reinstalled, forget the old key with: " + strings.Join(remove, " && ")
+		mend = append(mend, "if the host was reinstalled, forget the old key with: "+strings.Join(remove, " && "))
 	}
 	if ep.via != nil && ep.keyAlias == "" && slices.ContainsFunc(known, func(n knownKey) bool { return n.byAddress }) {
-		text += "; if that key is of another host with the same address, pin this one's as hostKey in the inventory"
+		mend = append(mend, "if that key is of another host with the same address, pin this one's as hostKey in the inventory")
 	}
-	return &fault{kind: ErrHostKeyChanged, text: text}
+	return hint.With(faultf(ErrHostKeyChanged, nil, "the host key of %s has changed: known is %s, the host shows %s %s; another machine may be in between",
+		ep.addr(), strings.Join(lines, ", "), key.Type(), ssh.FingerprintSHA256(key)), "%s", strings.Join(mend, "; "))
 }
 
-// unknown gives the line that would make the key known.
+// unknown has, as its hint, the line that would make the key known.
 func (k *knownHosts) unknown(ep *endpoint, key ssh.PublicKey) error {
-	return faultf(ErrHostKeyUnknown, nil,
-		"the host key of %s is not known and %s: the host shows %s %s; if that is right, pin it as hostKey in the inventory or add this line to %s: %s",
-		ep.addr(), ep.strictBy, key.Type(), ssh.FingerprintSHA256(key), k.own, knownLine(ep.keyName(), key))
+	return hint.With(faultf(ErrHostKeyUnknown, nil, "the host key of %s is not known and %s: the host shows %s %s",
+		ep.addr(), ep.strictBy, key.Type(), ssh.FingerprintSHA256(key)),
+		"if that is right, pin it as hostKey in the inventory or add this line to %s: %s", k.own, knownLine(ep.keyName(), key))
 }
