@@ -1,12 +1,15 @@
 package remote
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/hybridctl/hybridctl/provision/hint"
 )
 
 // login is one attempt to be let in: the keys to show, and for the error what was shown and what the server would take.
@@ -15,12 +18,18 @@ type login struct {
 	tried   []string
 	methods []string // what the server offers
 	banner  string   // what it says before it lets anybody in
+	mend    []string // what to do about keys that were not shown
 }
 
 // login collects the keys for ep in the order they are shown: the files asked for (by the agent's hand where it has them), the
 // agent's other keys, the user's usual files. hold stops the login's clock while the user types a passphrase.
 func (k *keyring) login(ep *endpoint, hold func() func()) *login {
 	l := &login{}
+	if ep.noKeys {
+		l.tried = append(l.tried, "no key, as PubkeyAuthentication is no in your ssh config")
+		l.mend = append(l.mend, "hybridctl logs in with keys alone: set PubkeyAuthentication yes for this host in your ssh config")
+		return l
+	}
 	l.tried = append(l.tried, ep.unspelled...)
 	agentKeys, err := k.agent(ep.agent, hold)
 	if err != nil {
@@ -46,6 +55,9 @@ func (k *keyring) login(ep *endpoint, hold func() func()) *login {
 			if err != nil {
 				if !optional || !missing(err) {
 					l.tried = append(l.tried, fmt.Sprintf("key %s (%v)", path, cause(err)))
+				}
+				if errors.As(err, new(*exposed)) {
+					l.mend = append(l.mend, "let no one else read your key: chmod 600 "+Quote(path))
 				}
 				continue
 			}
@@ -170,5 +182,9 @@ func (l *login) refused(ep *endpoint, cause error) error {
 	if said := lastLine(l.banner); said != "" {
 		takes += "; it says " + strconv.Quote(said)
 	}
-	return faultf(ErrAuth, cause, "%s does not let user %s in: %s%s", ep.addr(), ep.user, tried, takes)
+	err := error(faultf(ErrAuth, cause, "%s does not let user %s in: %s%s", ep.addr(), ep.user, tried, takes))
+	if len(l.mend) > 0 {
+		err = hint.With(err, "%s", strings.Join(l.mend, "; "))
+	}
+	return err
 }

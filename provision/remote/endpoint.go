@@ -23,6 +23,7 @@ type endpoint struct {
 	certificates []string // beside those that stand by their keys
 	fallbacks    []string // the user's usual keys
 	unspelled    []string // keys whose paths cannot be spelled out, and why
+	noKeys       bool     // PubkeyAuthentication no: none of all these is shown
 	noAgent      bool     // IdentitiesOnly: of the agent's keys only those in identities
 	agent        string   // the agent's socket; "": none
 
@@ -33,8 +34,10 @@ type endpoint struct {
 	known    []string // the known_hosts files; nil: the dialer's
 	revoked  []string // files of keys that no host may show
 	algos    []string // the host key algorithms that are allowed; nil: ours
+	signing  []string // what an authority may sign host certificates with; nil: all that ssh takes
 	rsaBits  int      // RSA keys with fewer are not taken, the host's and ours; 0: whatever they have
 	from     string   // BindAddress: the address of this machine that is dialled from
+	device   string   // BindInterface: the interface of this machine whose address that is
 
 	timeout   time.Duration
 	keepAlive time.Duration
@@ -46,7 +49,7 @@ func (e *endpoint) addr() string { return net.JoinHostPort(e.host, strconv.Itoa(
 // key is equal for two endpoints that can share one connection. The keys to log in with are no part of it: who is let in as
 // the same user at the same place is the same.
 func (e *endpoint) key() string {
-	k := fmt.Sprintf("%s@%s %s strict=%t pin=%s as=%s known=%q %q %q rsa=%d from=%s", e.user, e.addr(), e.network, e.strict, e.pin, e.keyAlias, e.known, e.revoked, e.algos, e.rsaBits, e.from)
+	k := fmt.Sprintf("%s@%s %s strict=%t pin=%s as=%s known=%q %q %q %q rsa=%d from=%s%%%s", e.user, e.addr(), e.network, e.strict, e.pin, e.keyAlias, e.known, e.revoked, e.algos, e.signing, e.rsaBits, e.from, e.device)
 	if e.via != nil {
 		k += " via " + e.via.key()
 	}
@@ -58,7 +61,7 @@ func (e *endpoint) sameLogin(o *endpoint) bool {
 		return false
 	}
 	return slices.Equal(e.identities, o.identities) && slices.Equal(e.fallbacks, o.fallbacks) &&
-		slices.Equal(e.certificates, o.certificates) && e.agent == o.agent && e.noAgent == o.noAgent
+		slices.Equal(e.certificates, o.certificates) && e.agent == o.agent && e.noAgent == o.noAgent && e.noKeys == o.noKeys
 }
 
 // plainName is what known_hosts calls the address.

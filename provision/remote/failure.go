@@ -23,6 +23,7 @@ func dialFailure(ctx context.Context, l *link, err error) error {
 	var open *ssh.OpenChannelError
 	var family *net.AddrError
 	var dns *net.DNSError
+	var device *deviceError
 	switch {
 	case errors.As(err, &open):
 		return channelFailure(l, addr, open)
@@ -34,6 +35,8 @@ func dialFailure(ctx context.Context, l *link, err error) error {
 		return stopped(ctx, l.ep)
 	case l.ep.from != "" && l.parent == nil && errors.Is(err, syscall.EADDRNOTAVAIL):
 		return faultf(ErrUnreachable, err, "%s: BindAddress %s in your ssh config is no address of this machine", addr, l.ep.from)
+	case errors.As(err, &device):
+		return faultf(ErrUnreachable, err, "%s: BindInterface %s in your ssh config %s", addr, l.ep.device, device.why)
 	case l.ep.network != "tcp" && errors.As(err, &family):
 		return faultf(ErrUnreachable, err, "%s: is no address of the family that AddressFamily in your ssh config wants", addr)
 	case errors.As(err, &dns):

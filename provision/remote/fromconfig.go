@@ -31,8 +31,8 @@ func (r resolver) fromConfig(ep *endpoint, h HostConfig) error {
 		ep.network = "tcp6"
 	}
 	ep.from = o.one("bindaddress")
-	if v := o.one("bindinterface"); v != "" && ep.from == "" {
-		r.conf.warn("ssh config: BindInterface is not heeded, BindAddress is", "interface", v)
+	if ep.from == "" {
+		ep.device = o.one("bindinterface")
 	}
 	t := ep.tokens(h, r.conf)
 	if v := o.one("hostkeyalias"); v != "" {
@@ -42,7 +42,9 @@ func (r resolver) fromConfig(ep *endpoint, h HostConfig) error {
 		}
 		ep.keyAlias, t.keyAlias = alias, alias
 	}
-	ep.logins(o, t)
+	if err := ep.logins(o, t); err != nil {
+		return err
+	}
 	return ep.beliefs(o, t, h)
 }
 
@@ -59,7 +61,14 @@ func (e *endpoint) tokens(h HostConfig, conf *sshConfig) tokens {
 }
 
 // logins are the keys to log in with. What cannot be spelled out is said where the login fails.
-func (e *endpoint) logins(o options, t tokens) {
+func (e *endpoint) logins(o options, t tokens) error {
+	switch v := o.one("pubkeyauthentication"); v {
+	case "no":
+		e.noKeys = true
+	case "", "unbound", "host-bound": // two ways of yes
+	default:
+		return fmt.Errorf("PubkeyAuthentication %s: want yes, no, unbound or host-bound", v)
+	}
 	e.noAgent = o.one("identitiesonly") == "yes"
 	if v := o.one("identityagent"); v != "" {
 		agent, err := t.agent(v, e.agent)
@@ -70,11 +79,12 @@ func (e *endpoint) logins(o options, t tokens) {
 	}
 	e.certificates = e.spell(o["certificatefile"], t)
 	if len(e.identities) > 0 {
-		return // the inventory's
+		return nil // the inventory's
 	}
 	if files := o["identityfile"]; len(files) > 0 {
 		e.identities, e.fallbacks = e.spell(files, t), nil
 	}
+	return nil
 }
 
 func (e *endpoint) spell(files []string, t tokens) (paths []string) {
@@ -130,8 +140,13 @@ func (e *endpoint) beliefs(o options, t tokens, h HostConfig) (err error) {
 		e.revoked = append(e.revoked, path)
 	}
 	if v := o.one("hostkeyalgorithms"); v != "" {
-		if e.algos = allowedAlgos(v); len(e.algos) == 0 {
+		if e.algos = allowedAlgos(v, askedAlgos()); len(e.algos) == 0 {
 			return fmt.Errorf("HostKeyAlgorithms %s leaves none that can be checked here (those are %s)", v, strings.Join(askedAlgos(), ", "))
+		}
+	}
+	if v := o.one("casignaturealgorithms"); v != "" {
+		if e.signing = allowedAlgos(v, signingAlgos); len(e.signing) == 0 {
+			return fmt.Errorf("CASignatureAlgorithms %s leaves none that can be checked here (those are %s)", v, strings.Join(signingAlgos, ", "))
 		}
 	}
 	if v := o.one("requiredrsasize"); v != "" {
@@ -171,13 +186,13 @@ func (e *endpoint) knownFiles(o options, t tokens) (files []string, err error) {
 	return files, nil
 }
 
-// allowedAlgos reads HostKeyAlgorithms: a list of patterns; + and ^ before it take nothing away from ours, - takes these away.
-func allowedAlgos(v string) (algos []string) {
-	if v[0] == '+' || v[0] == '^' {
-		return askedAlgos()
+// allowedAlgos reads HostKeyAlgorithms and their like: a list of patterns; + and ^ before it take nothing away from ours, - takes these away.
+func allowedAlgos(v string, ours []string) (algos []string) {
+	if strings.HasPrefix(v, "+") || strings.HasPrefix(v, "^") {
+		return ours
 	}
 	patterns, without := strings.CutPrefix(v, "-")
-	for _, a := range askedAlgos() {
+	for _, a := range ours {
 		if matchesAny(strings.Split(patterns, ","), a) != without {
 			algos = append(algos, a)
 		}

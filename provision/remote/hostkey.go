@@ -51,6 +51,7 @@ var (
 	allAlgos     = slices.Concat(ed25519Algos, ecdsaAlgos, rsaAlgos)
 	certAlgos    = []string{ssh.CertAlgoED25519v01, ssh.CertAlgoECDSA256v01, ssh.CertAlgoECDSA384v01, ssh.CertAlgoECDSA521v01,
 		ssh.CertAlgoRSASHA512v01, ssh.CertAlgoRSASHA256v01}
+	signingAlgos = append(slices.Clone(allAlgos), ssh.KeyAlgoSKED25519, ssh.KeyAlgoSKECDSA256) // of authorities
 )
 
 func algosOf(key ssh.PublicKey) []string {
@@ -164,6 +165,13 @@ func (k *knownHosts) checkCertificate(ep *endpoint, remote net.Addr, cert *ssh.C
 		if where := k.whereRevoked(ep, key); where != "" {
 			return faultf(ErrHostKeyChanged, nil, "the host certificate of %s is not valid: %s is revoked (%s)", ep.addr(), ssh.FingerprintSHA256(key), where)
 		}
+	}
+	allowed, by := signingAlgos, "ssh takes none but"
+	if ep.signing != nil {
+		allowed, by = ep.signing, "CASignatureAlgorithms in your ssh config wants"
+	}
+	if with := cert.Signature.Format; !slices.Contains(allowed, with) {
+		return faultf(ErrHostKeyChanged, nil, "the host certificate of %s is not valid: its authority signed it with %s, and %s %s", ep.addr(), printable(with), by, strings.Join(allowed, ", "))
 	}
 	name := strings.ToLower(ep.host)
 	if ep.keyAlias != "" {

@@ -8,8 +8,10 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -152,7 +154,7 @@ type keyFile struct {
 	text   []byte           // when encrypted
 	cert   *ssh.Certificate // beside it: KEY-cert.pub
 	err    error
-	unread error // why the private half, which is there, could not be read
+	unread error // why the private half, which is there, could not be read, or is not used
 
 	openOnce sync.Once
 	openErr  error
@@ -200,7 +202,30 @@ func (f *keyFile) read() {
 			f.err = errors.New("not a private key")
 		}
 	}
+	if why := exposure(f.path); why != nil && (f.signer != nil || f.text != nil) {
+		f.signer, f.text, f.unread = nil, nil, why
+	}
 	f.readCertificate()
+}
+
+// exposed is a private key that others than its owner may read: ssh does not use it.
+type exposed struct{ mode fs.FileMode }
+
+func (e *exposed) Error() string {
+	return fmt.Sprintf("not used, as ssh does not: its mode %04o lets others read it", e.mode)
+}
+
+// exposure is nil for a file that its owner alone may read. As ssh does, it asks that of the user's own files.
+func exposure(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil // it was read just now
+	}
+	mode := info.Mode().Perm()
+	if owner, ok := info.Sys().(*syscall.Stat_t); ok && int(owner.Uid) == os.Getuid() && mode&0o077 != 0 {
+		return &exposed{mode}
+	}
+	return nil
 }
 
 // readCertificate reads the certificate beside the key. For KEY.pub that is the one of KEY.

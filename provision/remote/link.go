@@ -35,6 +35,9 @@ func newLink(d *Dialer, ep *endpoint, key string) *link {
 
 // netDial makes the byte stream: a TCP connection, or a tunnel through the hop before.
 func (l *link) netDial(ctx context.Context) (net.Conn, error) {
+	if l.parent == nil && l.ep.device != "" && l.dialer.plain {
+		return (&net.Dialer{Control: bindTo(l.ep.device)}).DialContext(ctx, l.ep.network, l.ep.addr())
+	}
 	if l.parent == nil && l.ep.from != "" && l.dialer.plain {
 		from, err := net.ResolveTCPAddr(l.ep.network, net.JoinHostPort(l.ep.from, "0"))
 		if err != nil {

@@ -48,10 +48,15 @@ Host y
 	GlobalKnownHostsFile none
 	RequiredRSASize 3072
 	BindAddress 10.0.0.9
+	PubkeyAuthentication False
+	CASignatureAlgorithms -rsa-*
 Host none
 	ProxyJump none
 	ProxyCommand nc %h %p
 	IdentityFile none
+	BindInterface wg0
+	PubkeyAuthentication host-bound
+	CASignatureAlgorithms ^ssh-rsa
 	RevokedHostKeys /etc/revoked
 	HostKeyAlgorithms ssh-ed25519,rsa-sha2-512
 Host 2001:db8::*

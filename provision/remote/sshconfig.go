@@ -65,7 +65,8 @@ func (o options) one(keyword string) string {
 // wanted are the keywords that decide who is reached, with which key, and whether the host is believed.
 var wanted = []string{"hostname", "user", "port", "addressfamily", "proxyjump", "proxycommand", "identityfile", "certificatefile",
 	"identityagent", "identitiesonly", "hostkeyalias", "hostkeyalgorithms", "stricthostkeychecking", "userknownhostsfile",
-	"globalknownhostsfile", "revokedhostkeys", "knownhostscommand", "requiredrsasize", "bindaddress", "bindinterface"}
+	"globalknownhostsfile", "revokedhostkeys", "knownhostscommand", "requiredrsasize", "bindaddress", "bindinterface",
+	"pubkeyauthentication", "casignaturealgorithms"}
 
 // loadSSHConfig reads the user's file and the system's one; a file that does not exist says nothing. program is ssh itself, or "".
 func loadSSHConfig(c Config, log *slog.Logger) (*sshConfig, error) {

@@ -370,7 +370,7 @@ func (o options) settle(q question, home string) {
 			o.each(k, strings.ToLower)
 		}
 	}
-	low("hostname", "addressfamily", "identitiesonly", "stricthostkeychecking", "hostkeyalias")
+	low("hostname", "addressfamily", "identitiesonly", "stricthostkeychecking", "hostkeyalias", "pubkeyauthentication")
 	if q.user != "" {
 		delete(o, "user")
 	}
@@ -395,6 +395,15 @@ func (o options) settle(q question, home string) {
 	drop("revokedhostkeys", "none")
 	drop("knownhostscommand", "none")
 	drop("requiredrsasize", "1024")
+	o.each("pubkeyauthentication", yesAndNo)
+	drop("pubkeyauthentication", "yes")
+	o.each("casignaturealgorithms", func(s string) string { // ssh writes them out
+		if algos := allowedAlgos(s, signingAlgos); len(algos) > 0 {
+			return strings.Join(algos, ",")
+		}
+		return s
+	})
+	drop("casignaturealgorithms", strings.Join(signingAlgos, ","))
 	for _, k := range []string{"userknownhostsfile", "identityagent"} {
 		o.each(k, func(s string) string {
 			if t, err := expandEnv(s); err == nil {

@@ -1,18 +1,23 @@
 package remote
 
 import (
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/hybridctl/hybridctl/provision/hint"
 )
 
 // RequiredRSASize holds for the host's key and for ours, as it does with ssh: what is shorter is not believed, and not shown.
@@ -103,6 +108,167 @@ func TestAddressFamily_OfNoAddress(t *testing.T) {
 	}
 	_, err = d.Dial(t.Context(), HostConfig{Address: "127.0.0.1", Port: 1})
 	if !errors.Is(err, ErrUnreachable) || err.Error() != "127.0.0.1:1: is no address of the family that AddressFamily in your ssh config wants" {
+		t.Errorf("%v", err)
+	}
+}
+
+// BindInterface says it by the interface: the address is one of its own.
+func TestBindInterface(t *testing.T) {
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	_, port, _ := net.SplitHostPort(listener.Addr().String())
+	dial := func(name string) error {
+		d, err := NewDialer(Config{SSHConfig: writeConfig(t, "Host *\n\tHostName 127.0.0.1\n\tPort "+port+"\n\tBindInterface "+name+"\n")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ep, err := d.resolver.resolve(HostConfig{Address: "a"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := newLink(d, ep, ep.key())
+		conn, err := l.netDial(t.Context())
+		if err != nil {
+			return dialFailure(t.Context(), l, err)
+		}
+		return conn.Close()
+	}
+	all, err := net.Interfaces()
+	if err != nil || len(all) == 0 {
+		t.Fatal(all, err)
+	}
+	for _, i := range all {
+		if _, err := addressOf(i.Name, false); err != nil {
+			continue
+		}
+		if err := dial(i.Name); err != nil {
+			t.Errorf("%s: %v", i.Name, err)
+			continue
+		}
+		from, err := listener.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		from.Close()
+		its, err := i.Addrs()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, _, _ := net.SplitHostPort(from.RemoteAddr().String())
+		if !slices.ContainsFunc(its, func(a net.Addr) bool { return strings.HasPrefix(a.String(), got+"/") }) {
+			t.Errorf("%s: dialled from %s, its addresses are %v", i.Name, got, its)
+		}
+	}
+	if err := dial("none7"); !errors.Is(err, ErrUnreachable) || Transient(err) || err.Error() != "127.0.0.1:"+port+": BindInterface none7 in your ssh config is none of this machine" {
+		t.Errorf("%v", err)
+	}
+}
+
+// PubkeyAuthentication no shows no key, whoever names it.
+func TestPubkeyAuthentication(t *testing.T) {
+	r, home := newResolver(t, "Host a\n\tPubkeyAuthentication No\nHost b\n\tPubkeyAuthentication unbound\nHost c\n\tPubkeyAuthentication perhaps\n")
+	key := privateKey(t, filepath.Join(home, "key"), 0o600)
+	ring := newKeyring(nil, slog.New(slog.DiscardHandler))
+	for name, shown := range map[string]bool{"a": false, "b": true, "other": true} {
+		ep, err := r.resolve(HostConfig{Address: name, IdentityFiles: []string{key}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := ring.login(ep, func() func() { return func() {} })
+		if (len(l.signers) == 1) != shown || (len(l.method()) == 1) != shown {
+			t.Errorf("%s: %d keys, %q", name, len(l.signers), l.tried)
+		}
+		err = l.refused(ep, nil)
+		if said := strings.Contains(err.Error(), "tried no key, as PubkeyAuthentication is no in your ssh config"); said == shown || (hint.Text(err) == "") != shown {
+			t.Errorf("%s: %v (%s)", name, err, hint.Text(err))
+		}
+	}
+	if _, err := r.resolve(HostConfig{Address: "c"}); err == nil || !strings.Contains(err.Error(), "PubkeyAuthentication perhaps: want yes, no, unbound or host-bound") {
+		t.Errorf("%v", err)
+	}
+}
+
+// privateKey writes a key of its own.
+func privateKey(t *testing.T, path string, mode os.FileMode) string {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := ssh.MarshalPrivateKey(key, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.WriteFile(path, pem.EncodeToMemory(block), mode), os.Chmod(path, mode)); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// A private key that others may read is not used, and the login says what to do about it.
+func TestKeyThatOthersMayRead(t *testing.T) {
+	for mode, used := range map[os.FileMode]bool{0o600: true, 0o400: true, 0o700: true, 0o640: false, 0o644: false, 0o604: false} {
+		key := privateKey(t, filepath.Join(t.TempDir(), "key"), mode)
+		ep := &endpoint{host: "a", port: 22, user: "root", identities: []string{key}}
+		l := newKeyring(nil, slog.New(slog.DiscardHandler)).login(ep, func() func() { return func() {} })
+		err := l.refused(ep, nil)
+		if said := fmt.Sprintf("key %s (not used, as ssh does not: its mode %04o lets others read it)", key, mode); (len(l.signers) == 1) != used || strings.Contains(err.Error(), said) == used {
+			t.Errorf("%04o: %d keys: %v", mode, len(l.signers), err)
+		}
+		if h := hint.Text(err); strings.Contains(h, "chmod 600 "+key) == used {
+			t.Errorf("%04o: hint %q", mode, h)
+		}
+	}
+	// what is no private key may be read by all
+	public := filepath.Join(t.TempDir(), "key.pub")
+	if err := os.WriteFile(public, ssh.MarshalAuthorizedKey(newPublic(t)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := newKeyring(nil, slog.New(slog.DiscardHandler)).signer(public, nil, nil); err == nil || errors.As(err, new(*exposed)) {
+		t.Errorf("%v", err)
+	}
+}
+
+// CASignatureAlgorithms holds for the signature of an authority beneath a host's certificate; SHA-1 is not among them from the start.
+func TestCASignatureAlgorithms(t *testing.T) {
+	r, _ := newResolver(t, "Host a\n\tCASignatureAlgorithms ssh-ed25519,ecdsa-*\nHost b\n\tCASignatureAlgorithms -rsa-sha2-256\nHost c\n\tCASignatureAlgorithms ssh-dss\n")
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	authority, err := ssh.NewSignerFromKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := hostsOf(t, knownFile(t, "@cert-authority * "+strings.TrimSpace(string(ssh.MarshalAuthorizedKey(authority.PublicKey())))))
+	for _, test := range []struct{ name, with, want string }{
+		{"a", ssh.KeyAlgoRSASHA512, "signed it with rsa-sha2-512, and CASignatureAlgorithms in your ssh config wants ssh-ed25519, ecdsa-sha2-nistp256, ecdsa-sha2-nistp384, ecdsa-sha2-nistp521"},
+		{"b", ssh.KeyAlgoRSASHA256, "signed it with rsa-sha2-256, and CASignatureAlgorithms in your ssh config wants "},
+		{"b", ssh.KeyAlgoRSASHA512, ""},
+		{"other", ssh.KeyAlgoRSASHA256, ""},
+		{"other", ssh.KeyAlgoRSA, "signed it with ssh-rsa, and ssh takes none but ssh-ed25519, "},
+	} {
+		ep, err := r.resolve(HostConfig{Address: test.name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		signer, err := ssh.NewSignerWithAlgorithms(authority.(ssh.AlgorithmSigner), []string{test.with})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cert := &ssh.Certificate{Key: newPublic(t), CertType: ssh.HostCert, ValidPrincipals: []string{test.name}, ValidBefore: ssh.CertTimeInfinity}
+		if err := cert.SignCert(rand.Reader, signer); err != nil {
+			t.Fatal(err)
+		}
+		_, err = known.check(ep, &net.TCPAddr{}, cert)
+		if (err == nil) != (test.want == "") || err != nil && (!errors.Is(err, ErrHostKeyChanged) || !strings.Contains(err.Error(), test.want)) {
+			t.Errorf("%s with %s: %v, want %q", test.name, test.with, err, test.want)
+		}
+	}
+	if _, err := r.resolve(HostConfig{Address: "c"}); err == nil || !strings.Contains(err.Error(), "CASignatureAlgorithms ssh-dss leaves none that can be checked here") {
 		t.Errorf("%v", err)
 	}
 }
