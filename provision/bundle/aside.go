@@ -87,12 +87,12 @@ func Replaceable(dir string) error {
 		return nil
 	}
 	if err != nil {
-		return sentencef(ErrNotBundle, "%s is in the way: %v", dir, errors.Unwrap(err))
+		return inTheWay(sentencef(ErrNotBundle, "%s is in the way: %v", dir, errors.Unwrap(err)))
 	}
 	known := []string{ManifestFile, LayoutDir, "bin"}
 	for _, e := range entries {
 		if !slices.Contains(known, e.Name()) {
-			return sentencef(ErrNotBundle, "%s is not replaced: it holds %s, which is no part of a bundle", dir, e.Name())
+			return inTheWay(sentencef(ErrNotBundle, "%s is not replaced: it holds %s, which is no part of a bundle", dir, e.Name()))
 		}
 	}
 	if len(entries) == 0 {
@@ -100,7 +100,7 @@ func Replaceable(dir string) error {
 	}
 	_, err = os.Stat(filepath.Join(dir, ManifestFile))
 	if err != nil {
-		return sentencef(ErrNotBundle, "%s is not replaced: it is not a bundle, as it has no %s", dir, ManifestFile)
+		return inTheWay(sentencef(ErrNotBundle, "%s is not replaced: it is not a bundle, as it has no %s", dir, ManifestFile))
 	}
 	return nil
 }

@@ -61,16 +61,16 @@ func (b *Bundle) mayReplace(file string) error {
 		return nil
 	}
 	if err != nil {
-		return sentencef(ErrNotBundle, "%s is in the way: %v", file, errors.Unwrap(err))
+		return inTheWay(sentencef(ErrNotBundle, "%s is in the way: %v", file, errors.Unwrap(err)))
 	}
 	if own, err := os.Stat(b.Dir); err == nil && os.SameFile(own, info) {
-		return sentencef(ErrNotBundle, "%s is the bundle itself: export it to another file", file)
+		return hint.With(sentencef(ErrNotBundle, "%s is the bundle itself", file), "export it to another file")
 	}
 	if info.IsDir() {
-		return sentencef(ErrNotBundle, "%s is not replaced: it is a directory", file)
+		return inTheWay(sentencef(ErrNotBundle, "%s is not replaced: it is a directory", file))
 	}
 	if _, err := Open(file); errors.Is(err, ErrNotBundle) {
-		return sentencef(ErrNotBundle, "%s is not replaced: it is no bundle", file)
+		return inTheWay(sentencef(ErrNotBundle, "%s is not replaced: it is no bundle", file))
 	}
 	return nil
 }

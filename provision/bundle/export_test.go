@@ -19,6 +19,7 @@ import (
 
 	"github.com/hybridctl/hybridctl/provision/bundle"
 	"github.com/hybridctl/hybridctl/provision/bundle/bundletest"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/image/imagetest"
 	"github.com/hybridctl/hybridctl/provision/platform"
 )
@@ -212,11 +213,11 @@ func TestExport_WhatIsInTheWay(t *testing.T) {
 	for _, c := range []struct{ from, to, want string }{
 		{b.Dir, other, other + " is not replaced: it is no bundle"},
 		{b.Dir, filepath.Dir(other), filepath.Dir(other) + " is not replaced: it is a directory"},
-		{b.Dir, b.Dir, b.Dir + " is the bundle itself: export it to another file"},
-		{first, first, first + " is the bundle itself: export it to another file"},
+		{b.Dir, b.Dir, b.Dir + " is the bundle itself"},
+		{first, first, first + " is the bundle itself"},
 	} {
 		err := bundle.Export(t.Context(), c.from, c.to, bundle.CreateOptions{})
-		if !errors.Is(err, bundle.ErrNotBundle) || err.Error() != c.want {
+		if !errors.Is(err, bundle.ErrNotBundle) || err.Error() != c.want || hint.Text(err) == "" {
 			t.Errorf("%v, want %s", err, c.want)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/hybridctl/hybridctl/provision/hint"
 )
 
 // Import unpacks a bundle in one file into the directory dir, as Create makes one: every file is verified while it is read, then all of it like
@@ -20,7 +22,7 @@ func Import(ctx context.Context, file, dir string, o CreateOptions) (b *Bundle, 
 	}
 	t, ok := from.fsys.(*oneFile)
 	if !ok {
-		return nil, sentencef(ErrNotBundle, "%s is a directory, and a bundle already", file)
+		return nil, hint.With(sentencef(ErrNotBundle, "%s is a directory, and a bundle already", file), "use it as it is: import is for the one file that \"hybridctl bundle export\" makes")
 	}
 	parts, err := from.parts()
 	if err != nil {

@@ -48,6 +48,21 @@ func sentencef(kind error, format string, args ...any) error {
 	return sentence{fmt.Sprintf(format, args...), kind}
 }
 
+// notBundle adds to the error of a place where something else lies what a bundle is.
+func notBundle(sentence error) error {
+	return hint.With(sentence, `a bundle is the folder that "hybridctl bundle fetch" or "hybridctl bundle create" makes, or the one file that "hybridctl bundle export" makes of it`)
+}
+
+// inTheWay adds to the error of a place where something lies that is not replaced what to do about it.
+func inTheWay(sentence error) error {
+	return hint.With(sentence, "name another place, or move it away")
+}
+
+// unreadable is the error of a place that may not be read.
+func unreadable(place string, err error) error {
+	return hint.With(sentencef(ErrNotBundle, "%s is not a readable bundle: %v", place, err), "make it readable for the user who runs hybridctl")
+}
+
 // binaryPath is where a binary lies in a bundle.
 func binaryPath(b Binary) string { return path.Join("bin", string(b.Arch), b.Component, b.Name) }
 
@@ -68,14 +83,14 @@ func readManifest(fsys fs.FS, dir string) (Manifest, error) {
 		if _, statErr := os.Stat(dir); errors.Is(statErr, fs.ErrNotExist) {
 			return Manifest{}, hint.With(sentencef(ErrNotBundle, "there is no bundle %s", dir), `"hybridctl bundle fetch" or "hybridctl bundle create" makes one; "hybridctl bundle export" makes one file of it`)
 		}
-		return Manifest{}, sentencef(ErrNotBundle, "%s is not a bundle: it has no %s", dir, ManifestFile)
+		return Manifest{}, notBundle(sentencef(ErrNotBundle, "%s is not a bundle: it has no %s", dir, ManifestFile))
 	}
 	if err != nil {
-		return Manifest{}, sentencef(ErrNotBundle, "%s is not a readable bundle: %v", dir, err)
+		return Manifest{}, unreadable(dir, err)
 	}
 	m, err := parseManifest(raw)
 	if err != nil {
-		return Manifest{}, sentencef(ErrNotBundle, "%s is not a bundle that this hybridctl can use: %s: %v", dir, ManifestFile, err)
+		return Manifest{}, hint.With(sentencef(ErrNotBundle, "%s is not a bundle that this hybridctl can use: %s: %v", dir, ManifestFile, err), "make it again with this hybridctl, or use it with the one that made it")
 	}
 	return m, nil
 }

@@ -46,7 +46,7 @@ func files(place string) (fs.FS, error) {
 	}
 	f, err := os.Open(place)
 	if err != nil {
-		return nil, sentencef(ErrNotBundle, "%s is not a readable bundle: %v", place, errors.Unwrap(err))
+		return nil, unreadable(place, errors.Unwrap(err))
 	}
 	t := &oneFile{f: f, files: map[string]tarFile{}, dirs: map[string][]fs.DirEntry{".": nil}}
 	if err := t.scan(); err != nil {
@@ -54,13 +54,22 @@ func files(place string) (fs.FS, error) {
 		if _, has := t.files[ManifestFile]; has { // it comes first
 			return nil, copyAgain(sentencef(ErrDamaged, "bundle %s is damaged: %v", place, err), err)
 		}
-		return nil, copyAgain(sentencef(ErrNotBundle, "%s is not a bundle in one file: %v", place, err), err)
+		switch sentence := sentencef(ErrNotBundle, "%s is not a bundle in one file: %v", place, err); {
+		case errors.Is(err, errPacked):
+			return nil, hint.With(sentence, "unpack it to a plain .tar first")
+		case errors.Is(err, errCut):
+			return nil, copyAgain(sentence, err)
+		default:
+			return nil, notBundle(sentence)
+		}
 	}
 	return t, nil
 }
 
-// errCut marks a tar that ends before its time.
-var errCut = errors.New("it is cut off")
+var (
+	errCut    = errors.New("it is cut off")    // a tar that ends before its time
+	errPacked = errors.New("it is compressed") // and may be a tar beneath
+)
 
 // copyAgain adds what to do about a file that came only in part.
 func copyAgain(sentence, cause error) error {
@@ -80,7 +89,7 @@ func (t *oneFile) scan() error {
 	}
 	magic := make([]byte, 4)
 	if n, _ := t.f.ReadAt(magic, 0); n == 4 && (bytes.HasPrefix(magic, []byte{0x1f, 0x8b}) || bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd})) {
-		return errors.New("it is compressed; unpack it to a plain .tar first")
+		return errPacked
 	}
 	last, end := "", int64(0) // of what is there
 	for r := tar.NewReader(t.f); ; {

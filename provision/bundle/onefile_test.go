@@ -104,7 +104,7 @@ func TestFiles_RefuseWhatNoBundleHolds(t *testing.T) {
 		{"a link alone", []entry{odd(tar.TypeSymlink, ManifestFile, "x")}, nil, ErrNotBundle, `is not a bundle in one file: "bundle.json" is a link`},
 		{"nothing", nil, nil, ErrNotBundle, `is not a bundle in one file: it is empty`},
 		{"no tar", []entry{json}, text("hello, this is no tar"), ErrNotBundle, `is not a bundle in one file: it is no tar archive`},
-		{"compressed", []entry{json}, text("\x1f\x8b\x08\x00"), ErrNotBundle, `it is compressed; unpack it to a plain .tar first`},
+		{"compressed", []entry{json}, text("\x1f\x8b\x08\x00"), ErrNotBundle, `is not a bundle in one file: it is compressed`},
 		{"cut off in a file", []entry{json, regular("bin/x", strings.Repeat("x", 2000))}, func(t *testing.T, file string) {
 			if err := os.Truncate(file, 512*2+512+1000); err != nil {
 				t.Fatal(err)
@@ -140,6 +140,9 @@ func TestFiles_RefuseWhatNoBundleHolds(t *testing.T) {
 			}
 			if cut := strings.Contains(c.want, "cut off"); cut != strings.HasPrefix(hint.Text(err), "copy it once more") {
 				t.Errorf("%v: hint %q", err, hint.Text(err))
+			}
+			if c.kind == ErrNotBundle && hint.Text(err) == "" {
+				t.Errorf("%v: no hint", err)
 			}
 			into := filepath.Join(t.TempDir(), "bundle")
 			if _, err := Import(t.Context(), file, into, CreateOptions{}); !errors.Is(err, c.kind) {

@@ -134,8 +134,8 @@ func TestOpen_NotABundle(t *testing.T) {
 			imagetest.WriteFile(t, file, []byte(good), 0o644)
 			replaceOnce(t, file, c.old, c.new)
 			_, err := bundle.Open(dir)
-			if !errors.Is(err, bundle.ErrNotBundle) || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("Open: %v", err)
+			if !errors.Is(err, bundle.ErrNotBundle) || !strings.Contains(err.Error(), c.want) || hint.Text(err) == "" {
+				t.Errorf("Open: %v (%s)", err, hint.Text(err))
 			}
 			if _, err := bundle.Verify(t.Context(), dir); !errors.Is(err, bundle.ErrNotBundle) {
 				t.Errorf("Verify: %v", err)
@@ -143,8 +143,8 @@ func TestOpen_NotABundle(t *testing.T) {
 		})
 	}
 	empty := t.TempDir()
-	if _, err := bundle.Open(empty); !errors.Is(err, bundle.ErrNotBundle) || err.Error() != empty+" is not a bundle: it has no bundle.json" {
-		t.Errorf("empty directory: %v", err)
+	if _, err := bundle.Open(empty); !errors.Is(err, bundle.ErrNotBundle) || err.Error() != empty+" is not a bundle: it has no bundle.json" || !strings.Contains(hint.Text(err), "hybridctl bundle fetch") {
+		t.Errorf("empty directory: %v (%s)", err, hint.Text(err))
 	}
 	if _, err := bundle.Open("/nowhere"); !errors.Is(err, bundle.ErrNotBundle) || err.Error() != "there is no bundle /nowhere" || !strings.Contains(hint.Text(err), "hybridctl bundle fetch") {
 		t.Errorf("no directory: %v", err)

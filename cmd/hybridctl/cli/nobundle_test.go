@@ -7,6 +7,21 @@ import (
 	"testing"
 )
 
+// What is no bundle is told with what a bundle is.
+func TestBundle_WhatIsNoBundle(t *testing.T) {
+	r := newRun(t)
+	r.file("notes", "precious")
+	if err := os.Mkdir("folder", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range []string{"list", "verify", "import"} {
+		r.want("bundle "+verb+" notes", 2)
+		contains(t, verb+": stderr", r.stderr.String(), "error: notes is not a bundle in one file: ", "\nhint: a bundle is the folder that ")
+		r.want("bundle "+verb+" folder", 2)
+		contains(t, verb+": stderr", r.stderr.String(), "error: folder is not a bundle: it has no bundle.json\nhint: a bundle is the folder that ")
+	}
+}
+
 // A verb about a bundle says so when neither the command line nor the inventory names one.
 func TestBundle_NoneIsNamed(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "inventory.yaml")
