@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 )
@@ -56,29 +57,39 @@ func resolvePaths(c *Cluster, dir string, home func() (string, error)) []Problem
 		defer func() { c.Spec.Sources[sourcesCA] = caFile }()
 	}
 	for _, f := range fields {
-		path := *f.value
-		rest, tilde := strings.CutPrefix(path, "~")
-		switch {
-		case path == "" || filepath.IsAbs(path):
-		case tilde && rest != "" && rest[0] != '/':
-			problems = append(problems, c.ProblemAt(f.path, "~"+printable(rest)+" names another user's home", "write the path itself"))
+		path, wrong, mend := resolvePath(*f.value, dir, home)
+		if wrong != "" {
+			problems = append(problems, c.ProblemAt(f.path, wrong, mend))
 			continue
-		case tilde:
-			dir, err := home()
-			if err != nil {
-				problems = append(problems, c.ProblemAt(f.path, "your home directory is not known: "+err.Error(), "write the path itself"))
-				continue
-			}
-			path = filepath.Join(dir, rest)
-		case path[0] == '$':
-			problems = append(problems, c.ProblemAt(f.path, "environment variables are not expanded", "write ~/… or a path relative to this file"))
-			continue
-		default:
-			path = filepath.Join(dir, path)
 		}
-		if path != "" {
-			*f.value = filepath.Clean(path)
-		}
+		*f.value = path
 	}
 	return problems
+}
+
+// ResolvePath is a path of an inventory in the folder dir as this process finds it: ~ is the user's home, anything relative starts at dir.
+// Where that cannot be told, wrong says why, and mend what to do about it.
+func ResolvePath(path, dir string) (resolved, wrong, mend string) {
+	return resolvePath(path, dir, os.UserHomeDir)
+}
+
+func resolvePath(path, dir string, home func() (string, error)) (resolved, wrong, mend string) {
+	rest, tilde := strings.CutPrefix(path, "~")
+	switch {
+	case path == "":
+		return "", "", ""
+	case filepath.IsAbs(path):
+		return filepath.Clean(path), "", ""
+	case tilde && rest != "" && rest[0] != '/':
+		return "", "~" + printable(rest) + " names another user's home", "write the path itself"
+	case tilde:
+		dir, err := home()
+		if err != nil {
+			return "", "your home directory is not known: " + err.Error(), "write the path itself"
+		}
+		return filepath.Join(dir, rest), "", ""
+	case path[0] == '$':
+		return "", "environment variables are not expanded", "write ~/… or a path relative to the inventory"
+	}
+	return filepath.Join(dir, path), "", ""
 }

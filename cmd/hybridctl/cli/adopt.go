@@ -132,9 +132,9 @@ func (a *app) adoptOptions(f adoptFlags) (o provision.AdoptOptions, err error) {
 	o.Cluster.Metadata.Name = f.name
 	o.Cluster.Path = filepath.Join(folder, filepath.Base(f.out))
 	if o.Bundle = cmp.Or(f.bundle, bundleBeside(o.Cluster.Path)); o.Bundle != "" {
-		o.BundleDir = besideOf(o.Cluster.Path, o.Bundle)
+		o.BundleDir, err = bundleDirOf(o.Cluster.Path, o.Bundle)
 	}
-	return o, nil
+	return o, err
 }
 
 // unknownLogin stands in an inventory for which it is not known how its hosts are reached; the others in one of which it is known by half.

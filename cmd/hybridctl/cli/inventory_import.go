@@ -161,7 +161,10 @@ func (f importFlags) complete(draft *foreign.Draft, file string) error {
 			Why: "is not named; " + k.Version + ", the newest of hybridctl's catalogue, is written (another: --kubernetes-version)"})
 		return nil
 	}
-	dir := besideOf(f.out, c.Spec.Bundle)
+	dir, err := bundleDirOf(f.out, c.Spec.Bundle)
+	if err != nil {
+		return err
+	}
 	b, err := bundle.Open(dir)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, bundle.ErrNotBundle) {
 		return hint.With(usagef("%s names no version of Kubernetes, and %s is no bundle that does", file, dir), "give --kubernetes-version, or another --bundle")
@@ -178,18 +181,24 @@ const bundleUsage = "the bundle, relative to the new inventory's folder (default
 
 // bundleBeside is how the new inventory out names the bundle in its folder; "" = none is there.
 func bundleBeside(out string) string {
-	if _, err := bundle.Open(besideOf(out, "bundle")); err != nil {
+	const name = "./bundle"
+	dir, err := bundleDirOf(out, name)
+	if err == nil {
+		_, err = bundle.Open(dir)
+	}
+	if err != nil {
 		return ""
 	}
-	return "./bundle"
+	return name
 }
 
-// besideOf is a path of the new inventory out as this process finds it.
-func besideOf(out, path string) string {
-	if filepath.IsAbs(path) {
-		return path
+// bundleDirOf is the bundle of the new inventory out as this process finds it.
+func bundleDirOf(out, name string) (string, error) {
+	dir, wrong, mend := inventory.ResolvePath(name, filepath.Dir(out))
+	if wrong != "" {
+		return "", hint.With(usagef("--bundle: %s", wrong), "%s", mend)
 	}
-	return filepath.Join(filepath.Dir(out), path)
+	return dir, nil
 }
 
 func (d importDocument) text(w io.Writer) error {

@@ -104,6 +104,25 @@ func TestInventoryImport_NamesABundleOnlyWhereOneIs(t *testing.T) {
 	contains(t, "stderr", r.stderr.String(), "hosts.ini names no version of Kubernetes, and none is no bundle that does\nhint: give --kubernetes-version, or another --bundle\n")
 }
 
+// --bundle means what spec.bundle will: ~ is the user's home, and the rest starts at the new inventory's folder.
+func TestInventoryImport_FindsTheBundleAsTheInventoryWill(t *testing.T) {
+	r := newRun(t)
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	r.file("hosts.ini", "[kube_control_plane]\ncp ansible_host=192.0.2.1\n")
+	if _, err := bundle.Create(t.Context(), bundletest.Write(t, t.TempDir()), filepath.Join(home, "made"), bundle.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.want("inventory import hosts.ini --out new.yaml --bundle ~/made", 0)
+	text, err := os.ReadFile("new.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	contains(t, "new.yaml", string(text), "bundle: ~/made\n", "version: "+bundletest.Version+"\n")
+	r.want("inventory import hosts.ini --bundle $HOME/made", 2)
+	contains(t, "stderr", r.stderr.String(), "error: --bundle: environment variables are not expanded\nhint: write ~/… or a path relative to the inventory\n")
+}
+
 // An import that is refused tells what was left out, and its problems stand in the file that was given.
 func TestInventoryImport_RefusedWithEveryNote(t *testing.T) {
 	r := newRun(t)
