@@ -1,12 +1,15 @@
 package remote
 
 import (
+	"bufio"
 	"bytes"
 	"io"
+	"os"
 	"os/exec"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 // shells are those that the machine has; every one must read back what we spell.
@@ -95,16 +98,86 @@ func TestQuote_NoBackslashInsideQuotes(t *testing.T) {
 	}
 }
 
+// reader is one shell that reads words for as long as a fuzz test's process runs: starting one for each word takes two hundred times as long.
+type reader struct {
+	in  io.WriteCloser
+	out *os.File
+	got *bufio.Reader
+}
+
+func newReader(t testing.TB, shell string) *reader {
+	t.Helper()
+	// -s: its commands come from standard input
+	cmd := exec.Command(shell, "-s")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = w, w
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	t.Cleanup(func() {
+		in.Close()
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		out.Close()
+	})
+	return &reader{in: in, out: out, got: bufio.NewReader(out)}
+}
+
+// words returns what the shell makes of a line, which has to print count words, a NUL after each. A line that lets the shell wait for more, or ends it,
+// is an error.
+func (r *reader) words(line string, count int) ([]string, error) {
+	if err := r.out.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		return nil, err
+	}
+	if _, err := io.WriteString(r.in, line+"\nprintf 'end\\0'\n"); err != nil {
+		return nil, err
+	}
+	var words []string
+	for {
+		w, err := r.got.ReadString(0)
+		if err != nil {
+			return append(words, w), err
+		}
+		if w = w[:len(w)-1]; w == "end" && len(words) >= count {
+			return words, nil
+		}
+		words = append(words, w)
+	}
+}
+
 func FuzzQuote(f *testing.F) {
 	for _, w := range hardWords {
 		f.Add(w)
 	}
-	shells := shells(f)
+	shell := newReader(f, shells(f)[0])
 	f.Fuzz(func(t *testing.T, w string) {
 		if strings.ContainsRune(w, 0) || len(w) > 10000 {
 			t.Skip()
 		}
-		checkWord(t, shells[:1], w)
+		words := []string{w, "-", w + w, ""}
+		command := append([]string{"printf", `%s\0`}, words...)
+		l, err := newLine(Command{Argv: command}, asLogin)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := ParseLine(l.String())
+		if err != nil || !reflect.DeepEqual(back, l.Line) {
+			t.Errorf("ParseLine: %+v, %v, want %+v", back, err, l)
+		}
+		// a line, and one within a word of another
+		for _, line := range []string{Quote(command...), Quote("eval", Quote(command...))} {
+			if got, err := shell.words(line, len(words)); err != nil || !reflect.DeepEqual(got, words) {
+				t.Fatalf("the shell read %q, %v, want %q, from: %s", got, err, words, line)
+			}
+		}
 	})
 }
 
