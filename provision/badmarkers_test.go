@@ -82,7 +82,11 @@ func TestBadMarker_UpWritesItAgain(t *testing.T) {
 				t.Errorf("kubeadm ran %d times, markers %v", s.count("kubeadm"), s.hosts[name].markers)
 			}
 			if r := mustUp(t, s); r.Plan.Changes() != 0 {
-				t.Errorf("the run after it: %v", r.Plan.Steps)
+				for _, step := range r.Plan.Steps {
+					if step.Action != plan.Unchanged {
+						t.Errorf("the run after it: %s is %s: %s", step.ID, step.Action, step.Reason)
+					}
+				}
 			}
 			if _, err := s.destroy(); err != nil {
 				t.Error(err)

@@ -479,6 +479,9 @@ func (h *simHost) facts() []byte {
 			m["kubelet.conf"], m["ca.crt"] = "    server: https://198.51.100.1:6443\n", fakeapi.OtherCA()
 		}
 	}
+	if h.member && m["units"] == "" {
+		m["units"], m["states"] = "kubelet.service\n", "active\n"
+	}
 	if h.belongs != "" {
 		m["cluster"] = h.belongs
 	}

@@ -8,8 +8,6 @@ import (
 	"os"
 	"syscall"
 	"time"
-
-	"github.com/hybridctl/hybridctl/provision/hint"
 )
 
 // ErrKept: another process kept the lock for as long as it was waited for. The user ends it.
@@ -31,7 +29,23 @@ func Take(f *os.File, patience time.Duration) error {
 		case !errors.Is(err, syscall.EWOULDBLOCK):
 			return fmt.Errorf("lock %s: %w", f.Name(), err)
 		case !time.Now().Before(end):
-			return hint.With(fmt.Errorf("lock %s: %w, for more than %v", f.Name(), ErrKept, patience), "end that program, and run this again: fuser %s names it", f.Name())
+			return &kept{f.Name(), patience}
 		}
 	}
+}
+
+// kept is ErrKept of a file, with its hint: see package hint.
+type kept struct {
+	name     string
+	patience time.Duration
+}
+
+func (k *kept) Error() string {
+	return fmt.Sprintf("lock %s: %v, for more than %v", k.name, ErrKept, k.patience)
+}
+
+func (k *kept) Unwrap() error { return ErrKept }
+
+func (k *kept) Hint() string {
+	return fmt.Sprintf("end that program, and run this again: fuser %s names it", k.name)
 }

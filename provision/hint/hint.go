@@ -18,6 +18,7 @@ type hinted struct {
 
 func (h *hinted) Error() string { return h.err.Error() }
 func (h *hinted) Unwrap() error { return h.err }
+func (h *hinted) Hint() string  { return h.hint }
 
 // With returns err with a hint, which begins with a small letter and ends without a full stop, as an error does. nil stays nil.
 func With(err error, format string, args ...any) error {
@@ -27,11 +28,11 @@ func With(err error, format string, args ...any) error {
 	return &hinted{err, fmt.Sprintf(format, args...)}
 }
 
-// Of returns the hints of an error and of all that it wraps, the outermost first, each once.
+// Of returns the hints of an error and of all that it wraps, the outermost first, each once. An error has one by With, or by a method Hint.
 func Of(err error) []string {
 	var out []string
-	if h, ok := err.(*hinted); ok { // this error alone: what it wraps comes after it
-		out = append(out, h.hint)
+	if h, ok := err.(interface{ Hint() string }); ok { // this error alone: what it wraps comes after it
+		out = append(out, h.Hint())
 	}
 	var beneath []error
 	switch e := err.(type) {

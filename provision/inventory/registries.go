@@ -89,7 +89,7 @@ func (c *Cluster) Mirror(text string) Place {
 }
 
 // NamedRegistries are the registries that the document names: in spec.registries, with the mirrors, and in images.
-func (c *Cluster) NamedRegistries() []string {
+func NamedRegistries(c *Cluster) []string {
 	var out []string
 	for _, r := range c.Spec.Registries {
 		if r.Host != AnyRegistry {

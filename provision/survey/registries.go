@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/hybridctl/hybridctl/provision/image"
+	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/registry"
 	"github.com/hybridctl/hybridctl/provision/report"
@@ -99,7 +100,7 @@ func (r Reader) asker() func(context.Context, string) ([]platform.Arch, error) {
 // mayAsk are the registries that may be asked.
 func (r Reader) mayAsk() func(string) bool {
 	known := map[string]bool{}
-	for _, host := range r.Cluster.NamedRegistries() {
+	for _, host := range inventory.NamedRegistries(r.Cluster) {
 		known[host] = true
 	}
 	for _, name := range r.OtherRegistries {

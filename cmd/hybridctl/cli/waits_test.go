@@ -68,7 +68,7 @@ func TestWaits_ForWhatContainersStart(t *testing.T) {
 		return podimages.Running{Set: &workload.Set{}, Archs: platform.All(), World: workload.World{Nodes: []corev1.Node{node}}}, nil
 	}
 	r.front.KnownImages = func(context.Context, *workload.Set, podimages.KnownOptions) (workload.Known, error) {
-		return workload.NothingKnown, nil
+		return func(string) workload.ImageFacts { return workload.ImageFacts{Archs: platform.All()} }, nil
 	}
 	looked := false
 	r.front.Programs = func(context.Context, *workload.Set, registry.Options) (workload.Starts, error) {

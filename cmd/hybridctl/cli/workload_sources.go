@@ -44,7 +44,7 @@ func (a *app) clusterOf(ctx context.Context, f workloadFlags) (n given, err erro
 		if err != nil {
 			return given{}, err
 		}
-		n.registries = s.cluster.NamedRegistries()
+		n.registries = inventory.NamedRegistries(s.cluster)
 		n.kubeconfig, err = a.Front.Kubeconfig(ctx, s.options)
 		s.close()
 		if err != nil {
