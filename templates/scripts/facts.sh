@@ -398,7 +398,7 @@ fi
 everything 2>/dev/null | awk '
 	function quoted(s) {
 		gsub(/[\\"]/, "\\\\&", s)
-		gsub(/[\001-\037\177]/, " ", s)
+		gsub(/[^\040-\176\200-\377]/, " ", s) # so are zero bytes, which not every awk can be told of
 		return s
 	}
 	function put(s) { printf "%s\\n", quoted(s) }
