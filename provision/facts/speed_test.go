@@ -2,10 +2,8 @@ package facts
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -69,11 +67,8 @@ func speedOf(t *testing.T, shell []string, files tree) (Speed, string) {
 	return h.Speed, root
 }
 
-// patient is a sleep that lasts as long as the test: how busy this machine is must not matter.
-const patient = `while [ -e "$0" ]; do /bin/sleep 1; done`
-
 func speedy(files tree) tree {
-	all := tree{"bin/uname": shellScript("echo x86_64"), "bin/sleep": shellScript(patient), "var/lib/": "", "proc/uptime": "12345.67 1.00\n", "bin/date": shellScript(`
+	all := tree{"bin/uname": shellScript("echo x86_64"), "var/lib/": "", "proc/uptime": "12345.67 1.00\n", "bin/date": shellScript(`
 		n=$(cat "${0%/*}/../n" 2>/dev/null); n=$((${n:-0} + 1)); echo $n >"${0%/*}/../n"; echo "1700000009.99${n}000000"`)}
 	for name, text := range files {
 		all[name] = text
@@ -140,64 +135,6 @@ func TestScript_Speed(t *testing.T) {
 				t.Errorf("slow processes: %v", s)
 			}
 			nothingLeft(t, root)
-		})
-	}
-}
-
-// Each process that is started for it takes as long as the two dates are apart: that holds no host up for more than two tenths of a second.
-func TestScript_SpeedHoldsNoOneUp(t *testing.T) {
-	const budget = 200 // ms
-	for _, shell := range available(t, shells) {
-		t.Run(strings.Join(shell, " "), func(t *testing.T) {
-			takesTools(t, shell)
-			for _, process := range []int{2, 10, 20, 25, 27, 36, 40, 100} {
-				for _, gnu := range []bool{true, false} {
-					files := tree{"bin/uname": shellScript("echo x86_64"), "var/lib/": "", "proc/uptime": "12345.00 1.00\n", "started": "", "bin/date": shellScript(fmt.Sprintf(`
-						if [ -e "${0%%/*}/../n" ]; then echo x >>"${0%%/*}/../started"; echo 1700000009.%[1]03d000000; else echo 1700000009.000000000; : >"${0%%/*}/../n"; fi`, process))}
-					files["bin/sleep"] = shellScript(`echo x >>"${0%/*}/../started"` + "\n" + patient)
-					for _, name := range []string{"stat", "rm", "dd"} {
-						real, err := exec.LookPath(name)
-						if err != nil {
-							t.Skip(err)
-						}
-						text := fmt.Sprintf(`root=${0%%/*}/..; echo x >>"$root/started"; n=0; while read -r _; do n=$((n + %d)); done <"$root/started"
-							printf '%%d.%%02d 1.00\n' "$((12345 + n / 1000))" "$((n / 10 %% 100))" >"$root/proc/uptime"`+"\n", process)
-						if name == "dd" && !gnu {
-							text += "case $* in *oflag*) exit 1 ;; esac\n"
-						}
-						files["bin/"+name] = shellScript(text + "exec " + real + ` "$@"`)
-					}
-					root := files.write(t)
-					h, err := parsed(run(t, shell, root, Ask{Synced: "/var/lib/etcd"}))
-					if err != nil {
-						t.Fatal(err)
-					}
-					started, err := os.ReadFile(filepath.Join(root, "started"))
-					if err != nil {
-						t.Fatal(err)
-					}
-					n := strings.Count(string(started), "x")
-					if n > 1 && n*process > budget || n == 0 || (process <= 25) != (len(h.Speed.Synced) > 0) {
-						t.Errorf("processes of %d ms, GNU %t: %d are started, %d ms; %v", process, gnu, n, n*process, h.Speed)
-					}
-				}
-			}
-		})
-	}
-}
-
-// A disk that holds a write up is waited for no longer than a second, and is known as one.
-func TestScript_SpeedOfADiskThatStalls(t *testing.T) {
-	for _, shell := range available(t, shells) {
-		t.Run(strings.Join(shell, " "), func(t *testing.T) {
-			takesTools(t, shell)
-			s, _ := speedOf(t, shell, speedy(tree{
-				"bin/sleep": shellScript("exit 0"), // a second is over at once
-				"bin/dd":    shellScript(`/bin/sleep 3; echo "2048 bytes (2.0KB) copied, 3.000000 seconds, 66KB/s" >&2`),
-			}))
-			if !reflect.DeepEqual(s.Synced, []time.Duration{time.Second}) {
-				t.Errorf("it was waited for: %v", s)
-			}
 		})
 	}
 }

@@ -262,12 +262,12 @@ milliseconds() {
 	m=$m${f%"${f#???}"}
 }
 
-# slow_process: whether what speed starts would hold this script up for longer than two tenths of a second, all in all
+# slow_process: whether four more processes would hold this script up for longer than they are worth
 slow_process() {
 	case $clock:$later in *.?????????:*.?????????) ;; *) return 1 ;; esac # a date of whole seconds says nothing
 	milliseconds "$clock" && begun=$m
 	milliseconds "$later"
-	[ $(((m - begun + 100000) % 100000)) -gt 25 ]
+	[ $(((m - begun + 100000) % 100000)) -gt 40 ]
 }
 
 hundredths() { # of a second, since the boot, with a one in front
@@ -276,43 +276,37 @@ hundredths() { # of a second, since the boot, with a one in front
 	[ -n "$up" ] && now=1${up%.*}${up#*.}
 }
 
-# speed times processes, and writes that wait for the disk, as etcd's do: a tenth of a second long, with all that it starts.
+# speed times processes, and writes that wait for the disk, as etcd's do: one block written over again, a tenth of a second long.
 speed() {
 	say process && printf '%s\n' "$clock" "$later"
 	[ "$synced" != - ] && ! slow_process || return
-	hundredths && begun=$now || begun=
 	parent "$synced"
 	[ -d "$p" ] || p=${p%/*}
 	[ -d "$p" ] || return
 	say device && stat -c %d "$p"
 	file=$p/.hybridctl-speed-$$
-	say synced
-	# No signal ends a write that the disk holds up: after a second it is left alone, and that is how long it took.
+	# shellcheck disable=SC2094 # it has no name once it is open
 	{
-		{ writes 9>"$file"; echo; } &
-		{ sleep 1 && printf 'not copied, 1 s\n\n'; } &
-	} | while read -r line && [ -n "$line" ]; do printf '%s\n' "$line"; done
-}
-
-# writes: one block, written over again
-writes() {
-	rm -f "$file" || return # it has no name once it is open
-	how='conv=notrunc oflag=dsync' n=0
-	while [ "$n" -lt 16 ]; do
-		# shellcheck disable=SC2086 # options
-		if ! said=$(dd if=/dev/zero of=/proc/self/fd/9 bs=2048 count=1 $how 2>&1); then
-			[ "$how" != conv=notrunc,fsync ] || break
-			how=conv=notrunc,fsync # all that busybox knows
-			continue
-		fi
-		printf '%s\n' "$said"
-		n=$((n + 1))
-		if [ -n "$begun" ] && hundredths; then
-			[ $((now - begun)) -lt 10 ] || break
-		elif [ "$n" -ge 3 ]; then
-			break
-		fi
-	done
+		rm -f "$file" || return
+		how='conv=notrunc oflag=dsync' n=0
+		hundredths && begun=$now || begun=
+		say synced
+		while [ "$n" -lt 16 ]; do
+			# shellcheck disable=SC2086 # options
+			if ! said=$(dd if=/dev/zero of=/proc/self/fd/9 bs=2048 count=1 $how 2>&1); then
+				[ "$how" != conv=notrunc,fsync ] || break
+				how=conv=notrunc,fsync # all that busybox knows
+				continue
+			fi
+			printf '%s\n' "$said"
+			n=$((n + 1))
+			if [ -n "$begun" ] && hundredths; then
+				[ $((now - begun)) -lt 10 ] || break
+			elif [ "$n" -ge 3 ]; then
+				break
+			fi
+		done
+	} 9>"$file"
 }
 
 steps() {
