@@ -261,7 +261,8 @@ func TestScript(t *testing.T) {
 		Kubeadm: Kubeadm{KubeletConf: true, AdminConf: true, CACertHash: caHash, Server: "https://10.99.0.21:6443", Etcd: true, Pods: true, Certificates: []Certificate{
 			{Name: "admin.conf", NotBefore: begins, NotAfter: ends}, {Name: "apiserver"}, {Name: "ca", NotBefore: begins, NotAfter: ends}, {Name: "cut-off"},
 			{Name: "etcd/server", NotBefore: begins, NotAfter: ends}, {Name: "kubelet", NotBefore: begins, NotAfter: ends}}},
-		Belongs: Belonging{true, host.ClusterMark{CA: "sha256:" + strings.Repeat("ab", 32), Name: "lab"}},
+		Belongs:    Belonging{true, host.ClusterMark{CA: "sha256:" + strings.Repeat("ab", 32), Name: "lab"}},
+		BadMarkers: []string{"damaged"},
 		Markers: map[string]Marker{
 			"os": {Marker: host.Marker{Step: "os", State: "done", Digest: "sha256:aa", Modules: []string{"nf_tables"},
 				Sysctls: map[string]string{"net.ipv4.ip_forward": "1", "net.ipv4.tcp_rmem": "4096 131072 6291456"}}},
