@@ -64,7 +64,7 @@ func Ended(err error) bool {
 	return err == nil || errors.As(err, &exit)
 }
 
-// ErrOthers: the host shows another cluster than those it may be of. Nothing was done there; who looks at it again judges it anew.
+// ErrOthers: the host shows another cluster than those it may be of. Nothing was done there; who looks at it once more judges it as it is then.
 var ErrOthers = errors.New("nothing was done there")
 
 // exitOthers is the status of reset.sh and remove.sh for it.

@@ -36,7 +36,7 @@ func renamedNotes(in Input) (notes []string) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(named)) {
 		slices.Sort(named[name])
-		notes = append(notes, fmt.Sprintf("%s: marked as of cluster %s, which by its authority is this one (metadata.name: %s): the name is written anew; where another inventory calls it %[2]s still, give both one name",
+		notes = append(notes, fmt.Sprintf("%s: marked as of cluster %s, which by its authority is this one (metadata.name: %s): the name is written again; where another inventory calls it %[2]s still, give both one name",
 			report.Some(named[name], 10), name, in.Cluster.Metadata.Name))
 	}
 	return notes

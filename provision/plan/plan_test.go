@@ -164,7 +164,7 @@ func TestBuild_OneChange(t *testing.T) {
 		{"host reset by hand", func(in *Input) { in.Hosts[0].Kubeadm.KubeletConf = false }, "create x86-1/join"},
 		{"marker lost, still a node", func(in *Input) { delete(in.Hosts[0].Markers, "join") }, ""},
 		{"marker lost, other machine", func(in *Input) { delete(in.Hosts[0].Markers, "join"); in.Hosts[0].MachineID = "other" }, "create x86-1/join"},
-		{"marker not readable", func(in *Input) { unreadable(in, 0, "runtime") }, "create x86-1/runtime"},
+		{"marker not readable", func(in *Input) { unreadable(in, 0, "runtime") }, "create x86-1/runtime, update x86-1/images"},
 		{"marker not readable, still a node", func(in *Input) { unreadable(in, 0, "join") }, "update x86-1/join"},
 		{"marker not readable, other machine", func(in *Input) { unreadable(in, 0, "join"); in.Hosts[0].MachineID = "other" }, "create x86-1/join"},
 		{"new runtime in the bundle", func(in *Input) { in.Bundle.Binaries[0].SHA256 = "00" }, "update x86-1/runtime"},

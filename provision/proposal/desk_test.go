@@ -307,7 +307,7 @@ func TestClusterStays(t *testing.T) {
 		"a worker, and etcd does not answer": {leaves: []string{"host-3"}, change: silent, o: offline,
 			says: "whether etcd has a member of host-3, and would go on counting on it, is not known: on host-1: away"},
 		"a worker that is named, and etcd does not answer": {leaves: []string{"host-3"}, change: silent, o: RemovalOptions{Offline: true, ForceHosts: []string{"host-3"}}},
-		"a worker, and etcd is elsewhere":                  {leaves: []string{"host-3"}, change: func(_ *Desk, a *fakeapi.API) { a.Config.ExternalEtcd = true }, o: offline},
+		"a worker, and etcd is elsewhere":                  {leaves: []string{"host-3"}, change: func(_ *Desk, a *fakeapi.API) { a.Config.Endpoint, a.Config.ExternalEtcd = "api.example:6443", true }, o: offline},
 		"a worker that is a member, and another is not well": {leaves: []string{"host-3"}, change: func(_ *Desk, a *fakeapi.API) {
 			a.Members = append(a.Members, kube.EtcdMember{ID: 3, Name: "host-3", Healthy: true})
 			a.Members[0].Healthy = false

@@ -304,7 +304,7 @@ func mayBeOf(f facts.Host, asSeen bool, own []string) []string {
 // lookAgain says what to do about a host that is another cluster's by now.
 func lookAgain(err error, name string) error {
 	if errors.Is(err, host.ErrOthers) {
-		return hint.With(err, "run it again, which judges %s anew; where that cluster is not needed, --force=%[1]s of scale-out, remove and destroy resets the host", name)
+		return hint.With(err, "run it again, which looks at %s once more; where that cluster is not needed, --force=%[1]s of scale-out, remove and destroy resets the host", name)
 	}
 	return err
 }
