@@ -479,8 +479,12 @@ func (h *simHost) facts() []byte {
 			m["kubelet.conf"], m["ca.crt"] = "    server: https://198.51.100.1:6443\n", fakeapi.OtherCA()
 		}
 	}
-	if h.member && m["units"] == "" {
-		m["units"], m["states"] = "kubelet.service\n", "active\n"
+	if h.member { // its kubelet runs
+		units, states := strings.Fields(m["units"]), strings.Fields(m["states"])
+		if i := slices.Index(units, "kubelet.service"); i >= 0 {
+			states[i] = "active"
+		}
+		m["states"] = strings.Join(states, "\n") + "\n"
 	}
 	if h.belongs != "" {
 		m["cluster"] = h.belongs
