@@ -65,6 +65,7 @@ type simHost struct {
 	files    map[string]int64 // sizes of uploads by sha256
 	images   map[string]string
 	member   bool
+	stopped  bool              // its kubelet does not run
 	stranger bool              // its kubelet may not register a node
 	others   bool              // it is a node of another cluster
 	half     int               // an earlier join may have made it a part of the cluster: the script's status; 0 = it did not
@@ -338,6 +339,7 @@ func (h *simHost) carryOut(what string, args []string, in []byte, session *remot
 	case "pki-unpack":
 		h.files["pki"] = int64(len(in))
 	case "start": // the kubelet registers its node
+		h.stopped = false
 		if h.member && !h.stranger {
 			h.sim.api.AddNode(h.name)
 		}
@@ -479,7 +481,7 @@ func (h *simHost) facts() []byte {
 			m["kubelet.conf"], m["ca.crt"] = "    server: https://198.51.100.1:6443\n", fakeapi.OtherCA()
 		}
 	}
-	if h.member { // its kubelet runs
+	if h.member && !h.stopped {
 		units, states := strings.Fields(m["units"]), strings.Fields(m["states"])
 		if i := slices.Index(units, "kubelet.service"); i >= 0 {
 			states[i] = "active"

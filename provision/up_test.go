@@ -234,7 +234,8 @@ func TestUp_DriftIsMended(t *testing.T) {
 	s := newSim(t, 2, remotetest.Options{})
 	mustUp(t, s)
 	s.changed()
-	s.hosts["host-2"].markers["join"] += "unit kubelet.service\n" // which the base facts say is not running
+	s.hosts["host-2"].markers["join"] += "unit kubelet.service\n"
+	s.hosts["host-2"].stopped = true
 	r := mustUp(t, s)
 	if w := s.hosts["host-2"].writes; len(w) != 1 || !strings.HasPrefix(w[0], "start") {
 		t.Errorf("written: %q", w)
