@@ -47,7 +47,7 @@ machine() { # machine NAME WAY
 func TestLabFunctions(t *testing.T) {
 	for _, tool := range []string{"bash", "perl", "setsid"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("no %s on this machine", tool)
+			t.Skipf("no %s on this machine; this runs where the lab runs", tool)
 		}
 	}
 	for _, x := range []struct {

@@ -11,7 +11,7 @@ for arch in amd64 arm64; do
   GOOS=linux GOARCH=$arch go list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}}{{"\t"}}{{.Dir}}{{"\t"}}{{$.Dir}}{{end}}{{end}}' ./cmd/hybridctl ./cmd/probe
 done | sed '/^$/d' | LC_ALL=C sort -u >"$modules"
 {
-  printf 'hybridctl is compiled of Go and of the modules below. The sources of each are at https://proxy.golang.org under its name and version.\n'
+  printf 'hybridctl is compiled of Go and of the modules below. The sources of each are what the Go module proxy serves under its name and version.\n'
   printf '\n%s\n%s\n\n' "$(printf '=%.0s' {1..100})" "$(go env GOVERSION)"
   cat "$(go env GOROOT)/LICENSE"
   cut -f 1,2 "$modules" | uniq | while IFS=$'\t' read -r name top; do

@@ -228,7 +228,7 @@ func TestScript(t *testing.T) {
 	root := files.write(t)
 	socket, err := net.Listen("unix", filepath.Join(mkdir(t, root, "run/containerd"), "containerd.sock"))
 	if err != nil {
-		t.Skipf("the temporary directory's path is too long for a socket: %v", err)
+		t.Skipf("the temporary directory's path is too long for a socket; this runs where TMPDIR is shorter: %v", err)
 	}
 	defer socket.Close()
 	want := Host{
