@@ -123,16 +123,14 @@ debian_lane() {
 
 # program NAME: out of src/NAME.
 program() {
-  local host=()
-  [ "$1" != tools ] || host=("$HOST_ARCH") # one of them runs here
-  artefact "$1" "make_$1" "$KUBERNETES" "$FLANNEL" "$(go env GOVERSION)" "$(declare -f go_build)" "$(files_digest "$LAB_HOME/src/$1")" "${host[@]}"
+  artefact "$1" "make_$1" "$KUBERNETES" "$FLANNEL" "$(go env GOVERSION)" "$(declare -f go_build)" "$(files_digest "$LAB_HOME/src/$1")" "$HOST_ARCH"
 }
 kubernetes_lane() { program kube; }
 small_lane() {
   local name
   for name in "${PROGRAMS[@]:1}"; do program "$name"; done
-  artefact probe make_probe "$(files_digest "$REPO/provision/probe" "$REPO/cmd/probe")"
-  [ -z "${LAB_IMAGES:-}" ] || artefact csi make_csi "$(go env GOVERSION)" "$(declare -f go_build)" "$(files_digest "${SIDECARS[@]/#/$LAB_HOME/src/}")"
+  artefact probe make_probe "$HOST_ARCH" "$(files_digest "$REPO/provision/probe" "$REPO/cmd/probe")"
+  [ -z "${LAB_IMAGES:-}" ] || artefact csi make_csi "$HOST_ARCH" "$(go env GOVERSION)" "$(declare -f go_build)" "$(files_digest "${SIDECARS[@]/#/$LAB_HOME/src/}")"
 }
 programs_lane() {
   kubernetes_lane
