@@ -156,7 +156,7 @@ func (c *cluster) nothingLeft() {
 // selfTest has every fault turn exactly the right cells red.
 func (c *cluster) selfTest() {
 	c.t.Helper()
-	out, err := try(c.t, 40*time.Minute, "e2e/lab/lab", "exec", "bin/hybridctl", "conformance", "-f", c.inventory, "--self-test")
+	out, err := try(c.t, 90*time.Minute, "e2e/lab/lab", "exec", "bin/hybridctl", "conformance", "-f", c.inventory, "--self-test")
 	c.t.Logf("hybridctl conformance --self-test: exit %d\n%s", out.exit, out.stdout)
 	if err != nil || out.exit != 0 {
 		c.t.Fatalf("exit %d, %v\n%s", out.exit, err, tail(out.stderr, 60))
