@@ -3,7 +3,7 @@ package inventory
 import (
 	"fmt"
 
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 )
 
 // entry is one field of a mapping.

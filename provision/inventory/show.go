@@ -3,7 +3,7 @@ package inventory
 import (
 	"bytes"
 
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 )
 
 // Show returns the inventory as YAML: what the file says, or, with defaults, all that it means, paths absolute. It holds no

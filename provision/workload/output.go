@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/rogpeppe/go-internal/diff"
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 )
 
 // Diff is the change of a source, as diff -u writes it; "" when there is none.

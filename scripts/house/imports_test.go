@@ -102,7 +102,7 @@ var outside = map[string]string{
 	"golang.org/x/term":                      "cmd/hybridctl/cli cmd/hybridctl/progress",
 	"google.golang.org/grpc":                 "provision/stack",
 	"google.golang.org/protobuf":             "provision/stack",
-	"gopkg.in/yaml.v3":                       "provision/kube/fakeapi provision/inventory provision/inventory/edit provision/inventory/foreign provision/strict provision/workload provision/yamltext",
+	"go.yaml.in/yaml/v3":                     "provision/kube/fakeapi provision/inventory provision/inventory/edit provision/inventory/foreign provision/strict provision/workload provision/yamltext",
 	"k8s.io/api":                             "provision/kube provision/workload",
 	"k8s.io/apimachinery":                    "provision/kube",
 	"k8s.io/client-go":                       "provision/kube",

@@ -3,7 +3,7 @@ package edit
 import (
 	"bytes"
 
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/hybridctl/hybridctl/provision/yamltext"
 )

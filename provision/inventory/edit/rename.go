@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 )
 
 // RenameHost returns the edit that gives a host another name, also where others are reached through it. A *PathError says that there is

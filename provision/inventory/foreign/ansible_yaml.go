@@ -3,7 +3,7 @@ package foreign
 import (
 	"fmt"
 
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 )
 
 // maxGroupDepth is how deep groups may nest; an alias can stand inside its own anchor.
