@@ -32,7 +32,9 @@ func With(err error, format string, args ...any) error {
 func Of(err error) []string {
 	var out []string
 	if h, ok := err.(interface{ Hint() string }); ok { // this error alone: what it wraps comes after it
-		out = append(out, h.Hint())
+		if text := h.Hint(); text != "" {
+			out = append(out, text)
+		}
 	}
 	var beneath []error
 	switch e := err.(type) {
