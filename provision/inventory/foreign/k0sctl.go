@@ -205,9 +205,9 @@ func (k *k0sctl) host(n *yaml.Node, path string) {
 func notOverSSH(n *yaml.Node) string {
 	switch local := value(n, "localhost"); { // the machine on which k0sctl runs
 	case local != nil && (isTrue(local) || isTrue(value(local, "enabled"))):
-		return "is not reached over SSH"
+		return "is not reached over SSH: it is left out"
 	case value(n, "ssh") == nil && value(n, "openSSH") == nil:
-		return "is not reached over SSH"
+		return "is not reached over SSH: it is left out"
 	}
 	return ""
 }
