@@ -65,7 +65,7 @@ func checkPageSize(v view) verdict {
 		return unknown("the page size could not be read").hinted("getconf PAGESIZE on the host says it")
 	case v.facts.PageSize > smallPage && isPi(v.facts):
 		return warn("pages have %d KiB, and images built for 4 (with jemalloc, for instance) do not start", v.facts.PageSize>>10).
-			hinted("if the cluster's images include such: kernel=kernel8.img in %s, and reboot", strings.Replace(bootFile(v.facts), "cmdline.txt", "config.txt", 1))
+			hinted("if the cluster's images include such: kernel=kernel8.img in %s, and reboot", strings.ReplaceAll(bootFile(v.facts), "cmdline.txt", "config.txt"))
 	}
 	return pass("pages have %d KiB", v.facts.PageSize>>10)
 }

@@ -92,7 +92,7 @@ func cgroupHint(f facts.Host, missing []string) string {
 	case !slices.Contains(missing, "memory"):
 		return "boot a kernel that has them, and see that no cgroup version 1 hierarchy holds them (cat /proc/cgroups)"
 	case has(on) && isPi(f):
-		return "the kernel's command line has " + on + " already, and this kernel heeds the firmware's " + off + " before it: bring kernel and firmware up to date, or boot the distribution's own kernel"
+		return "the kernel's command line, from " + bootFile(f) + ", has " + on + " already, and this kernel heeds the firmware's " + off + " before it: bring kernel and firmware up to date, or boot the distribution's own kernel"
 	case has(on):
 		return "the kernel's command line has " + on + " already: boot a kernel that has the memory controller (CONFIG_MEMCG)"
 	case isPi(f):
@@ -121,7 +121,7 @@ func bootFile(f facts.Host) string {
 	if strings.HasPrefix(f.Kernel, "4.") || strings.HasPrefix(f.Kernel, "5.") { // of the time before it moved
 		return "/boot/cmdline.txt"
 	}
-	return "/boot/firmware/cmdline.txt"
+	return "/boot/firmware/cmdline.txt (on older systems /boot/cmdline.txt)"
 }
 
 // bootWith says how words get onto the kernel's command line of this host.

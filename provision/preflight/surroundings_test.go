@@ -111,11 +111,15 @@ var surroundingCases = []one{
 	{name: "a Pi that was told already", change: noMemory(func(h *facts.Host) {
 		h.Kernel, h.Surroundings.Cmdline = "6.12.34+rpt-rpi-2712", []string{"cgroup_disable=memory", "cgroup_memory=1", "cgroup_enable=memory"}
 	}), host: "arm-1", check: "cgroup", status: report.Fail, message: "memory are missing", hint: "has cgroup_enable=memory already, and this kernel heeds the firmware's"},
+	{name: "an older Pi that was told already", change: noMemory(func(h *facts.Host) {
+		h.Kernel, h.Surroundings.BootFiles = "6.1.21-v8+", []string{"/boot/cmdline.txt"}
+		h.Surroundings.Cmdline = []string{"cgroup_disable=memory", "cgroup_enable=memory"}
+	}), host: "arm-1", check: "cgroup", status: report.Fail, hint: "from /boot/cmdline.txt, has cgroup_enable=memory already"},
 	{name: "an older Pi", change: noMemory(func(h *facts.Host) {
 		h.Kernel, h.Surroundings.Cmdline, h.Surroundings.BootFiles = "5.4.42-v7+", []string{"cgroup_disable=memory"}, []string{"/boot/cmdline.txt"}
 	}), host: "arm-1", check: "cgroup", status: report.Fail, hint: `add "cgroup_memory=1 cgroup_enable=memory" to the line in /boot/cmdline.txt and reboot`},
 	{name: "a Pi with a kernel of its own", change: noMemory(func(h *facts.Host) { h.Kernel = "6.1.74-v8-16k+" }),
-		host: "arm-1", check: "cgroup", status: report.Fail, hint: "/boot/firmware/cmdline.txt"},
+		host: "arm-1", check: "cgroup", status: report.Fail, hint: "/boot/firmware/cmdline.txt (on older systems /boot/cmdline.txt)"},
 	{name: "a Pi by its board", change: noMemory(func(h *facts.Host) { h.Surroundings.Model = "Raspberry Pi 4 Model B Rev 1.4" }),
 		host: "arm-1", check: "cgroup", status: report.Fail, hint: "/boot/firmware/cmdline.txt"},
 	{name: "switched off elsewhere", change: noMemory(func(h *facts.Host) { h.Surroundings.Cmdline = []string{"cgroup_disable=memory"} }),
