@@ -1,12 +1,17 @@
 package remote
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"sync"
 
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/hybridctl/hybridctl/provision/hint"
 )
 
 const (
@@ -118,7 +123,32 @@ func (c *Conn) openSFTP(ctx context.Context, what string) (client *sftp.Client, 
 	case c.link.isDone():
 		return nil, nil, c.lost(what)
 	}
+	if errors.Is(err, errNotSFTP) {
+		return nil, nil, hint.With(fmt.Errorf("%s: %w", what, err), QuietLogin)
+	}
 	return nil, nil, fmt.Errorf("%s: the host has no SFTP (Subsystem sftp in its sshd_config): %w", what, err)
+}
+
+// QuietLogin is how the user mends a login that prints, which comes before whatever the host answers.
+const QuietLogin = "start-up files of the login's shell (.bashrc, .zshenv) may print to terminals only: [ -t 1 ] && echo Welcome"
+
+var errNotSFTP = errors.New("what answers for SFTP does not speak it")
+
+// opening keeps what a session begins with.
+type opening struct {
+	io.Reader
+	kept []byte
+}
+
+func (o *opening) Read(p []byte) (int, error) {
+	n, err := o.Reader.Read(p)
+	o.kept = append(o.kept, p[:min(n, 60-len(o.kept))]...)
+	return n, err
+}
+
+// talks reports whether what was kept is something else than SFTP's first packet: a length of less than 16 MiB, and the type 2.
+func (o *opening) talks() bool {
+	return len(o.kept) > 0 && o.kept[0] != 0 || len(o.kept) > 4 && o.kept[4] != 2
 }
 
 func newSFTP(s *ssh.Session) (*sftp.Client, error) {
@@ -133,6 +163,11 @@ func newSFTP(s *ssh.Session) (*sftp.Client, error) {
 	if err := s.RequestSubsystem("sftp"); err != nil {
 		return nil, err
 	}
-	return sftp.NewClientPipe(stdout, stdin, sftp.MaxPacketUnchecked(sftpPacket),
+	first := &opening{Reader: stdout}
+	client, err := sftp.NewClientPipe(bufio.NewReader(first), stdin, sftp.MaxPacketUnchecked(sftpPacket),
 		sftp.MaxConcurrentRequestsPerFile(sftpWindow), sftp.UseConcurrentWrites(true))
+	if err != nil && first.talks() {
+		return nil, fmt.Errorf("%w: it begins %q", errNotSFTP, first.kept)
+	}
+	return client, err
 }

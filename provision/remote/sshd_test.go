@@ -260,6 +260,15 @@ func TestSSHD_NoSFTP(t *testing.T) {
 	}
 }
 
+// What a login shell's start-up file prints comes before what the server of files says.
+func TestSSHD_SFTPBehindAGreeting(t *testing.T) {
+	c := startSSHD(t, "Subsystem sftp echo Welcome to this host").dial(t)
+	err := c.Put(t.Context(), putOf("/tmp/x", nil))
+	if err == nil || !strings.Contains(err.Error(), "what answers for SFTP does not speak it") || !strings.Contains(remote.Mend(err), ".bashrc") {
+		t.Errorf("error %v, hint %q", err, remote.Mend(err))
+	}
+}
+
 func TestSSHD_Tunnel(t *testing.T) {
 	open, shut := startSSHD(t), startSSHD(t, "AllowTcpForwarding no")
 	c := open.dial(t)
