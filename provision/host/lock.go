@@ -2,7 +2,9 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/remote"
@@ -77,9 +79,20 @@ func (h *Host) lock(ctx context.Context, args ...string) (Locked, error) {
 	return parseLocked(out)
 }
 
+// ErrLockAnswer: what was to look at the lock did not run, and something else did.
+var ErrLockAnswer = errors.New("the host does not answer whose the lock is")
+
+// lockWords are what the answer of lock.sh begins with.
+var lockWords = []string{"taken", "again", "held", "given", "gone"}
+
 func parseLocked(out remote.Output) (l Locked, err error) {
 	lines := strings.Split(strings.TrimRight(string(out.Stdout), "\n"), "\n")
-	switch word := lines[0]; word {
+	begins := slices.IndexFunc(lines, func(line string) bool { return slices.Contains(lockWords, line) }) // behind what a login prints
+	if begins < 0 {
+		return l, fmt.Errorf("%s: %w: %.60q", LockFile, ErrLockAnswer, lines[0])
+	}
+	lines = lines[begins:]
+	switch lines[0] {
 	case "taken", "given":
 		l.Taken = true
 	case "again":
@@ -90,8 +103,6 @@ func parseLocked(out remote.Output) (l Locked, err error) {
 		lines = append(lines, "", "", "")
 		l.Since, l.By, l.Kind = lines[1], lines[2], lines[3]
 		return l, nil
-	default:
-		return l, fmt.Errorf("%s: the host answers %.60q", LockFile, word)
 	}
 	l.Steps = map[string]string{}
 	for _, line := range lines[1:] {

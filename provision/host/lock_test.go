@@ -195,7 +195,24 @@ func TestParseLocked_WhatIsNotUnderstoodIsNoLock(t *testing.T) {
 			t.Errorf("%q: %+v", text, l)
 		}
 	}
+	_, err := parseLocked(remote.Output{Stdout: []byte("Welcome\n")})
+	if want := `/var/lib/hybridctl.lock: the host does not answer whose the lock is: "Welcome"`; err == nil || err.Error() != want {
+		t.Error(err)
+	}
 	if l, err := parseLocked(remote.Output{Stdout: []byte("held")}); err != nil || l.Taken {
+		t.Errorf("%+v, %v", l, err)
+	}
+}
+
+// A destroy, which asks no preflight, meets hosts whose login prints.
+func TestParseLocked_AfterAGreeting(t *testing.T) {
+	const greeting = "Welcome\n\nheld up in traffic\n"
+	l, err := parseLocked(remote.Output{Stdout: []byte(greeting + "taken\nstep os done sha256:aa\n")})
+	if err != nil || !l.Taken || l.Steps["os"] != "done sha256:aa" {
+		t.Errorf("%+v, %v", l, err)
+	}
+	l, err = parseLocked(remote.Output{Stdout: []byte(greeting + "held\n2026-01-02T03:04:05Z\neve@a/1\nup\n")})
+	if err != nil || l.Taken || l.By != "eve@a/1" || l.Kind != "up" || l.Since != "2026-01-02T03:04:05Z" {
 		t.Errorf("%+v, %v", l, err)
 	}
 }

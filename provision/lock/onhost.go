@@ -46,7 +46,7 @@ func TakeOnHost(ctx context.Context, api HostAPI, stop <-chan struct{}, o HostOp
 	locked, err := api.TakeLock(ctx, host.LockTaking{Token: o.Token, Holder: kube.NewHolder(), Kind: o.Kind, Break: o.Break})
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("%s: %w", o.Name, err)
+		return nil, unread(o, err)
 	case !locked.Taken:
 		return nil, hint.With(&held{fmt.Sprintf("there is no API server yet, and the lock on %s (%s) is held by %s", o.Name, host.LockFile, by(locked))}, breaks)
 	}
@@ -57,6 +57,15 @@ func TakeOnHost(ctx context.Context, api HostAPI, stop <-chan struct{}, o HostOp
 		return nil, errors.Join(hint.With(stale, "run it again"), l.GiveBack(ctx))
 	}
 	return l, nil
+}
+
+// unread is for the user when the host did not say whose its lock is.
+func unread(o HostOptions, err error) error {
+	err = fmt.Errorf("%s: %w", o.Name, err)
+	if errors.Is(err, host.ErrLockAnswer) {
+		return hint.With(err, "its login runs something else than it is told to: see ForceCommand in its sshd_config, and command= in authorized_keys")
+	}
+	return err
 }
 
 // breaks is the hint of a lock that another run has.
@@ -129,7 +138,7 @@ func (l *Lock) Refused() error {
 func ClearHost(ctx context.Context, api HostAPI, o HostOptions) error {
 	locked, err := api.GiveLock(ctx, host.LockGiving{Token: o.Token, Leased: true, Break: o.Break})
 	if err != nil {
-		return fmt.Errorf("%s: %w", o.Name, err)
+		return unread(o, err)
 	}
 	if locked.Taken || locked.Gone || locked.Kind == "" { // one of before kinds were noted has always been left alone
 		return nil

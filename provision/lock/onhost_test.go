@@ -48,6 +48,7 @@ func TestTakeOnHost(t *testing.T) {
 		"one that could not be read":    {oneHost{take: taken, give: taken}, map[string]string{"os": Unread}, nil, ""},
 		"its own went on when it ended": {oneHost{take: host.Locked{Taken: true, Again: true, Steps: taken.Steps}}, map[string]string{"os": "started"}, nil, ""},
 		"it cannot be asked":            {oneHost{err: errors.New("connection lost")}, nil, nil, "connection lost"},
+		"something else answers":        {oneHost{err: host.ErrLockAnswer}, nil, nil, "host-1: the host does not answer whose the lock is\nhint: its login runs something else"},
 	} {
 		l, err := TakeOnHost(context.Background(), &c.host, nil, HostOptions{Name: "host-1", Token: "t", Seen: c.seen})
 		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(told(err), c.says) || c.want != nil && !errors.Is(err, c.want) {
