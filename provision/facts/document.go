@@ -14,6 +14,9 @@ import (
 // documentStart is how the script's answer begins.
 const documentStart = `{"clock":`
 
+// maxPrints is how much is kept of what a login prints.
+const maxPrints = 60
+
 // errNoDocument means that the host did not run the script to its end: the login shell is no shell, or the script was cut off.
 // The user looks at the host; trying again does not help.
 var errNoDocument = errors.New("the answer to the facts script is not whole")
@@ -41,6 +44,13 @@ func decode(data []byte) (document, error) {
 		return nil, fmt.Errorf("%w: it does not name the machine", errNoDocument)
 	}
 	return d, nil
+}
+
+// printed returns the beginning of what stands before the document, on one line.
+func printed(data []byte) string {
+	before := data[:max(0, bytes.Index(data, []byte(documentStart)))]
+	line := strings.Join(strings.Fields(string(before[:min(len(before), 4*maxPrints)])), " ")
+	return line[:min(len(line), maxPrints)]
 }
 
 // has reports whether the script knew anything of the key.

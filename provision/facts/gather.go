@@ -106,8 +106,13 @@ func (h Host) Unreachable() bool {
 	return false
 }
 
-// Mend says where the user looks to mend Err; "" = there is no such place.
-func (h Host) Mend() string { return remote.Mend(h.Err) }
+// Mend says where the user looks to mend Err, or a login that prints; "" = there is no such place.
+func (h Host) Mend() string {
+	if h.Err == nil && h.LoginPrints != "" {
+		return remote.QuietLogin
+	}
+	return remote.Mend(h.Err)
+}
 
 // reply collects what the script prints and notes when the host's clock came, which the script prints first. So neither making
 // the connection nor the script's own time is part of the round trip.

@@ -14,7 +14,7 @@ func parse(data []byte) (Host, clock, error) {
 	if err != nil {
 		return Host{}, clock{}, err
 	}
-	var h Host
+	h := Host{LoginPrints: printed(data)}
 	h.readIdentity(d)
 	h.readHardware(d)
 	h.Speed = readSpeed(d)

@@ -80,6 +80,12 @@ func TestParse_ToleratesNoise(t *testing.T) {
 	if err != nil || h.Arch != platform.ARM64 || h.MachineID != "" {
 		t.Errorf("got %v, %v", h, err)
 	}
+	if want := "stdin: is not a tty Welcome {"; h.LoginPrints != want {
+		t.Errorf("the login prints %q, want %q", h.LoginPrints, want)
+	}
+	if h, _ := parsed([]byte(strings.Repeat("=", 1<<20) + `{"clock":"1","machine":"arm64"}`)); len(h.LoginPrints) != maxPrints {
+		t.Errorf("%d bytes of what the login prints are kept", len(h.LoginPrints))
+	}
 }
 
 // one returns the facts of a document with these values and nothing else.

@@ -58,6 +58,8 @@ type Host struct {
 	Root      bool     // whether the script ran as root
 	Systemd   bool     // whether systemd runs the host
 
+	LoginPrints string `json:",omitempty"` // the beginning of what the login printed before the answer, on one line
+
 	Surroundings Surroundings `json:",omitzero"`
 
 	Belongs Belonging `json:",omitzero"`

@@ -31,6 +31,8 @@ func checkReachable(v view) verdict {
 
 func checkAccess(v view) verdict {
 	switch err := v.facts.Err; {
+	case err == nil && v.facts.LoginPrints != "": // files are read by what a command answers: a kubeconfig would not be one
+		return fail("the login prints %q before what a command answers", v.facts.LoginPrints).hinted("%s", v.facts.Mend())
 	case err == nil:
 		return pass("logged in as %s", v.facts.LoginUser)
 	case errors.Is(err, context.Canceled):

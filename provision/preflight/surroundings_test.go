@@ -108,6 +108,9 @@ var surroundingCases = []one{
 		h.PageSize, h.Kernel, h.Surroundings.BootFiles = 16<<10, "6.12.34+rpt-rpi-2712", []string{"/boot/firmware/cmdline.txt"}
 	}, host: "arm-1", check: "page-size", status: report.Warn, message: "16 KiB", hint: "kernel=kernel8.img in /boot/firmware/config.txt"},
 
+	{name: "a login that prints", change: func(f *fixture) { f.host("arm-1").LoginPrints = "Welcome\x1b[2J" },
+		host: "arm-1", check: "access", status: report.Fail, message: `the login prints "Welcome\x1b[2J" before what a command answers`, hint: "[ -t 1 ]"},
+
 	{name: "a Pi that was told already", change: noMemory(func(h *facts.Host) {
 		h.Kernel, h.Surroundings.Cmdline = "6.12.34+rpt-rpi-2712", []string{"cgroup_disable=memory", "cgroup_memory=1", "cgroup_enable=memory"}
 	}), host: "arm-1", check: "cgroup", status: report.Fail, message: "memory are missing", hint: "has cgroup_enable=memory already, and this kernel heeds the firmware's"},
