@@ -333,6 +333,28 @@ func TestScript_Bare(t *testing.T) {
 	}
 }
 
+// TestScript_EndedInItsMiddle: what the kernel ends for a lack of memory, or what gets no more processes, knows nothing of what it has not come to.
+// A host of which half was asked must not look like one that has no markers and no cluster.
+func TestScript_EndedInItsMiddle(t *testing.T) {
+	for _, tool := range []string{"bin/getconf", "bin/iptables", "bin/stat"} {
+		files, _ := board(t)
+		files[tool] = shellScript("kill -9 $PPID")
+		root := files.write(t)
+		for _, shell := range available(t, shells) {
+			t.Run(tool+" "+strings.Join(shell, " "), func(t *testing.T) {
+				takesTools(t, shell)
+				c := boardAsk.command(true)
+				cmd := exec.Command(shell[0], append(append(append(shell[1:len(shell):len(shell)], "-c", c.Script, "sh"), c.Args...), root)...)
+				cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
+				out, err := cmd.Output()
+				if h, _, perr := parse(out); err == nil && !errors.Is(perr, errNoDocument) {
+					t.Errorf("it is taken for a host: %v, markers %v, %+v", perr, h.Markers, h.Kubeadm)
+				}
+			})
+		}
+	}
+}
+
 // TestScript_WithoutAwk: a host whose awk is not there, or does not work, says who it is and what it lacks.
 func TestScript_WithoutAwk(t *testing.T) {
 	for name, files := range map[string]tree{

@@ -343,6 +343,7 @@ everything() {
 	software
 	kernel_settings
 	[ -z "$synced" ] || speed
+	say whole
 }
 
 # without_awk prints the rest of the object where there is no awk: who the host is, and which tools it lacks.
@@ -516,6 +517,7 @@ everything 2>/dev/null | awk '
 		if (w[2] ~ /^(ACCEPT|RETURN)$/) return tolower(w[2])
 		return (w[1] == "-g" ? "goto:" : "jump:") w[2]
 	}
+	$0 == "\001whole" { whole = 1; next }
 	/^\001/ { if (key == "iptables-rules") judge("iptables "); key = substr($0, 2); printf "%s,\"%s\":\"", end, quoted(key); end = "\""; next }
 	/^\002/ {
 		file = substr($0, 2)
@@ -540,5 +542,6 @@ everything 2>/dev/null | awk '
 		next
 	}
 	{ put($0) }
-	END { print end "}" }
+	# Whatever ended the asking in its middle, as a lack of memory or of processes does, must not look like a host that has nothing.
+	END { if (whole) print end "}" }
 ' || without_awk 2>/dev/null # there may be one that does not work
