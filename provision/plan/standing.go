@@ -48,12 +48,18 @@ func (b *builder) standing() error {
 func (b *builder) stands(h inventory.Host, f facts.Host) error {
 	node, listed := b.nodes[h.Name]
 	unlisted := b.in.API.Observed && !listed
-	called := CalledNow(b.in.Cluster, b.in.API.Nodes, f.MachineID)
+	called, another := CalledNow(b.in.Cluster, b.in.API.Nodes, f.MachineID), ""
+	if unlisted && f.Kubeadm.KubeletConf {
+		another = machineOf(b.in.API.Nodes, h.Name, f)
+	}
 	controlPlane := (h.Role == inventory.ControlPlane || node.ControlPlane) && !b.forced(h)
 	switch {
 	case unlisted && isMember(f) && called != "":
 		return hint.With(fmt.Errorf("%s: %w: the cluster has no node of that name, and knows this machine as %s (machine-id %s)", h.Name, ErrStanding, called, f.MachineID),
 			`"hybridctl inventory rename %s %s" gives it its name back; for another name, remove it under the old one, and join it again`, h.Name, called)
+	case another != "":
+		return hint.With(fmt.Errorf("%s: %w: the cluster has no node of that name, and the host that answers for it is the machine of the node %s (machine-id %s), which would be reset",
+			h.Name, ErrStanding, another, f.MachineID), "see to the address of %s in the inventory (%s)", h.Name, h.Address)
 	case unlisted && isMember(f) && controlPlane:
 		return hint.With(fmt.Errorf("%s: %w: the cluster has no node of that name, although the host runs a control plane, with etcd's data: it is not reset for that", h.Name, ErrStanding),
 			`to have its node back, run on it "systemctl restart kubelet; kubeadm init phase mark-control-plane --node-name %[1]s"; to give it up where other control planes go on, `+
