@@ -79,6 +79,8 @@ func (b *builder) judgeMember(s *Step, h inventory.Host) {
 		s.Action, s.Reason = Update, unread(s.Kind)+", and it is a node"
 	case f.BadMarker(string(s.Kind)):
 		s.Action, s.Reason = Create, unread(s.Kind)+", and it is not known to be a node"
+	case marked && m.State != host.MarkerDone && worksAnyway(h, f, node): // it is not reset, with the pods that run there, for the end that was not seen
+		s.Action, s.Reason = Update, "an earlier run did not see its end, and its node is Ready"
 	case marked && m.State != host.MarkerDone:
 		s.Action, s.Reason = Create, "an earlier run did not finish it"
 	case marked && !f.Kubeadm.KubeletConf:
@@ -96,6 +98,13 @@ func (b *builder) judgeMember(s *Step, h inventory.Host) {
 	default:
 		s.Action, s.Reason = Create, "is no node yet"
 	}
+}
+
+// worksAnyway reports whether a worker is a node that is Ready, whatever its marker says: kubeadm gives up on a slow kubelet that registers later. Of
+// what makes a control plane more may be missing.
+func worksAnyway(h inventory.Host, f facts.Host, node facts.Node) bool {
+	worker := h.Role == inventory.Worker && !node.ControlPlane && !runsEtcd(f)
+	return worker && node.Ready && f.Kubeadm.KubeletConf && f.MachineID != "" && node.MachineID == f.MachineID
 }
 
 func (b *builder) initConfig(h inventory.Host) render.KubeadmInit {

@@ -25,6 +25,12 @@ func unreadable(in *Input, host int, step string) {
 	in.Hosts[host].BadMarkers = []string{step}
 }
 
+// begunWith leaves a worker's join without an end, and its node as it is told.
+func begunWith(in *Input, ready bool, machineID string) {
+	in.Hosts[0].Markers["join"] = facts.Marker{Marker: host.Marker{State: host.MarkerStarted}}
+	in.API.Nodes[0].Ready, in.API.Nodes[0].MachineID = ready, machineID
+}
+
 func TestBuild_StandingHosts(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*Input)
@@ -53,6 +59,11 @@ func TestBuild_StandingHosts(t *testing.T) {
 			without(in, "x86-1")
 			in.API.Nodes[0].MachineID = "m1"
 		}, want: map[ID]Action{"x86-1/join": Create}},
+		"and with its address: one machine under two names": {change: func(in *Input) {
+			without(in, "x86-1")
+			in.API.Nodes[0].MachineID, in.API.Nodes[0].InternalIPs = "m1", []string{"192.0.2.7"}
+			in.Hosts[0].Addresses = []string{"192.0.2.7", "2001:db8::7"}
+		}, refuse: `x86-1: host and cluster disagree: the cluster has no node of that name, and the host that answers for it is the machine of the node arm-1 (machine-id m1), which would be reset`},
 		"reset by hand": {change: func(in *Input) { without(in, "arm-1"); in.Hosts[1].Kubeadm.KubeletConf = false },
 			want: map[ID]Action{"arm-1/init": Create}},
 		"reset by hand, others go on": {change: func(in *Input) {
@@ -78,6 +89,12 @@ func TestBuild_StandingHosts(t *testing.T) {
 			in.Hosts[0].Kubeadm = facts.Kubeadm{Etcd: true}
 			in.Hosts[0].Markers["join"] = facts.Marker{Marker: host.Marker{State: "started"}}
 		}, want: map[ID]Action{"x86-1/join": Create}},
+		"a worker's join did not end, and its node is Ready": {change: func(in *Input) { begunWith(in, true, "m1") },
+			want: map[ID]Action{"x86-1/join": Update}},
+		"a worker's join did not end, and its node is not Ready": {change: func(in *Input) { begunWith(in, false, "m1") },
+			want: map[ID]Action{"x86-1/join": Create}},
+		"a worker's join did not end, and its node is another machine": {change: func(in *Input) { begunWith(in, true, "m7") },
+			want: map[ID]Action{"x86-1/join": Create}},
 		"a marker that cannot be read": {change: func(in *Input) { unreadable(in, 1, "init"); unreadable(in, 0, "join") },
 			want: map[ID]Action{"arm-1/init": Update, "x86-1/join": Update}},
 		"it cannot, and a control plane's node was deleted": {change: func(in *Input) { unreadable(in, 1, "init"); without(in, "arm-1") },

@@ -114,10 +114,10 @@ func (x *Steps) applyJoin(ctx context.Context, s plan.Step, h *host.Host) (strin
 	return with("joined", told), err
 }
 
-// startAgain starts the kubelet of a host that is a node. A marker that cannot be read is written again.
+// startAgain starts the kubelet of a host that is a node. A marker that does not say so, or cannot be read, is written again.
 func startAgain(ctx context.Context, env Env, s plan.Step, h *host.Host) (string, error) {
 	const unit = "kubelet.service"
-	if err := h.StartUnit(ctx, unit); err != nil || !env.Facts(s.Host).BadMarker(string(s.Kind)) {
+	if err := h.StartUnit(ctx, unit); err != nil || env.Facts(s.Host).Markers[string(s.Kind)].State == host.MarkerDone {
 		return "kubelet started", err
 	}
 	return "marker written again", h.Mark(ctx, host.Marker{Step: string(s.Kind), State: host.MarkerDone, Digest: s.Digest, Units: []string{unit}})
