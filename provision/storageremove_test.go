@@ -119,6 +119,25 @@ func TestStorageRemove_TakesCephCSIOutAndAsksNoHost(t *testing.T) {
 	}
 }
 
+// What somebody keeps in ceph-csi's namespace does not go with it.
+func TestStorageRemove_LeavesTheNamespaceInWhichSomebodyKeepsThings(t *testing.T) {
+	s := newSim(t, 1, remotetest.Options{}).withCeph()
+	mustUp(t, s)
+	namespace := s.ownedNow("Namespace")
+	s.api.Strangers = []kube.Object{{APIVersion: "v1", Kind: "PersistentVolumeClaim", Namespace: namespace[0], Name: "dashboard"}, {APIVersion: "v1", Kind: "Secret", Namespace: "default", Name: "mine"}}
+	r, err := StorageRemove(context.Background(), StorageRemoveOptions{Options: s.options()})
+	if err != nil || !slices.Equal(s.ownedNow("Namespace"), namespace) || len(s.api.OwnedObjects) != 1 {
+		t.Errorf("error %v, left %v", err, s.api.OwnedObjects)
+	}
+	if last := r.Plan.Notes[len(r.Plan.Notes)-1]; last != "the namespace stays with what is in it and is not ceph-csi's: PersistentVolumeClaim/"+namespace[0]+"/dashboard" {
+		t.Errorf("told %q", last)
+	}
+	s.api.Strangers = s.api.Strangers[1:]
+	if _, err := StorageRemove(context.Background(), StorageRemoveOptions{Options: s.options()}); err != nil || len(s.api.OwnedObjects) > 0 {
+		t.Errorf("error %v, left %v", err, s.api.OwnedObjects)
+	}
+}
+
 // ownedNow are the kinds and names of ceph-csi's objects that there are of a kind.
 func (s *sim) ownedNow(kind string) []string {
 	var out []string

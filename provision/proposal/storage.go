@@ -33,7 +33,39 @@ func (d *Desk) Storage(ctx context.Context, force bool) ([]kube.Object, plan.Pla
 			err = hint.With(fmt.Errorf("%w; %s", err, leftAlone(others)), deleteOthers)
 		}
 	}
-	return objects, storagePlan(d.Cluster.Metadata.Name, objects, others), err
+	if err != nil {
+		return objects, storagePlan(d.Cluster.Metadata.Name, objects, others), err
+	}
+	going, strangers, err := d.withoutStrangers(ctx, objects, others)
+	p := storagePlan(d.Cluster.Metadata.Name, going, others)
+	if len(strangers) > 0 {
+		p.Notes = append(p.Notes, "the namespace stays with what is in it and is not ceph-csi's: "+listed(strangers))
+	}
+	return going, p, err
+}
+
+// withoutStrangers leaves out the namespaces in which somebody keeps what is not ceph-csi's: all of it would go with them, and with claims their data.
+func (d *Desk) withoutStrangers(ctx context.Context, objects, known []kube.Object) (going, strangers []kube.Object, err error) {
+	of := func(namespace string) func(kube.Object) bool {
+		return func(o kube.Object) bool { return o.Namespace == namespace }
+	}
+	isNamespace := func(o kube.Object) bool { return o.Kind == "Namespace" }
+	if !slices.ContainsFunc(objects, isNamespace) {
+		return objects, nil, nil
+	}
+	_, there, err := d.API.Owned(ctx, []kube.Kind{{APIVersion: "v1", Kind: "PersistentVolumeClaim"}, {APIVersion: "v1", Kind: "Secret"}, {APIVersion: "apps/v1", Kind: "Deployment"},
+		{APIVersion: "apps/v1", Kind: "StatefulSet"}, {APIVersion: "apps/v1", Kind: "DaemonSet"}, {APIVersion: "batch/v1", Kind: "CronJob"}}, "")
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, o := range there {
+		in := slices.ContainsFunc(objects, func(n kube.Object) bool { return isNamespace(n) && n.Name == o.Namespace })
+		if in && !slices.Contains(objects, o) && !slices.Contains(known, o) {
+			strangers = append(strangers, o)
+		}
+	}
+	going = slices.DeleteFunc(slices.Clone(objects), func(o kube.Object) bool { return isNamespace(o) && slices.ContainsFunc(strangers, of(o.Name)) })
+	return going, strangers, nil
 }
 
 func storagePlan(cluster string, objects, others []kube.Object) plan.Plan {

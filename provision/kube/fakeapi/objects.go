@@ -165,7 +165,7 @@ func (a *API) WaitCSINodes(_ context.Context, nodes, drivers []string, _ kube.Wa
 	return nil
 }
 
-func (a *API) Owned(_ context.Context, kinds []kube.Kind, _ string) (owned, others []kube.Object, err error) {
+func (a *API) Owned(_ context.Context, kinds []kube.Kind, selector string) (owned, others []kube.Object, err error) {
 	a.Lock()
 	defer a.Unlock()
 	if err := a.Failing["Owned"]; err != nil {
@@ -178,6 +178,11 @@ func (a *API) Owned(_ context.Context, kinds []kube.Kind, _ string) (owned, othe
 			case ours:
 				owned = append(owned, o)
 			default:
+				others = append(others, o)
+			}
+		}
+		for _, o := range a.Strangers {
+			if o.Kind == kind.Kind && selector == "" {
 				others = append(others, o)
 			}
 		}
