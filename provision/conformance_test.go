@@ -82,3 +82,14 @@ func TestPreflight_StoppedSaysNothingOfTheBundle(t *testing.T) {
 		}
 	}
 }
+
+// What a host that does not answer has left of a run is not known: that nothing was found says nothing of it.
+func TestConformanceClean_TellsOfHostsThatWereNotLookedAt(t *testing.T) {
+	s := newSim(t, 2, remotetest.Options{})
+	mustUp(t, s)
+	s.fleet.Hosts[1].Refuse()
+	ids, err := ConformanceClean(context.Background(), s.options())
+	if len(ids) > 0 || err == nil || !strings.Contains(err.Error(), "host-2 was not looked at, and may have something of a run: ") || strings.Contains(err.Error(), "host-1") {
+		t.Errorf("%v, %v", ids, err)
+	}
+}

@@ -112,10 +112,17 @@ func TestSelf(ctx context.Context, o Options, done func(conformance.SelfTest)) (
 	return all, err
 }
 
-// Clean removes what earlier runs left in the cluster and on the hosts, and returns their IDs.
+// Clean removes what earlier runs left in the cluster and on the hosts, and returns their IDs. The error is also of hosts that were not looked at.
 func Clean(ctx context.Context, o Options) ([]string, error) {
-	machines, _ := o.machines()
-	return conformance.CleanAll(ctx, o.API, machines, o.Event)
+	machines, not := o.machines()
+	ids, err := conformance.CleanAll(ctx, o.API, machines, o.Event)
+	errs := []error{err}
+	for _, h := range o.Cluster.Managed() {
+		if why := not[h.Name]; why != "" {
+			errs = append(errs, fmt.Errorf("%s was not looked at, and may have something of a run: %s", h.Name, why))
+		}
+	}
+	return ids, errors.Join(errs...)
 }
 
 // Conformance is what the run is told.
