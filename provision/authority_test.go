@@ -38,6 +38,18 @@ func (s *sim) host(name string) *remotetest.Host {
 	return nil
 }
 
+// An address that leads to another host of the inventory leaves the one that had it as it is.
+func TestDestroy_TwoNamesOfOneMachine(t *testing.T) {
+	s := newSim(t, 3, remotetest.Options{})
+	mustUp(t, s)
+	s.c.Spec.Hosts[2].Address, s.c.Spec.Hosts[2].Port = s.c.Spec.Hosts[1].Address, s.c.Spec.Hosts[1].Port
+	s.changed()
+	_, err := s.destroy()
+	if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "the host that answers for host-3 is that of host-2, too (machine-id id-of-host-2)") || s.changed() != 0 {
+		t.Errorf("error %v", err)
+	}
+}
+
 // A host that was away while its cluster was destroyed is another cluster's node by now: the kubeconfig that is kept says so.
 func TestDestroy_HostThatJoinedAnotherClusterSinceIsLeftAlone(t *testing.T) {
 	s := newSim(t, 3, remotetest.Options{})

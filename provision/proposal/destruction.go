@@ -11,6 +11,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/ending"
 	"github.com/hybridctl/hybridctl/provision/facts"
 	"github.com/hybridctl/hybridctl/provision/hint"
+	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/preflight"
 	"github.com/hybridctl/hybridctl/provision/survey"
@@ -44,6 +45,9 @@ func (d destruction) surveyDestroy(ctx context.Context, force []string) (seen su
 	if err := ctx.Err(); err != nil {
 		return seen, err
 	}
+	if err := oneMachineEach(seen, d.Cluster); err != nil {
+		return seen, err
+	}
 	own := d.reachForDestroy(ctx, &seen)
 	var why, names, left, marks, marked []string
 	for _, h := range d.Cluster.Managed() {
@@ -71,6 +75,25 @@ func (d destruction) surveyDestroy(ctx context.Context, force []string) (seen su
 		return seen, hint.With(fmt.Errorf("%w: %s; nothing was done", ending.ErrRefused, some(marks)), mendUnread, d.Cluster.Path, strings.Join(marked, ","))
 	}
 	return seen, nil
+}
+
+// oneMachineEach refuses when two hosts are one machine, which runs under one kernel and has one machine-id: what another machine has of the cluster
+// would stay there, and all would be said to be gone.
+func oneMachineEach(seen survey.Seen, c *inventory.Cluster) error {
+	names := map[[2]string]string{}
+	for _, h := range c.Managed() {
+		f := seen.Hosts.Fact(h.Name)
+		if f.Err != nil || f.MachineID == "" || f.BootID == "" {
+			continue
+		}
+		machine := [2]string{f.MachineID, f.BootID}
+		if other := names[machine]; other != "" {
+			return hint.With(fmt.Errorf("%w: the host that answers for %s is that of %s, too (machine-id %s); nothing was done", ending.ErrRefused, h.Name, other, f.MachineID),
+				"see to their addresses in the inventory; \"hybridctl inventory rm\" takes out the one that there is not")
+		}
+		names[machine] = h.Name
+	}
+	return nil
 }
 
 // reachForDestroy finds the API server where there is one, and what the cluster's own authority is: by the kubeconfig that is kept, else by
