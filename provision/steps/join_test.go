@@ -169,3 +169,20 @@ func TestJoin_ResetsNoHostOfAnotherCluster(t *testing.T) {
 		})
 	}
 }
+
+// An API server whose etcd began anew, as its disk was not mounted, knows no node: those hosts are reset for no cluster that would take them.
+func TestJoin_ResetsNothingForAClusterThatTakesNoHost(t *testing.T) {
+	w := newWorld(t)
+	h := w.hosts["worker"]
+	h.markers["join"], h.belongs = "state done\ndigest x\n", "ca sha256:"+strings.Repeat("ca", 32)+"\nname x\n"
+	w.looks("worker")
+	away := errors.New("configmap kube-public/cluster-info: does not exist")
+	w.api.Failing["WaitSigned"] = away
+	if _, err := w.x.Apply(t.Context(), w.step("worker/join")); !errors.Is(err, away) || slices.Contains(w.done(), "reset worker") {
+		t.Errorf("error %v, done %q", err, w.done())
+	}
+	delete(w.api.Failing, "WaitSigned")
+	if _, err := w.x.Apply(t.Context(), w.step("worker/join")); err != nil || !slices.Contains(w.done(), "reset worker") {
+		t.Errorf("error %v, done %q", err, w.done())
+	}
+}

@@ -93,11 +93,12 @@ func (x *Steps) applyJoin(ctx context.Context, s plan.Step, h *host.Host) (strin
 	if err != nil {
 		return "", err
 	}
-	if err := x.clear(ctx, s, in.Files, h, api.CAHashes()); err != nil {
-		return "", err
-	}
+	// Before anything is reset: an API server whose etcd began anew knows no node any more, and takes none, as it has no cluster-info.
 	j, err := beginJoining(ctx, x, api, s, h)
 	if err != nil {
+		return "", err
+	}
+	if err := x.clear(ctx, s, in.Files, h, api.CAHashes()); err != nil {
 		return "", err
 	}
 	err = j.kubeadm(ctx)
