@@ -150,7 +150,7 @@ func TestDrift(t *testing.T) {
 // A marker that cannot be read is a fact: its step was begun here, and what it brought is ours.
 func TestBadMarkers(t *testing.T) {
 	for name, text := range map[string]string{"empty": "", "zeroed": strings.Repeat("\x00", 600), "zeroed below": "state done\ndigest sha256:1\n" + strings.Repeat("\x00", 60),
-		"another's": "{\"state\": \"done\"}\n"} {
+		"cut at a line's end": "begin\nstate done\ndigest sha256:1\n", "another's": "{\"state\": \"done\"}\n"} {
 		t.Run(name, func(t *testing.T) {
 			root, _, _ := aStep(t)
 			write(t, filepath.Join(root, host.MarkerDir, "kubernetes"), text, 0o644)

@@ -13,8 +13,10 @@ const ClusterMarkFile = "/var/lib/hybridctl/cluster"
 
 // ClusterMark is what that file says, as lines of text:
 //
-//	ca sha256:<hex>   the pin of the cluster's authority
 //	name lab          the cluster's name in the inventory
+//	ca sha256:<hex>   the pin of the cluster's authority, whose length is known: last, so that a mark that was cut off names no cluster
+//
+// An earlier hybridctl's has them the other way round.
 type ClusterMark struct {
 	CA   string
 	Name string
@@ -27,7 +29,7 @@ var (
 )
 
 // Encode returns the mark's text.
-func (m ClusterMark) Encode() []byte { return fmt.Appendf(nil, "ca %s\nname %s\n", m.CA, m.Name) }
+func (m ClusterMark) Encode() []byte { return fmt.Appendf(nil, "name %s\nca %s\n", m.Name, m.CA) }
 
 // ParseClusterMark reads a mark's text. Unknown words are passed over: a newer hybridctl may have more to say. An error means that it is not
 // known which cluster's the host is.

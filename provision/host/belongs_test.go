@@ -25,16 +25,29 @@ func TestClusterMark_WhatIsNotWholeNamesNoCluster(t *testing.T) {
 	for text, want := range map[string]ClusterMark{
 		string(whole.Encode()):                      whole,
 		"name lab-1\nsince today\nca " + pin + "\n": whole, // a newer one has more to say
-		"":                                  {},
-		"\x00\x00\x00":                      {},
-		"ca " + pin + "\n":                  {},
-		"ca sha256:0a\nname lab\n":          {},
-		"ca " + pin + "\nname \x1b]0;x\a\n": {},
-		"ca " + pin + "\nname ../../etc\n":  {},
+		"ca " + pin + "\nname lab-1\n":              whole, // an earlier one's
+		"":                                          {},
+		"\x00\x00\x00":                              {},
+		"ca " + pin + "\n":                          {},
+		"ca sha256:0a\nname lab\n":                  {},
+		"ca " + pin + "\nname \x1b]0;x\a\n":         {},
+		"ca " + pin + "\nname ../../etc\n":          {},
 	} {
 		got, err := ParseClusterMark([]byte(text))
 		if got != want || (err == nil) != (want.CA != "") {
 			t.Errorf("%q: %+v, %v", text, got, err)
+		}
+	}
+}
+
+// The facts script ends a last line that has no end, so a name that was cut would be another name.
+func TestClusterMark_OneThatWasCutNamesNoCluster(t *testing.T) {
+	whole := ClusterMark{CA: pin, Name: "lab-1"}.Encode()
+	for n := range len(whole) - 1 {
+		for _, end := range []string{"", "\n"} {
+			if got, err := ParseClusterMark([]byte(string(whole[:n]) + end)); err == nil {
+				t.Errorf("%q: %+v", string(whole[:n])+end, got)
+			}
 		}
 	}
 }

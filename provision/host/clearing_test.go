@@ -251,6 +251,9 @@ func TestApplyScript_NotesWhatAnInterruptedStepBrought(t *testing.T) {
 	if err != nil || m.State != MarkerStarted {
 		t.Fatalf("marker %+v, error %v", m, err)
 	}
+	if text := s.read("var-lib/hybridctl/steps/runtime"); !strings.HasPrefix(text, "begin\n") || !strings.HasSuffix(text, "\nend\n") {
+		t.Errorf("one that was cut could not be told from the marker %q", text)
+	}
 	var paths []string
 	for _, f := range m.Files {
 		paths = append(paths, f.Path)
@@ -262,7 +265,8 @@ func TestApplyScript_NotesWhatAnInterruptedStepBrought(t *testing.T) {
 
 // A step whose marker cannot be read may have ended in the middle: a unit that was to start again for a file may not have.
 func TestApplyScript_MarkerThatCannotBeReadTellsOfNoEnd(t *testing.T) {
-	for text, want := range map[string]string{"": "restarted y.service\n", "\x00\x00\x00\x00": "restarted y.service\n", "state started\n": "restarted y.service\n", "state done\ndigest sha256:1\n": ""} {
+	for text, want := range map[string]string{"": "restarted y.service\n", "\x00\x00\x00\x00": "restarted y.service\n", "state started\n": "restarted y.service\n", "state done\ndigest sha256:1\n": "",
+		"begin\nstate done\ndigest sha256:1\n": "restarted y.service\n", "begin\nstate done\ndigest sha256:1\nend\n": ""} {
 		s := newSandbox(t)
 		s.put("var-lib/hybridctl/steps/", "opt/active")
 		if err := os.WriteFile(s.path("var-lib/hybridctl/steps/registries"), []byte(text), 0o600); err != nil {

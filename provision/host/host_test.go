@@ -55,8 +55,32 @@ func TestParseMarker_Refuses(t *testing.T) {
 	}
 }
 
+// Wherever a marker was cut, also at a line's end, its list of files is not taken for all of them. Only its last line break is not missed.
+func TestParseMarker_OneThatWasCutCannotBeRead(t *testing.T) {
+	m := Marker{State: MarkerDone, Digest: "sha256:d1", Files: []MarkerFile{{"aa", 4, "755", 1, "/usr/local/bin/a"}, {"bb", 4, "755", 1, "/usr/local/bin/b"}},
+		Units: []string{"containerd.service"}, Sysctls: map[string]string{"net.ipv4.ip_forward": "1"}}
+	whole := m.Encode()
+	for n := range len(whole) - 1 {
+		if got, err := ParseMarker("x", whole[:n]); err == nil {
+			t.Errorf("%q: parsed as %+v", whole[:n], got)
+		}
+	}
+	if _, err := ParseMarker("x", append(whole, "file cc 4 755 1 /usr/local/bin/c\n"...)); err == nil {
+		t.Error("what stands behind the end was taken for a part of it")
+	}
+}
+
+// An earlier hybridctl's markers have no end.
+func TestParseMarker_OfAnEarlierOneIsRead(t *testing.T) {
+	m, err := ParseMarker("x", []byte("state done\ndigest sha256:d1\nfile aa 4 755 1 /usr/local/bin/a\nunit containerd.service\n"))
+	if err != nil || m.State != MarkerDone || len(m.Files) != 1 || len(m.Units) != 1 {
+		t.Errorf("%+v, %v", m, err)
+	}
+}
+
 func FuzzParseMarker(f *testing.F) {
 	f.Add([]byte("state done\nfile aa 4 755 1 /etc/x\nunit a\nmodule b\nsysctl c d\n"))
+	f.Add([]byte("begin\nstate done\nunit a\nend\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		m, err := ParseMarker("x", text)
 		if err != nil {

@@ -10,7 +10,7 @@ import (
 // Between a run's look at a host and its kubeadm another run may have made a node of it: that one is neither reset nor joined again.
 func TestKubeadm_LeavesAFinishedNodeAlone(t *testing.T) {
 	s := newSandbox(t)
-	done := "state done\ndigest sha256:1\nunit kubelet.service\n"
+	done := "begin\nstate done\ndigest sha256:1\nunit kubelet.service\nend\n"
 	for path, text := range map[string]string{"var-lib/hybridctl/steps/join": done, "run/hybridctl/pki/ca.key": "key"} {
 		if err := os.MkdirAll(filepath.Dir(s.path(path)), 0o755); err != nil {
 			t.Fatal(err)
@@ -48,7 +48,7 @@ func TestKubeadm_MarkerThatCannotBeWritten(t *testing.T) {
 	if code != 75 || !strings.Contains(errs, "error: kubeadm init ended well, and /var/lib/hybridctl/steps/init cannot be written: is the disk full?") {
 		t.Errorf("exit %d: %s", code, errs)
 	}
-	if got := s.read("var-lib/hybridctl/steps/init"); got != "state started\n" {
+	if got := s.read("var-lib/hybridctl/steps/init"); got != "begin\nstate started\nend\n" {
 		t.Errorf("the marker is %q", got)
 	}
 }

@@ -21,12 +21,14 @@ const (
 
 // Marker is what a finished (or started) step leaves on the host, as lines of text:
 //
+//	begin                     first; an earlier hybridctl's have neither this nor end
 //	state done
 //	digest sha256:…           of the step's inputs
 //	file <sha256> <size> <octal mode> <mtime, ns since the epoch> <path>
 //	unit containerd.service   must be active
 //	module overlay            must be loaded or built in
 //	sysctl net.ipv4.ip_forward 1
+//	end                       last: one that begins and does not end was cut off
 type Marker struct {
 	Step    string // the file's name, the step's short name
 	State   string
@@ -49,7 +51,7 @@ type MarkerFile struct {
 // Encode returns the marker's text.
 func (m Marker) Encode() []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "state %s\ndigest %s\n", m.State, m.Digest)
+	fmt.Fprintf(&b, "begin\nstate %s\ndigest %s\n", m.State, m.Digest)
 	for _, f := range m.Files {
 		fmt.Fprintf(&b, "file %s %d %s %d %s\n", f.SHA256, f.Size, f.Mode, f.ModTime, f.Path)
 	}
@@ -62,6 +64,7 @@ func (m Marker) Encode() []byte {
 	for _, k := range sortedKeys(m.Sysctls) {
 		fmt.Fprintf(&b, "sysctl %s %s\n", k, m.Sysctls[k])
 	}
+	b.WriteString("end\n")
 	return b.Bytes()
 }
 
@@ -69,13 +72,21 @@ func (m Marker) Encode() []byte {
 // An error tells nothing of the step: it was begun here, and may have been finished.
 func ParseMarker(step string, text []byte) (Marker, error) {
 	m := Marker{Step: step}
+	begun, ended := false, false
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimRight(line, "\r\n")
 		if line == "" {
 			continue
 		}
+		if ended {
+			return Marker{}, fmt.Errorf("marker %s: it goes on behind its end", step)
+		}
 		word, rest, _ := strings.Cut(line, " ")
 		switch word {
+		case "begin":
+			begun = true
+		case "end":
+			ended = true
 		case "state":
 			m.State = rest
 		case "digest":
@@ -99,6 +110,9 @@ func ParseMarker(step string, text []byte) (Marker, error) {
 		default:
 			return Marker{}, fmt.Errorf("marker %s: unknown word %q", step, word)
 		}
+	}
+	if begun != ended {
+		return Marker{}, fmt.Errorf("marker %s: it was cut off", step)
 	}
 	if m.State != MarkerStarted && m.State != MarkerDone {
 		return Marker{}, fmt.Errorf("marker %s: state %q", step, m.State)

@@ -138,6 +138,9 @@ func TestApplyScript(t *testing.T) {
 	if err != nil || m.State != MarkerDone || m.Digest != "sha256:d1" || len(m.Files) != 3 || len(m.Modules) != 1 || len(m.Units) != 1 {
 		t.Fatalf("marker %+v, error %v", m, err)
 	}
+	if text := s.read("var-lib", "hybridctl", "steps", "runtime"); !strings.HasPrefix(text, "begin\n") || !strings.HasSuffix(text, "\nend\n") {
+		t.Errorf("one that was cut could not be told from the marker %q", text)
+	}
 	info, err := os.Stat(s.path("opt", "etc", "conf"))
 	if err != nil || m.Files[2].ModTime != info.ModTime().UnixNano() || m.Files[2].Size != 4 || m.Files[2].Mode != "644" {
 		t.Errorf("marker has %+v, the file %v", m.Files[2], info)

@@ -69,8 +69,9 @@ land() {
 note() { # note SHA MODE PATH: in the marker of the step that has begun
 	if ! grep -qxF "file $1 0 $2 0 $3" "$markers/$step"; then
 		{
-			cat "$markers/$step"
+			sed '$d' "$markers/$step" # its end
 			echo "file $1 0 $2 0 $3"
+			echo end
 		} >"$markers/$step.new"
 		mv -f "$markers/$step.new" "$markers/$step"
 	fi
@@ -120,10 +121,15 @@ while read -r word a b c d; do
 	step)
 		step=$a
 		before=$(sed -n 's/^state //p' "$markers/$step" 2>/dev/null || :)
+		case $(sed -n '1p;$p' "$markers/$step" 2>/dev/null || :) in
+		begin*end) ;;
+		begin*) before='' ;; # it was cut off
+		esac
 		[ ! -e "$markers/$step" ] || [ "$before" = done ] || before=started # one that cannot be read tells of no end
 		{
-			printf 'state started\n'
+			printf 'begin\nstate started\n'
 			sed -n '/^file /p' "$markers/$step" 2>/dev/null || : # of an earlier time
+			echo end
 		} >"$markers/$step.new"
 		mv -f "$markers/$step.new" "$markers/$step"
 		;;
@@ -235,12 +241,12 @@ for r in $restarts; do
 done
 
 m=$markers/$step.new
-printf 'state done\ndigest %s\n' "$digest" >"$m"
+printf 'begin\nstate done\ndigest %s\n' "$digest" >"$m"
 printf %s "$files" | while read -r sha path; do
 	# %.9Y is the time of the last change with nanoseconds
 	stat -c "file $sha %s %a %.9Y $path" "$path" | sed 's/^\(file [^ ]* [^ ]* [^ ]* [0-9]*\)\.\([0-9]*\) /\1\2 /'
 done >>"$m"
-printf %s "$rest" >>"$m"
+printf '%send\n' "$rest" >>"$m"
 sync -f "$m" /usr/local /etc 2>/dev/null || sync
 mv -f "$m" "$markers/$step"
 rm -rf "$staging"

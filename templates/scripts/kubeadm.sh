@@ -160,12 +160,12 @@ if [ -d $run/pki ] && { ! unmounted /etc/kubernetes/pki || ! spare /etc/kubernet
 fi
 mkdir -p /var/lib/hybridctl/steps
 if [ $# -ge 5 ]; then
-	printf 'ca %s\nname %s\n' "$4" "$5" >/var/lib/hybridctl/cluster.new
+	printf 'name %s\nca %s\n' "$5" "$4" >/var/lib/hybridctl/cluster.new
 	chmod 644 /var/lib/hybridctl/cluster.new
 	sync -f /var/lib/hybridctl/cluster.new 2>/dev/null || sync
 	mv -f /var/lib/hybridctl/cluster.new /var/lib/hybridctl/cluster
 fi
-printf 'state started\n' >"$marker.new"
+printf 'begin\nstate started\nend\n' >"$marker.new"
 chmod 644 "$marker.new"
 mv -f "$marker.new" "$marker"
 if [ -d $run/pki ]; then # the shared certificates of a further control plane
@@ -194,7 +194,7 @@ until /usr/local/bin/kubeadm $verb --config $run/kubeadm.yaml $flags; do
 	try=\$((try + 1)) from=\$((\$(wc -l <$log) + 1))
 	sleep 2
 done
-if ! printf 'state done\ndigest %s\nunit kubelet.service\n' '$digest' >$marker.new || ! chmod 644 $marker.new; then
+if ! printf 'begin\nstate done\ndigest %s\nunit kubelet.service\nend\n' '$digest' >$marker.new || ! chmod 644 $marker.new; then
 	echo 'error: kubeadm $verb ended well, and $marker cannot be written: is the disk full?'
 	exit 1
 fi
