@@ -85,11 +85,13 @@ func (r *Source) findSet(ctx context.Context, seen *survey.Seen) error {
 		return nil
 	}
 	missing, err := fetch.Plan(set, r.fetchOptions())
-	if err != nil {
+	if errors.Is(err, fetch.ErrProgram) {
+		seen.Fetch.Own = err // the checks say so: what only reads goes on
+	} else if err != nil {
 		return err
 	}
 	r.set, seen.Fetch.Set = set, true
-	if missing.None() {
+	if missing.None() && seen.Fetch.Own == nil {
 		o := r.fetchOptions()
 		o.Offline = true
 		if r.Waiting != nil {

@@ -108,6 +108,20 @@ func TestFind_WhatTheCatalogueTells(t *testing.T) {
 	}
 }
 
+// A program of hybridctl's own that is not beside it stops what writes, by a check, and nothing that reads.
+func TestFind_ProgramThatIsNotBesideHybridctl(t *testing.T) {
+	s := newSource(t)
+	here := t.TempDir()
+	s.Program = func(name string) (string, error) { return filepath.Join(here, name), nil }
+	if err := s.Open(); err != nil {
+		t.Fatal(err)
+	}
+	seen := survey.Seen{Hosts: asked(platform.ARM64)}
+	if err := s.Find(t.Context(), &seen); err != nil || !errors.Is(seen.Fetch.Own, fetch.ErrProgram) || !seen.Fetch.Set || seen.Fetch.Missing == "" || len(seen.Bundle.Images) == 0 {
+		t.Errorf("%v, %+v", err, seen.Fetch)
+	}
+}
+
 // A version that the catalogue does not have is no error yet: the checks say so, with all else that is wrong.
 func TestFind_VersionThatIsNotInTheCatalogue(t *testing.T) {
 	s := newSource(t)

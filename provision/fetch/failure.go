@@ -16,6 +16,8 @@ import (
 var (
 	// ErrInput: a source, an option or the lock file is wrong. The user corrects it.
 	ErrInput = errors.New("wrong input")
+	// ErrProgram, an ErrInput: a program of hybridctl's own is not beside it. The user puts it there.
+	ErrProgram = fmt.Errorf("%w: a program of hybridctl's own is missing", ErrInput)
 	// ErrUnreachable: a host does not answer. The user names another source, or brings a bundle.
 	ErrUnreachable = errors.New("no answer")
 	// ErrContent: what came is not what the catalogue or the lock says. It is not used; the user asks whoever runs the source.

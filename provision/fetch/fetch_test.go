@@ -18,6 +18,31 @@ import (
 	"github.com/hybridctl/hybridctl/provision/platform"
 )
 
+// hybridctl's own programs come from no address: what lacks them is told before anything is fetched, and the rest beside it.
+func TestPlan_ProgramThatIsNotBesideHybridctl(t *testing.T) {
+	w := newWorld(t, 1000)
+	here := t.TempDir()
+	w.set.Programs = []catalogue.ProgramImage{{Component: bundle.Probe, Ref: "hybridctl.test/probe:1", Files: map[platform.Arch]string{}}}
+	for _, a := range platform.All() {
+		w.set.Programs[0].Files[a] = "probe-" + string(a)
+	}
+	o := w.options(t.TempDir())
+	o.Program = func(name string) (string, error) { return filepath.Join(here, name), nil }
+	missing, err := Plan(w.set, o)
+	if !errors.Is(err, ErrProgram) || !errors.Is(err, ErrInput) || !strings.Contains(err.Error(), "hybridctl's own program "+here) || !strings.Contains(hint.Text(err), "beside the hybridctl executable") {
+		t.Errorf("%v (%s)", err, hint.Text(err))
+	}
+	if len(missing.Files) != 6 || len(missing.Images) != 2 {
+		t.Errorf("beside the programs: %s", missing)
+	}
+	for _, a := range platform.All() {
+		imagetest.WriteFile(t, filepath.Join(here, "probe-"+string(a)), program(a, "probe", 10), 0o755)
+	}
+	if _, err := Plan(w.set, o); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestBundle_IsWholeAndCostsNoRequestTheSecondTime(t *testing.T) {
 	w := newWorld(t, 100_000)
 	cache := t.TempDir()

@@ -73,14 +73,17 @@ func (m Missing) String() string {
 }
 
 // Plan tells what Bundle would fetch. It opens no connection and writes nothing; what is in the cache is looked at, and not read.
-// Errors: ErrInput, ErrContent (the catalogue and the lock file contradict one another).
+// Errors: ErrInput, ErrContent (the catalogue and the lock file contradict one another); ErrProgram comes with what is missing besides.
 func Plan(set catalogue.Set, o Options) (Missing, error) {
 	f, err := newFetcher(o)
 	if err != nil {
 		return Missing{}, err
 	}
-	if _, ok, err := f.complete(context.Background(), set, false); ok || err != nil {
-		return Missing{}, err
+	own := f.own(set)
+	if own == nil {
+		if _, ok, err := f.complete(context.Background(), set, false); ok || err != nil {
+			return Missing{}, err
+		}
 	}
 	var m Missing
 	for _, file := range set.Files {
@@ -107,7 +110,7 @@ func Plan(set catalogue.Set, o Options) (Missing, error) {
 			m.Images = append(m.Images, *lack)
 		}
 	}
-	return m, nil
+	return m, own
 }
 
 // lacks looks at one image; nil = all of it is there.

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -70,10 +71,33 @@ func (f *fetcher) program(ctx context.Context, name string) (sum, path string, e
 	}
 	sum, _, err = digestOf(ctx, path)
 	if err != nil {
-		return "", "", hint.With(failf(ErrInput, "hybridctl's own program %s is not there: %v", path, errors.Unwrap(err)),
-			"it belongs beside the hybridctl executable; unpack the whole release there, or run make build")
+		return "", "", noProgram(path, err)
 	}
 	return sum, path, nil
+}
+
+// own looks for the set's programs of hybridctl's own, and reads none. Errors: ErrProgram.
+func (f *fetcher) own(set catalogue.Set) error {
+	for _, p := range set.Programs {
+		for _, a := range sorted(p.Files) {
+			path, err := f.o.Program(p.Files[a])
+			if err == nil {
+				_, err = os.Stat(path)
+			}
+			if err != nil {
+				return noProgram(cmp.Or(path, p.Files[a]), err)
+			}
+		}
+	}
+	return nil
+}
+
+func noProgram(path string, err error) error {
+	if why := errors.Unwrap(err); why != nil {
+		err = why
+	}
+	return hint.With(failf(ErrProgram, "hybridctl's own program %s is not there: %v", path, err),
+		"it belongs beside the hybridctl executable; unpack the whole release there, or run make build")
 }
 
 func besideExecutable(name string) (string, error) {

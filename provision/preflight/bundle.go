@@ -21,6 +21,8 @@ func checkBundleVersion(v view) verdict {
 	switch {
 	case v.fetch.Err != nil:
 		return fail("the inventory names no bundle, and %v", v.fetch.Err).hinted("%s", hint.Text(v.fetch.Err))
+	case v.fetch.Own != nil:
+		return fail("%v", v.fetch.Own).hinted("%s", hint.Text(v.fetch.Own))
 	case v.fetch.Missing != "":
 		return pass("Kubernetes %s of the catalogue: %s would be fetched", is, v.fetch.Missing)
 	case v.fetch.Set:

@@ -104,6 +104,7 @@ type Fetch struct {
 	Set     bool     // the catalogue has a set of the version
 	Missing string   // what of it would be fetched, in one clause; "" = nothing
 	Err     error    // why there is no set
+	Own     error    // which of hybridctl's own programs, that the set needs, is not there
 	Idle    []string // the entries of spec.sources that change nothing, a sentence each
 }
 

@@ -114,6 +114,7 @@ func TestRun_ArtefactsOfTheCatalogue(t *testing.T) {
 	}{
 		"to be fetched": {Fetch{Set: true, Missing: "26 files and 9 images from dl.k8s.io"}, report.Pass, "26 files and 9 images from dl.k8s.io would be fetched"},
 		"in the cache":  {Fetch{Set: true}, report.Pass, "in the cache"},
+		"no probe":      {Fetch{Set: true, Missing: "26 files", Own: hint.With(errors.New("hybridctl's own program probe is not there"), "name one that it has")}, report.Fail, "hybridctl's own program probe is not there"},
 		"no set":        {Fetch{Err: unknown}, report.Fail, `the inventory names no bundle, and the catalogue has no Kubernetes "v1.99.0"`},
 	} {
 		f := fit()

@@ -46,6 +46,7 @@ var endings = []struct {
 	{"catalogue.ErrUnknownVersion", hint.With(fmt.Errorf("%w: v1.2.3", catalogue.ErrUnknownVersion), "name one that it has")},
 	{"catalogue.ErrIncomplete", fmt.Errorf("%w: kubelet", catalogue.ErrIncomplete)},
 	{"fetch.ErrInput", fmt.Errorf("%w: source https://dl.k8s.io: holds a name or a password", fetch.ErrInput)},
+	{"fetch.ErrProgram", hint.With(fmt.Errorf("%w: hybridctl-probe-linux-arm64 is not there", fetch.ErrProgram), "it belongs beside the hybridctl executable")},
 	{"fetch.ErrUnreachable", hint.With(fmt.Errorf("%w: dl.k8s.io does not answer", fetch.ErrUnreachable), "name a mirror in spec.sources")},
 	{"fetch.ErrContent", fmt.Errorf("%w: dl.k8s.io has another file", fetch.ErrContent)},
 	{"fetch.ErrLacks", fmt.Errorf("%w: the image is not there for arm64", fetch.ErrLacks)},
