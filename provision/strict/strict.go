@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -25,12 +27,17 @@ type problem struct {
 type Problems struct {
 	File string // as the user named it
 
-	at   map[string]*yaml.Node
-	list []problem
+	at     map[string]*yaml.Node
+	unread bool // the document is no YAML, so nothing is known of its fields
+	list   []problem
 }
 
-// Add reports on a field, "images[2].ref"; one that is not in the document is reported where the nearest field around it stands.
+// Add reports on a field, "images[2].ref"; one that is not in the document is reported where the nearest field around it stands. Of a document
+// that could not be read, that alone is a problem.
 func (p *Problems) Add(field, format string, args ...any) {
+	if p.unread {
+		return
+	}
 	out := problem{line: 1, column: 1, field: field, text: fmt.Sprintf(format, args...)}
 	for at := field; at != ""; at = parent(at) {
 		if n := p.at[at]; n != nil {
@@ -61,6 +68,9 @@ func (p *Problems) Text() string {
 	return strings.Join(slices.Compact(lines), "\n")
 }
 
+// lineOf is how the YAML library begins what it says of one line.
+var lineOf = regexp.MustCompile(`^line ([0-9]{1,9}): (.*)$`)
+
 // Decode fills out, a pointer to a struct with yaml tags, from the one document in raw. A field is a string, a *bool, or a slice, a map or a
 // struct of these. What is the document's name in a sentence, such as "bundle source".
 func (p *Problems) Decode(raw []byte, what string, out any) {
@@ -71,7 +81,13 @@ func (p *Problems) Decode(raw []byte, what string, out any) {
 		if err == io.EOF {
 			err = errors.New("the file is empty")
 		}
-		p.Add("", "not a YAML document: %s", strings.TrimPrefix(err.Error(), "yaml: "))
+		line, text := 1, strings.TrimPrefix(err.Error(), "yaml: ")
+		if m := lineOf.FindStringSubmatch(text); m != nil {
+			line, _ = strconv.Atoi(m[1]) // these are digits
+			text = m[2]
+		}
+		p.list = append(p.list, problem{line: line, column: 1, text: "not a YAML document: " + text})
+		p.unread = true
 		return
 	}
 	p.value(doc.Content[0], reflect.ValueOf(out).Elem(), "")

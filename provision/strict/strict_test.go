@@ -19,7 +19,8 @@ func TestDecode(t *testing.T) {
 	for _, test := range []struct{ name, text, want string }{
 		{"nothing wrong", "name: a\non: false\nwords: {a: b}\nitems: [{name: x, on: true}, {}]\n", ""},
 		{"empty", "", "f:1:1: not a YAML document: the file is empty"},
-		{"no YAML", "a: [", "f:1:1: not a YAML document: line 1: did not find expected node content"},
+		{"no YAML", "a: [", "f:1:1: not a YAML document: did not find expected node content"},
+		{"no YAML further down", "name: a\nitems: a: b\n", "f:2:1: not a YAML document: mapping values are not allowed in this context"},
 		{"a list", "- a", "f:1:1: must be a mapping, not a list"},
 		{"two documents", "name: a\n---\nname: b\n", "f:2:1: ---: a second document; the file holds one thing"},
 		{"unknown and doubled fields", "nome: a\nname: a\nname: b\n", "f:1:1: nome: unknown field (known: name, on, words, items)\nf:3:1: name: stands twice"},
@@ -52,6 +53,12 @@ func TestAdd_NearestPlace(t *testing.T) {
 	p.Add("words", "is missing")
 	if got, want := p.Text(), "f:1:1: words: is missing\nf:3:5: items[0].on: is missing"; got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	unread := &Problems{File: "f"}
+	unread.Decode(nil, "thing", &document{})
+	unread.Add("words", "is missing")
+	if got, want := unread.Text(), "f:1:1: not a YAML document: the file is empty"; got != want {
+		t.Errorf("of a file that could not be read more is told than that:\n%s\nwant\n%s", got, want)
 	}
 	var none Problems
 	none.Add("a", "is %s", "wrong")
