@@ -212,7 +212,7 @@ func (f *keyFile) read() {
 type exposed struct{ mode fs.FileMode }
 
 func (e *exposed) Error() string {
-	return fmt.Sprintf("not used, as ssh does not: its mode %04o lets others read it", e.mode)
+	return fmt.Sprintf("not used, and not by ssh either: its mode %04o lets others read it", e.mode)
 }
 
 // exposure is nil for a file that its owner alone may read. As ssh does, it asks that of the user's own files.

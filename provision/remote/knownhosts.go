@@ -87,6 +87,8 @@ func (k *knownHosts) load(files []string) error {
 		text, err := readFile(f)
 		switch {
 		case err == nil, errors.Is(err, fs.ErrNotExist):
+		case f == k.own && unentered(err):
+			return hint.With(fmt.Errorf("the state directory %s cannot be entered: %w", filepath.Dir(f), cause(err)), "--state-dir DIR names one that you may enter")
 		case f == k.own:
 			return hint.With(fmt.Errorf("known hosts: %w", err), "it holds the host keys of this cluster: make it a file that you may read; where it is lost, move it away, and the keys are learned again")
 		default:
@@ -95,6 +97,12 @@ func (k *knownHosts) load(files []string) error {
 		k.files[f] = k.parse(f, text)
 	}
 	return nil
+}
+
+// unentered reports whether a file could not even be looked at: its folder is closed, or is none.
+func unentered(err error) bool {
+	var p *fs.PathError
+	return errors.As(err, &p) && p.Op == "stat"
 }
 
 func (k *knownHosts) parse(file string, text []byte) *hostsFile {

@@ -112,6 +112,11 @@ func TestKnownHosts_WhatIsNoFile(t *testing.T) {
 	if err == nil || err.Error() != "known hosts: read "+pipe+": not a file" || !strings.Contains(hint.Text(err), "it holds the host keys of this cluster") {
 		t.Errorf("the cluster's own: %v (%s)", err, hint.Text(err))
 	}
+	beside := filepath.Join(pipe, "known_hosts") // of a state directory that is none
+	_, err = loadKnownHosts(nil, beside, slog.New(slog.DiscardHandler))
+	if err == nil || !strings.HasPrefix(hint.Text(err), "--state-dir") || strings.Contains(hint.Text(err), "move it away") {
+		t.Errorf("where the state directory cannot be entered: %v (%s)", err, hint.Text(err))
+	}
 	if _, err := loadSSHConfig(Config{SSHConfig: pipe}, slog.New(slog.DiscardHandler)); err == nil || hint.Text(err) == "" {
 		t.Errorf("ssh config: %v", err)
 	}

@@ -215,7 +215,7 @@ func TestKeyThatOthersMayRead(t *testing.T) {
 		ep := &endpoint{host: "a", port: 22, user: "root", identities: []string{key}}
 		l := newKeyring(nil, slog.New(slog.DiscardHandler)).login(ep, func() func() { return func() {} })
 		err := l.refused(ep, nil)
-		if said := fmt.Sprintf("key %s (not used, as ssh does not: its mode %04o lets others read it)", key, mode); (len(l.signers) == 1) != used || strings.Contains(err.Error(), said) == used {
+		if said := fmt.Sprintf("key %s (not used, and not by ssh either: its mode %04o lets others read it)", key, mode); (len(l.signers) == 1) != used || strings.Contains(err.Error(), said) == used {
 			t.Errorf("%04o: %d keys: %v", mode, len(l.signers), err)
 		}
 		if h := hint.Text(err); strings.Contains(h, "chmod 600 "+key) == used {
