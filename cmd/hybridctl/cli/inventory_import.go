@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/hybridctl/hybridctl/provision/bundle"
 	"github.com/hybridctl/hybridctl/provision/catalogue"
@@ -54,7 +55,10 @@ without a bundle the newest of hybridctl's catalogue.`,
 	flags := cmd.Flags()
 	flags.StringVar(&f.out, "out", "", "the file to write, which must not be there yet (default stdout)")
 	flags.StringVar(&f.name, "name", "", "the cluster's name (default the file's, or what it says)")
-	flags.StringVar(&f.version, "kubernetes-version", "", "the version of Kubernetes (default what the file says, else the bundle's, else the newest of hybridctl's catalogue)")
+	flags.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		return pflag.NormalizedName(strings.Replace(name, "kubernetes-version", "kubernetes", 1)) // as it was called once
+	})
+	flags.StringVar(&f.version, "kubernetes", "", "the version of Kubernetes (default what the file says, else the bundle's, else the newest of hybridctl's catalogue)")
 	flags.StringVar(&f.bundle, "bundle", "", bundleUsage)
 	flags.StringVar(&f.endpoint, "endpoint", "", "host:port of the API server, needed with several control-plane hosts")
 	return cmd
@@ -109,9 +113,25 @@ func (f importFlags) document(draft *foreign.Draft, file string) ([]byte, error)
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("nothing was written, as the inventory made of it would have these problems:\n%w", err)
+		return nil, flagsFor(problems, fmt.Errorf("nothing was written, as the inventory made of it would have these problems:\n%w", err))
 	}
 	return text, nil
+}
+
+// flagsFor adds to an error the flags that say what the other tool's file does not.
+func flagsFor(problems *inventory.Problems, err error) error {
+	if problems == nil {
+		return err
+	}
+	for _, p := range problems.List {
+		switch p.Path {
+		case "spec.kubernetes.endpoint":
+			err = hint.With(err, "--endpoint HOST:PORT gives it")
+		case "spec.kubernetes.version":
+			err = hint.With(err, "--kubernetes VERSION takes another version")
+		}
+	}
+	return err
 }
 
 // besides are the folders where Ansible would look for more variables.
@@ -158,7 +178,7 @@ func (f importFlags) complete(draft *foreign.Draft, file string) error {
 	case c.Spec.Bundle == "":
 		k.Version = catalogue.Embedded().Versions()[0]
 		draft.Left = append(draft.Left, foreign.Leftover{File: file, What: "version of Kubernetes",
-			Why: "is not named; " + k.Version + ", the newest of hybridctl's catalogue, is written (another: --kubernetes-version)"})
+			Why: "is not named; " + k.Version + ", the newest of hybridctl's catalogue, is written (another: --kubernetes)"})
 		return nil
 	}
 	dir, err := bundleDirOf(f.out, c.Spec.Bundle)
@@ -167,7 +187,7 @@ func (f importFlags) complete(draft *foreign.Draft, file string) error {
 	}
 	b, err := bundle.Open(dir)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, bundle.ErrNotBundle) {
-		return hint.With(usagef("%s names no version of Kubernetes, and %s is no bundle that does", file, dir), "give --kubernetes-version, or another --bundle")
+		return hint.With(usagef("%s names no version of Kubernetes, and %s is no bundle that does", file, dir), "give --kubernetes VERSION, or another --bundle")
 	}
 	if err != nil {
 		return err
