@@ -106,8 +106,11 @@ func (v *validator) version(version string) {
 	parts := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
 	major, err := strconv.Atoi(parts[0])
 	minor, err2 := strconv.Atoi(parts[1])
-	if err != nil || err2 != nil || major != 1 || minor < oldestMinor {
-		v.fail(path, "", "%s is not supported: the oldest that is, is v1.%d.0", version, oldestMinor)
+	switch {
+	case err != nil || err2 != nil || major > 1:
+		v.fail(path, "hybridctl knows Kubernetes v1 alone", "%s is not supported", version)
+	case major < 1 || minor < oldestMinor:
+		v.fail(path, fmt.Sprintf("v1.%d.0 is the oldest that is", oldestMinor), "%s is not supported", version)
 	}
 }
 

@@ -70,9 +70,11 @@ func TestInventoryAdd_ProbeMakesAName(t *testing.T) {
 // The only host cannot be taken out: an inventory has one at least.
 func TestInventoryRm_TheOnlyHost(t *testing.T) {
 	r := newRun(t)
+	r.want("inventory rm arm-1 x86-1", 2)
+	contains(t, "stderr", r.stderr.String(), "error: without x86-1 no host would be left, and an inventory has one at least: add another first\n")
 	r.want("inventory rm x86-1", 0)
 	r.want("inventory rm arm-1", 2)
-	contains(t, "stderr", r.stderr.String(), "error: arm-1 is the only host, and an inventory has one at least: add another first\n")
+	contains(t, "stderr", r.stderr.String(), "error: without arm-1 no host would be left, and an inventory has one at least: add another first\n")
 	contains(t, "inventory", r.inventory(), "arm-1")
 }
 
@@ -101,7 +103,7 @@ func TestInventoryImport_NamesABundleOnlyWhereOneIs(t *testing.T) {
 	}
 	contains(t, "sub/new.yaml", string(text), "bundle: ./bundle\n", "version: "+bundletest.Version+"\n")
 	r.want("inventory import hosts.ini --bundle none", 2)
-	contains(t, "stderr", r.stderr.String(), "hosts.ini names no version of Kubernetes, and none is no bundle that does\nhint: give --kubernetes-version, or another --bundle\n")
+	contains(t, "stderr", r.stderr.String(), "hosts.ini names no version of Kubernetes, and none is no bundle that does\nhint: give --kubernetes VERSION, or another --bundle\n")
 }
 
 // --bundle means what spec.bundle will: ~ is the user's home, and the rest starts at the new inventory's folder.
@@ -130,7 +132,7 @@ func TestInventoryImport_RefusedWithEveryNote(t *testing.T) {
 	if err := os.WriteFile(file, []byte("[kube_control_plane]\ncp ansible_host=192.0.2.1 ansible_port=99999 etcd_member_name=e\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r.want("inventory import --kubernetes-version v1.36.3 --out new.yaml "+arg(file), 2)
+	r.want("inventory import --kubernetes v1.36.3 --out new.yaml "+arg(file), 2)
 	for _, want := range []string{file + ":2: variable etcd_member_name: has no counterpart\n", file + ":2:1: spec.ssh.port: 99999 is not a port", "nothing was written"} {
 		contains(t, "stderr", r.stderr.String(), want)
 	}
@@ -140,6 +142,18 @@ func TestInventoryImport_RefusedWithEveryNote(t *testing.T) {
 	r = newRun(t)
 	r.want("inventory import --output json --kubernetes-version v1.36.3 "+arg(file), 2)
 	contains(t, "stderr", r.stderr.String(), file+":2: host cp: is not reached over SSH")
+}
+
+// What the other tool's file does not say is given by a flag, and the refusal names it.
+func TestInventoryImport_RefusalNamesTheFlag(t *testing.T) {
+	r := newRun(t)
+	r.file("hosts.ini", "[kube_control_plane]\na ansible_host=192.0.2.1\nb ansible_host=192.0.2.2\n\n[all:vars]\nkube_version=v1.30.0\n")
+	r.want("inventory import hosts.ini", 2)
+	contains(t, "stderr", r.stderr.String(), "spec.kubernetes.endpoint: is missing", "\nhint: --endpoint HOST:PORT gives it\n", "\nhint: --kubernetes VERSION takes another version\n")
+	for _, flag := range []string{"--kubernetes", "--kubernetes-version"} { // the second as it was called once
+		r.want("inventory import hosts.ini --endpoint api.test:6443 "+flag+" v1.36.3", 0)
+		contains(t, "stdout", r.stdout.String(), "version: v1.36.3")
+	}
 }
 
 func TestInventoryAdd_ProbeRefuses(t *testing.T) {

@@ -116,7 +116,7 @@ spec:
   #   user: root                # or someone who may use sudo
   #   identityFiles: [~/.ssh/id_ed25519]
   #   jump: ops@gate.example.com
-  hosts: # the first control plane is where the cluster begins; what is not said is a worker
+  hosts: # the first control plane is where the cluster begins; a host without a role is a worker
 `, d.bundleLine())
 	lead := "    - "
 	if !real {

@@ -16,7 +16,7 @@ func (e removeHost) mean(d *document) (map[string]any, error) {
 		return nil, err
 	}
 	if list, _ := valueAt(d.values, steps[:len(steps)-1]).([]any); len(list) == 1 {
-		return nil, &PathError{e.name + " is the only host, and an inventory has one at least: add another first"}
+		return nil, &PathError{"without " + e.name + " no host would be left, and an inventory has one at least: add another first"}
 	}
 	return drop(d.values, steps).(map[string]any), nil
 }
