@@ -15,6 +15,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/facts"
 	"github.com/hybridctl/hybridctl/provision/fleet"
 	"github.com/hybridctl/hybridctl/provision/fleet/fleettest"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/kube/fakeapi"
@@ -110,6 +111,15 @@ func TestObserve_NoneAndNotKnownAreTwoThings(t *testing.T) {
 	api.Failing["Nodes"] = errors.New("connection refused")
 	if _, _, err := d.Observe(t.Context(), survey.Seen{Cluster: d.Cluster, Hosts: seenPlain()}).API.Get(); err == nil || !strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("it does not answer: %v", err)
+	}
+}
+
+// That no control plane gives a kubeconfig does not say that there is no cluster: the hint begins with what shows which of the two it is.
+func TestRunning_NoOneGivesAKubeconfig(t *testing.T) {
+	d, _ := newDesk(t)
+	_, err := d.Running(t.Context())
+	if want := `"hybridctl preflight -f ` + d.Cluster.Path + `" says what keeps a host from answering; where there is no cluster yet, "hybridctl up" makes it`; !errors.Is(err, ending.ErrRefused) || hint.Text(err) != want {
+		t.Errorf("%v, hint %q", err, hint.Text(err))
 	}
 }
 

@@ -258,7 +258,7 @@ func (d *Desk) Running(ctx context.Context) (nodes []kube.Node, err error) {
 	err = d.Reach(ctx, nil)
 	if errors.Is(err, fleet.ErrNoKubeconfig) {
 		return nil, hint.With(fmt.Errorf("%w: there is no cluster yet, or none of its control planes gives its kubeconfig: %w", ending.ErrRefused, err),
-			`"hybridctl up -f %s" makes the cluster`, d.Cluster.Path)
+			`"hybridctl preflight -f %s" says what keeps a host from answering; where there is no cluster yet, "hybridctl up" makes it`, d.Cluster.Path)
 	}
 	if err != nil {
 		return nil, err
