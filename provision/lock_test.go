@@ -156,7 +156,7 @@ func TestLock_DestroyTakesNoAnswerForNobody(t *testing.T) {
 			if !c.locked {
 				return
 			}
-			if said := printed(err); !strings.Contains(said, "did not say so, and host-1 may run it") || !strings.Contains(said, "--break-lock") {
+			if said := printed(err); !strings.Contains(said, "the API server has the cluster's lock and did not answer, and host-1 may run it still") || !strings.Contains(said, "--break-lock") {
 				t.Errorf("said %q", said)
 			}
 			o.BreakLock = true
