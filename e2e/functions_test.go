@@ -56,6 +56,7 @@ func TestLabFunctions(t *testing.T) {
 		want         []string // of what it prints, in this order
 		never        string
 	}{
+		{"a command that there is none of", `./lab/lab frobnicate`, 2, []string{`there is no command frobnicate: "./lab/lab help" lists them`}, "usage"},
 		{"a trial of nothing", `way_told amd64`, 1, []string{`nothing is built yet`}, "machines run under"},
 		{"patience with a trial of nothing", `n=$(patience) || exit; echo "times $n"`, 1, []string{`nothing is built yet`}, "times"},
 		{"no trial without artefacts is kept", `(way_told amd64) 2>/dev/null || find "$CACHE/ways" -type f; echo end`, 0, []string{"end"}, "/ways/"},
