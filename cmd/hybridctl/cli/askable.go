@@ -27,8 +27,8 @@ type askable struct {
 }
 
 func (k *askable) register(cmd *cobra.Command) {
-	cmd.Flags().StringSliceVar(&k.only, "registry", nil, "ask these registries alone, the well-known ones and the inventory's: `HOST[:PORT],...`; images of others stay unknown. "+
-		"Without, those of a running cluster's images are asked only when they are well known or the inventory's")
+	cmd.Flags().StringSliceVar(&k.only, "registry", nil, "ask no registries but these, the well-known ones and the inventory's: `HOST[:PORT],...`; images of others stay unknown. "+
+		"Without the flag, all are asked about images that you name or have manifests of; about a running cluster's, the well-known ones and the inventory's")
 }
 
 // named adds the registry of an image.

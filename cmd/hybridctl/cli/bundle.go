@@ -19,9 +19,10 @@ import (
 
 func newBundle(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "bundle",
-		Short: "Make, check, compare and carry bundles: the files that a cluster is built from",
-		RunE:  runGroup,
+		Use:         "bundle",
+		Short:       "Make, check, compare and carry bundles: the files that a cluster is built from",
+		RunE:        runGroup,
+		Annotations: isGroup(),
 	}
 	cmd.AddCommand(newBundleCatalogue(a), newBundleCreate(a), newBundleVerify(a), newBundleList(a), newBundleDiff(a), newBundleExport(a), newBundleImport(a))
 	cmd.AddCommand(newBundleFetch(a), newBundlePush(a), newBundleGC(a))

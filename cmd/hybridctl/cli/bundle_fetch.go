@@ -259,7 +259,11 @@ func (a *app) bundleGC(ctx context.Context, o fetch.GCOptions) error {
 		if o.DryRun {
 			verb = "would delete"
 		}
-		_, err := fmt.Fprintf(w, "%s %s, %s\n", verb, report.Count(len(items), "thing"), report.Bytes(doc.Bytes))
+		if len(items) == 0 {
+			_, err := fmt.Fprintln(w, "nothing to delete")
+			return err
+		}
+		_, err := fmt.Fprintf(w, "%s %s, %s\n", verb, report.Count(len(items), "item"), report.Bytes(doc.Bytes))
 		return err
 	})
 }

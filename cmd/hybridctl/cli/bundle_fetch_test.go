@@ -131,7 +131,7 @@ func TestBundle_PushFetchAndGC(t *testing.T) {
 	contains(t, "stdout", r.stdout.String(), "would delete", "no bundle of the cache uses it")
 	r.want("bundle gc -o json", 0)
 	r.want("bundle gc", 0)
-	contains(t, "stdout", r.stdout.String(), "deleted 0 things, 0 B")
+	contains(t, "stdout", r.stdout.String(), "nothing to delete\n")
 	r.want("bundle verify "+arg(dir), 0)
 }
 

@@ -115,6 +115,8 @@ Exit codes: 0 done; 1 other; 2 usage or inventory, or refused; 3 preflight; 4 st
 	}
 	cmd.SetFlagErrorFunc(a.flagError)
 	a.global.register(cmd)
+	cmd.SetHelpCommand(newHelp())
+	cmd.SetUsageFunc(usageAsItIs(cmd.UsageFunc()))
 	cmd.AddCommand(
 		newInit(a), newUp(a), newPlan(a), newPreflight(a), newStatus(a), newKubeconfig(a), newDestroy(a),
 		newScaleOut(a), newRemove(a), newAdopt(a), newStorage(a),

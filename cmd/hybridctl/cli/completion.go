@@ -33,7 +33,7 @@ func newCompletion(a *app) *cobra.Command {
 			case "powershell":
 				return root.GenPowerShellCompletionWithDesc(a.Stdout)
 			}
-			return hint.With(usagef("there is no completion for the shell %q%s", args[0], didYouMean("", args[0], shells)), "name one: bash, zsh, fish or powershell")
+			return hint.With(usagef("there is no completion for the shell %q", args[0]), "name one: bash, zsh, fish or powershell")
 		},
 	}
 }

@@ -43,6 +43,9 @@ The exit code is 5 when a cell failed, 7 when none failed and some were flaky, 8
 0, also when some were blocked. It is not the CNCF's conformance suite.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.maxPairs < 1 {
+				return usagef("--max-pairs must be at least 1")
+			}
 			if f.selfTest {
 				return a.selfTest(cmd.Context(), f)
 			}

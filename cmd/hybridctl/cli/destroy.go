@@ -39,7 +39,7 @@ func newDestroy(a *app) *cobra.Command {
 }
 
 func (a *app) destroy(ctx context.Context, f destroyFlags) error {
-	if err := mayConfirm(a.Terminal, f.clusterFlags, f.yes, "on that the cluster is deleted", "--yes agrees beforehand"); err != nil {
+	if err := mayConfirm(a.Terminal, f.clusterFlags, f.yes, "the deletion of the cluster on", "--yes agrees beforehand"); err != nil {
 		return err
 	}
 	s, err := a.open(ctx, f.clusterFlags)

@@ -31,6 +31,12 @@ func (g *globalFlags) register(cmd *cobra.Command) {
 	complete(cmd, "log-format", "text", "json")
 }
 
+// registerSARIF says of the flag --output what else a verb of findings writes; PersistentPreRunE lets it.
+func (g *globalFlags) registerSARIF(cmd *cobra.Command) {
+	cmd.Flags().VarP((*formatFlag)(&g.output), "output", "o", "how results are written: text, json, yaml or sarif")
+	complete(cmd, "output", "text", "json", "yaml", "sarif")
+}
+
 // clusterFlags are those of the verbs that work on a cluster.
 type clusterFlags struct {
 	inventory string

@@ -15,9 +15,10 @@ import (
 
 func newImage(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "image",
-		Short: "Assemble images of several architectures, look into them, and ask for which they are made",
-		RunE:  runGroup,
+		Use:         "image",
+		Short:       "Assemble images of several architectures, look into them, and ask for which they are made",
+		RunE:        runGroup,
+		Annotations: isGroup(),
 	}
 	cmd.AddCommand(newImageAssemble(a), newImageInspect(a), newImageAudit(a))
 	return cmd

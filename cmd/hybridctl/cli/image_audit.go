@@ -40,9 +40,9 @@ func newImageAudit(a *app) *cobra.Command {
 		Short: "Ask registries for which architectures images are made",
 
 		Annotations: map[string]string{writesSARIF: "yes"},
-		Long: `audit asks about the images that are named, about those of manifests (-f FILE, DIR or -), or about all that a running cluster's workloads run: of
-containers of every kind, image volumes, bare and static pods, and of what admission or operators add (-f INVENTORY, or --kubeconfig FILE for
-anybody's cluster). It asks the registry of every image, once, for which architectures it is made. Verdicts:
+		Long: `audit asks about the images that are named, about those of manifests (-f FILE, DIR or -), or about all that a running cluster's workloads
+run: of containers of every kind, image volumes, bare and static pods, and of what admission or operators add (-f INVENTORY, or --kubeconfig
+FILE for anybody's cluster). It asks the registry of every image, once, for which architectures it is made. Verdicts:
   yes      there is an image for the architecture
   listed   the index names one, and the registry does not have it (clean-up jobs delete what has no tag): pulling it fails
   no       there is none: linux/arm/v7 and linux/386 are not the same as what came after them
@@ -52,10 +52,11 @@ With --programs it also reads the layers of what pods and pod templates run, for
   wrong    that does not start on the architecture
   missing  the image does not have it
 
-Else it reads manifests alone: one request for an image, one more for each wanted child, and digests alone the next time. Credentials are docker's, and
-before them the pull secrets of pods and service accounts, of a cluster or as they stand among the manifests. Images that a pod's own constraints keep
-off an architecture are not asked for it. Whoever may make pods in a cluster names images, and so hosts: about the images of a running cluster only
-well-known registries are asked, those of its inventory, and those that --registry names. The exit code is 6 when a verdict is no, listed, wrong or missing (--fail-on warning: unknown, too).`,
+Without it, audit reads manifests alone: one request for an image, one more for each wanted child, and digests alone the next time. Credentials are
+docker's, and before them the pull secrets of pods and service accounts, of a cluster or as they stand among the manifests. Images that a
+pod's own constraints keep off an architecture are not asked for it. Whoever may make pods in a cluster names images, and so hosts: about
+the images of a running cluster only well-known registries are asked, those of its inventory, and those that --registry names. The exit code
+is 6 when a verdict is no, listed, wrong or missing (--fail-on warning: unknown, too).`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 && len(f.files) == 0 && f.kubeconfig == "" {
 				return usagef("%s needs the name of an image, manifests (-f FILE, DIR or -) or a cluster (-f INVENTORY, or --kubeconfig FILE)", cmd.CommandPath())
@@ -68,6 +69,7 @@ well-known registries are asked, those of its inventory, and those that --regist
 	}
 	f.register(cmd)
 	f.failOn.register(cmd)
+	a.global.registerSARIF(cmd)
 	flags := cmd.Flags()
 	flags.StringSliceVarP(&f.files, "file", "f", nil, "the images of manifests, `FILE`, DIR or - for standard input; or of the running cluster of an inventory")
 	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "the images of the running cluster of this kubeconfig: `FILE`")
@@ -75,7 +77,7 @@ well-known registries are asked, those of its inventory, and those that --regist
 	_ = cmd.MarkFlagFilename("kubeconfig")
 	flags.StringSliceVar(&f.archs, "arch", nil, "the architectures that the images are to run on: `ARCH,ARCH...` (default: all that are supported, or those of the cluster's nodes)")
 	flags.BoolVar(&f.indexOnly, "index-only", false, "believe the index: do not ask whether the images that it names are there")
-	flags.StringVar(&f.cache, "cache", "", "where is kept what digests stand for: `FILE`, or none (default: hybridctl/registry.json in the user's cache folder)")
+	flags.StringVar(&f.cache, "cache", "", "the file that keeps what digests stand for: `FILE`, or none (default: hybridctl/registry.json in the user's cache folder)")
 	f.ask.register(cmd)
 	flags.BoolVar(&f.programs, "programs", false, "look into the images of pods for what their containers start; layers are read")
 	complete(cmd, "arch", archNames()...)

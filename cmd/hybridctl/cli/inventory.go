@@ -13,9 +13,10 @@ import (
 
 func newInventory(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "inventory",
-		Short: "Show, check and edit inventories",
-		RunE:  runGroup,
+		Use:         "inventory",
+		Short:       "Show, check and edit inventories",
+		RunE:        runGroup,
+		Annotations: isGroup(),
 	}
 	cmd.AddCommand(
 		newInventoryShow(a), newInventoryLs(a), newInventorySchema(a), newInventoryValidate(a), newInventoryImport(a),

@@ -59,7 +59,7 @@ func (a *app) remove(ctx context.Context, f removeFlags, hosts []string) error {
 	if f.timeout <= 0 {
 		return usagef("--timeout must be longer than nothing")
 	}
-	if err := mayConfirm(a.Terminal, f.clusterFlags, f.yes || f.dryRun, "on that hosts are to leave", "--yes agrees beforehand; --dry-run shows what would be done"); err != nil {
+	if err := mayConfirm(a.Terminal, f.clusterFlags, f.yes || f.dryRun, "the removal of hosts on", "--yes agrees beforehand; --dry-run shows what would be done"); err != nil {
 		return err
 	}
 	s, err := a.open(ctx, f.clusterFlags)

@@ -15,9 +15,10 @@ import (
 
 func newStorage(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "storage",
-		Short: "Take ceph-csi out of the running cluster",
-		RunE:  runGroup,
+		Use:         "storage",
+		Short:       "Take ceph-csi out of the running cluster",
+		RunE:        runGroup,
+		Annotations: isGroup(),
 	}
 	cmd.AddCommand(newStorageRemove(a))
 	return cmd
@@ -46,7 +47,7 @@ refuses while volumes of these drivers exist: without the drivers they can no lo
 }
 
 func (a *app) storageRemove(ctx context.Context, f storageRemoveFlags) error {
-	if err := mayConfirm(a.Terminal, f.clusterFlags, f.yes, "on that storage is deleted", "--yes agrees beforehand"); err != nil {
+	if err := mayConfirm(a.Terminal, f.clusterFlags, f.yes, "the removal of storage on", "--yes agrees beforehand"); err != nil {
 		return err
 	}
 	s, err := a.open(ctx, f.clusterFlags)

@@ -57,6 +57,8 @@ func TestFlags_SayWhatIsWrong(t *testing.T) {
 		"plan --parallel 99999999999999999999": "error: --parallel: 99999999999999999999 is too large a number",
 		"plan --parallel -1":                   "error: --parallel must not be negative",
 		"conformance --max-pairs many":         `error: --max-pairs must be a whole number, not "many"`,
+		"conformance --max-pairs -1":           "error: --max-pairs must be at least 1",
+		"conformance --max-pairs 0":            "error: --max-pairs must be at least 1",
 		"conformance --seed x":                 `error: --seed must be a whole number, not "x"`,
 		"bundle gc --unused x":                 `error: --unused must be a length of time, such as 90s, 36h or 30d, not "x"`,
 		"bundle gc --unused 3":                 `error: --unused must be a length of time, such as 90s, 36h or 30d, not "3"`,
@@ -78,7 +80,7 @@ func TestFlags_SayWhatIsWrong(t *testing.T) {
 		r := newRun(t)
 		r.want(line, 2)
 		says := r.stderr.String()
-		if !strings.HasPrefix(says, want+"\n") || !strings.Contains(line, "-1") && !strings.HasSuffix(says, " --help lists the flags\n") {
+		if !strings.HasPrefix(says, want+"\n") || !strings.Contains(says, "must be at least") && !strings.Contains(line, "-1") && !strings.HasSuffix(says, " --help lists the flags\n") {
 			t.Errorf("%s: %s", line, says)
 		}
 	}
@@ -110,6 +112,49 @@ func TestCalledWrongly_TheHintIsACommand(t *testing.T) {
 		r.want(line, 2)
 		if says := r.stderr.String(); !strings.HasPrefix(says, "error: ") || strings.Count(says, "\n") != 2 || !strings.HasSuffix(says, "\nhint: "+hint+"\n") {
 			t.Errorf("%s: %s", line, says)
+		}
+	}
+}
+
+// Help for what is no command is an error, as the command itself is, and never another command's help.
+func TestHelp_OfWhatIsNoCommand(t *testing.T) {
+	for line, want := range map[string]string{
+		"help upp":              `unknown command "upp" for hybridctl; did you mean up?`,
+		"help inventory valdte": `unknown command "valdte" for hybridctl inventory`,
+		"help up arm-1":         `unknown command "arm-1" for hybridctl up`,
+	} {
+		r := newRun(t)
+		r.want(line, 2)
+		if says := r.stderr.String(); !strings.HasPrefix(says, "error: "+want) || !strings.Contains(says, "\nhint: ") || r.stdout.Len() > 0 {
+			t.Errorf("%s: %s%s", line, says, r.stdout.String())
+		}
+	}
+	for line, want := range map[string]string{"help": "Usage:\n  hybridctl", "help up": "up connects to every host", "help inventory set": "set gives fields a value"} {
+		r := newRun(t)
+		r.want(line, 0)
+		if got := r.stdout.String(); !strings.Contains(got, want) {
+			t.Errorf("%s: %s", line, got)
+		}
+	}
+}
+
+// A group alone is an error, a value behind a blank is none of a flag that may stand alone, and findings are written as sarif, too: the help
+// says so.
+func TestHelp_SaysWhatIsTaken(t *testing.T) {
+	for line, want := range map[string][2]string{
+		"help bundle":        {"Usage:\n  hybridctl bundle [command]\n", "hybridctl bundle [flags]"},
+		"help conformance":   {"Usage:\n  hybridctl conformance [flags]\n  hybridctl conformance [command]\n", ""},
+		"help workload lint": {"how results are written: text, json, yaml or sarif", "text, json or yaml"},
+		"help image audit":   {"how results are written: text, json, yaml or sarif", "text, json or yaml"},
+		"help destroy":       {"      --force[=HOST,...] ", "[=true]"},
+		"help up":            {"      --merge-kubeconfig[=PATH] ", "kubectl's own"},
+		"help image inspect": {"      --plain-http[=HOST[:PORT]] ", "[=*]"},
+		"help plan":          {"how results are written: text, json or yaml", "sarif"},
+	} {
+		r := newRun(t)
+		r.want(line, 0)
+		if got := r.stdout.String(); !strings.Contains(got, want[0]) || want[1] != "" && strings.Contains(got, want[1]) {
+			t.Errorf("%s: %s", line, got)
 		}
 	}
 }

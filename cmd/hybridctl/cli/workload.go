@@ -21,10 +21,11 @@ import (
 
 func newWorkload(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "workload",
-		Short: "Steer workloads to the architectures that their images are made for",
-		Args:  cobra.ArbitraryArgs,
-		RunE:  runGroup,
+		Use:         "workload",
+		Short:       "Steer workloads to the architectures that their images are made for",
+		Args:        cobra.ArbitraryArgs,
+		RunE:        runGroup,
+		Annotations: isGroup(),
 	}
 	cmd.AddCommand(newWorkloadLint(a), newWorkloadPatch(a), newWorkloadExplain(a))
 	return cmd
@@ -129,7 +130,7 @@ func (a *app) knownImages(ctx context.Context, f workloadFlags, in input, from r
 	if f.images != "" {
 		text, err := os.ReadFile(f.images)
 		if err != nil {
-			return nil, usagef("--images: %v", err)
+			return nil, usagef("--images: %v", withoutOpen(err))
 		}
 		known, err := workload.ReadKnown(text)
 		if err != nil {
@@ -161,8 +162,8 @@ func newWorkloadLint(a *app) *cobra.Command {
 		Annotations: map[string]string{writesSARIF: "yes"},
 		Long: `lint looks at every pod template in manifests or in a running cluster: whether its constraints let it onto nodes of an architecture that
 its images are not made for, and whether what it says of architectures means anything. Registries are asked what images are made for, unless
---images names a list; about a running cluster only well-known ones are, those of its inventory, and those that --registry names: whoever may make pods
-names images, and so hosts. An image of which nothing is known is no finding; such images are listed on standard error.
+--images names a list. About a running cluster's images only well-known registries are asked, those of its inventory, and those of --registry:
+whoever may make pods names images, and so hosts. An image of which nothing is known is no finding; such images are listed on standard error.
 
 A comment "# hybridctl:ignore L5" in the line of a finding, in the line above it, or above the object, silences a rule there.`,
 		Example: `  hybridctl workload lint -f deploy/
@@ -178,6 +179,7 @@ A comment "# hybridctl:ignore L5" in the line of a finding, in the line above it
 		},
 	}
 	f.register(cmd)
+	a.global.registerSARIF(cmd)
 	flags := cmd.Flags()
 	flags.StringSliceVar(&f.rules, "rule", nil, "try these rules alone, also those that are tried only when asked for: `L1,...`")
 	flags.StringSliceVar(&f.ignore, "ignore", nil, "leave these rules out: `L5,...`")

@@ -29,7 +29,7 @@ type given struct {
 func (a *app) clusterOf(ctx context.Context, f workloadFlags) (n given, err error) {
 	if f.kubeconfig != "" {
 		if n.kubeconfig, err = os.ReadFile(f.kubeconfig); err != nil {
-			return given{}, usagef("--kubeconfig: %v", err)
+			return given{}, usagef("--kubeconfig: %v", withoutOpen(err))
 		}
 	}
 	for _, file := range f.files {
