@@ -66,6 +66,7 @@ type fake struct {
 	alters    func(m *manifest)      // the same, of pods
 	unwanted  map[string]bool        // nodes that no DaemonSet wants
 	anywhere  bool                   // every node answers for a Service with the policy Local
+	behind    time.Duration          // how long after a Service is made its node port answers
 	cached    bool                   // nodes have the private image, and do not ask for it
 	also      []string               // addresses that DNS answers with too
 	// strays is where the kubelet runs what is to run in a container; nil = there.
@@ -115,6 +116,7 @@ type fakeService struct {
 	selector map[string]string
 	policy   string
 	port     int // node port, of both protocols
+	made     time.Time
 }
 
 const (

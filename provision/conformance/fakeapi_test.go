@@ -123,7 +123,7 @@ func (c *fake) Apply(ctx context.Context, b []byte, _ kube.ApplyOptions) ([]kube
 func (c *fake) applyService(m manifest) error {
 	s := c.svcs[m.Metadata.Name]
 	if s == nil {
-		s = &fakeService{ip: c.ip(fmt.Sprintf("210.%d", c.next()))}
+		s = &fakeService{ip: c.ip(fmt.Sprintf("210.%d", c.next())), made: time.Now()}
 	}
 	s.selector, s.policy = m.Spec.Selector, m.Spec.ExternalTrafficPolicy
 	if m.Spec.Type == "NodePort" {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/hybridctl/hybridctl/provision/probe"
 )
@@ -141,7 +142,7 @@ func (o outside) DialContext(ctx context.Context, network, addr string) (net.Con
 	local := node.address // the policy Cluster hides who asks
 	silent := node.gone
 	for _, s := range o.c.svcs {
-		if s.port == 0 || fmt.Sprint(s.port) != port {
+		if s.port == 0 || fmt.Sprint(s.port) != port || time.Since(s.made) < o.c.behind {
 			continue
 		}
 		to = o.c.backend(s)

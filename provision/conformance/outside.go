@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
@@ -51,11 +50,16 @@ func (t *outsideTrier) nodePortOf(c Cell, service, node string) (string, error) 
 	return at(address, port), nil
 }
 
-// besides is a Service of the dialled node's own probe, at the same address and from the same vantage point: it has to answer.
-func (t *outsideTrier) besides(c Cell) (control attempt, what string, err error) {
+// besides is a Service of the dialled node's own probe, at the same address and from the same vantage point: it has to answer. Its rules
+// have had their time.
+func (t *outsideTrier) besides(ctx context.Context, c Cell) (control attempt, what string, err error) {
 	own := t.slot(svcTo, c.Src)
 	addr, err := t.nodePortOf(c, own, c.Src)
-	return t.from(c, addr), "the node port of service " + own + " there", err
+	control = t.from(c, addr)
+	if err == nil {
+		t.settle(ctx, t.services.endpointSince(own, t.slot(podA, c.Src)), control)
+	}
+	return control, "the node port of service " + own + " there", err
 }
 
 // tryNodePort dials a node from outside: the right backend has to answer, and with the policy Local it has to see who asks.
@@ -108,7 +112,7 @@ func (t *outsideTrier) tryNotLocal(ctx context.Context, c Cell) outcome {
 	if err != nil {
 		return wrong(err)
 	}
-	control, beside, err := t.besides(c)
+	control, beside, err := t.besides(ctx, c)
 	if err != nil {
 		return wrong(err)
 	}
@@ -128,7 +132,7 @@ func (t *outsideTrier) tryClosed(ctx context.Context, c Cell) outcome {
 		return lost(c, err)
 	}
 	name := t.slot(svcGone, c.Dst) + "-" + fmt.Sprint(t.vantages.index(c.Vantage))
-	control, beside, err := t.besides(c)
+	control, beside, err := t.besides(ctx, c)
 	if err != nil {
 		return wrong(err)
 	}
@@ -147,14 +151,9 @@ func (t *outsideTrier) tryClosed(ctx context.Context, c Cell) outcome {
 		during.reason = "while the service is there: " + during.reason
 		return during
 	}
-	if _, err := t.api.Delete(ctx, manifests(service)); err != nil {
-		return failed("%v", err)
-	}
-	if t.fault.is(faultPortOpen, c.Dst) {
-		other := maps.Clone(service)
-		other["metadata"] = t.meta(name+"-on", nil)
-		if _, err := t.api.Apply(ctx, manifests(other), kube.ApplyOptions{}); err != nil {
-			return faultless(err)
+	if !t.fault.is(faultPortOpen, c.Dst) { // that fault leaves it: another one at the same port would come after a moment without any
+		if _, err := t.api.Delete(ctx, manifests(service)); err != nil {
+			return failed("%v", err)
 		}
 	}
 	s.otherwise = "the port still answers although the service is gone"

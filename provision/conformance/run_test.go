@@ -190,3 +190,20 @@ func TestTestSelf_FaultsWithoutEffect(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// kube-proxy needs its time for every Service: that of a control, too, and that of a fault.
+func TestTestSelf_RulesThatAreSlow(t *testing.T) {
+	c := newFake(t, amd64, arm64)
+	c.behind = 400 * time.Millisecond
+	o := c.options()
+	o.pace.rulesLag = 2 * time.Second
+	for _, name := range []FaultName{faultNone, faultPortOpen} {
+		f := Fault{Name: name, Node: "arm-1"}
+		var planned []Cell
+		o.Fault, o.Checks, o.Planned = &f, []string{"S7"}, func(cells []Cell) { planned = cells }
+		d, err := Run(t.Context(), o)
+		if s := compare(f, planned, d, err); !s.OK() {
+			t.Errorf("%+v", s)
+		}
+	}
+}
