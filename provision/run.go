@@ -41,7 +41,7 @@ func look(ctx context.Context, o Options) (*run, error) {
 		return nil, err
 	}
 	r.watcher = restarts.New(r.fleet.ControlPlanes, reminder, o.hooks.restartsEvery)
-	r.Server = access.New(access.Options{Cluster: o.Cluster, StateDir: o.StateDir, Fleet: r.fleet, Waiting: reminder.Waiting, New: o.hooks.newAPI})
+	r.Server = access.New(access.Options{Cluster: o.Cluster, StateDir: o.StateDir, Fleet: r.fleet, Waiting: reminder.WaitingFor, New: o.hooks.newAPI})
 	r.desk = &proposal.Desk{Server: r.Server, Cluster: o.Cluster, StateDir: o.StateDir, Fleet: r.fleet, Reader: survey.Reader{
 		Cluster: o.Cluster, Fleet: r.fleet, Parallel: o.Parallel, Event: r.event, Stderr: o.Stderr, Waiting: reminder.Waiting,
 		OtherRegistries: o.AuditRegistries, AskRegistry: o.hooks.askRegistry, Patience: o.hooks.registryPatience,

@@ -43,7 +43,7 @@ type Options struct {
 	Cluster  *inventory.Cluster
 	StateDir string
 	Fleet    *fleet.Fleet
-	Waiting  func(what string) (over func())                      // is told what a call waits for
+	Waiting  func(what func() string) (over func())               // is told that a call waits, and may ask for what
 	New      func(kubeconfig []byte, o kube.Options) (API, error) // nil = a client of package kube
 }
 

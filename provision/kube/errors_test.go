@@ -117,9 +117,9 @@ func TestUnauthorized(t *testing.T) {
 // Whoever waits for the API server can say so, until the request is over; no one has to listen.
 func TestDo_TellsWhatIsWaitedFor(t *testing.T) {
 	open := map[string]int{}
-	c := &Client{server: "a:1", requestTimeout: time.Minute, retryFor: time.Minute, waiting: func(what string) func() {
-		open[what]++
-		return func() { open[what]-- }
+	c := &Client{server: "a:1", requestTimeout: time.Minute, retryFor: time.Minute, waiting: func(what func() string) func() {
+		open[what()]++
+		return func() { open[what()]-- }
 	}}
 	err := c.do(t.Context(), "list the nodes", func(context.Context) error {
 		if open["the API server, to list the nodes"] != 1 {

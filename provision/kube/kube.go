@@ -36,8 +36,9 @@ type Options struct {
 	RetryFor       time.Duration // how long a request that meets transient errors is repeated; default 30s
 	UserAgent      string        // default hybridctl
 
-	// Waiting is told what a request or a wait is for that may take long; what it returns is called at the end. nil = it is not told.
-	Waiting func(what string) (over func())
+	// Waiting is told of a request or a wait that may take long, and may ask at any time what it is for by then; what it returns is called at the
+	// end. nil = it is not told.
+	Waiting func(what func() string) (over func())
 
 	mostBytes int64 // of an answer; 0 = maxAnswer
 }
@@ -59,7 +60,7 @@ type Client struct {
 	caHashes       []string
 	requestTimeout time.Duration
 	retryFor       time.Duration
-	waiting        func(what string) (over func())
+	waiting        func(what func() string) (over func())
 }
 
 // New prepares a client for the current context of the kubeconfig. It connects to nothing yet.
@@ -160,6 +161,11 @@ func (c *Client) Version(ctx context.Context) (string, error) {
 
 // waits tells whom it concerns that something is waited for, until the returned function is called.
 func (c *Client) waits(what string) (over func()) {
+	return c.waitsFor(func() string { return what })
+}
+
+// waitsFor is waits for what changes meanwhile.
+func (c *Client) waitsFor(what func() string) (over func()) {
 	if c.waiting == nil {
 		return func() {}
 	}

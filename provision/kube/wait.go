@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -106,11 +107,12 @@ func (v *view) pause(ctx context.Context, settle time.Duration) error {
 // await watches the sources for the length of one wait.
 func (c *Client) await(ctx context.Context, what string, o WaitOptions, look func(stores []*viewStore) check, sources ...source) error {
 	if o.Progress == nil { // else what is missing is told as it changes
-		over := c.waits(what)
-		defer func() { over() }()
+		var now atomic.Pointer[string]
+		now.Store(&what)
+		defer c.waitsFor(func() string { return *now.Load() })()
 		o.Progress = func(missing []Missing) {
-			over()
-			over = c.waits(what + ": " + summary(missing))
+			text := what + ": " + summary(missing)
+			now.Store(&text)
 		}
 	}
 	watching, stop := context.WithCancel(ctx)

@@ -195,6 +195,31 @@ func TestWaitNodesReady_LongReadyIsReadyAtOnce(t *testing.T) {
 	}
 }
 
+// A wait is one from its beginning to its end, whatever it is for by then: who is told of it counts how long it has been silent.
+func TestAwait_IsOneWaitForWhatChanges(t *testing.T) {
+	var begun []func() string
+	open := 0
+	c := &Client{waiting: func(what func() string) func() {
+		begun, open = append(begun, what), open+1
+		return func() { open-- }
+	}}
+	looks := 0
+	err := c.await(t.Context(), "nodes", WaitOptions{}, func([]*viewStore) check {
+		return func(time.Time) ([]Missing, time.Duration) {
+			if looks++; looks == 4 {
+				if now := begun[len(begun)-1](); len(begun) != 1 || now != "nodes: node n-3: not Ready" {
+					t.Errorf("%d waits, the last for %q", len(begun), now)
+				}
+				return nil, 0
+			}
+			return []Missing{{Object: fmt.Sprintf("node n-%d", looks), Reason: "not Ready"}}, time.Nanosecond
+		}
+	})
+	if err != nil || open != 0 {
+		t.Errorf("%v, %d go on", err, open)
+	}
+}
+
 // A wait survives the end of its watches, does not finish on an old picture, and tells when the API server is what is missing.
 func TestWaitNodesReady_OutlivesTheAPIServer(t *testing.T) {
 	server := kubetest.Start(t)

@@ -40,7 +40,9 @@ type activity struct {
 }
 
 type state struct {
-	begun, told time.Time // told: the last word about it, of anybody
+	name        func() string // what is waited for by now; nil = the activity's what
+	named       string        // what it was when it was last told of
+	begun, told time.Time     // told: the last word about it, of anybody
 	pause       time.Duration
 	said        string // by itself
 	quiet       bool   // told of only while nothing else is said either
@@ -110,17 +112,27 @@ func (r *Reminder) note(e Event, now time.Time) (over bool) {
 // Waiting notes that something is waited for, until the returned function is called. It says nothing unless that takes long.
 func (r *Reminder) Waiting(what string) (over func()) { return r.wait(what, r.now(), false) }
 
+// WaitingFor is Waiting for what may be another thing by and by: it is asked what that is when it is told of, and tells of another after Patience.
+// what must not block, nor call the Reminder.
+func (r *Reminder) WaitingFor(what func() string) (over func()) {
+	return r.waitFor(what(), what, r.now(), false)
+}
+
 // Silence is Waiting for a run that says what it does: it is told of only when no event comes either.
 func (r *Reminder) Silence(what string) (over func()) { return r.wait(what, r.now(), true) }
 
 func (r *Reminder) wait(what string, now time.Time, quiet bool) (over func()) {
+	return r.waitFor(what, nil, now, quiet)
+}
+
+func (r *Reminder) waitFor(what string, name func() string, now time.Time, quiet bool) (over func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	a := activity{what: what}
 	for r.open[a] != nil {
 		a.id++
 	}
-	s := &state{begun: now, told: now, pause: Patience, quiet: quiet}
+	s := &state{name: name, begun: now, told: now, pause: Patience, quiet: quiet}
 	r.open[a] = s
 	return func() {
 		if r.end(a, s) {
@@ -175,6 +187,9 @@ func (r *Reminder) due(now time.Time) []Event {
 	defer r.mu.Unlock()
 	silent, late := map[activity][]activity{}, map[activity]bool{}
 	for a, s := range r.open {
+		if s.name != nil && s.name() != s.named {
+			s.pause = Patience
+		}
 		since := now.Sub(s.told)
 		if since <= s.pause-together && !s.shown {
 			continue
@@ -214,8 +229,13 @@ func (r *Reminder) waits(list []activity, now time.Time) Event {
 	e := Event{Time: now, Kind: Progress, Step: "wait"}
 	begun := map[string]time.Time{}
 	for _, a := range list {
-		if first, ok := begun[a.what]; !ok || r.open[a].begun.Before(first) {
-			begun[a.what] = r.open[a].begun
+		name, s := a.what, r.open[a]
+		if s.name != nil {
+			name = s.name()
+			s.named = name
+		}
+		if first, ok := begun[name]; !ok || s.begun.Before(first) {
+			begun[name] = s.begun
 		}
 	}
 	names := slices.SortedFunc(maps.Keys(begun), func(a, b string) int { return cmp.Or(begun[a].Compare(begun[b]), strings.Compare(a, b)) })

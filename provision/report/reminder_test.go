@@ -102,6 +102,37 @@ func TestReminder_Silence(t *testing.T) {
 	}
 }
 
+// A wait that is for another thing again and again is not silent for longer than one for a single thing.
+func TestReminder_WaitingForWhatChanges(t *testing.T) {
+	var sink heard
+	r := newReminder(&sink)
+	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	at := func(s int) time.Time { return begin.Add(time.Duration(s) * time.Second) }
+	hears := func(when int, want ...string) {
+		t.Helper()
+		r.now = func() time.Time { return at(when) }
+		r.look(at(when))
+		if got := sink.said(); !slices.Equal(got, want) {
+			t.Errorf("after %d s: %q, want %q", when, got, want)
+		}
+	}
+	what := "node a"
+	r.now = func() time.Time { return begin }
+	over := r.WaitingFor(func() string { return what })
+	what = "node b"
+	hears(14)
+	what = "node c"
+	hears(15, "wait: waiting for node c, 15s so far")
+	hears(30)
+	hears(45, "wait: waiting for node c, 45s so far")
+	what = "node d"
+	hears(59)
+	hears(60, "wait: waiting for node d, 1m0s so far")
+	hears(75)
+	over()
+	hears(500, "over  wait:")
+}
+
 // What was said of a silence stands on a terminal until it is told that it is over: at the next event, or with the wait.
 func TestReminder_SaysThatAWaitIsOver(t *testing.T) {
 	var sink heard
