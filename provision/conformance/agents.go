@@ -50,17 +50,25 @@ func unheard(v any) bool {
 
 // ask gives an order and waits for its answer: once more, where the exec ended meanwhile. An error is why none runs, or the order's own.
 func (a *agent) ask(ctx context.Context, o probe.Order) (probe.Answer, error) {
+	answer, _, err := a.askOf(ctx, o)
+	return answer, err
+}
+
+// askOf is ask. none is how long it took until an exec ran that answers.
+func (a *agent) askOf(ctx context.Context, o probe.Order) (answer probe.Answer, none time.Duration, err error) {
+	begun := time.Now()
 	for {
 		e, err := a.running(ctx)
+		none = time.Since(begun)
 		if err != nil {
-			return probe.Answer{}, err
+			return probe.Answer{}, none, err
 		}
 		answer, err := e.ask(ctx, o)
 		if !errors.As(err, new(*cutError)) {
-			return answer, err
+			return answer, none, err
 		}
 		if o.Op == probe.OpAppend { // what it has written already would stand there twice
-			return answer, a.silence(err)
+			return answer, none, a.silence(err)
 		}
 	}
 }

@@ -232,3 +232,68 @@ func TestAgent_AnInterruptionIsNotItsEnd(t *testing.T) {
 		}
 	})
 }
+
+// dials is an API of a kubelet that starts again while a Service's rules are waited for: the second dial ends the exec, and the next starts fail.
+type dials struct {
+	API
+	fail, silent int // starts, and dials after that
+	asked        int
+}
+
+func (d *dials) Exec(_ context.Context, o kube.ExecOptions) error {
+	if d.asked > 0 && d.fail > 0 {
+		d.fail--
+		return errKubelet
+	}
+	lines := bufio.NewScanner(o.Stdin)
+	for lines.Scan() {
+		var order probe.Order
+		if err := json.Unmarshal(lines.Bytes(), &order); err != nil {
+			return err
+		}
+		answer := probe.Answer{ID: order.ID}
+		switch {
+		case order.Op == probe.OpWho:
+			answer.Who = &probe.Who{Version: probe.Version, Container: o.Container}
+		default:
+			if d.asked++; d.asked == 2 {
+				return errKubelet
+			}
+			a := probe.Attempt{Nonce: order.Nonces[0], Ending: probe.Silent}
+			if d.asked > 2+d.silent {
+				a.Ending, a.Reply = probe.Answered, &probe.Reply{}
+			}
+			answer.Attempts = []probe.Attempt{a}
+		}
+		if err := json.NewEncoder(o.Stdout).Encode(answer); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A probe that is started again for a minute has not seen for so long that rules are not there.
+func TestSettle_AProbeThatIsStartedAgainIsNotTheRulesDelay(t *testing.T) {
+	for name, c := range map[string]struct {
+		api  dials
+		late bool
+	}{
+		"the rules are there":          {dials{fail: 4}, false},
+		"they come a little later":     {dials{fail: 4, silent: 5}, false},
+		"they do not come":             {dials{fail: 4, silent: 1000}, true},
+		"the probe does not come back": {dials{fail: 1000}, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			agent, begun := agentOf(t, &c.api), time.Now()
+			a := asker{rules: rules{time.Now, usual}}
+			var away time.Duration
+			s := a.settle(t.Context(), begun, a.asks(agent, Cell{}, "service", &away), &away)
+			if s.late != c.late || s.lag > 5*time.Second || !c.late && c.api.fail == 0 && s.lag == 0 {
+				t.Errorf("%s: %+v", name, s)
+			}
+			if took := time.Since(begun); took < 30*time.Second || took > 3*time.Minute {
+				t.Errorf("%s: %s", name, took)
+			}
+		})
+	}
+}

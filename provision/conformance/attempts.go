@@ -35,33 +35,34 @@ type rules struct {
 }
 
 // settle attempts until a probe answers. kube-proxy's rules follow a Service and its endpoint with a delay: as long as they may need,
-// attempts do not count. That is counted from when both were there, so that a Service that is dead later has no grace any more.
-func (r rules) settle(ctx context.Context, since time.Time, try attempt) (s settled) {
-	until := since.Add(r.pace.rulesLag)
-	for i := 0; r.now().Before(until); i++ {
+// attempts do not count. That is counted from when both were there, so that a Service that is dead later has no grace any more; away is how long
+// no attempt could be made meanwhile, as try tells it, which is not the rules' time.
+func (r rules) settle(ctx context.Context, since time.Time, try attempt, away *time.Duration) (s settled) {
+	spent := func() time.Duration { return r.now().Sub(since) - *away }
+	for i := 0; spent() < r.pace.rulesLag; i++ {
 		a, err := try(ctx, fmt.Sprint("settle/", i))
 		switch {
-		case ctx.Err() != nil:
+		case ctx.Err() != nil, unheard(err):
 			return s
 		case err == nil && a.Ending == probe.Answered && i == 0:
 			return s
 		case err == nil && a.Ending == probe.Answered:
-			s.lag = r.now().Sub(since)
+			s.lag = spent()
 			return s
 		}
 		select {
 		case <-ctx.Done():
 			return s
 		case <-time.After(r.pace.rulesPause):
-			s.late = !r.now().Before(until)
+			s.late = err == nil && spent() >= r.pace.rulesLag
 		}
 	}
 	return s
 }
 
 // answersAt returns no error when a probe answers within the time of the rules, for what can only be found out when it does.
-func (r rules) answersAt(ctx context.Context, since time.Time, try attempt) error {
-	s := r.settle(ctx, since, try)
+func (r rules) answersAt(ctx context.Context, since time.Time, try attempt, away *time.Duration) error {
+	s := r.settle(ctx, since, try, away)
 	if !s.late && s.lag > 0 {
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/probe"
@@ -78,7 +79,7 @@ func (t *outsideTrier) tryNodePort(ctx context.Context, c Cell) outcome {
 		return wrong(err)
 	}
 	try := t.from(c, addr)
-	s := t.settle(ctx, t.services.endpointSince(service, pod), try)
+	s := t.settle(ctx, t.services.endpointSince(service, pod), try, new(time.Duration))
 	nonces := t.nonces(c)
 	var attempts []probe.Attempt
 	untried := 0
@@ -116,7 +117,7 @@ func (t *outsideTrier) tryNotLocal(ctx context.Context, c Cell) outcome {
 	if err != nil {
 		return wrong(err)
 	}
-	if err := t.answersAt(ctx, t.services.endpointSince(service, t.slot(podA, c.Dst)), t.from(c, there)); err != nil {
+	if err := t.answersAt(ctx, t.services.endpointSince(service, t.slot(podA, c.Dst)), t.from(c, there), new(time.Duration)); err != nil {
 		return unseen(c)("the backend's own node does not answer either, so that silence proves nothing: %v", err)
 	}
 	return t.stays(ctx, shut{
@@ -141,7 +142,7 @@ func (t *outsideTrier) tryClosed(ctx context.Context, c Cell) outcome {
 	if o.verdict != report.Passed {
 		return o
 	}
-	lag := t.settle(ctx, t.now(), s.try)
+	lag := t.settle(ctx, t.now(), s.try, new(time.Duration))
 	nonces := t.nonces(c)[:1]
 	open, err := s.try(ctx, nonces[0])
 	if err != nil {

@@ -94,7 +94,7 @@ func TestSettle(t *testing.T) {
 					return probe.Attempt{Ending: probe.Silent}, nil
 				}
 				return probe.Attempt{Ending: probe.Answered, Reply: &probe.Reply{}}, nil
-			})
+			}, new(time.Duration))
 			if (s.lag > 0) != c.lag || s.late != c.late || asked != c.asked {
 				t.Errorf("%s: %+v, asked %v", c.name, s, asked)
 			}

@@ -107,7 +107,8 @@ func (t *serviceTrier) dialSettled(ctx context.Context, c Cell, pod, addr string
 	if err != nil {
 		return lost(c, err)
 	}
-	s := t.settle(ctx, t.services.endpointSince(t.slot(svcTo, c.Dst), t.slot(podA, c.Dst)), t.asks(a, c, addr))
+	var away time.Duration
+	s := t.settle(ctx, t.services.endpointSince(t.slot(svcTo, c.Dst), t.slot(podA, c.Dst)), t.asks(a, c, addr, &away), &away)
 	return s.with(t.dial(ctx, c, pod, mainContainer, addr, w), t.pace.rulesLag)
 }
 
@@ -126,8 +127,9 @@ func (t *serviceTrier) tryRemoved(ctx context.Context, c Cell) outcome {
 	if err != nil {
 		return wrong(err)
 	}
-	try := t.asks(client, c, addr)
-	if err := t.answersAt(ctx, t.services.endpointSince(name, pod), try); unheard(err) {
+	var away time.Duration
+	try := t.asks(client, c, addr, &away)
+	if err := t.answersAt(ctx, t.services.endpointSince(name, pod), try, &away); unheard(err) {
 		return lost(c, err)
 	} else if err != nil {
 		return failed("the service never answered, so that nothing can be said of its end: %v", err)
@@ -138,7 +140,7 @@ func (t *serviceTrier) tryRemoved(ctx context.Context, c Cell) outcome {
 	}
 	return t.closes(ctx, shut{
 		try: try, otherwise: "the service still answers although it has no endpoint any more",
-		control: t.asks(client, c, at(beside.IP, probe.Port)), beside: "the pod beside it", unseen: failed,
+		control: t.asks(client, c, at(beside.IP, probe.Port), &away), beside: "the pod beside it", unseen: failed,
 	})
 }
 

@@ -142,11 +142,12 @@ func (a *asker) dial(ctx context.Context, c Cell, pod, container, addr string, w
 	return judge(answer.Attempts, nonces, w)
 }
 
-// asks is an attempt of an agent.
-func (a *asker) asks(agent *agent, c Cell, addr string) attempt {
+// asks is an attempt of an agent. To away it adds how long none ran that could make it.
+func (a *asker) asks(agent *agent, c Cell, addr string, away *time.Duration) attempt {
 	c.size, c.times = sizeOne, 1
 	return func(ctx context.Context, nonce string) (probe.Attempt, error) {
-		answer, err := agent.ask(ctx, a.pace.order(c, addr, []string{nonce}))
+		answer, none, err := agent.askOf(ctx, a.pace.order(c, addr, []string{nonce}))
+		*away += none
 		if err == nil && len(answer.Attempts) != 1 {
 			err = errors.New("the probe made no attempt")
 		}
