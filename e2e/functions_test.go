@@ -69,6 +69,13 @@ func TestLabFunctions(t *testing.T) {
 		{"a machine that runs, with other memory", `tried_here; machine x86-1 'uml 1 2048M'; LAB_X86=uml LAB_X86_MEMORY=3G; as_told x86-1`, 1,
 			[]string{"LAB_X86_MEMORY=3G, and x86-1 runs with 2048M: "}, ""},
 		{"a machine that runs as it is told", `tried_here; machine x86-1 'uml 1 2048M'; LAB_X86=uml; as_told x86-1; echo fine`, 0, []string{"fine"}, ""},
+		{"a machine that starts again runs as it did", `tried_here; machine x86-1 'uml 1 2048M'; touch "$RUN/x86-1/disk"
+			tap() { :; }; start_under() { echo "starts under $*"; }; LAB_X86_MEMORY=3G; start_again x86-1; wait; cat "$RUN/x86-1/way"`, 0,
+			[]string{"starts under uml x86-1 1 2048M", "uml 1 2048M"}, "tcg"},
+		{"a machine of an earlier lab that starts again", `tried_here; machine x86-1 uml; touch "$RUN/x86-1/disk"
+			tap() { :; }; start_under() { echo "starts under $1 $2 $4"; }; LAB_X86_MEMORY=3G; start_again x86-1; wait`, 0, []string{"starts under uml x86-1 3G"}, "tcg"},
+		{"a machine that is off starts as it is told", `tried_here; mkdir "$RUN/x86-1"; echo 'uml 1 2048M' >"$RUN/x86-1/way"; touch "$RUN/x86-1/disk"
+			tap() { :; }; start_under() { echo "starts under $1 $2"; }; start_again x86-1; wait`, 0, []string{"starts under tcg x86-1"}, "uml"},
 		{"an inventory of a machine that runs otherwise", `tried_here; machine x86-1 uml; inventory lab-x86`, 1, []string{"x86-1 runs under uml"}, "yaml"},
 		{"a process that no one asked how it ended", `mkdir -p "$RUN/x86-1"
 			perl -e '$p = fork; exec "true" if !$p; syswrite STDOUT, "$p\n"; sleep 60' >"$RUN/zombie" & parent=$!

@@ -93,18 +93,33 @@ pristine() {
   mv "$dir/disk.new" "$dir/disk"
 }
 
+# start NAME [WAY PROCESSORS MEMORY]: so, or as machines are to run now. One that an earlier lab started has a way alone.
 start() {
-  local name=$1 dir=$RUN/$1 pid way
+  local name=$1 dir=$RUN/$1 way=${2:-} cpus=${3:-} memory=${4:-} arch pid
   ! process "$name" >/dev/null || return 0
   mkdir -p "$dir"
   [ -e "$dir/disk" ] || pristine "$name"
   tap "$name"
   rm -rf "$dir/uml"
-  way=$(way "$(arch "$name")") || exit
-  echo "$way $(processors "$(arch "$name")") $(memory "$(arch "$name")")" >"$dir/way"
-  start_under "$way" "$name" 9>&- &
+  arch=$(arch "$name")
+  [ -n "$way" ] || way=$(way "$arch") || exit
+  [ -n "$cpus" ] || cpus=$(processors "$arch") || exit
+  [ -n "$memory" ] || memory=$(memory "$arch") || exit
+  echo "$way $cpus $memory" >"$dir/way"
+  start_under "$way" "$name" "$cpus" "$memory" 9>&- &
   pid=$!
   echo "$pid $(started "$pid")" >"$dir/pid"
+}
+
+# start_again NAME…: cuts the power of machines and starts them as they ran, whatever machines are to run under now.
+start_again() {
+  local name was
+  for name in "$@"; do
+    was=()
+    ! process "$name" >/dev/null || read -r -a was <"$RUN/$name/way"
+    cut_power "$name"
+    start "$name" "${was[@]}"
+  done
 }
 
 # as_told NAME: ends the lab when the machine runs, and not as it would start now: no variable changes one that runs. Its size may
@@ -143,20 +158,20 @@ session() {
   exec setsid bash -c '[ ! -e /proc/self/autogroup ] || echo "$0" >/proc/self/autogroup; exec nice -n "$0" "$@"' "$@"
 }
 
-# start_under WAY NAME: becomes the machine, the leader of its own session: whatever helpers it has go with it. It goes before builds
+# start_under WAY NAME PROCESSORS MEMORY: becomes the machine, the leader of its own session: whatever helpers it has go with it. It goes before builds
 # beside it: a control plane that gets no time loses its leases. An emulated one goes first, as it needs longest for everything.
 start_under() {
-  local way=$1 name=$2 dir=$RUN/$2 arch bus=pci
+  local way=$1 name=$2 cpus=$3 memory=$4 dir=$RUN/$2 arch bus=pci
   arch=$(arch "$name")
   if [ "$way" = uml ]; then
     # Its own address resolution must not change with a reboot, so the hardware address is fixed.
-    uml_command "$(memory "$arch")" "umid=$name" "uml_dir=$dir/uml/" "ubd0=$dir/disk" root=/dev/ubda rw rootfstype=ext4 \
+    uml_command "$memory" "umid=$name" "uml_dir=$dir/uml/" "ubd0=$dir/disk" root=/dev/ubda rw rootfstype=ext4 \
       "vec0:transport=tap,ifname=tap-$name,depth=128,gro=1,mac=$(mac "$name")" systemd.show_status=0
     # On one processor, since its kernel and its programs take turns: to wake another processor for each system call takes longer.
     session -1 taskset -c $((${name##*-} % $(nproc))) ip netns exec "$NETNS" "${COMMAND[@]}" </dev/null >"$dir/console" 2>&1
   fi
   [ "$arch" = amd64 ] || bus=device # of the virt board's own
-  qemu_command "$arch" "$way" "$(processors "$arch")" "$(memory "$arch")" "net.ifnames=0 systemd.show_status=0" \
+  qemu_command "$arch" "$way" "$cpus" "$memory" "net.ifnames=0 systemd.show_status=0" \
     -initrd "$(path "kernel-$arch")/initramfs.cpio" -serial "file:$dir/console" \
     -drive "if=none,id=disk,file=$dir/disk,format=raw,cache=unsafe,aio=threads" -device "virtio-blk-$bus,drive=disk" \
     -netdev "tap,id=net,ifname=tap-$name,script=no,downscript=no" -device "virtio-net-$bus,netdev=net,mac=$(mac "$name")" \
