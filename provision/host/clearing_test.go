@@ -91,7 +91,7 @@ sed 's/ - .*//' /proc/self/mountinfo | cut -d' ' -f5 | grep -E '^/(var/lib|opt|r
 func TestResetScript_DisksOfTheirOwnAndMounts(t *testing.T) {
 	s := newSandbox(t)
 	s.quiet()
-	s.put("var-lib/etcd/", "var-lib/kubelet/", "var-lib/kubelet-backup/x/", "var-lib/containerd/image", "opt/volume/data", "opt/other/data")
+	s.put("etc/kubernetes/pki/etcd/", "var-lib/etcd/", "var-lib/kubelet/", "var-lib/kubelet-backup/x/", "var-lib/containerd/image", "opt/volume/data", "opt/other/data")
 	s.before = `
 mount -t tmpfs etcd /var/lib/etcd; mkdir -p /var/lib/etcd/member/wal /var/lib/etcd/lost+found; echo 1 >/var/lib/etcd/member/wal/0.wal; echo 1 >/var/lib/etcd/.hidden
 mount -t tmpfs kubelet /var/lib/kubelet; echo 1 >/var/lib/kubelet/config.yaml
@@ -119,7 +119,8 @@ mount --bind /opt/other /var/lib/kubelet-backup/x`
 	}
 }
 
-// A worker may have an etcd of somebody's since it joined: kubeadm made none there, and its data stays, wherever it is.
+// A worker may have an etcd of somebody's since it joined: kubeadm made none there, and its data stays, wherever it is, and although kubeadm's own
+// reset would empty the directory.
 func TestResetScript_EtcdOfSomebody(t *testing.T) {
 	for name, c := range map[string]struct {
 		there  []string
@@ -127,14 +128,19 @@ func TestResetScript_EtcdOfSomebody(t *testing.T) {
 		want   string
 	}{
 		"a package's":                {there: []string{"var-lib/etcd/default/member/wal"}, want: "/var/lib/etcd/default/member/wal\n"},
+		"laid out as every etcd is":  {there: []string{"var-lib/etcd/member/wal"}, want: "/var/lib/etcd/member/wal\n"},
 		"on a disk of its own":       {there: []string{"var-lib/etcd/"}, before: "mkdir /var/lib/etcd/site; mount -t tmpfs site /var/lib/etcd/site; echo 1 >/var/lib/etcd/site/db", want: "/var/lib/etcd/site/db\n/var/lib/etcd/site\n"},
-		"kubeadm's":                  {there: []string{"var-lib/etcd/member/wal", "var-lib/etcd/x"}},
+		"kubeadm's":                  {there: []string{"etc/kubernetes/pki/etcd/ca.crt", "var-lib/etcd/member/wal", "var-lib/etcd/x"}},
+		"kubeadm's, of an init":      {there: []string{"var-lib/hybridctl/steps/init", "var-lib/etcd/member/wal"}},
+		"kubeadm's, half deleted":    {there: []string{"var-lib/hybridctl/etcd-goes", "var-lib/etcd/member/wal"}},
 		"kubeadm's, before it began": {there: []string{"etc/kubernetes/manifests/etcd.yaml", "var-lib/etcd/x"}},
 		"none":                       {there: []string{"var-lib/etcd/"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSandbox(t)
 			s.quiet()
+			s.tool("../local-bin/kubeadm", kubeadmReset)
+			s.put("var-lib/kubelet/config.yaml")
 			s.put(c.there...)
 			s.before, s.after = c.before, seen
 			if c.want == "" {
@@ -179,7 +185,7 @@ func TestResetScript_RefusesBelowMounts(t *testing.T) {
 			s := newSandbox(t)
 			s.quiet()
 			s.tool("../local-bin/umount", c.umount)
-			s.put("var-lib/kubelet/config.yaml", "var-lib/etcd/member/wal", "opt/volume/data", "etc/kubernetes/kubelet.conf", "var-lib/hybridctl/steps/join")
+			s.put("var-lib/kubelet/config.yaml", "var-lib/etcd/member/wal", "opt/volume/data", "etc/kubernetes/kubelet.conf", "etc/kubernetes/pki/etcd/", "var-lib/hybridctl/steps/join")
 			s.before = `mkdir -p "` + c.at + `"; mount --bind /opt/volume "` + c.at + `"`
 			status, _, errs := s.run("reset", nil, UnknownPin)
 			if status != 1 || errs != c.says {
@@ -199,7 +205,7 @@ func TestResetScript_MountsThatDoNotAnswer(t *testing.T) {
 	s := newSandbox(t)
 	s.quiet()
 	s.put("opt/volume/data", "var-lib/kubelet/a/", "var-lib/kubelet/b/")
-	s.tool("../local-bin/timeout", `echo "$*" >>/opt/timeouts; case $* in *"umount -l"*) shift 3; exec "$@" ;; *umount*) exit 124 ;; esac`)
+	s.tool("../local-bin/timeout", `case $* in *" ctr "*) exit ;; esac; echo "$*" >>/opt/timeouts; case $* in *"umount -l"*) shift 3; exec "$@" ;; *umount*) exit 124 ;; esac`)
 	s.before = "for p in a b; do mount --bind /opt/volume /var/lib/kubelet/$p; done"
 	s.after = seen
 	status, _, errs := s.run("reset", nil)

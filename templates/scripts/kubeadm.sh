@@ -98,7 +98,10 @@ spare() { # DIRECTORY: says so where it is a mount point that holds something, a
 		return 1
 	done
 }
-busy() { case $(systemctl show -p ActiveState --value $unit) in activating | active | reloading) true ;; *) false ;; esac }
+busy() { # whether kubeadm is at work already. Where systemd does not say so, nothing is done: what is cleared up would be what it works with
+	state=$(systemctl show -p ActiveState --value $unit) || { say "systemd does not say whether kubeadm is at work: nothing was done"; exit 74; }
+	case $state in activating | active | reloading | deactivating) true ;; *) false ;; esac
+}
 finished() { grep -qs '^state done$' "$marker"; }
 # failed tells what kubeadm says of the cause, without the phases that went well.
 failed() {
@@ -108,6 +111,11 @@ failed() {
 	exit 75
 }
 
+# A reset that was given up on may be at work still: it would take away what kubeadm makes.
+if command -v flock >/dev/null && ! flock -n /run/hybridctl-reset.lock true; then
+	say 'an earlier reset of this host is at work still, and nothing was done: wait for its end, or restart the host'
+	exit 74
+fi
 if busy; then
 	cat >/dev/null
 	rm -rf $run/pki
@@ -137,22 +145,41 @@ if grep -qs '^state started$' "$marker" || { [ "$verb" = join ] && [ -e "$marker
 		[ ! -e /etc/kubernetes/pki/ca.key ] || exit 77 # only control planes have it, whatever the host is to become now
 		exit 76
 	fi
+	# The last line of its log is younger than all that an init of ours made.
+	if [ "$verb" = init ] && [ -e /etc/kubernetes/admin.conf ] && { [ ! -e "$log" ] || { [ /etc/kubernetes/pki/ca.crt -nt "$log" ] && [ /etc/kubernetes/admin.conf -nt "$log" ]; }; }; then
+		rm -rf $run/kubeadm.yaml $run/pki
+		say "another than hybridctl has made a cluster here since it tried to, and nothing was done: where that is not needed, run \"kubeadm reset\" on this host, and the same command again"
+		exit 74
+	fi
+	# A join that comes here has made no etcd: /var/lib/etcd is somebody's, and kubeadm's reset empties it unless it is told.
+	etcd=/var/lib/etcd phases=''
+	[ "$verb" != join ] || { etcd='' phases='--skip-phases remove-etcd-member'; }
 	systemctl stop kubelet.service 2>/dev/null || true
 	let_go /var/lib/kubelet || true
-	if ! unmounted /var/lib/kubelet || ! unmounted /var/lib/etcd || ! unmounted /etc/kubernetes; then # kubeadm would delete through it
+	if ! unmounted /var/lib/kubelet || { [ -n "$etcd" ] && ! unmounted "$etcd"; } || ! unmounted /etc/kubernetes; then # kubeadm would delete through it
 		rm -rf $run/kubeadm.yaml $run/pki
 		exit 74
 	fi
 	if [ -e /etc/kubernetes ]; then
-		/usr/local/bin/kubeadm reset -f --cri-socket unix:///run/containerd/containerd.sock >"$log.reset" 2>&1 || true
+		# shellcheck disable=SC2086 # two words, or none
+		/usr/local/bin/kubeadm reset -f --cri-socket unix:///run/containerd/containerd.sock $phases >"$log.reset" 2>&1 || true
 		rm -f /etc/kubernetes/*.conf
 	fi
-	for d in /etc/kubernetes/manifests /etc/kubernetes/pki /var/lib/etcd; do delete "$d"; done
-	if [ -d /var/lib/etcd/member ]; then
+	for d in /etc/kubernetes/manifests /etc/kubernetes/pki $etcd; do delete "$d"; done
+	if [ -n "$etcd" ] && [ -d /var/lib/etcd/member ]; then
 		rm -rf $run/kubeadm.yaml $run/pki
 		say "etcd would go on with the data of the earlier attempt: delete /var/lib/etcd/member, and run the same command again"
 		exit 74
 	fi
+fi
+# What has no marker of ours was not begun by us: begun now, in vain, it would be cleared up the next time.
+if [ ! -e "$marker" ]; then
+	for f in /etc/kubernetes/kubelet.conf /etc/kubernetes/manifests/kube-apiserver.yaml; do
+		[ -e "$f" ] || continue
+		rm -rf $run/kubeadm.yaml $run/pki
+		say "$f is there, and hybridctl did not make this host a node: nothing was done; where it is to be one of this cluster, run \"kubeadm reset\" on it first"
+		exit 74
+	done
 fi
 if [ -d $run/pki ] && { ! unmounted /etc/kubernetes/pki || ! spare /etc/kubernetes/pki; }; then
 	rm -rf $run/kubeadm.yaml $run/pki

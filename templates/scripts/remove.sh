@@ -123,17 +123,28 @@ others() { # PIN...: says so when this host is of a cluster whose pin is none of
 # shellcheck disable=SC2086 # a list of words
 ! others $pins || exit 80
 
+# Whoever came later may have its containers in this containerd too, as docker has: they would end, and what they hold would be deleted.
+if [ "$step" = runtime ] && [ -x /usr/local/bin/ctr ] && systemctl is-active -q containerd.service; then
+	for n in $(timeout 20 /usr/local/bin/ctr namespaces ls -q 2>/dev/null); do
+		[ "$n" != k8s.io ] && [ -n "$(timeout 20 /usr/local/bin/ctr -n "$n" containers ls -q 2>/dev/null)" ] || continue
+		say "containerd has containers of somebody in its namespace $n (docker's is moby): nothing was done; take them away, and run the same command again"
+		exit 1
+	done
+fi
+
 for u in $units; do
 	systemctl disable -q --now "$u" 2>/dev/null || true
 	systemctl is-active -q "$u" && say "the unit $u still runs"
 done
 if [ "$step" = runtime ]; then
 	rm -f "${marker%/*}/images" # they go with containerd's store
-	# shims outlive containerd on purpose; without it nobody ends them
+	# Shims outlive containerd on purpose; without it nobody ends them. The path is the process's own: within somebody's container it is another file.
 	for e in /proc/[0-9]*/exe; do
-		case $(readlink "$e" 2>/dev/null) in
-		/usr/local/bin/containerd-shim-runc-v2*) kill -9 "$(basename "$(dirname "$e")")" 2>/dev/null ;;
-		esac
+		case $(readlink "$e" 2>/dev/null) in /usr/local/bin/containerd-shim-runc-v2*) ;; *) continue ;; esac
+		p=${e%/exe}
+		within=$(readlink "$p/ns/mnt" 2>/dev/null)
+		[ "$within" = "$(readlink /proc/1/ns/mnt)" ] || [ "$within" = "$(readlink /proc/self/ns/mnt)" ] || continue
+		kill -9 "${p#/proc/}" 2>/dev/null
 	done
 	let_go /run/containerd
 	let_go /var/lib/containerd
@@ -142,7 +153,7 @@ fi
 sed -n 's/^file [^ ]* [^ ]* [^ ]* [^ ]* \(\/.*\)/\1/p' "$marker" 2>/dev/null | while read -r f; do
 	case $f in
 	*/../* | */..) ;;
-	/usr/local/bin/* | /usr/local/sbin/* | /opt/cni/bin/* | /etc/containerd/* | /etc/systemd/system/* | /etc/modules-load.d/* | /etc/sysctl.d/*) rm -f "$f" ;;
+	/usr/local/bin/* | /usr/local/sbin/* | /opt/cni/bin/* | /etc/containerd/* | /etc/systemd/system/* | /etc/modules-load.d/* | /etc/sysctl.d/* | /var/lib/kubelet/config.json) rm -f "$f" ;;
 	esac
 done
 for f in $more; do rm -f "$f" || say "$f could not be removed"; done

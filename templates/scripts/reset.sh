@@ -120,36 +120,59 @@ others() { # PIN...: says so when this host is of a cluster whose pin is none of
 # end of whose host
 
 ! others "$@" || exit 80
+# One that was given up on may be at work still, and would go on in the middle of what comes after this one.
+exec 9>>/run/hybridctl-reset.lock
+if command -v flock >/dev/null && ! flock -n 9; then
+	say 'an earlier reset of this host is at work still, and nothing was done: wait for its end, or restart the host'
+	exit 1
+fi
+# A Kubernetes of another kind has no authority there, and has its pods, links and rules where ours had them.
+runs=$(systemctl list-units --plain --no-legend --state=active,activating,reloading 'k3s*.service' 'rke2-*.service' 'k0s*.service' 'snap.microk8s.daemon-kubelite.service') || {
+	say 'systemd does not say whether another Kubernetes runs here: nothing was done'
+	exit 1
+}
+if [ -n "$runs" ]; then
+	say "${runs%%[[:space:]]*} runs here, another Kubernetes: nothing was done; where it is not needed, systemctl disable --now ${runs%%[[:space:]]*}, and run the same command again"
+	exit 1
+fi
 
-# A worker may have an etcd of somebody's: the data of kubeadm's alone goes.
+# A worker may have an etcd of somebody's, laid out as every etcd is: only what kubeadm put beside its own tells that the data is of that one. While
+# a reset lasts, ours does.
 etcd=''
-for f in /etc/kubernetes/manifests/etcd.yaml /etc/kubernetes/pki/etcd /var/lib/etcd/member; do [ ! -e "$f" ] || etcd=/var/lib/etcd; done
+goes=/var/lib/hybridctl/etcd-goes
+for f in /etc/kubernetes/manifests/etcd.yaml /etc/kubernetes/pki/etcd /var/lib/hybridctl/steps/init $goes; do [ ! -e "$f" ] || etcd=/var/lib/etcd; done
 # Nothing of ours mounts below etcd's directory: that is somebody's, and kubeadm would delete through it.
 [ -z "$etcd" ] || unmounted /var/lib/etcd || exit 1
+[ -z "$etcd" ] || { mkdir -p /var/lib/hybridctl && : >$goes; } || exit 1
 
 systemctl stop hybridctl-kubeadm.service 2>/dev/null
 rm -f /run/systemd/system/hybridctl-kubeadm.service
 systemctl stop kubelet.service 2>/dev/null
-# kubeadm takes the member out of etcd; its other part deletes through mounts whose paths it cannot read.
-if [ -x /usr/local/bin/kubeadm ] && { [ -e /etc/kubernetes ] || [ -e /var/lib/kubelet/config.yaml ]; }; then
+# kubeadm takes the member out of etcd; its other part deletes through mounts whose paths it cannot read. Where it made no etcd, this part would
+# empty /var/lib/etcd whosever that is.
+if [ -n "$etcd" ] && [ -x /usr/local/bin/kubeadm ] && { [ -e /etc/kubernetes ] || [ -e /var/lib/kubelet/config.yaml ]; }; then
 	timeout 300 /usr/local/bin/kubeadm reset -f --cri-socket unix:///run/containerd/containerd.sock --skip-phases cleanup-node >/var/lib/hybridctl/kubeadm-reset.log 2>&1 || true
 fi
 
 # the pods, and the network namespaces that containerd made for them
 netns=''
+c() { timeout 60 ctr -n k8s.io "$@" 2>/dev/null; }
 if command -v ctr >/dev/null && systemctl is-active -q containerd.service; then
-	for c in $(ctr -n k8s.io containers ls -q 2>/dev/null); do
-		netns="$netns $(ctr -n k8s.io containers info "$c" 2>/dev/null | grep -o '/run/netns/cni-[0-9a-fA-F-]*')"
-	done
-	for t in $(ctr -n k8s.io tasks ls -q 2>/dev/null); do ctr -n k8s.io tasks rm -f "$t" >/dev/null 2>&1; done
-	for c in $(ctr -n k8s.io containers ls -q 2>/dev/null); do ctr -n k8s.io containers rm "$c" >/dev/null 2>&1; done
+	if ! containers=$(c containers ls -q) || ! tasks=$(c tasks ls -q); then
+		say 'containerd does not answer, and what runs in it could not be ended: nothing was deleted; systemctl restart containerd, and run the same command again'
+		exit 1
+	fi
+	for n in $containers; do netns="$netns $(c containers info "$n" | grep -o '/run/netns/cni-[0-9a-fA-F-]*')"; done
+	for n in $tasks; do c tasks rm -f "$n" >/dev/null; done
+	for n in $(c containers ls -q); do c containers rm "$n" >/dev/null; done
 fi
 
 # the kubelet's control groups; systemd forgets these slices when they stop
 systemctl stop 'kubepods*.slice' 2>/dev/null
 
 # block devices of Ceph that are mounted for pods, or given to them as devices: a mapping that stayed would keep every other host off the image
-mapped=$(awk '$5 ~ "^/var/lib/kubelet/" { n = split($0, f, " - "); split(f[n], s, " "); if (s[2] ~ "^/dev/rbd[0-9]+$") print s[2]; else if ($4 ~ "^/rbd[0-9]+$") print "/dev" $4 }' /proc/self/mountinfo | sort -u)
+kubelet=$(readlink -f /var/lib/kubelet) # it may be a link
+mapped=$(awk -v at="$kubelet/" 'index($5, at) == 1 { n = split($0, f, " - "); split(f[n], s, " "); if (s[2] ~ "^/dev/rbd[0-9]+$") print s[2]; else if ($4 ~ "^/rbd[0-9]+$") print "/dev" $4 }' /proc/self/mountinfo | sort -u)
 let_go /var/lib/kubelet
 for m in $mapped; do
 	echo "${m#/dev/rbd}" >/sys/bus/rbd/remove_single_major 2>/dev/null || say "$m is still mapped to an image of Ceph: find out who has it open, or restart the host"
@@ -286,5 +309,5 @@ rmdir /var/lib/etcd 2>/dev/null # an empty one
 for f in /var/lib/cni/flannel /var/lib/cni/networks/cbr0 /var/lib/cni/results/cbr0-* /var/lib/cni/results/cni-loopback-* /var/lib/cni/cache/results/cbr0-*; do delete "$f"; done
 rmdir /var/lib/cni/networks /var/lib/cni/results /var/lib/cni/cache/results /var/lib/cni/cache /var/lib/cni 2>/dev/null
 [ -z "$failed" ] || exit 1 # the markers tell that what is left is ours
-rm -f /var/lib/hybridctl/steps/init /var/lib/hybridctl/steps/join /var/lib/hybridctl/kubeadm-*.log*
+rm -f /var/lib/hybridctl/steps/init /var/lib/hybridctl/steps/join /var/lib/hybridctl/kubeadm-*.log* $goes
 rm -f /var/lib/hybridctl/cluster # at last: until here this host is that cluster's

@@ -1,0 +1,225 @@
+package host
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// kubeadmReset is a kubeadm that empties etcd's directory, as the real one's phase remove-etcd-member does wherever it runs, whoever's the data is.
+const kubeadmReset = `echo "kubeadm $*" >>/opt/calls
+case $* in reset*--skip-phases*remove-etcd-member*) exit 0 ;; reset*) rm -rf /var/lib/etcd/* ; exit 0 ;; esac
+echo "init or join" >>/opt/ran`
+
+// attempt is a sandbox in which kubeadm.sh runs to its end, or is told why not.
+func attempt(t *testing.T, verb, marker string) sandbox {
+	t.Helper()
+	s := newSandbox(t)
+	s.put("var-lib/etcd/", "etc/kubernetes/", "etc/systemd/system/", "local-bin/", "run/systemd/system/", "var-lib/kubelet/", "var-lib/hybridctl/steps/")
+	if marker != "" {
+		if err := os.WriteFile(s.path("var-lib/hybridctl/steps", verb), []byte(marker), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.tool("stat", "echo tmpfs")
+	s.tool("systemctl", `case $* in "start hybridctl-kubeadm.service") sh /run/hybridctl/kubeadm.sh >/var/lib/hybridctl/kubeadm-`+verb+`.log 2>&1 ;; esac`)
+	s.tool("../local-bin/kubeadm", kubeadmReset)
+	return s
+}
+
+// refused runs kubeadm.sh, which must do nothing but say why.
+func (s sandbox) refused(verb, config, says string) {
+	s.t.Helper()
+	before := s.read("var-lib/hybridctl/steps", verb)
+	code, _, errs := s.run("kubeadm", []byte(config), verb, verb, "sha256:2", pin, "lab")
+	if code != 74 || !strings.Contains(errs, says) || strings.Count(errs, "\n") != 1 {
+		s.t.Errorf("exit %d, %q", code, errs)
+	}
+	if calls := s.read("opt/calls"); strings.Contains(calls, "kubeadm") {
+		s.t.Errorf("kubeadm was called: %s", calls)
+	}
+	if got := s.read("var-lib/hybridctl/steps", verb); got != before {
+		s.t.Errorf("the marker is %q", got)
+	}
+	for _, path := range []string{"var-lib/hybridctl/cluster", "run/hybridctl/kubeadm.yaml"} {
+		if _, err := os.Stat(s.path(path)); !os.IsNotExist(err) {
+			s.t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+// systemd that does not answer has not said that kubeadm is not at work: what would be cleared up is what it works with.
+func TestKubeadm_AtWorkOrNotIsNotKnown(t *testing.T) {
+	s := attempt(t, "init", "state started\n")
+	s.put("etc/kubernetes/manifests/etcd.yaml", "var-lib/etcd/member/wal")
+	s.tool("systemctl", `case $1 in show) echo "Failed to get properties: Connection timed out" >&2; exit 1 ;; esac`)
+	code, _, errs := s.run("kubeadm", []byte("x: y\n"), "init", "init", "sha256:2")
+	if code != 74 || !strings.Contains(errs, "systemd does not say whether kubeadm is at work: nothing was done") {
+		t.Errorf("exit %d, %q", code, errs)
+	}
+	if calls := s.read("opt/calls"); strings.Contains(calls, "kubeadm") || s.read("var-lib/etcd/member/wal") != "var-lib/etcd/member/wal" {
+		t.Errorf("it was cleared up: %s", calls)
+	}
+}
+
+// A node that hybridctl did not set up is not begun with: the marker of a join that fails there would have the next run reset it.
+func TestKubeadm_BeginsNoNodeOfSomebody(t *testing.T) {
+	for _, c := range []struct{ verb, there string }{{"join", "kubelet.conf"}, {"init", "kubelet.conf"}, {"join", "manifests/kube-apiserver.yaml"}} {
+		s := attempt(t, c.verb, "")
+		s.put("etc/kubernetes/"+c.there, "var-lib/etcd/member/wal")
+		s.refused(c.verb, "discovery: x\n", "/etc/kubernetes/"+c.there+" is there, and hybridctl did not make this host a node: nothing was done")
+	}
+}
+
+// An init that failed is cleared up, but not a cluster that was made there by hand since.
+func TestKubeadm_ClusterMadeByHandSinceAnInitFailed(t *testing.T) {
+	const made = "/etc/kubernetes/pki/ca.crt /etc/kubernetes/admin.conf"
+	for name, c := range map[string]struct {
+		before  string
+		refused bool
+	}{
+		"its own":                  {before: "touch -d '1 minute ago' " + made},
+		"its own, ended by force":  {before: "touch -d '1 minute ago' /etc/kubernetes/pki/ca.crt"},
+		"made by hand":             {before: "touch -d '1 minute ago' /var/lib/hybridctl/kubeadm-init.log", refused: true},
+		"made by hand, and no log": {before: "rm /var/lib/hybridctl/kubeadm-init.log", refused: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := attempt(t, "init", "state started\n")
+			s.put("var-lib/hybridctl/kubeadm-init.log", "etc/kubernetes/pki/ca.crt", "etc/kubernetes/admin.conf", "etc/kubernetes/kubelet.conf", "var-lib/etcd/member/wal")
+			s.before = c.before
+			if c.refused {
+				s.refused("init", "x: y\n", "another than hybridctl has made a cluster here since it tried to, and nothing was done")
+				if s.read("var-lib/etcd/member/wal") != "var-lib/etcd/member/wal" {
+					t.Error("its data is gone")
+				}
+				return
+			}
+			if code, _, errs := s.run("kubeadm", []byte("x: y\n"), "init", "init", "sha256:2"); code != 0 || s.read("opt/ran") != "init or join\n" {
+				t.Errorf("exit %d, %q", code, errs)
+			}
+		})
+	}
+}
+
+// A worker's join that is tried again made no etcd: /var/lib/etcd is a package's.
+func TestKubeadm_JoinAgainBesideAnEtcdOfSomebody(t *testing.T) {
+	s := attempt(t, "join", "state started\n")
+	s.put("var-lib/etcd/default/member/wal")
+	if code, _, errs := s.run("kubeadm", []byte("discovery: x\n"), "join", "join", "sha256:2", pin, "lab"); code != 0 {
+		t.Errorf("exit %d, %q", code, errs)
+	}
+	if calls := s.read("opt/calls"); s.read("var-lib/etcd/default/member/wal") != "var-lib/etcd/default/member/wal" || !strings.Contains(calls, "kubeadm reset") {
+		t.Errorf("its data is gone: %s", calls)
+	}
+}
+
+// An image of Ceph that is mapped for a pod is found behind a link too: one that stayed would keep every other host off it.
+func TestResetScript_ImagesOfCephBehindALink(t *testing.T) {
+	for name, link := range map[string]bool{"a folder": false, "a link": true} {
+		s := newSandbox(t)
+		s.quiet()
+		s.put("opt/large/kubelet/pods/1/volume/")
+		at := "/opt/large/kubelet"
+		if link {
+			if err := os.Symlink(at, s.path("var-lib/kubelet")); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			s.put("var-lib/kubelet/pods/1/volume/")
+			at = "/var/lib/kubelet"
+		}
+		s.before = "mount -t tmpfs /dev/rbd250 " + at + "/pods/1/volume"
+		const says = "reset: /dev/rbd250 is still mapped to an image of Ceph: find out who has it open, or restart the host\n"
+		if code, _, errs := s.run("reset", nil); code != 1 || !strings.HasSuffix(errs, says) {
+			t.Errorf("%s: exit %d, %q", name, code, errs)
+		}
+	}
+}
+
+// Shims are ended where containerd's are, and not within a container of somebody's whose file has the same path.
+func TestRemoveScript_ShimsOfSomebody(t *testing.T) {
+	s := newSandbox(t)
+	sleep, err := os.ReadFile("/bin/sleep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.put("local-bin/", "var-lib/hybridctl/steps/", "var-lib/containerd/")
+	if err := os.WriteFile(s.path("local-bin/containerd-shim-runc-v2"), sleep, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	const shim = "/usr/local/bin/containerd-shim-runc-v2 60 </dev/null >/dev/null 2>&1 & echo $! >/opt/"
+	s.before = shim + "ours; unshare -m " + shim + "others; sleep 0.3"
+	s.after = `for p in ours others; do if readlink "/proc/$(cat /opt/$p)/exe" >/dev/null; then echo "$p ran"; kill -9 "$(cat /opt/$p)"; fi; done`
+	if code, _, errs := s.run("remove", nil, "runtime", "containerd.service", "", "/var/lib/containerd /run/containerd"); code != 0 {
+		t.Errorf("exit %d, %q", code, errs)
+	}
+	if got := s.read("after"); got != "others ran\n" {
+		t.Errorf("afterwards %q", got)
+	}
+}
+
+// A host that was given to another kind of Kubernetes since has its pods where ours had theirs, and no authority that would tell.
+func TestResetScript_AnotherKindOfKubernetes(t *testing.T) {
+	for name, c := range map[string]struct{ systemctl, says string }{
+		"it runs":      {`case $1 in list-units) echo "k3s-agent.service loaded active running Lightweight Kubernetes" ;; esac`, "reset: k3s-agent.service runs here, another Kubernetes: nothing was done"},
+		"no one knows": {`case $1 in list-units) exit 1 ;; esac`, "reset: systemd does not say whether another Kubernetes runs here: nothing was done"},
+	} {
+		s := newSandbox(t)
+		s.quiet()
+		s.tool("../local-bin/systemctl", `echo "systemctl $*" >>/opt/calls; `+c.systemctl)
+		s.put("var-lib/kubelet/pods/1/data", "var-lib/hybridctl/steps/join")
+		code, _, errs := s.run("reset", nil)
+		if code != 1 || !strings.HasPrefix(errs, c.says) || s.read("var-lib/kubelet/pods/1/data") != "var-lib/kubelet/pods/1/data" || strings.Contains(s.read("opt/calls"), "stop") {
+			t.Errorf("%s: exit %d, %q, %s", name, code, errs, s.read("opt/calls"))
+		}
+	}
+}
+
+// Docker that was installed later has its containers in our containerd: that is not taken away with them.
+func TestRemoveScript_ContainersOfSomebody(t *testing.T) {
+	for name, c := range map[string]struct {
+		in   string // the namespace that has some
+		exit int
+	}{"of docker": {"moby", 1}, "of the cluster alone": {"k8s.io", 0}} {
+		s := newSandbox(t)
+		s.put("local-bin/", "opt/active", "var-lib/containerd/image", "var-lib/hybridctl/steps/")
+		s.tool("systemctl", `echo "systemctl $*" >>/opt/calls; case "$1 $2 $3" in "is-active -q containerd.service") [ ! -e /opt/stopped ] ;; "disable -q --now") touch /opt/stopped ;; esac`)
+		s.tool("../local-bin/ctr", `case $* in "namespaces ls -q") printf 'k8s.io\nmoby\n' ;; "-n `+c.in+` containers ls -q") echo one ;; esac`)
+		code, _, errs := s.run("remove", nil, "runtime", "containerd.service", "", "/var/lib/containerd")
+		_, err := os.Stat(s.path("var-lib/containerd/image"))
+		if code != c.exit || (err == nil) != (c.exit == 1) || (c.exit == 1) != strings.Contains(errs, "containers of somebody in its namespace moby") {
+			t.Errorf("%s: exit %d, %q, %v", name, code, errs, err)
+		}
+		if calls := s.read("opt/calls"); c.exit == 1 && strings.Contains(calls, "disable") {
+			t.Errorf("%s: %s", name, calls)
+		}
+	}
+}
+
+// A reset that was given up on, as something on the host did not answer, goes on when it does: nothing is begun beside it.
+func TestScripts_BesideAResetThatIsAtWorkStill(t *testing.T) {
+	const held, says = "(flock 8; sleep 2) 8>/run/hybridctl-reset.lock & sleep 0.3", "an earlier reset of this host is at work still, and nothing was done"
+	s := newSandbox(t)
+	s.quiet()
+	s.put("var-lib/kubelet/config.yaml", "var-lib/hybridctl/steps/join")
+	s.before = held
+	if code, _, errs := s.run("reset", nil); code != 1 || !strings.Contains(errs, says) || s.read("var-lib/kubelet/config.yaml") != "var-lib/kubelet/config.yaml" {
+		t.Errorf("reset: exit %d, %q", code, errs)
+	}
+	a := attempt(t, "join", "")
+	a.before = held
+	a.refused("join", "discovery: x\n", says)
+}
+
+// What runs in a containerd that does not answer would go on without its files.
+func TestResetScript_ContainerdDoesNotAnswer(t *testing.T) {
+	for name, ctr := range map[string]string{"at all": "exit 1", "about tasks": "case $3 in tasks) exit 1 ;; esac"} {
+		s := newSandbox(t)
+		s.quiet()
+		s.tool("../local-bin/ctr", ctr)
+		s.put("var-lib/kubelet/pods/1/data", "var-lib/hybridctl/steps/join")
+		if code, _, errs := s.run("reset", nil); code != 1 || !strings.HasPrefix(errs, "reset: containerd does not answer") || s.read("var-lib/kubelet/pods/1/data") != "var-lib/kubelet/pods/1/data" {
+			t.Errorf("%s: exit %d, %q", name, code, errs)
+		}
+	}
+}
