@@ -98,13 +98,35 @@ func TestRemoveScript_Registries(t *testing.T) {
 	if status, _, errs := s.run("apply", files.directives(), UploadDir+"/registries"); status != 0 {
 		t.Fatal(errs)
 	}
-	if status, _, errs := s.run("remove", nil, "registries", "", "/etc/containerd/conf.d/hybridctl-registries.toml /var/lib/kubelet/config.json", ""); status != 0 {
+	if status, _, errs := s.run("remove", nil, "registries", "", "/etc/containerd/conf.d/hybridctl-registries.toml", ""); status != 0 {
 		t.Fatal(errs)
 	}
 	for _, gone := range []string{"etc/containerd", "var-lib/kubelet/config.json", "var-lib/hybridctl/steps/registries"} {
 		if _, err := os.Stat(s.path(gone)); !os.IsNotExist(err) {
 			t.Errorf("%s stays: %v", gone, err)
 		}
+	}
+}
+
+// Others keep logins where the kubelet looks for ours: theirs are neither written over nor taken away.
+func TestRegistries_LoginsOfSomebody(t *testing.T) {
+	const path, theirs = "var-lib/kubelet/config.json", "{\"auths\": {\"mine.example\": {}}}\n"
+	mirror := Text{"/etc/containerd/certs.d/a.example/hosts.toml", "0644", []byte("one\n")}
+	logins := Text{"/var/lib/kubelet/config.json", "0600", []byte("{}\n")}
+	s := siteSandbox(t)
+	s.write(path, theirs)
+	if status, _, errs := s.run("apply", registriesOf(mirror, logins).directives(), UploadDir+"/registries"); status != 74 || !strings.Contains(errs, "hybridctl did not write it") || s.read(path) != theirs {
+		t.Errorf("exit %d, %q: it is %q", status, errs, s.read(path))
+	}
+	if status, _, errs := s.run("apply", registriesOf(mirror).directives(), UploadDir+"/registries"); status != 0 {
+		t.Error(errs)
+	}
+	if status, _, errs := s.run("remove", nil, "registries", "", "/etc/containerd/conf.d/hybridctl-registries.toml", ""); status != 0 || s.read(path) != theirs {
+		t.Errorf("exit %d, %q: it is %q", status, errs, s.read(path))
+	}
+	s.write("var-lib/hybridctl/steps/registries", "\x00\x00") // then it may be ours
+	if status, _, errs := s.run("apply", registriesOf(logins).directives(), UploadDir+"/registries"); status != 0 || s.read(path) != "{}\n" {
+		t.Errorf("exit %d, %q", status, errs)
 	}
 }
 

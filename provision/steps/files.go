@@ -107,7 +107,7 @@ var leavings = map[plan.Kind]struct{ units, files, directories []string }{
 		directories: []string{"/var/lib/containerd", "/run/containerd"},
 	},
 	plan.Registries: {
-		files: []string{"/etc/containerd/conf.d/hybridctl-registries.toml", "/var/lib/kubelet/config.json"},
+		files: []string{"/etc/containerd/conf.d/hybridctl-registries.toml"}, // and config.json of the kubelet, where the marker names it: it may be another's
 	},
 	plan.Kubernetes: {
 		units: []string{"kubelet.service"},

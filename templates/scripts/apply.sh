@@ -33,7 +33,7 @@ in=/proc/$$/fd/3
 cat >&3
 [ "$(tail -n 1 "$in")" = end ] || { echo "apply: the input was cut off; nothing was done" >&2; exit 70; }
 
-step='' digest='' changed='' units='' enables='' before='' processes='' restarts='' prune='' touched=''
+step='' digest='' changed='' units='' enables='' before='' unread='' processes='' restarts='' prune='' touched=''
 files='' rest=''
 
 digest_of() { sha256sum "$1" | cut -d' ' -f1; }
@@ -64,6 +64,14 @@ land() {
 	if selinuxenabled 2>/dev/null; then restorecon -F "$4" || true; fi
 	echo "changed $4"
 	changed=y touched="$touched $4"
+}
+
+# spare PATH: others keep logins where the kubelet reads ours; theirs are not written over. Where the marker cannot be read it may be ours.
+spare() {
+	[ "$1" = /var/lib/kubelet/config.json ] && [ -e "$1" ] && [ -z "$unread" ] || return 0
+	! grep -q "^file .* $1\$" "$markers/$step" || return 0
+	echo "apply: $1 is there, and hybridctl did not write it: put its logins into spec.registries, move it away, and run the same command again" >&2
+	exit 74
 }
 
 note() { # note SHA MODE PATH: in the marker of the step that has begun
@@ -125,6 +133,7 @@ while read -r word a b c d; do
 		begin*end) ;;
 		begin*) before='' ;; # it was cut off
 		esac
+		[ ! -e "$markers/$step" ] || [ -n "$before" ] || unread=y
 		[ ! -e "$markers/$step" ] || [ "$before" = done ] || before=started # one that cannot be read tells of no end
 		{
 			printf 'begin\nstate started\n'
@@ -153,6 +162,7 @@ while read -r word a b c d; do
 		if [ -f "$c" ] && [ ! -L "$c" ] && [ "$(digest_of "$c")" = "$a" ]; then
 			[ "$(stat -c %a "$c")" = "${b#0}" ] || { chmod "$b" "$c"; echo "changed $c"; }
 		else
+			spare "$c"
 			land "$a" "$b" '' "$c" "$d" || { echo "apply: $c: the text came damaged" >&2; exit 71; }
 		fi
 		own "$a" "$c"
