@@ -49,7 +49,7 @@ func (b *builder) stands(h inventory.Host, f facts.Host) error {
 	node, listed := b.nodes[h.Name]
 	unlisted := b.in.API.Observed && !listed
 	called, another := CalledNow(b.in.Cluster, b.in.API.Nodes, f.MachineID), ""
-	if unlisted && f.Kubeadm.KubeletConf {
+	if f.Kubeadm.KubeletConf && machineOf([]facts.Node{node}, "", f) == "" {
 		another = machineOf(b.in.API.Nodes, h.Name, f)
 	}
 	controlPlane := (h.Role == inventory.ControlPlane || node.ControlPlane) && !b.forced(h)
@@ -58,7 +58,7 @@ func (b *builder) stands(h inventory.Host, f facts.Host) error {
 		return hint.With(fmt.Errorf("%s: %w: the cluster has no node of that name, and knows this machine as %s (machine-id %s)", h.Name, ErrStanding, called, f.MachineID),
 			`"hybridctl inventory rename %s %s" gives it its name back; for another name, remove it under the old one, and join it again`, h.Name, called)
 	case another != "":
-		return hint.With(fmt.Errorf("%s: %w: the cluster has no node of that name, and the host that answers for it is the machine of the node %s (machine-id %s), which would be reset",
+		return hint.With(fmt.Errorf("%s: %w: the host that answers for it is the machine of the node %s (machine-id %s), which would be reset, or be given what is meant for %[1]s",
 			h.Name, ErrStanding, another, f.MachineID), "see to the address of %s in the inventory (%s)", h.Name, h.Address)
 	case unlisted && isMember(f) && controlPlane:
 		return hint.With(fmt.Errorf("%s: %w: the cluster has no node of that name, although the host runs a control plane, with etcd's data: it is not reset for that", h.Name, ErrStanding),

@@ -63,7 +63,17 @@ func TestBuild_StandingHosts(t *testing.T) {
 			without(in, "x86-1")
 			in.API.Nodes[0].MachineID, in.API.Nodes[0].InternalIPs = "m1", []string{"192.0.2.7"}
 			in.Hosts[0].Addresses = []string{"192.0.2.7", "2001:db8::7"}
-		}, refuse: `x86-1: host and cluster disagree: the cluster has no node of that name, and the host that answers for it is the machine of the node arm-1 (machine-id m1), which would be reset`},
+		}, refuse: `x86-1: host and cluster disagree: the host that answers for it is the machine of the node arm-1 (machine-id m1), which would be reset`},
+		"hosts that changed their addresses": {change: func(in *Input) {
+			in.API.Nodes[1].InternalIPs = []string{"192.0.2.7"}
+			in.Hosts[0].MachineID, in.Hosts[0].Addresses = "m2", []string{"192.0.2.7"}
+		}, refuse: `x86-1: host and cluster disagree: the host that answers for it is the machine of the node arm-1 (machine-id m2), which would be reset, or be given what is meant for x86-1`},
+		"machines that were cloned, behind one address each": {change: func(in *Input) {
+			for i := range in.Hosts {
+				in.Hosts[i].MachineID, in.Hosts[i].Addresses = "m1", []string{"10.0.2.15"}
+				in.API.Nodes[i].MachineID, in.API.Nodes[i].InternalIPs = "m1", []string{"10.0.2.15"}
+			}
+		}, want: map[ID]Action{"x86-1/join": Unchanged}},
 		"reset by hand": {change: func(in *Input) { without(in, "arm-1"); in.Hosts[1].Kubeadm.KubeletConf = false },
 			want: map[ID]Action{"arm-1/init": Create}},
 		"reset by hand, others go on": {change: func(in *Input) {
