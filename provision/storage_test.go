@@ -41,6 +41,7 @@ func (s *sim) withCeph() *sim {
 		CephFS: inventory.CephFS{FSName: "kubefs", User: "csi-fs", KeyCommand: []string{"cat", filepath.Join(dir, "fs")}, StorageClass: "ceph-fs"}}}
 	storage.CSI.Images = inventory.CephImages{Driver: bundletest.Probe, Provisioner: bundletest.Ref(bundle.CoreDNS), Attacher: bundletest.Ref(bundle.Etcd), Registrar: bundletest.Ref(bundle.Pause)}
 	inventory.Default(s.c)
+	s.api.Config.Endpoint = s.c.Spec.Kubernetes.Endpoint // as kubeadm notes it
 	s.setKey("rbd", "one")
 	s.setKey("fs", "two")
 	return s

@@ -60,6 +60,22 @@ func TestDestroy_AsksForVolumesOfStorageThatOnlyTheStateKnows(t *testing.T) {
 	}
 }
 
+// An API server whose etcd began anew, as the disk of its data was not mounted, lists no volume.
+func TestDestroy_AsksForVolumesOfAnAPIServerThatLostItsData(t *testing.T) {
+	s := newSim(t, 2, remotetest.Options{}).withCeph()
+	mustUp(t, s)
+	s.changed()
+	config := s.api.Config
+	s.api.Config = kube.ClusterConfiguration{}
+	if _, err := s.destroy(); !errors.Is(err, ErrVolumes) || s.changed() != 0 {
+		t.Errorf("error %v", err)
+	}
+	s.api.Config = config
+	if _, err := s.destroy(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestDestroy_KeepsVolumesUnlessForced(t *testing.T) {
 	s := newSim(t, 2, remotetest.Options{}).withCeph()
 	destroy := func(force bool) error {

@@ -133,8 +133,12 @@ func (d destruction) reachForDestroy(ctx context.Context, seen *survey.Seen) (ow
 func (d destruction) refuseForgotten(ctx context.Context, seen survey.Seen) error {
 	const goes = "the cluster is deleted"
 	_, there, err := seen.API.Get()
+	may := len(d.Cluster.Spec.Storage.Ceph) > 0 || d.State != nil && d.State.Has(plan.ClusterID(plan.CSI))
+	if there && may { // one whose etcd began anew, as the disk of its data was not mounted, knows of no volume and of nothing else
+		_, err = d.API.ClusterConfiguration(ctx)
+	}
 	switch {
-	case err != nil && (len(d.Cluster.Spec.Storage.Ceph) > 0 || d.State != nil && d.State.Has(plan.ClusterID(plan.CSI))):
+	case err != nil && may:
 		return ending.PerhapsVolumes(err, goes)
 	case !there:
 		return nil
