@@ -311,3 +311,4 @@ rmdir /var/lib/cni/networks /var/lib/cni/results /var/lib/cni/cache/results /var
 [ -z "$failed" ] || exit 1 # the markers tell that what is left is ours
 rm -f /var/lib/hybridctl/steps/init /var/lib/hybridctl/steps/join /var/lib/hybridctl/kubeadm-*.log* $goes
 rm -f /var/lib/hybridctl/cluster # at last: until here this host is that cluster's
+rm -f /run/hybridctl-reset.lock
