@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/kube"
@@ -199,7 +200,28 @@ func (s SelfTest) OK() bool {
 	return s.Error == "" && len(s.Missed) == 0 && len(s.Wrong) == 0 && s.Cells > 0 && (s.Red > 0 || s.Fault == faultNone)
 }
 
-// TestSelf runs the checks once for each fault, with the fault made.
+// seenBy leaves the faults that one of these checks has to see, and all of them without checks. Where nothing is done, these checks alone are run.
+func seenBy(faults []Fault, scenario Scenario, checks []string) ([]Fault, error) {
+	if err := Known(scenario, checks); err != nil || len(checks) == 0 {
+		return faults, err
+	}
+	var out []Fault
+	for _, f := range faults {
+		own := slices.DeleteFunc(slices.Clone(f.Checks), func(id string) bool { return !slices.Contains(checks, id) })
+		if f.Name == faultNone {
+			f.Checks = own
+		}
+		if len(own) > 0 {
+			out = append(out, f)
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%w: a self-test makes no fault that %s would see", ErrUsage, strings.Join(checks, ", "))
+	}
+	return out, nil
+}
+
+// TestSelf runs the checks once for each fault, with the fault made: of the checks of Options, those faults that they have to see.
 func TestSelf(ctx context.Context, o Options, done func(SelfTest, report.ConformanceRun)) error {
 	nodes, err := o.API.Nodes(ctx)
 	if err != nil {
@@ -210,6 +232,9 @@ func TestSelf(ctx context.Context, o Options, done func(SelfTest, report.Conform
 		return err
 	}
 	faults, err := Faults(o.Scenario, known, o.extras())
+	if err == nil {
+		faults, err = seenBy(faults, o.Scenario, o.Checks)
+	}
 	if err != nil {
 		return err
 	}

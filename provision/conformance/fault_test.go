@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -116,5 +117,33 @@ func TestCompare(t *testing.T) {
 	}
 	if s := compare(Fault{Name: faultNone}, planned[1:2], report.ConformanceRun{Cells: document(report.Passed, report.Passed).Cells[1:]}, nil); !s.OK() {
 		t.Errorf("no fault, no red: %+v", s)
+	}
+}
+
+// Checks choose the faults that they have to see.
+func TestSeenBy(t *testing.T) {
+	all, err := Faults(NewDeployment, []Node{planNode("a", "arm64"), planNode("b", "amd64")}, Extras{Registry: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for checks, want := range map[string]string{
+		"":      "13 no-fault-all-green[N1 N2 S4 S5 S6 S7 S8]",
+		"S7":    "4 no-fault-all-green[S7] wrong-pod-outside[S7] local-everywhere[S7] port-stays-open[S7]",
+		"S5 N2": "3 no-fault-all-green[N2 S5] overlay-dropped[S4 S5] wrong-arch-image[N2]",
+		"R":     "1 secret-for-all[R]",
+		"D":     "a self-test makes no fault that D would see",
+		"S77":   "S77",
+	} {
+		got, err := seenBy(all, NewDeployment, strings.Fields(checks))
+		said := fmt.Sprint(len(got))
+		for _, f := range got {
+			said += fmt.Sprintf(" %s%v", f.Name, f.Checks)
+		}
+		if err != nil {
+			said = err.Error()
+		}
+		if !strings.Contains(said, want) || err != nil && !errors.Is(err, ErrUsage) {
+			t.Errorf("%s: %s, want %s", checks, said, want)
+		}
 	}
 }

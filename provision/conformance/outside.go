@@ -58,7 +58,7 @@ func (t *outsideTrier) besides(ctx context.Context, c Cell) (control attempt, wh
 	addr, err := t.nodePortOf(c, own, c.Src)
 	control = t.from(c, addr)
 	if err == nil {
-		t.settle(ctx, t.services.endpointSince(own, t.slot(podA, c.Src)), control)
+		t.settle(ctx, t.services.endpointSince(own, t.slot(podA, c.Src)), control, new(time.Duration))
 	}
 	return control, "the node port of service " + own + " there", err
 }

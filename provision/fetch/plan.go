@@ -79,7 +79,7 @@ func Plan(set catalogue.Set, o Options) (Missing, error) {
 	if err != nil {
 		return Missing{}, err
 	}
-	own := f.own(set)
+	own := ownPrograms(set, f.o.Program)
 	if own == nil {
 		if _, ok, err := f.complete(context.Background(), set, false); ok || err != nil {
 			return Missing{}, err

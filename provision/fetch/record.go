@@ -76,11 +76,11 @@ func (f *fetcher) program(ctx context.Context, name string) (sum, path string, e
 	return sum, path, nil
 }
 
-// own looks for the set's programs of hybridctl's own, and reads none. Errors: ErrProgram.
-func (f *fetcher) own(set catalogue.Set) error {
+// ownPrograms looks for the programs of hybridctl's own of a set, at program, and reads none. Errors: ErrProgram.
+func ownPrograms(set catalogue.Set, program func(name string) (string, error)) error {
 	for _, p := range set.Programs {
 		for _, a := range sorted(p.Files) {
-			path, err := f.o.Program(p.Files[a])
+			path, err := program(p.Files[a])
 			if err == nil {
 				_, err = os.Stat(path)
 			}

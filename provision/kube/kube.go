@@ -60,7 +60,7 @@ type Client struct {
 	caHashes       []string
 	requestTimeout time.Duration
 	retryFor       time.Duration
-	waiting        func(what func() string) (over func())
+	waiting        waiting
 }
 
 // New prepares a client for the current context of the kubeconfig. It connects to nothing yet.
@@ -161,15 +161,18 @@ func (c *Client) Version(ctx context.Context) (string, error) {
 
 // waits tells whom it concerns that something is waited for, until the returned function is called.
 func (c *Client) waits(what string) (over func()) {
-	return c.waitsFor(func() string { return what })
+	return c.waiting.on(func() string { return what })
 }
 
-// waitsFor is waits for what changes meanwhile.
-func (c *Client) waitsFor(what func() string) (over func()) {
-	if c.waiting == nil {
+// waiting is Options.Waiting, nil too.
+type waiting func(what func() string) (over func())
+
+// on tells that something is waited for, which may change meanwhile.
+func (w waiting) on(what func() string) (over func()) {
+	if w == nil {
 		return func() {}
 	}
-	return c.waiting(what)
+	return w(what)
 }
 
 // hostPort is the address in a kubeconfig's server, for messages.

@@ -109,7 +109,7 @@ func (c *Client) await(ctx context.Context, what string, o WaitOptions, look fun
 	if o.Progress == nil { // else what is missing is told as it changes
 		var now atomic.Pointer[string]
 		now.Store(&what)
-		defer c.waitsFor(func() string { return *now.Load() })()
+		defer c.waiting.on(func() string { return *now.Load() })()
 		o.Progress = func(missing []Missing) {
 			text := what + ": " + summary(missing)
 			now.Store(&text)

@@ -64,7 +64,7 @@ The exit code is 5 when a cell failed, 7 when none failed and some were flaky, 8
 	flags.StringVar(&f.reportDir, "report-dir", "", "write report.json, junit.xml and report.html with the evidence into `DIR` (default: conformance in the state directory)")
 	flags.BoolVar(&f.keep, "keep", false, "leave everything in the cluster")
 	flags.BoolVar(&f.keepOnFailure, "keep-on-failure", false, "leave everything in the cluster when a cell fails")
-	flags.BoolVar(&f.selfTest, "self-test", false, "inject faults, one after another, and verify that exactly the expected cells fail; only for clusters that no one uses")
+	flags.BoolVar(&f.selfTest, "self-test", false, "inject faults, one after another, and verify that exactly the expected cells fail (with --checks: the faults that they have to see); only for clusters that no one uses")
 	cmd.AddCommand(newConformanceClean(a))
 	return cmd
 }
