@@ -8,11 +8,12 @@ import (
 )
 
 // Speed is how long two things take on a host that every run needs: starting a process, of which every step takes many, and
-// a write that is on the disk when it returns, for which etcd waits at every change. Both are measured in passing, within the
-// tenth of a second: enough to know the kind of host, not to compare two of a kind.
+// a write that is on the disk when it returns, for which etcd waits at every change. Both are measured in passing, within two
+// tenths of a second: enough to know the kind of host, not to compare two of a kind.
 type Speed struct {
 	Process time.Duration   // from the start of a process to the next one's; 0 = not known
 	Synced  []time.Duration // each of some synced writes, the quickest first; nil = not known
+	Stalled time.Duration   // a synced write took longer than this, and was not waited for; 0 = none did
 	SDCard  bool            // whether the directory is on an SD card or eMMC
 }
 
@@ -31,6 +32,9 @@ const processesAtLeast = 8
 func (s *Speed) within(script time.Duration) {
 	s.Process = min(s.Process, script/processesAtLeast)
 }
+
+// stall is how long the script waits for writes that take a tenth of a second on a disk that works.
+const stall = time.Second
 
 // mmcMajor is the major number of SD cards and eMMC (Documentation/admin-guide/devices.txt of the kernel).
 const mmcMajor = 179
@@ -53,6 +57,9 @@ func readSpeed(d document) Speed {
 		s.Synced = s.Synced[1:] // the first found the place on the disk; etcd has its file laid out before
 	}
 	slices.Sort(s.Synced)
+	if d.has("stalled") {
+		s.Stalled = stall
+	}
 	// st_dev has the low eight bits of the minor number below the twelve of the major one.
 	s.SDCard = d.number("device")>>8&0xfff == mmcMajor
 	return s

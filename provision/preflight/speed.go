@@ -101,6 +101,11 @@ func checkSyncedWrites(v view) verdict {
 	case s.SDCard && !v.patient():
 		return warn("%s is on an SD card or eMMC: etcd waits for it at every change, and it is worn out by that", etcdDirectory).
 			hinted("%s", v.etcdHint())
+	case s.Stalled > 0 && !v.patient():
+		return warn("a synced write was not done after %s; etcd wants 99 of 100 within %s, or it changes leaders and answers late", s.Stalled, milliseconds(slowSync)).
+			hinted("%s", v.etcdHint())
+	case s.Stalled > 0:
+		return pass("a synced write was not done after %s, and etcd is told to wait longer", s.Stalled)
 	case len(s.Synced) == 0:
 		return unknown("how long a synced write takes was not measured").
 			hinted("measure it, for instance with fio: etcd wants 99 of 100 within %s", milliseconds(slowSync))

@@ -262,12 +262,12 @@ milliseconds() {
 	m=$m${f%"${f#???}"}
 }
 
-# slow_process: whether four more processes would hold this script up for longer than they are worth
+# slow_process: whether what speed starts would hold this script up for longer than two tenths of a second, all in all
 slow_process() {
 	case $clock:$later in *.?????????:*.?????????) ;; *) return 1 ;; esac # a date of whole seconds says nothing
 	milliseconds "$clock" && begun=$m
 	milliseconds "$later"
-	[ $(((m - begun + 100000) % 100000)) -gt 40 ]
+	[ $(((m - begun + 100000) % 100000)) -gt 25 ]
 }
 
 hundredths() { # of a second, since the boot, with a one in front
@@ -276,37 +276,64 @@ hundredths() { # of a second, since the boot, with a one in front
 	[ -n "$up" ] && now=1${up%.*}${up#*.}
 }
 
-# speed times processes, and writes that wait for the disk, as etcd's do: one block written over again, a tenth of a second long.
+# speed times processes, and writes that wait for the disk, as etcd's do: a tenth of a second long, with all that it starts. No signal ends a write
+# that the disk holds up: after a second it is left alone, and has nothing open then by which it would hold up whoever started this script.
 speed() {
 	say process && printf '%s\n' "$clock" "$later"
 	[ "$synced" != - ] && ! slow_process || return
+	hundredths && begun=$now || begun=
 	parent "$synced"
 	[ -d "$p" ] || p=${p%/*}
 	[ -d "$p" ] || return
 	say device && stat -c %d "$p"
 	file=$p/.hybridctl-speed-$$
-	# shellcheck disable=SC2094 # it has no name once it is open
+	say synced
 	{
-		rm -f "$file" || return
-		how='conv=notrunc oflag=dsync' n=0
-		hundredths && begun=$now || begun=
-		say synced
-		while [ "$n" -lt 16 ]; do
-			# shellcheck disable=SC2086 # options
-			if ! said=$(dd if=/dev/zero of=/proc/self/fd/9 bs=2048 count=1 $how 2>&1); then
-				[ "$how" != conv=notrunc,fsync ] || break
-				how=conv=notrunc,fsync # all that busybox knows
-				continue
-			fi
-			printf '%s\n' "$said"
-			n=$((n + 1))
-			if [ -n "$begun" ] && hundredths; then
-				[ $((now - begun)) -lt 10 ] || break
-			elif [ "$n" -ge 3 ]; then
+		sleep 1 &
+		second=$!
+		echo "$second"
+		{
+			(exec 9>"$file" && writes)
+			echo over
+		} &
+		wait "$second" && echo late
+	} | {
+		read -r second
+		while read -r line; do
+			case $line in
+			over)
+				kill "$second"
 				break
-			fi
+				;;
+			late)
+				say stalled
+				break
+				;;
+			esac
+			printf '%s\n' "$line"
 		done
-	} 9>"$file"
+	}
+}
+
+# writes: one block, written over again
+writes() {
+	rm -f "$file" || return # it has no name once it is open
+	how='conv=notrunc oflag=dsync' n=0
+	while [ "$n" -lt 16 ]; do
+		# shellcheck disable=SC2086 # options
+		if ! said=$(dd if=/dev/zero of=/proc/self/fd/9 bs=2048 count=1 $how 2>&1); then
+			[ "$how" != conv=notrunc,fsync ] || break
+			how=conv=notrunc,fsync # all that busybox knows
+			continue
+		fi
+		printf '%s\n' "$said"
+		n=$((n + 1))
+		if [ -n "$begun" ] && hundredths; then
+			[ $((now - begun)) -lt 10 ] || break
+		elif [ "$n" -ge 3 ]; then
+			break
+		fi
+	done
 }
 
 steps() {
@@ -390,7 +417,8 @@ if ! command -v awk >/dev/null 2>&1; then
 	without_awk 2>/dev/null
 	exit
 fi
-everything 2>/dev/null | awk '
+# A redirection of everything alone would leave what it leaves alone a copy of the errors' way out.
+{ exec 2>/dev/null && everything; } | awk '
 	function quoted(s) {
 		gsub(/[\\"]/, "\\\\&", s)
 		gsub(/[^\040-\176\200-\377]/, " ", s) # so are zero bytes, which not every awk can be told of
