@@ -101,7 +101,8 @@ surroundings() {
 	[ -e etc/kubernetes/kubelet.conf ] || rules
 }
 
-# rules: what is in the packet filter, and what of it could not be read. Only what loads no module is run.
+# rules: what is in the packet filter, and what of it could not be read. Only what loads no module is run. ip6tables-legacy is not asked: hosts and
+# pods have addresses of IPv4 alone, as the inventory wants them, so that its rules close nothing of a cluster. nft lists both families at once.
 rules() {
 	unread='' tables='' kernel='' programs=''
 	[ -d sys/module ] || unread="/sys/module is not there$nl"
