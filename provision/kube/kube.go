@@ -60,7 +60,7 @@ type Client struct {
 	caHashes       []string
 	requestTimeout time.Duration
 	retryFor       time.Duration
-	waiting        waiting
+	waiting        func(what func() string) (over func())
 }
 
 // New prepares a client for the current context of the kubeconfig. It connects to nothing yet.
@@ -161,18 +161,10 @@ func (c *Client) Version(ctx context.Context) (string, error) {
 
 // waits tells whom it concerns that something is waited for, until the returned function is called.
 func (c *Client) waits(what string) (over func()) {
-	return c.waiting.on(func() string { return what })
-}
-
-// waiting is Options.Waiting, nil too.
-type waiting func(what func() string) (over func())
-
-// on tells that something is waited for, which may change meanwhile.
-func (w waiting) on(what func() string) (over func()) {
-	if w == nil {
+	if c.waiting == nil {
 		return func() {}
 	}
-	return w(what)
+	return c.waiting(func() string { return what })
 }
 
 // hostPort is the address in a kubeconfig's server, for messages.

@@ -106,10 +106,10 @@ func (v *view) pause(ctx context.Context, settle time.Duration) error {
 
 // await watches the sources for the length of one wait.
 func (c *Client) await(ctx context.Context, what string, o WaitOptions, look func(stores []*viewStore) check, sources ...source) error {
-	if o.Progress == nil { // else what is missing is told as it changes
+	if o.Progress == nil && c.waiting != nil { // else what is missing is told as it changes
 		var now atomic.Pointer[string]
 		now.Store(&what)
-		defer c.waiting.on(func() string { return *now.Load() })()
+		defer c.waiting(func() string { return *now.Load() })()
 		o.Progress = func(missing []Missing) {
 			text := what + ": " + summary(missing)
 			now.Store(&text)
