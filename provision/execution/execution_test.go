@@ -119,10 +119,42 @@ func TestEngine_AsksTheLock(t *testing.T) {
 		if !o.Lost() {
 			t.Error("it does not know of the loss")
 		}
+		if err := x.markNodes(t.Context(), unmarkedNode(api), nil); err != nil { // whose host is not connected
+			t.Errorf("a mark was to be written even so: %v", err)
+		}
 		return nil
 	})
 	if !errors.Is(err, stack.ErrLocked) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// unmarkedNode is a host that is a node, and has no mark.
+func unmarkedNode(api *fakeapi.API) survey.Seen {
+	f := facts.Host{Name: "host-3", Markers: map[string]facts.Marker{"join": {Marker: host.Marker{State: host.MarkerDone}}}}
+	f.Kubeadm.KubeletConf, f.Kubeadm.CACertHash = true, api.CAHashes()[0]
+	return survey.Seen{Hosts: survey.Hosts{"host-3": f}}
+}
+
+// Whatever may take long is said while it lasts.
+func TestWaits_AreSaid(t *testing.T) {
+	x, api := newExecutor(t)
+	var said []string
+	lasts := 0
+	x.Waiting = func(what string) func() {
+		said = append(said, what)
+		lasts++
+		return func() { lasts-- }
+	}
+	_, err := x.underLock(t.Context(), noKind, nil, func(l *lock.Lock) error {
+		if lasts != 0 {
+			t.Error("the lock is waited for that it has")
+		}
+		return x.markNodes(t.Context(), unmarkedNode(api), l.Stop())
+	})
+	want := []string{"the cluster's lock", "marks to be written on host-3", "the cluster's lock to be given back"}
+	if err != nil || !slices.Equal(said, want) || lasts != 0 {
+		t.Errorf("error %v; %q was said, and %d are not over", err, said, lasts)
 	}
 }
 
@@ -133,8 +165,7 @@ func TestUnmarked(t *testing.T) {
 		return facts.Belonging{Marked: true, ClusterMark: host.ClusterMark{CA: ca, Name: name}}
 	}
 	node := func(change func(*facts.Host)) facts.Host {
-		f := facts.Host{Name: "host-3", Markers: map[string]facts.Marker{"join": {Marker: host.Marker{State: host.MarkerDone}}}}
-		f.Kubeadm.KubeletConf, f.Kubeadm.CACertHash = true, own
+		f := unmarkedNode(api).Hosts["host-3"]
 		change(&f)
 		return f
 	}

@@ -31,12 +31,17 @@ func addressOf(device string, six bool) (syscall.Sockaddr, error) {
 	if err != nil {
 		return nil, &deviceError{"is none of this machine"}
 	}
-	if i.Flags&net.FlagUp == 0 {
-		return nil, &deviceError{"is down"}
-	}
 	all, err := i.Addrs()
 	if err != nil {
 		return nil, err
+	}
+	return addressAmong(i, all, six)
+}
+
+// addressAmong is the one of an interface's addresses.
+func addressAmong(i *net.Interface, all []net.Addr, six bool) (syscall.Sockaddr, error) {
+	if i.Flags&net.FlagUp == 0 {
+		return nil, &deviceError{"is down"}
 	}
 	for _, local := range []bool{false, true} {
 		for _, a := range all {

@@ -8,11 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
@@ -167,6 +170,91 @@ func TestBindInterface(t *testing.T) {
 	}
 }
 
+// An interface is dialled from by the address that other machines can answer to, where it has one.
+func TestBindInterface_WhichAddress(t *testing.T) {
+	for name, c := range map[string]struct {
+		down bool
+		has  string
+		six  bool
+		want string // an address, with its zone; or what is wrong
+	}{
+		"the first":                      {false, "192.0.2.7/24 192.0.2.8/24 2001:db8::7/64", false, "192.0.2.7"},
+		"of the family":                  {false, "192.0.2.7/24 2001:db8::7/64", true, "2001:db8::7"},
+		"not one of the link alone":      {false, "169.254.1.1/16 192.0.2.7/24", false, "192.0.2.7"},
+		"nor in the other family":        {false, "fe80::1/64 2001:db8::7/64", true, "2001:db8::7"},
+		"of the link, where it has none": {false, "192.0.2.7/24 fe80::1/64", true, "fe80::1%7"},
+		"the loopback's own":             {false, "127.0.0.1/8 ::1/128", false, "127.0.0.1"},
+		"none":                           {false, "2001:db8::7/64", false, "the interface has no IPv4 address"},
+		"none of IPv6":                   {false, "192.0.2.7/24", true, "the interface has no IPv6 address"},
+		"down":                           {true, "192.0.2.7/24", false, "the interface is down"},
+	} {
+		i := &net.Interface{Index: 7, Flags: net.FlagUp}
+		if c.down {
+			i.Flags = 0
+		}
+		var all []net.Addr
+		for _, text := range strings.Fields(c.has) {
+			ip, network, err := net.ParseCIDR(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, &net.IPNet{IP: ip, Mask: network.Mask})
+		}
+		got, err := addressAmong(i, all, c.six)
+		said := fmt.Sprint(err)
+		switch a := got.(type) {
+		case *syscall.SockaddrInet4:
+			said = netip.AddrFrom4(a.Addr).String()
+		case *syscall.SockaddrInet6:
+			said = netip.AddrFrom16(a.Addr).String()
+			if a.ZoneId != 0 {
+				said += fmt.Sprint("%", a.ZoneId)
+			}
+		}
+		if said != c.want {
+			t.Errorf("%s: %s, want %s", name, said, c.want)
+		}
+	}
+}
+
+// Hosts share a connection only where they are reached and believed alike; and one is not let in for another's reason only where the same keys are
+// shown.
+func TestEndpoint_WhatTellsTwoApart(t *testing.T) {
+	const here, shown = "here", "shown"
+	differ := map[string]string{
+		"BindAddress 192.0.2.9": here, "BindInterface eth7": here, "AddressFamily inet": here, "User ops": here, "Port 2222": here, "HostKeyAlias b": here,
+		"CASignatureAlgorithms ssh-ed25519": here, "HostKeyAlgorithms ssh-ed25519": here, "RevokedHostKeys /etc/revoked": here, "RequiredRSASize 3072": here,
+		"StrictHostKeyChecking yes": here, "UserKnownHostsFile /etc/known": here, "ProxyJump gate": here,
+		"PubkeyAuthentication no": shown, "IdentitiesOnly yes": shown, "IdentityFile /etc/key": shown, "CertificateFile /etc/cert": shown, "IdentityAgent /run/agent": shown,
+	}
+	text := ""
+	for i, line := range slices.Sorted(maps.Keys(differ)) {
+		text += fmt.Sprintf("Host h%d\n\t%s\n", i, line)
+	}
+	r, _ := newResolver(t, text+"Host h*\n\tHostName 192.0.2.1\n")
+	resolve := func(name string) *endpoint {
+		ep, err := r.resolve(HostConfig{Address: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ep
+	}
+	plain, again := resolve("h-plain"), resolve("h-again")
+	if plain.key() != again.key() || !plain.sameLogin(again) {
+		t.Errorf("%q and %q", plain.key(), again.key())
+	}
+	for i, line := range slices.Sorted(maps.Keys(differ)) {
+		ep := resolve(fmt.Sprint("h", i))
+		if (ep.key() != plain.key()) != (differ[line] == here) || differ[line] == shown && ep.sameLogin(plain) {
+			t.Errorf("%s: %q, the same login: %t", line, ep.key(), ep.sameLogin(plain))
+		}
+	}
+	both, _ := newResolver(t, "Host a\n\tBindAddress 192.0.2.9\n\tBindInterface eth7\n")
+	if ep, err := both.resolve(HostConfig{Address: "a"}); err != nil || ep.from != "192.0.2.9" || ep.device != "" {
+		t.Errorf("an address goes before an interface: %+v, %v", ep, err)
+	}
+}
+
 // PubkeyAuthentication no shows no key, whoever names it.
 func TestPubkeyAuthentication(t *testing.T) {
 	r, home := newResolver(t, "Host a\n\tPubkeyAuthentication No\nHost b\n\tPubkeyAuthentication unbound\nHost c\n\tPubkeyAuthentication perhaps\n")
@@ -220,6 +308,18 @@ func TestKeyThatOthersMayRead(t *testing.T) {
 		}
 		if h := hint.Text(err); strings.Contains(h, "chmod 600 "+key) == used {
 			t.Errorf("%04o: hint %q", mode, h)
+		}
+	}
+	// nor is one that a passphrase protects: no one is asked for it
+	for mode, used := range map[os.FileMode]bool{0o600: true, 0o644: false} {
+		locked := lockedKey(t, "open sesame")
+		if err := os.Chmod(locked, mode); err != nil {
+			t.Fatal(err)
+		}
+		ask := func(string) (string, error) { return "", errors.New("no one is asked here") }
+		l := newKeyring(ask, slog.New(slog.DiscardHandler)).login(&endpoint{identities: []string{locked}}, func() func() { return func() {} })
+		if (len(l.signers) == 1) != used || (len(l.mend) == 1) == used {
+			t.Errorf("%04o with a passphrase: %d keys, %q, %q", mode, len(l.signers), l.tried, l.mend)
 		}
 	}
 	// what is no private key may be read by all
