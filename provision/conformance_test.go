@@ -39,8 +39,8 @@ func TestScaleOut_ProofIsOfTheNewNodesAsTheOthersWereBefore(t *testing.T) {
 	if len(c.Machines) != 1 || c.Machines["host-4"] == nil || !strings.Contains(c.NoMachine["host-1"], "was a node before") {
 		t.Errorf("machines %v, none for %v", c.Machines, c.NoMachine)
 	}
-	if len(c.Before) != 1 || !slices.Equal(c.NewNodes, []string{"host-4"}) {
-		t.Errorf("before %v, new %v", c.Before, c.NewNodes)
+	if len(c.Before) != 1 || !slices.Equal(c.NewNodes, []string{"host-4"}) || !slices.Contains(c.DaemonSets, "kube-system/kube-proxy") {
+		t.Errorf("before %v, new %v, DaemonSets %q", c.Before, c.NewNodes, c.DaemonSets)
 	}
 	s.wantAlone(before, "host-4")
 }

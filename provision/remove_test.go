@@ -260,6 +260,7 @@ func TestRemove_OfflineWorkerThatIsAMemberLeavesEtcd(t *testing.T) {
 		"its node has no label": {func(*sim) {}, []string{"cordon host-3", "drain 0 pods", "etcd member 3 asked on host-1", "delete host-3"}, ""},
 		"its node is gone":      {func(s *sim) { delete(s.api.AllNodes, "host-3") }, []string{"etcd member 3 asked on host-1"}, ""},
 		"another is not well":   {func(s *sim) { s.api.Members[1].Healthy = false }, nil, "lose its quorum"},
+		"the endpoint is its":   {func(s *sim) { s.c.Spec.Kubernetes.Endpoint = s.c.Spec.Hosts[2].NodeIP + ":6443" }, nil, "is the own address of host-3"},
 		"etcd does not say":     {func(s *sim) { s.api.Mute = "host-1" }, nil, "--force=host-3"},
 	} {
 		t.Run(name, func(t *testing.T) {
