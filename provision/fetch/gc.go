@@ -32,7 +32,7 @@ type GCOptions struct {
 
 // GC deletes what no bundle of the cache uses: files, beginnings of files, what came in their place, and bundles that cannot be used. A cache
 // that is not there has nothing.
-// Errors: ErrInput (another run is using the cache), ErrDisk, or others of the file system.
+// Errors: ErrInput (another run is using the cache, or a bundle of it is of another hybridctl), ErrDisk, or others of the file system.
 func GC(ctx context.Context, o GCOptions) ([]Freed, error) {
 	dir, err := cacheDir(o.Cache)
 	if err != nil {
@@ -89,7 +89,9 @@ func (g *collector) bundles(ctx context.Context) error {
 		path, record := g.cache.path("bundles", e.Name()), g.cache.path("records", e.Name()+".json")
 		b, err := bundle.Open(path)
 		why := ""
-		switch {
+		switch _, there := os.Stat(filepath.Join(path, bundle.ManifestFile)); {
+		case errors.Is(err, bundle.ErrNotBundle) && there == nil: // a newer hybridctl's, or another user's
+			return failf(ErrInput, "%v: it is left alone, and what it uses is not known", err)
 		case err != nil:
 			why = "is no whole bundle"
 		case g.o.Unused > 0 && g.unused(record):
