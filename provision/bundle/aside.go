@@ -52,21 +52,29 @@ func (a *aside) acquire() error {
 	if err != nil {
 		return err
 	}
-	if !lock(f, a.path) {
-		return errors.Join(fmt.Errorf("another run is making the bundle %s", a.target), f.Close())
+	taken, err := lock(f, a.path)
+	if err == nil && !taken {
+		err = fmt.Errorf("another run is making the bundle %s", a.target)
+	}
+	if err != nil {
+		return errors.Join(err, f.Close())
 	}
 	a.lock = f
 	return nil
 }
 
-// lock is false when another run has the directory, or had it when f was opened and has renamed it since.
-func lock(f *os.File, path string) bool {
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return false
+// lock is not taken when another run has the file or directory, or had it when f was opened and has renamed it since. An error is the file
+// system's, as of one that has no locks.
+func lock(f *os.File, path string) (taken bool, err error) {
+	switch err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("lock %s: %w", path, err)
 	}
 	locked, errLocked := f.Stat()
 	there, errThere := os.Stat(path)
-	return errLocked == nil && errThere == nil && os.SameFile(locked, there)
+	return errLocked == nil && errThere == nil && os.SameFile(locked, there), nil
 }
 
 // recover ends a replacement that was killed between its two renames.

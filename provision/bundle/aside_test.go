@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 )
 
@@ -51,7 +52,13 @@ func TestLock_DirectoryRenamedSinceItWasOpened(t *testing.T) {
 	if err := errors.Join(os.Rename(path, filepath.Join(parent, "bundle")), os.Mkdir(path, 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	if lock(f, path) {
-		t.Error("the finished bundle is taken for the directory to build in")
+	if taken, err := lock(f, path); taken || err != nil {
+		t.Errorf("the finished bundle is taken for the directory to build in: %v", err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if taken, err := lock(f, path); taken || !errors.Is(err, syscall.EBADF) { // what cannot be locked is not another's
+		t.Errorf("a closed file: %t, %v", taken, err)
 	}
 }

@@ -152,7 +152,11 @@ func (e *exporter) write(file string) (err error) {
 		return e.explain(file, err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if !lock(f, file+".part") {
+	taken, err := lock(f, file+".part")
+	if err != nil {
+		return e.explain(file, err)
+	}
+	if !taken {
 		return fmt.Errorf("another run is writing %s", file)
 	}
 	done, at, err := e.kept(f)

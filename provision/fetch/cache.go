@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"hash"
 	"io"
 	"io/fs"
@@ -218,7 +219,11 @@ func (c cache) locked(ctx context.Context, digest string, pause func(context.Con
 		if err != nil {
 			return nil, err
 		}
-		if free(f) && sameFile(f, path) { // else another process has it, or has renamed it meanwhile
+		taken, err := lock(f, syscall.LOCK_EX)
+		if err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		if taken && sameFile(f, path) { // else another process has it, or has renamed it meanwhile
 			if has, _ := c.look(digest, -1); has {
 				return nil, errors.Join(os.Remove(path), f.Close())
 			}
@@ -240,7 +245,33 @@ func (c cache) locked(ctx context.Context, digest string, pause func(context.Con
 // lockPause is how often a lock is asked for that another process has.
 const lockPause = 200 * time.Millisecond
 
-func free(f *os.File) bool { return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil }
+// lock locks an open file, which ends with its closing. It is not taken while another process has a lock of it; an error is the file system's, as
+// of one that has no locks.
+func lock(f *os.File, how int) (taken bool, err error) {
+	switch err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB); {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, syscall.EWOULDBLOCK), errors.Is(err, syscall.EINTR):
+		return false, nil
+	default:
+		return false, fmt.Errorf("lock %s: %w", f.Name(), err)
+	}
+}
+
+// await locks an open file as soon as no other process has it locked; while one does, waiting is called once.
+func await(ctx context.Context, f *os.File, how int, pause func(context.Context, time.Duration) error, waiting func()) error {
+	for first := true; ; first = false {
+		if taken, err := lock(f, how); taken || err != nil {
+			return err
+		}
+		if first {
+			waiting()
+		}
+		if err := pause(ctx, lockPause); err != nil {
+			return err
+		}
+	}
+}
 
 func sameFile(f *os.File, path string) bool {
 	locked, errLocked := f.Stat()
@@ -255,13 +286,8 @@ func (c cache) use(ctx context.Context, pause func(context.Context, time.Duratio
 	if err != nil {
 		return nil, err
 	}
-	for first := true; syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) != nil; first = false {
-		if first {
-			waiting()
-		}
-		if err := pause(ctx, lockPause); err != nil {
-			return nil, errors.Join(err, f.Close())
-		}
+	if err := await(ctx, f, syscall.LOCK_SH, pause, waiting); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
 }
@@ -273,13 +299,8 @@ func (c cache) alone(ctx context.Context, name string, pause func(context.Contex
 		return err
 	}
 	defer f.Close() // gives the lock back
-	for first := true; !free(f); first = false {
-		if first {
-			waiting()
-		}
-		if err := pause(ctx, lockPause); err != nil {
-			return err
-		}
+	if err := await(ctx, f, syscall.LOCK_EX, pause, waiting); err != nil {
+		return err
 	}
 	return fn()
 }

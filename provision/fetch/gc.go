@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/hybridctl/hybridctl/provision/bundle"
@@ -50,7 +51,11 @@ func GC(ctx context.Context, o GCOptions) ([]Freed, error) {
 		return nil, cmp.Or(writing("the cache", dir, progress{0, -1}, err), err)
 	}
 	defer f.Close()
-	if !free(f) {
+	taken, err := lock(f, syscall.LOCK_EX)
+	if err != nil {
+		return nil, err
+	}
+	if !taken {
 		return nil, failf(ErrInput, "another run is using the cache %s: run it again when that is done", dir)
 	}
 	err = g.bundles(ctx)

@@ -2,8 +2,11 @@ package fetch
 
 import (
 	"context"
+	"errors"
 	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -21,7 +24,7 @@ func TestBundle_SaysThatAnotherRunIsAtWork(t *testing.T) {
 			t.Fatal(err)
 		}
 		other, err := os.OpenFile(cache.path(name), os.O_RDWR|os.O_CREATE, 0o644)
-		if err != nil || !free(other) {
+		if err != nil || syscall.Flock(int(other.Fd()), syscall.LOCK_EX) != nil {
 			t.Fatal("no lock", err)
 		}
 		o := w.options(cache.dir)
@@ -41,6 +44,26 @@ func TestBundle_SaysThatAnotherRunIsAtWork(t *testing.T) {
 		if pauses < 3 || said != 1 {
 			t.Errorf("%s: %d pauses, said %d times", name, pauses, said)
 		}
+	}
+}
+
+// A file system that gives no lock has not said that another run has it.
+func TestAwait_WhatCannotBeLocked(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil { // a closed file has none
+		t.Fatal(err)
+	}
+	pauses := 0
+	pause := func(context.Context, time.Duration) error {
+		pauses++
+		return errors.New("it is waited for")
+	}
+	err = await(t.Context(), f, syscall.LOCK_SH, pause, func() { t.Error("another run is at work") })
+	if !errors.Is(err, syscall.EBADF) || !strings.HasPrefix(err.Error(), "lock "+f.Name()+": ") || pauses > 0 {
+		t.Errorf("error %v, %d pauses", err, pauses)
 	}
 }
 
