@@ -13,6 +13,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/registry"
+	"github.com/hybridctl/hybridctl/provision/remote"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
@@ -91,7 +92,7 @@ func (r Reader) asker() func(context.Context, string) ([]platform.Arch, error) {
 		}
 		answer := asker.Ask(ctx, name, nil, platform.All())
 		if errors.Is(answer.Err, registry.ErrNotAsked) {
-			return nil, fmt.Errorf("%w: it is no registry of the inventory, and none that is well known (--audit-registry %s asks it)", answer.Err, image.RegistryOf(name))
+			return nil, fmt.Errorf("%w: it is no registry of the inventory, and none that is well known (--audit-registry %s asks it)", answer.Err, remote.Quote(image.RegistryOf(name)))
 		}
 		return answer.Archs(), answer.Err
 	}

@@ -69,7 +69,12 @@ func TestRegistries_WhoIsAsked(t *testing.T) {
 			}
 		})
 	}
-	may := Reader{Cluster: &inventory.Cluster{}, Bundle: &bundle.Bundle{}}.mayAsk()
+	r := Reader{Cluster: &inventory.Cluster{}, Bundle: &bundle.Bundle{}, Patience: 10 * time.Second}
+	const odd = "a.test;reboot/app:1" // what a pod names is no command
+	if _, _, err := r.Registries(t.Context(), []string{odd})[odd].Get(); err == nil || !strings.Contains(err.Error(), "(--audit-registry 'a.test;reboot' asks it)") {
+		t.Errorf("error %v", err)
+	}
+	may := r.mayAsk()
 	if !may("ghcr.io") || !may("index.docker.io") || may("ghcr.io.test") || may("") {
 		t.Error("the well-known ones")
 	}

@@ -60,6 +60,6 @@ func (k *askable) hint(w io.Writer) {
 	defer k.mu.Unlock()
 	if len(k.refused) > 0 {
 		slices.Sort(k.refused)
-		fmt.Fprintf(w, "hint: registries that are neither well known nor the inventory's were not asked; --registry %s asks them\n", strings.Join(slices.Concat(k.only, k.refused), ","))
+		fmt.Fprintf(w, "hint: registries that are neither well known nor the inventory's were not asked; --registry %s asks them\n", shellWord(strings.Join(slices.Concat(k.only, k.refused), ",")))
 	}
 }

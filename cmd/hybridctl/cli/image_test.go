@@ -150,6 +150,9 @@ func TestImageAudit_RegistriesOfACluster(t *testing.T) {
 			contains(t, line, r.stdout.String(), "unknown", s.Host()+" was not asked")
 		}
 	}
+	name = "a.test;reboot/app:1" // what a pod names is no command
+	r.want(audit+"--kubeconfig kubeconfig", 0)
+	contains(t, "stderr", r.stderr.String(), "--registry 'a.test;reboot' asks them\n")
 }
 
 // TestImageAudit_Programs looks at what pods start, with the pull secret that stands beside them.
