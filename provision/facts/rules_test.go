@@ -14,25 +14,28 @@ func TestScript_Rules(t *testing.T) {
 	const isNFT = "[ \"$1\" != --version ] || exec echo 'iptables v1.8.11 (nf_tables)'; "
 	const loads = "echo a module was loaded >&2; echo '-P FORWARD DROP'"
 	const no = "echo failed >&2; exit 1"
+	const symbols = "0000000000000000 T nft_do_chain_of_others\n"
 	for name, c := range map[string]struct {
 		files  tree
 		want   []string
 		unread []string // nil = everything was read
 	}{
-		"nft":                            {tree{"sys/module/nf_tables/": "", "bin/nft": shellScript(chains)}, []string{"inet filter input", "ip nat forward"}, nil},
-		"nft, built in":                  {tree{"sys/module/ext4/": "", "proc/sys/kernel/osrelease": "6.1\n", "lib/modules/6.1/modules.builtin": "kernel/net/netfilter/nf_tables.ko\n", "bin/nft": shellScript(chains)}, []string{"inet filter input", "ip nat forward"}, nil},
-		"an nft that is not terse":       {tree{"sys/module/nf_tables/": "", "bin/nft": shellScript("[ \"$1\" != -t ] || exit 1; " + chains)}, []string{"inet filter input", "ip nat forward"}, nil},
-		"nft fails":                      {tree{"sys/module/nf_tables/": "", "bin/nft": shellScript(no)}, nil, []string{"nft failed"}},
-		"no nft":                         {tree{"sys/module/nf_tables/": "", "bin/iptables": shellScript(isNFT + policies)}, []string{"iptables INPUT"}, []string{"nft is not there"}},
-		"no nft, and iptables-nft":       {tree{"sys/module/nf_tables/": "", "bin/iptables-nft": shellScript(policies), "bin/iptables": shellScript(loads)}, []string{"iptables INPUT"}, []string{"nft is not there"}},
-		"no nft, and the older iptables": {tree{"sys/module/nf_tables/": "", "bin/iptables": shellScript(loads)}, nil, []string{"nft is not there"}},
-		"no program":                     {tree{"sys/module/nf_tables/": "", "proc/net/ip_tables_names": "filter\n"}, nil, []string{"nft is not there", "iptables-legacy is not there"}},
-		"legacy":                         {tree{"sys/module/ip_tables/": "", "proc/net/ip_tables_names": "filter\n", "bin/iptables": shellScript(policies)}, []string{"iptables INPUT"}, nil},
-		"legacy fails":                   {tree{"sys/module/ip_tables/": "", "proc/net/ip_tables_names": "filter\n", "bin/iptables": shellScript(no)}, nil, []string{"iptables failed"}},
-		"legacy, and iptables is nft":    {tree{"sys/module/ip_tables/": "", "proc/net/ip_tables_names": "filter\n", "bin/iptables": shellScript(isNFT + "echo '-P INPUT ACCEPT'")}, nil, []string{"iptables-legacy is not there"}},
+		"nft":                                  {tree{"sys/module/nf_tables/": "", "bin/nft": shellScript(chains)}, []string{"inet filter input", "ip nat forward"}, nil},
+		"nft, built in":                        {tree{"sys/module/ext4/": "", "proc/sys/kernel/osrelease": "6.1\n", "lib/modules/6.1/modules.builtin": "kernel/net/netfilter/nf_tables.ko\n", "bin/nft": shellScript(chains)}, []string{"inet filter input", "ip nat forward"}, nil},
+		"nft, and no list of what is built in": {tree{"sys/module/ext4/": "", "proc/kallsyms": "0000000000000000 T nft_do_chain_ipv4\n0000000000000000 T nft_do_chain\n", "bin/nft": shellScript(chains)}, []string{"inet filter input", "ip nat forward"}, nil},
+		"neither list nor symbols":             {tree{"sys/module/ext4/": "", "bin/nft": shellScript(chains)}, nil, []string{"neither modules.builtin nor /proc/kallsyms tells what is built into the kernel"}},
+		"an nft that is not terse":             {tree{"sys/module/nf_tables/": "", "bin/nft": shellScript("[ \"$1\" != -t ] || exit 1; " + chains)}, []string{"inet filter input", "ip nat forward"}, nil},
+		"nft fails":                            {tree{"sys/module/nf_tables/": "", "bin/nft": shellScript(no)}, nil, []string{"nft failed"}},
+		"no nft":                               {tree{"sys/module/nf_tables/": "", "bin/iptables": shellScript(isNFT + policies)}, []string{"iptables INPUT"}, []string{"nft is not there"}},
+		"no nft, and iptables-nft":             {tree{"sys/module/nf_tables/": "", "bin/iptables-nft": shellScript(policies), "bin/iptables": shellScript(loads)}, []string{"iptables INPUT"}, []string{"nft is not there"}},
+		"no nft, and the older iptables":       {tree{"sys/module/nf_tables/": "", "bin/iptables": shellScript(loads)}, nil, []string{"nft is not there"}},
+		"no program":                           {tree{"sys/module/nf_tables/": "", "proc/net/ip_tables_names": "filter\n"}, nil, []string{"nft is not there", "iptables-legacy is not there"}},
+		"legacy":                               {tree{"proc/kallsyms": symbols, "sys/module/ip_tables/": "", "proc/net/ip_tables_names": "filter\n", "bin/iptables": shellScript(policies)}, []string{"iptables INPUT"}, nil},
+		"legacy fails":                         {tree{"proc/kallsyms": symbols, "sys/module/ip_tables/": "", "proc/net/ip_tables_names": "filter\n", "bin/iptables": shellScript(no)}, nil, []string{"iptables failed"}},
+		"legacy, and iptables is nft":          {tree{"proc/kallsyms": symbols, "sys/module/ip_tables/": "", "proc/net/ip_tables_names": "filter\n", "bin/iptables": shellScript(isNFT + "echo '-P INPUT ACCEPT'")}, nil, []string{"iptables-legacy is not there"}},
 		"both": {tree{"sys/module/nf_tables/": "", "proc/net/ip_tables_names": "filter\n", "bin/nft": shellScript(chains), "bin/iptables-legacy": shellScript("echo '-P INPUT ACCEPT'; echo '-P FORWARD DROP'")},
 			[]string{"inet filter input", "ip nat forward", "iptables FORWARD"}, nil},
-		"nothing there": {tree{"sys/module/ext4/": "", "bin/nft": shellScript(chains), "bin/iptables": shellScript(policies), "proc/net/ip_tables_names": ""}, nil, nil},
+		"nothing there": {tree{"proc/kallsyms": symbols, "sys/module/ext4/": "", "bin/nft": shellScript(chains), "bin/iptables": shellScript(policies), "proc/net/ip_tables_names": ""}, nil, nil},
 		"no /sys":       {tree{"bin/nft": shellScript(chains)}, nil, []string{"/sys/module is not there"}},
 		"a node":        {tree{"sys/module/nf_tables/": "", "bin/nft": shellScript(chains), "etc/kubernetes/kubelet.conf": ""}, nil, []string{}},
 	} {
@@ -92,7 +95,7 @@ func TestScript_ClosingRules(t *testing.T) {
 		"nft, a table of its own":      {nft("\t\tjump more\n\t}\n}\ntable ip other {\n\tchain more {\n\t\tdrop\n"), "", ""},
 	}
 	closed := func(t *testing.T, awk []string, nft, iptables string) string {
-		files := tree{"bin/uname": shellScript("echo x86_64"), "sys/module/ext4/": "", "bin/awk": shellScript("exec " + realPath(t, awk) + ` "$@"`)}
+		files := tree{"bin/uname": shellScript("echo x86_64"), "sys/module/ext4/": "", "proc/kallsyms": "", "bin/awk": shellScript("exec " + realPath(t, awk) + ` "$@"`)}
 		if nft != "" {
 			files["sys/module/nf_tables/"], files["nft"], files["bin/nft"] = "", nft, shellScript("cat nft")
 		}

@@ -108,7 +108,9 @@ rules() {
 	[ -d sys/module ] || unread="/sys/module is not there$nl"
 	[ ! -r proc/net/ip_tables_names ] || read -r tables <proc/net/ip_tables_names
 	read -r kernel <proc/sys/kernel/osrelease
-	if [ -d sys/module/nf_tables ] || grep -qs '/nf_tables\.ko' "lib/modules/$kernel/modules.builtin"; then
+	has_nf_tables "lib/modules/$kernel/modules.builtin"
+	case $? in
+	0)
 		if find_tool nft; then
 			say nft
 			nft_rules || unread="${unread}nft failed$nl"
@@ -116,7 +118,10 @@ rules() {
 			unread="${unread}nft is not there$nl"
 			if find_tool iptables-nft; then programs=iptables-nft; elif is_nft; then programs=iptables; fi
 		fi
-	fi
+		;;
+	1) ;;
+	*) [ -n "$unread" ] || unread="neither modules.builtin nor /proc/kallsyms tells what is built into the kernel$nl" ;;
+	esac
 	if [ -n "$tables" ]; then
 		if find_tool iptables-legacy; then
 			programs="$programs iptables-legacy"
@@ -132,6 +137,10 @@ rules() {
 	done
 	say rules-unread
 	printf '%s' "$unread"
+}
+has_nf_tables() { # BUILTIN: whether nf_tables is loaded or built in, by that list or by the kernel's own symbols; 2 = neither can be read
+	[ ! -d sys/module/nf_tables ] || return 0
+	if [ -r "$1" ]; then grep -q '/nf_tables\.ko' "$1"; else grep -q ' nft_do_chain$' proc/kallsyms; fi
 }
 is_nft() { # whether iptables works on nf_tables
 	find_tool iptables || return
