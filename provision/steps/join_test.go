@@ -186,3 +186,23 @@ func TestJoin_ResetsNothingForAClusterThatTakesNoHost(t *testing.T) {
 		t.Errorf("error %v, done %q", err, w.done())
 	}
 }
+
+// What a host that joined in this run has of a step that is in the plan no more is undone: it is this cluster's now, and showed none before.
+func TestUndo_OnAHostThatJoinedMeanwhile(t *testing.T) {
+	for name, c := range map[string]struct {
+		belongs string
+		may     bool
+	}{"this cluster": {ownCA, true}, "another": {"sha256:" + strings.Repeat("bb", 32), false}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			h := w.hosts["cp-2"]
+			h.markers["files"] = "state done\ndigest x\n"
+			w.looks("cp-2")
+			h.belongs = "ca " + c.belongs + "\nname x\n"
+			_, err := w.x.Undo(t.Context(), w.step("cp-2/files"))
+			if _, there := h.markers["files"]; there == c.may || (err == nil) != c.may || errors.Is(err, host.ErrOthers) == c.may {
+				t.Errorf("error %v, markers %v", err, h.markers)
+			}
+		})
+	}
+}

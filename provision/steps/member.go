@@ -302,6 +302,15 @@ func mayBeOf(f facts.Host, asSeen bool, own []string) []string {
 	return pins
 }
 
+// own are the pins of this cluster, as far as they are known: a host whose step is undone may have joined it since it was looked at, in this run.
+func (x *Steps) own(ctx context.Context) []string {
+	api, err := x.env.Kube(ctx)
+	if err != nil {
+		return nil // there is none, or none yet
+	}
+	return api.CAHashes()
+}
+
 // lookAgain says what to do about a host that is another cluster's by now.
 func lookAgain(err error, name string) error {
 	if errors.Is(err, host.ErrOthers) {
@@ -324,7 +333,7 @@ func (x *Steps) sharePKI(ctx context.Context, h *host.Host) error {
 }
 
 func (x *Steps) undoMember(ctx context.Context, s plan.Step, h *host.Host) (string, error) {
-	return "", lookAgain(h.Reset(ctx, mayBeOf(x.env.Facts(s.Host), true, nil)), s.Host)
+	return "", lookAgain(h.Reset(ctx, mayBeOf(x.env.Facts(s.Host), true, x.own(ctx))), s.Host)
 }
 
 // tokenTTL outlives the joins of one run; the token is deleted when the run ends.

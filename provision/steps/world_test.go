@@ -337,6 +337,10 @@ func (h *fakeHost) carryOut(what string, args []string, in []byte, session *remo
 		delete(h.markers, "join")
 		h.belongs = ""
 	case "remove":
+		if m, err := host.ParseClusterMark([]byte(h.belongs)); err == nil && !slices.Contains(strings.Fields(args[4]), m.CA) {
+			fmt.Fprintln(session.Stderr, "the host is of another cluster")
+			return 80
+		}
 		say("remove %s", args[0])
 		delete(h.markers, args[0])
 		if args[0] == "runtime" {
