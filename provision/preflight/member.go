@@ -72,6 +72,8 @@ func checkOtherCluster(v view) verdict {
 		return pass("no node of any cluster")
 	case !clean && !v.begun():
 		return fail("it has %s, and hybridctl did not put it there", remnant(v)).hinted("%s", reset)
+	case v.own == "" && v.host.Name == boot.Name && !v.member() && k.KubeletConf && !k.AdminConf:
+		return fail("it is a worker of another cluster (%s): it has a kubelet.conf, and no admin.conf, which kubeadm init makes first", cmp.Or(k.Server, "API server unknown")).hinted("%s", reset)
 	case v.own == "" && v.host.Name == boot.Name:
 		return pass("node of this cluster, %s", cmp.Or(k.CACertHash, mark.CA, "not finished"))
 	case v.own == "" && boot.Err != nil:

@@ -317,6 +317,14 @@ var cases = []one{
 		f.mark("arm-1", "join", "started")
 		f.host("arm-1").Kubeadm = facts.Kubeadm{KubeletConf: true, CACertHash: "sha256:bb", Server: "https://192.0.2.9:6443"}
 	}, host: "arm-1", check: "other-cluster", status: report.Unknown, message: "not judged: it began to join a cluster (https://192.0.2.9:6443)"},
+	{name: "an init that did not end, and a worker of another cluster since", change: func(f *fixture) {
+		f.mark("x86-1", "init", host.MarkerStarted)
+		f.host("x86-1").Kubeadm = facts.Kubeadm{KubeletConf: true, CACertHash: "sha256:bb", Server: "https://192.0.2.9:6443"}
+	}, host: "x86-1", check: "other-cluster", status: report.Fail, message: "it is a worker of another cluster (https://192.0.2.9:6443)", hint: "kubeadm reset"},
+	{name: "an init that did not end", change: func(f *fixture) {
+		f.mark("x86-1", "init", host.MarkerStarted)
+		f.host("x86-1").Kubeadm = facts.Kubeadm{KubeletConf: true, AdminConf: true, CACertHash: "sha256:bb", Server: "https://10.99.0.11:6443"}
+	}, host: "x86-1", check: "other-cluster", status: report.Pass, message: "node of this cluster, sha256:bb"},
 	{name: "a certificate that ends soon", running: true, change: func(f *fixture) { f.host("arm-1").Kubeadm.Certificates[1] = lasting("kubelet", 10, 365) },
 		host: "arm-1", check: Certificates, status: report.Warn, message: "kubelet on 2026-12-09", hint: "journalctl"},
 

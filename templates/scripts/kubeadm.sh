@@ -145,6 +145,11 @@ if grep -qs '^state started$' "$marker" || { [ "$verb" = join ] && [ -e "$marker
 		[ ! -e /etc/kubernetes/pki/ca.key ] || exit 77 # only control planes have it, whatever the host is to become now
 		exit 76
 	fi
+	if [ "$verb" = init ] && [ -e /etc/kubernetes/kubelet.conf ] && [ ! -e /etc/kubernetes/admin.conf ]; then
+		rm -rf $run/kubeadm.yaml $run/pki
+		say "this host is a worker of another cluster, and nothing was done: it has a kubelet.conf, and no admin.conf, which kubeadm init makes first"
+		exit 74
+	fi
 	# The last line of its log is younger than all that an init of ours made.
 	if [ "$verb" = init ] && [ -e /etc/kubernetes/admin.conf ] && { [ ! -e "$log" ] || { [ /etc/kubernetes/pki/ca.crt -nt "$log" ] && [ /etc/kubernetes/admin.conf -nt "$log" ]; }; }; then
 		rm -rf $run/kubeadm.yaml $run/pki
