@@ -331,7 +331,7 @@ func TestApply_RefusesWithThePlaceAndTheRemedy(t *testing.T) {
 		{"an unknown host", flowing, Set("spec.hosts[x86-3].user", "me"), "spec.hosts has no x86-3; did you mean x86-1?"},
 		{"nothing to unset", flowing, Unset("spec.ssh.user"), "spec.ssh.user is not in the inventory: there is nothing to take out"},
 		{"an open bracket", flowing, Set("spec.hosts[x86", "me"), `the path "spec.hosts[x86" has a bracket that holds nothing or does not close`},
-		{"text for a list", flowing, Set("spec.preflight.ignore", "[swap"), `spec.preflight.ignore: "[swap" is no value in one line of YAML; lists are written [a, b], mappings {name: value}`},
+		{"text for a list", flowing, Set("spec.preflight.ignore", "[swap"), `spec.preflight.ignore: "[swap" is no value in one line of YAML`},
 		{"an unusual line break", "# \u2028\n" + flowing, Format(), "F:1:3: an unusual line break stands here (replace it with a new line, then edit again)"},
 		{"no YAML", "a: [", Format(), "F:1:1: not YAML: did not find expected node content"},
 	} {

@@ -64,7 +64,7 @@ func parsePath(path string) ([]segment, error) {
 func (d *document) resolve(path string) ([]step, error) {
 	segments, err := parsePath(path)
 	if err != nil {
-		return nil, &PathError{err.Error()}
+		return nil, &PathError{text: err.Error()}
 	}
 	var steps []step
 	var at any = d.values
@@ -77,7 +77,7 @@ func (d *document) resolve(path string) ([]step, error) {
 		}
 		index := itemIndex(list, s.text)
 		if index < 0 || index > len(list) {
-			return nil, &PathError{noItem(written(segments[:i]), s.text, list)}
+			return nil, &PathError{text: noItem(written(segments[:i]), s.text, list)}
 		}
 		steps = append(steps, step{s.text, index})
 		if at = nil; index < len(list) {
@@ -88,9 +88,12 @@ func (d *document) resolve(path string) ([]step, error) {
 }
 
 // PathError says that a path names nothing in the inventory. The user corrects the path; nothing was written.
-type PathError struct{ text string }
+type PathError struct{ text, mend string }
 
 func (e *PathError) Error() string { return e.text }
+
+// Hint is what the user can do about it, as package hint has it; "" = nothing but what the text says.
+func (e *PathError) Hint() string { return e.mend }
 
 func written(segments []segment) string {
 	var b strings.Builder
@@ -148,7 +151,7 @@ func put(v any, steps []step, value any) (any, error) {
 	if s.index < 0 {
 		m, ok := v.(map[string]any)
 		if !ok && v != nil {
-			return nil, &PathError{fmt.Sprintf("%s cannot be set: what it would stand in is no mapping", s.name)}
+			return nil, &PathError{text: fmt.Sprintf("%s cannot be set: what it would stand in is no mapping", s.name)}
 		}
 		child, err := put(m[s.name], steps[1:], value)
 		if err != nil {

@@ -16,7 +16,7 @@ func (e removeHost) mean(d *document) (map[string]any, error) {
 		return nil, err
 	}
 	if list, _ := valueAt(d.values, steps[:len(steps)-1]).([]any); len(list) == 1 {
-		return nil, &PathError{"without " + e.name + " no host would be left, and an inventory has one at least: add another first"}
+		return nil, &PathError{"without " + e.name + " no host would be left, and an inventory has one at least", "add another first"}
 	}
 	return drop(d.values, steps).(map[string]any), nil
 }
@@ -38,7 +38,7 @@ func (d *document) host(name string) ([]step, error) {
 	list, _ := valueAt(d.values, steps).([]any)
 	i := slices.IndexFunc(list, func(v any) bool { return member(v, "name") == name })
 	if i < 0 {
-		return nil, &PathError{noItem(hostsPath, name, list)}
+		return nil, &PathError{text: noItem(hostsPath, name, list)}
 	}
 	return append(steps, step{index: i}), nil
 }

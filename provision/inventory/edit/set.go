@@ -46,7 +46,7 @@ func (e set) parsed(d *document, steps []step) (value any, text string, err erro
 	switch {
 	case ok && d.notation == inJSON:
 		if text, ok = asJSON(e.value, value, n); !ok {
-			return nil, "", &PathError{fmt.Sprintf("%s: the inventory is JSON, and %q is no value there: write it as JSON", e.path, e.value)}
+			return nil, "", &PathError{fmt.Sprintf("%s: %q is no value of JSON, which the inventory is", e.path, e.value), "write the value as JSON"}
 		}
 		return value, text, nil
 	case ok:
@@ -54,7 +54,7 @@ func (e set) parsed(d *document, steps []step) (value any, text string, err erro
 	case t == nil || t.Kind() == reflect.Interface:
 		return e.value, d.quote(e.value), nil
 	}
-	return nil, "", &PathError{fmt.Sprintf("%s: %q is no value in one line of YAML; lists are written [a, b], mappings {name: value}", e.path, e.value)}
+	return nil, "", &PathError{fmt.Sprintf("%s: %q is no value in one line of YAML", e.path, e.value), "write lists as [a, b], and mappings as {name: value}"}
 }
 
 func (e set) splice(d *document) ([]byte, error) {

@@ -65,7 +65,7 @@ func (d *document) stepsOut(paths []string) ([][]step, error) {
 			return nil, err
 		}
 		if !d.has(steps) {
-			return nil, &PathError{path + " is not in the inventory: there is nothing to take out"}
+			return nil, &PathError{text: path + " is not in the inventory: there is nothing to take out"}
 		}
 		all = append(all, steps)
 	}
