@@ -60,7 +60,7 @@ func (x *Executor) holderIsKnown(seen survey.Seen) error {
 	if len(perhaps) == 0 {
 		return nil
 	}
-	return hint.With(fmt.Errorf("%w, perhaps: the API server has the cluster's lock and did not answer, and %s may run it still: %w; nothing was done",
+	return hint.With(fmt.Errorf("%w, perhaps: the API server, which may run on %s, did not say who has the lock, and nothing was done: %w",
 		stack.ErrLocked, report.Some(perhaps, 5), silent), "run it again when the API server answers; when no other run is at work, --break-lock goes on without its answer")
 }
 
