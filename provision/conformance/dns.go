@@ -74,8 +74,8 @@ func (t *serviceTrier) tryDNS(ctx context.Context, c Cell) outcome {
 	return o
 }
 
-// dnsServers are the addresses of the DNS servers among pods. dead is what is wrong with one that is on a node and has none: it is not left out
-// silently.
+// dnsServers are the addresses of the DNS servers among pods. dead is what is wrong with one that is on a node and has no address, or no port of
+// the name that their Service leads to: it is not left out silently.
 func dnsServers(pods []kube.Pod, target string) (servers []string, dead string) {
 	for _, p := range pods {
 		port := portOf(p, target)

@@ -1,5 +1,5 @@
 // Package filelock locks files of this machine for a moment, and never waits without end for whoever has them: a process that was stopped
-// may keep a lock for ever. It tells no one that it waits, as it does so for less than anybody has to be told of.
+// may keep a lock for ever. It does not say that it waits: report.Patience is longer.
 package filelock
 
 import (

@@ -57,8 +57,8 @@ type (
 )
 
 // WriteJUnit writes a run for systems that read JUnit's XML: a suite per check, a case per cell. A flaky cell is a failure of the type
-// "flaky", so that it cannot pass unseen; a blocked one is skipped; for which cells rules were waited stands in a suite's system-out; a run that ended early has a case "setup" with an error, and one of which no cell
-// could be tried a case "verdict".
+// "flaky", so that it cannot pass unseen; a blocked one is skipped. A suite's system-out has the cells that waited for the rules of a Service. A run
+// that ended early has a case "setup" with an error, and one of which no cell could be tried a case "verdict".
 func WriteJUnit(w io.Writer, r ConformanceRun) error {
 	var doc junitSuites
 	switch {

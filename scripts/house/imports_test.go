@@ -42,7 +42,7 @@ var mayImport = map[string]string{
 	"provision/execution":         "provision/access provision/bundle provision/ending provision/facts provision/fleet provision/hint provision/host provision/inventory provision/kube provision/lock provision/plan provision/proof provision/render provision/report provision/restarts provision/stack provision/steps provision/survey",
 	"provision/facts":             "provision/host provision/inventory provision/platform provision/remote templates",
 	"provision/fetch":             "provision/bundle provision/catalogue provision/hint provision/image provision/platform provision/registry provision/report",
-	"provision/filelock":          "provision/hint",
+	"provision/filelock":          "",
 	"provision/fleet":             "provision/host provision/inventory provision/kube provision/remote provision/report provision/secret",
 	"provision/golden":            "",
 	"provision/hint":              "",

@@ -23,8 +23,7 @@ const (
 )
 
 // live is the view on a terminal: one row per host, redrawn in place, and a summary row beneath; failures and notes are lines above
-// them. Rows are drawn by one bar of the
-// library with a filler for each row; the rows above the last may write nothing, and then take no line.
+// them. Rows are drawn by one bar of the library with a filler for each row; the rows above the last may write nothing, and then take no line.
 type live struct {
 	*pump
 	color bool
