@@ -119,10 +119,10 @@ var leavings = map[plan.Kind]struct{ units, files, directories []string }{
 
 // undoPlaneFiles forgets the files that control planes have: a kube-apiserver that mounts one does not start without it. They go with a reset.
 func (x *Steps) undoPlaneFiles(ctx context.Context, s plan.Step, h *host.Host) (string, error) {
-	return "the files stay until the host is reset", lookAgain(h.Remove(ctx, string(s.Kind), nil, nil, nil, mayBeOf(x.env.Facts(s.Host), true, x.own(ctx))), s.Host)
+	return "the files stay until the host is reset", lookAgain(h.Remove(ctx, string(s.Kind), nil, nil, nil, mayBeOf(x.env.Facts(s.Host), true, own(ctx, x.env))), s.Host)
 }
 
 func (x *Steps) undoFiles(ctx context.Context, s plan.Step, h *host.Host) (string, error) {
 	l := leavings[s.Kind]
-	return "", lookAgain(h.Remove(ctx, string(s.Kind), l.units, l.files, l.directories, mayBeOf(x.env.Facts(s.Host), true, x.own(ctx))), s.Host)
+	return "", lookAgain(h.Remove(ctx, string(s.Kind), l.units, l.files, l.directories, mayBeOf(x.env.Facts(s.Host), true, own(ctx, x.env))), s.Host)
 }

@@ -303,8 +303,8 @@ func mayBeOf(f facts.Host, asSeen bool, own []string) []string {
 }
 
 // own are the pins of this cluster, as far as they are known: a host whose step is undone may have joined it since it was looked at, in this run.
-func (x *Steps) own(ctx context.Context) []string {
-	api, err := x.env.Kube(ctx)
+func own(ctx context.Context, env Env) []string {
+	api, err := env.Kube(ctx)
 	if err != nil {
 		return nil // there is none, or none yet
 	}
@@ -333,7 +333,7 @@ func (x *Steps) sharePKI(ctx context.Context, h *host.Host) error {
 }
 
 func (x *Steps) undoMember(ctx context.Context, s plan.Step, h *host.Host) (string, error) {
-	return "", lookAgain(h.Reset(ctx, mayBeOf(x.env.Facts(s.Host), true, x.own(ctx))), s.Host)
+	return "", lookAgain(h.Reset(ctx, mayBeOf(x.env.Facts(s.Host), true, own(ctx, x.env))), s.Host)
 }
 
 // tokenTTL outlives the joins of one run; the token is deleted when the run ends.
