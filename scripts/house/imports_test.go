@@ -50,7 +50,7 @@ var mayImport = map[string]string{
 	"provision/image":             "provision/hint provision/platform provision/registry",
 	"provision/inventory":         "provision/platform provision/spelling provision/yamltext",
 	"provision/inventory/edit":    "provision/filelock provision/inventory provision/platform provision/yamltext",
-	"provision/inventory/foreign": "provision/inventory",
+	"provision/inventory/foreign": "provision/inventory provision/yamltext",
 	"provision/kube":              "provision/report",
 	"provision/kube/fakeapi":      "provision/kube provision/report",
 	"provision/lock":              "provision/hint provision/host provision/kube",

@@ -16,6 +16,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/hybridctl/hybridctl/provision/inventory"
+	"github.com/hybridctl/hybridctl/provision/yamltext"
 )
 
 // Draft is what another tool's inventory says in our words. Name, version, bundle and endpoint are empty where it does not say.
@@ -145,8 +146,11 @@ func read(file string, data []byte) (Draft, error) {
 		return Draft{}, problem(file, 1, "the file is a "+textOf(value(root.Content[0], "kind"))+" of "+textOf(value(root.Content[0], "apiVersion")), "Ansible's inventories are read, and k0sctl's Cluster")
 	case isMapping:
 		draft, err = readAnsibleYAML(file, root.Content[0])
+	case named && err != nil:
+		line, column, message, hint := yamltext.Explain(data, err)
+		return Draft{}, &inventory.Problems{List: []inventory.Problem{{File: file, Line: line, Column: column, Message: message, Hint: hint}}}
 	case named:
-		return Draft{}, problem(file, 1, notMapping(err), "Ansible's groups and k0sctl's Cluster are mappings")
+		return Draft{}, problem(file, 1, "the file is not one mapping", "Ansible's groups and k0sctl's Cluster are mappings")
 	default:
 		draft, err = readAnsibleINI(file, data)
 	}
@@ -217,13 +221,6 @@ func allMappings(root *yaml.Node) bool {
 		}
 	}
 	return true
-}
-
-func notMapping(err error) string {
-	if err != nil {
-		return "not YAML: " + strings.TrimPrefix(err.Error(), "yaml: ")
-	}
-	return "the file is not one mapping"
 }
 
 // shareLogin moves to spec.ssh what all hosts have alike.

@@ -44,6 +44,9 @@ func TestRead_WhatCannotBeUnderstood(t *testing.T) {
 	for _, test := range []struct{ file, text, want string }{
 		{"h.ini", "[kube_node]\na\n", "h.ini:1:1: no host is in the group kube_control_plane (hosts get their roles from the groups kube_control_plane and kube_node)"},
 		{"h.ini", "[a b]\n", `h.ini:1:1: "[a b]" is neither [group] nor [group:children] nor [group:vars]`},
+		{"h.ini", "[kube_node\na\n", `h.ini:1:1: "[kube_node" is not closed: a group is written [kube_node]`},
+		{"h.yaml", "all:\n\thosts: {}\n", "h.yaml:2:1: a tab indents this line (YAML wants spaces)"},
+		{"h.yaml", "all:\n  hosts:\n    a: b: c\n", "h.yaml:3:5: not YAML: mapping values are not allowed in this context (a value with a colon in it needs quotes; or the indentation is wrong)"},
 		{"h.ini", "[x:vars]\nsecret hunter2\n", "h.ini:2:1: this is not name=value"},
 		{"h.ini", "host hunter2\n", "h.ini:1:1: what follows the host is not name=value"},
 		{"h.ini", "host a='b\n", "h.ini:1:1: a quote ' is not closed"},

@@ -36,6 +36,8 @@ func readAnsibleINI(file string, data []byte) (Draft, error) {
 		case text == "", text[0] == '#', text[0] == ';':
 		case text[0] == '[' && strings.HasSuffix(head, "]") && !inBrackets.MatchString(head): // else it begins with a range
 			in, kind, err = g.iniSection(head, number)
+		case text[0] == '[' && !strings.Contains(text, "]"):
+			err = fmt.Errorf("%q is not closed: a group is written [kube_node]", head)
 		case kind == "vars":
 			err = g.iniVariable(in, text, number)
 		default:
