@@ -115,7 +115,7 @@ func (h *simHost) midway(what string, args []string, in []byte) {
 		}
 	case "kubeadm":
 		if len(args) > 4 {
-			h.belongs = fmt.Sprintf("ca %s\nname %s\n", args[3], args[4])
+			h.belongs = fmt.Sprintf("name %s\nca %s\n", args[4], args[3])
 		}
 		h.markers[args[1]] = "state started\n"
 	case "reset":

@@ -16,7 +16,7 @@ import (
 
 // markOf is the mark of a cluster's hosts, by its authority.
 func markOf(ca func() string, name string) string {
-	return "ca " + pinOf(ca) + "\nname " + name + "\n"
+	return "name " + name + "\nca " + pinOf(ca) + "\n"
 }
 
 func pinOf(ca func() string) string {

@@ -302,7 +302,7 @@ func (h *simHost) carryOut(what string, args []string, in []byte, session *remot
 		h.config = string(in)
 		h.member = true
 		if len(args) > 4 {
-			h.belongs = fmt.Sprintf("ca %s\nname %s\n", args[3], args[4])
+			h.belongs = fmt.Sprintf("name %s\nca %s\n", args[4], args[3])
 		}
 		h.markers[args[1]] = fmt.Sprintf("state done\ndigest %s\n", args[2])
 		if args[0] == "init" {
