@@ -74,9 +74,7 @@ func TestInventoryRm_TheOnlyHost(t *testing.T) {
 	contains(t, "stderr", r.stderr.String(), "error: without x86-1 no host would be left, and an inventory has one at least\nhint: add another first\n")
 	r.want("inventory rm x86-1", 0)
 	r.want("inventory rm arm-1", 2)
-	contains(t, "stderr", r.stderr.String(), "error: without arm-1 no host would be left, and an inventory has one at least
-hint: add another first
-")
+	contains(t, "stderr", r.stderr.String(), "error: without arm-1 no host would be left, and an inventory has one at least\nhint: add another first\n")
 	contains(t, "inventory", r.inventory(), "arm-1")
 }
 
