@@ -2,12 +2,14 @@ package kube
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -54,7 +56,7 @@ func Objects(manifests []byte) ([]Object, error) {
 type Kind struct{ APIVersion, Kind string }
 
 // Owned lists the objects of those kinds that fit the selector of labels and that FieldManager applied, whoever else has changed them since: in the order of
-// the kinds, then by namespace and name. others fit it as well, and FieldManager did not apply them: another did, or they were restored from a backup.
+// the kinds, then by namespace and name. others fit it as well, and are not known to be its own: another made or applied them, or they were restored from a backup.
 // Kinds that the API server does not have have none. It costs one request for each kind, all at once.
 func (c *Client) Owned(ctx context.Context, kinds []Kind, selector string) (owned, others []Object, err error) {
 	found, foreign, errs := make([][]Object, len(kinds)), make([][]Object, len(kinds)), make([]error, len(kinds))
@@ -100,11 +102,63 @@ func (c *Client) ownedOf(ctx context.Context, kind Kind, selector string, starte
 	return owned, others, err
 }
 
-// isOurs reports whether FieldManager applied the object. A namespace that another client made is not, even with our labels: Delete leaves it.
+// isOurs reports whether FieldManager applied the object, and made it. One that another client made is not, even with our labels.
 func isOurs(object *unstructured.Unstructured) bool {
-	fields := object.GetManagedFields()
-	applied := slices.ContainsFunc(fields, func(m metav1.ManagedFieldsEntry) bool {
+	managers := object.GetManagedFields()
+	i := slices.IndexFunc(managers, func(m metav1.ManagedFieldsEntry) bool {
 		return m.Manager == FieldManager && m.Operation == metav1.ManagedFieldsOperationApply
 	})
-	return applied && (object.GroupVersionKind().GroupKind() != namespaceKind || !slices.ContainsFunc(fields, madeByAnother))
+	if i < 0 {
+		return false
+	}
+	if object.GroupVersionKind().GroupKind() == namespaceKind {
+		return !slices.ContainsFunc(managers, madeByAnother)
+	}
+	ours, known := fieldsOf(managers[i])
+	return known && !slices.ContainsFunc(managers, func(m metav1.ManagedFieldsEntry) bool {
+		return m.Manager != FieldManager && m.Subresource == "" && (ownedByIt(m, ours) || madeBefore(m, managers[i], object.GetCreationTimestamp()))
+	})
+}
+
+// owns are the fields of a manager, as nested as the API server has them; "." is the map or the item itself.
+type owns map[string]owns
+
+func fieldsOf(m metav1.ManagedFieldsEntry) (of owns, known bool) {
+	if m.FieldsV1 == nil {
+		return nil, true
+	}
+	return of, json.Unmarshal(m.FieldsV1.GetRawBytes(), &of) == nil
+}
+
+// declared are annotations of those who have an object in manifests of their own.
+var declared = []string{corev1.LastAppliedConfigAnnotation, "meta.helm.sh/release-name"}
+
+// ownedByIt reports whether the entry is that of a client whose object it is, too. An apply by force takes from others the fields that differ, and
+// leaves them what it shares with them, and what never changes, as a secret's type. Who has changed or added something since has that alone.
+func ownedByIt(m metav1.ManagedFieldsEntry, ours owns) bool {
+	theirs, known := fieldsOf(m)
+	if _, typed := theirs["f:type"]; !known || typed || shared(theirs, ours) {
+		return true
+	}
+	annotations := theirs["f:metadata"]["f:annotations"]
+	return slices.ContainsFunc(declared, func(name string) bool { _, has := annotations["f:"+name]; return has })
+}
+
+// madeBefore reports whether the entry is of the moment in which the object was made, and ours is of a later one.
+func madeBefore(m, ours metav1.ManagedFieldsEntry, made metav1.Time) bool {
+	return m.Time != nil && ours.Time != nil && m.Time.Equal(&made) && ours.Time.After(made.Time)
+}
+
+// shared reports whether others have a field that we have, or the map that we fill.
+func shared(theirs, ours owns) bool {
+	for name, within := range theirs {
+		filled, both := ours[name]
+		if !both || name == "." {
+			continue
+		}
+		if _, itself := within["."]; itself || len(within) == 0 || shared(within, filled) {
+			return true
+		}
+	}
+	return false
 }
