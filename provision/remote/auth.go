@@ -30,7 +30,7 @@ func (k *keyring) login(ep *endpoint, hold func() func()) *login {
 		l.mend = append(l.mend, "hybridctl logs in with keys alone: set PubkeyAuthentication yes for this host in your ssh config")
 		return l
 	}
-	l.tried = append(l.tried, ep.unspelled...)
+	l.tried, l.mend = append(l.tried, ep.unspelled...), append(l.mend, ep.mend...)
 	agentKeys, err := k.agent(ep.agent, hold)
 	if err != nil {
 		l.tried = append(l.tried, fmt.Sprintf("agent %s (%v)", ep.agent, err))
@@ -46,7 +46,12 @@ func (k *keyring) login(ep *endpoint, hold func() func()) *login {
 			l.tried = append(l.tried, fmt.Sprintf("%s (not shown: %d bits, and RequiredRSASize in your ssh config wants %d)", what, bits, ep.rsaBits))
 			return
 		}
-		l.signers = append(l.signers, s)
+		within := ep.restricted(s)
+		if within == nil {
+			l.tried = append(l.tried, fmt.Sprintf("%s (not shown: it is %s, which PubkeyAcceptedAlgorithms in your ssh config leaves out)", what, s.PublicKey().Type()))
+			return
+		}
+		l.signers = append(l.signers, within)
 		l.tried = append(l.tried, what+" ("+ssh.FingerprintSHA256(s.PublicKey())+")")
 	}
 	files := func(paths []string, optional bool) {
@@ -83,6 +88,45 @@ func (k *keyring) login(ep *endpoint, hold func() func()) *login {
 	}
 	files(ep.fallbacks, true)
 	return l
+}
+
+// loginAlgos are the algorithms of keys and certificates that a login may use, as ssh names them.
+var loginAlgos = []string{
+	ssh.CertAlgoED25519v01, ssh.CertAlgoECDSA256v01, ssh.CertAlgoECDSA384v01, ssh.CertAlgoECDSA521v01, ssh.CertAlgoSKED25519v01, ssh.CertAlgoSKECDSA256v01,
+	ssh.CertAlgoRSASHA512v01, ssh.CertAlgoRSASHA256v01,
+	ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521, ssh.KeyAlgoSKED25519, ssh.KeyAlgoSKECDSA256,
+	ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256,
+}
+
+// ofRSA are the algorithms by the key that they are for; all others have its name.
+var ofRSA = map[string]struct{ key, signature string }{
+	ssh.KeyAlgoRSASHA256:     {ssh.KeyAlgoRSA, ssh.KeyAlgoRSASHA256},
+	ssh.KeyAlgoRSASHA512:     {ssh.KeyAlgoRSA, ssh.KeyAlgoRSASHA512},
+	ssh.CertAlgoRSASHA256v01: {ssh.CertAlgoRSAv01, ssh.KeyAlgoRSASHA256},
+	ssh.CertAlgoRSASHA512v01: {ssh.CertAlgoRSAv01, ssh.KeyAlgoRSASHA512},
+}
+
+// restricted is a key that signs with accepted algorithms alone; nil when there are none for it.
+func (e *endpoint) restricted(s ssh.Signer) ssh.Signer {
+	kind := s.PublicKey().Type()
+	if e.accepted == nil || slices.Contains(e.accepted, kind) {
+		return s
+	}
+	var signatures []string
+	for _, a := range e.accepted {
+		if of := ofRSA[a]; of.key == kind {
+			signatures = append(signatures, of.signature)
+		}
+	}
+	signer, able := s.(ssh.AlgorithmSigner)
+	if !able {
+		return nil
+	}
+	only, err := ssh.NewSignerWithAlgorithms(signer, signatures) // an error without any
+	if err != nil {
+		return nil
+	}
+	return only
 }
 
 // signer returns the key in path, and its certificate.

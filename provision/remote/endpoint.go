@@ -24,6 +24,8 @@ type endpoint struct {
 	fallbacks    []string // the user's usual keys
 	unspelled    []string // keys whose paths cannot be spelled out, and why
 	noKeys       bool     // PubkeyAuthentication no: none of all these is shown
+	accepted     []string // PubkeyAcceptedAlgorithms: the keys and signatures that are shown; nil: all
+	mend         []string // what to do about keys that are never shown
 	noAgent      bool     // IdentitiesOnly: of the agent's keys only those in identities
 	agent        string   // the agent's socket; "": none
 
@@ -61,7 +63,7 @@ func (e *endpoint) sameLogin(o *endpoint) bool {
 		return false
 	}
 	return slices.Equal(e.identities, o.identities) && slices.Equal(e.fallbacks, o.fallbacks) &&
-		slices.Equal(e.certificates, o.certificates) && e.agent == o.agent && e.noAgent == o.noAgent && e.noKeys == o.noKeys
+		slices.Equal(e.certificates, o.certificates) && e.agent == o.agent && e.noAgent == o.noAgent && e.noKeys == o.noKeys && slices.Equal(e.accepted, o.accepted)
 }
 
 // plainName is what known_hosts calls the address.

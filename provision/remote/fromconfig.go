@@ -45,6 +45,9 @@ func (r resolver) fromConfig(ep *endpoint, h HostConfig) error {
 	if err := ep.logins(o, t); err != nil {
 		return err
 	}
+	if !ep.noKeys {
+		ep.providers(o, r.conf)
+	}
 	return ep.beliefs(o, t, h)
 }
 
@@ -69,6 +72,11 @@ func (e *endpoint) logins(o options, t tokens) error {
 	default:
 		return fmt.Errorf("PubkeyAuthentication %s: want yes, no, unbound or host-bound", v)
 	}
+	if v := o.one("pubkeyacceptedalgorithms"); v != "" {
+		if e.accepted = allowedAlgos(v, loginAlgos); len(e.accepted) == 0 {
+			return fmt.Errorf("PubkeyAcceptedAlgorithms %s leaves none that hybridctl logs in with (those are %s)", v, strings.Join(loginAlgos, ", "))
+		}
+	}
 	e.noAgent = o.one("identitiesonly") == "yes"
 	if v := o.one("identityagent"); v != "" {
 		agent, err := t.agent(v, e.agent)
@@ -85,6 +93,23 @@ func (e *endpoint) logins(o options, t tokens) error {
 		e.identities, e.fallbacks = e.spell(files, t), nil
 	}
 	return nil
+}
+
+// providers tells of keys behind a library, which only an agent makes usable here.
+func (e *endpoint) providers(o options, conf *sshConfig) {
+	for _, p := range []struct{ keyword, name, mend string }{
+		{"pkcs11provider", "PKCS11Provider", "load its keys into the agent: ssh-add -s %s"},
+		{"securitykeyprovider", "SecurityKeyProvider", "load its keys into the agent: ssh-add -S %s KEY"},
+	} {
+		library := o.one(p.keyword)
+		if library == "" {
+			continue
+		}
+		mend := fmt.Sprintf(p.mend, Quote(library))
+		e.unspelled = append(e.unspelled, fmt.Sprintf("keys by %s %s (not used here)", p.name, library))
+		e.mend = append(e.mend, mend)
+		conf.warn("ssh config: hybridctl does not use "+p.name, "library", library, "hint", mend)
+	}
 }
 
 func (e *endpoint) spell(files []string, t tokens) (paths []string) {

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -158,6 +159,7 @@ func parseAnswer(text []byte) options {
 	for line := range strings.Lines(string(text)) {
 		k, v, _ := strings.Cut(strings.TrimRight(line, "\r\n"), " ")
 		k = strings.ToLower(k)
+		k = cmp.Or(formerly[k], k)
 		if !slices.Contains(wanted, k) || v == "" {
 			continue
 		}

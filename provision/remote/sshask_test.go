@@ -50,6 +50,9 @@ Host y
 	BindAddress 10.0.0.9
 	PubkeyAuthentication False
 	CASignatureAlgorithms -rsa-*
+	PubkeyAcceptedAlgorithms -rsa-*,*-cert-*
+	PKCS11Provider "/usr/lib/a b.so"
+	SecurityKeyProvider /usr/lib/sk.so
 Host none
 	ProxyJump none
 	ProxyCommand nc %h %p
@@ -57,6 +60,8 @@ Host none
 	BindInterface wg0
 	PubkeyAuthentication host-bound
 	CASignatureAlgorithms ^ssh-rsa
+	PubkeyAcceptedKeyTypes +ssh-rsa
+	PKCS11Provider none
 	RevokedHostKeys /etc/revoked
 	HostKeyAlgorithms ssh-ed25519,rsa-sha2-512
 Host 2001:db8::*

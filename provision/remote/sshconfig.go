@@ -66,7 +66,10 @@ func (o options) one(keyword string) string {
 var wanted = []string{"hostname", "user", "port", "addressfamily", "proxyjump", "proxycommand", "identityfile", "certificatefile",
 	"identityagent", "identitiesonly", "hostkeyalias", "hostkeyalgorithms", "stricthostkeychecking", "userknownhostsfile",
 	"globalknownhostsfile", "revokedhostkeys", "knownhostscommand", "requiredrsasize", "bindaddress", "bindinterface",
-	"pubkeyauthentication", "casignaturealgorithms"}
+	"pubkeyauthentication", "casignaturealgorithms", "pubkeyacceptedalgorithms", "pkcs11provider", "securitykeyprovider"}
+
+// formerly are keywords that ssh knows by another name, too.
+var formerly = map[string]string{"pubkeyacceptedkeytypes": "pubkeyacceptedalgorithms", "smartcarddevice": "pkcs11provider", "dsaauthentication": "pubkeyauthentication"}
 
 // loadSSHConfig reads the user's file and the system's one; a file that does not exist says nothing. program is ssh itself, or "".
 func loadSSHConfig(c Config, log *slog.Logger) (*sshConfig, error) {

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -234,7 +235,7 @@ func (e *evaluation) undecidable(l *configLine) {
 
 // set keeps a value, unless the keyword has one.
 func (e *evaluation) set(l *configLine) {
-	k := l.keyword
+	k := cmp.Or(formerly[l.keyword], l.keyword)
 	if k == "canonicalizehostname" && len(l.args) > 0 && !isNo(l.args[0]) {
 		e.undecidable(l)
 	}
@@ -397,13 +398,17 @@ func (o options) settle(q question, home string) {
 	drop("requiredrsasize", "1024")
 	o.each("pubkeyauthentication", yesAndNo)
 	drop("pubkeyauthentication", "yes")
-	o.each("casignaturealgorithms", func(s string) string { // ssh writes them out
-		if algos := allowedAlgos(s, signingAlgos); len(algos) > 0 {
-			return strings.Join(algos, ",")
-		}
-		return s
-	})
-	drop("casignaturealgorithms", strings.Join(signingAlgos, ","))
+	for k, ours := range map[string][]string{"casignaturealgorithms": signingAlgos, "pubkeyacceptedalgorithms": loginAlgos} {
+		o.each(k, func(s string) string { // ssh writes them out
+			if algos := allowedAlgos(s, ours); len(algos) > 0 {
+				return strings.Join(algos, ",")
+			}
+			return s
+		})
+		drop(k, strings.Join(ours, ","))
+	}
+	drop("pkcs11provider", "none")
+	drop("securitykeyprovider", "none", "internal", "$SSH_SK_PROVIDER")
 	for _, k := range []string{"userknownhostsfile", "identityagent"} {
 		o.each(k, func(s string) string {
 			if t, err := expandEnv(s); err == nil {
