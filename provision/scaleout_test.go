@@ -234,7 +234,7 @@ func TestScaleOut_NothingToJoinSaysWhy(t *testing.T) {
 func TestScaleOut_NoCluster(t *testing.T) {
 	s := newSim(t, 2, remotetest.Options{AllowUnknown: true})
 	s.hosts["host-1"].fail["admin.conf"] = "cat: no such file"
-	if _, err := s.scaleOut(nil); !errors.Is(err, ErrRefused) || !strings.Contains(printed(err), "hybridctl up -f") {
+	if _, err := s.scaleOut(nil); !errors.Is(err, ErrRefused) || !strings.Contains(printed(err), `where there is no cluster yet, "hybridctl up" makes it`) {
 		t.Errorf("error %v", err)
 	}
 	if s.changed() != 0 {

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -99,6 +100,14 @@ func TestRun_AnAgentThatIsNotHeardAnyMore(t *testing.T) {
 				}
 			}
 		}, func(c report.CellResult) bool { return c.Src == nil || c.Src.Node == c.Dst.Node }, 1},
+		"while it asks for a name": {[]string{"S6"}, func(c *fake, _ *Options, lose func()) {
+			var once sync.Once
+			c.onLookup = func(p *fakePod) {
+				if p.node.name == "arm-1" {
+					once.Do(lose)
+				}
+			}
+		}, func(c report.CellResult) bool { return c.Src == nil || c.Src.Node == c.Dst.Node }, 1},
 		"with those of two only": {[]string{"S5"}, func(_ *fake, o *Options, lose func()) {
 			var once sync.Once
 			o.Event = func(e report.Event) {
@@ -141,8 +150,8 @@ func TestRun_AnAgentThatIsNotHeardAnyMore(t *testing.T) {
 				} else if cell.Verdict != report.Blocked {
 					t.Errorf("%s: %s", cell.ID(), cell.Verdict)
 				}
-				if !strings.Contains(cell.Reason, "the probe in a-0/probe is not heard any more: "+errKubelet.Error()) || cell.Cause != "" {
-					t.Errorf("%s: %s; cause %q", cell.ID(), cell.Reason, cell.Cause)
+				if !strings.Contains(cell.Reason, "the probe in a-0/probe is not heard any more: "+errKubelet.Error()) || cell.Cause != "" || cell.Planned > 0 {
+					t.Errorf("%s: %s; cause %q, %d attempts", cell.ID(), cell.Reason, cell.Cause, cell.Planned)
 				}
 			}
 			if failing == 0 || failing > k.most {
@@ -156,11 +165,17 @@ func TestRun_AnAgentThatIsNotHeardAnyMore(t *testing.T) {
 type execs struct {
 	API
 	endsAt []string // operations
+	silent bool     // nothing is answered
+	other  string   // the container that answers; "" = the one that is asked
 	begun  int
 }
 
-func (e *execs) Exec(_ context.Context, o kube.ExecOptions) error {
+func (e *execs) Exec(ctx context.Context, o kube.ExecOptions) error {
 	e.begun++
+	if e.silent {
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	for lines := bufio.NewScanner(o.Stdin); lines.Scan(); {
 		var order probe.Order
 		if err := json.Unmarshal(lines.Bytes(), &order); err != nil {
@@ -169,18 +184,22 @@ func (e *execs) Exec(_ context.Context, o kube.ExecOptions) error {
 		if slices.Contains(e.endsAt, order.Op) {
 			return errKubelet
 		}
-		if err := json.NewEncoder(o.Stdout).Encode(probe.Answer{ID: order.ID, Who: &probe.Who{Version: probe.Version, Container: o.Container}}); err != nil {
+		if err := json.NewEncoder(o.Stdout).Encode(probe.Answer{ID: order.ID, Who: &probe.Who{Version: probe.Version, Container: cmp.Or(e.other, o.Container)}}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func agentOf(t *testing.T, api API) *agent {
-	t.Helper()
+func agentsOf(t *testing.T, api API) *agents {
 	all := &agents{life: t.Context(), api: api, view: newView(time.Now, time.Minute), pace: usual, event: func(report.Event) {}, all: map[string]*agent{}}
 	t.Cleanup(all.close)
-	a, err := all.of(t.Context(), "a-0", mainContainer)
+	return all
+}
+
+func agentOf(t *testing.T, api API) *agent {
+	t.Helper()
+	a, err := agentsOf(t, api).of(t.Context(), "a-0", mainContainer)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -296,4 +315,56 @@ func TestSettle_AProbeThatIsStartedAgainIsNotTheRulesDelay(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A probe that says nothing when it starts is waited for once, as that takes its time, and it never was heard. Whoever gives up before costs it no
+// start.
+func TestAgent_ThatNeverAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &execs{silent: true}
+		all := agentsOf(t, api)
+		for range agentStarts {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			if _, err := all.of(ctx, "a-0", mainContainer); !errors.Is(err, context.DeadlineExceeded) {
+				t.Error(err)
+			}
+			cancel()
+		}
+		for range 2 {
+			_, err := all.of(t.Context(), "a-0", mainContainer)
+			if !errors.Is(err, errSilent) || unheard(err) || api.begun != agentStarts+1 {
+				t.Errorf("%d starts: %v", api.begun, err)
+			}
+		}
+	})
+}
+
+// One that runs and is not what was asked for is not asked again: the kubelet would find no other.
+func TestAgent_ThatIsAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &execs{other: "stranger"}
+		all := agentsOf(t, api)
+		for range 2 {
+			if _, err := all.of(t.Context(), "a-0", mainContainer); err == nil || !strings.Contains(err.Error(), "another container was asked") || unheard(err) || api.begun != 1 {
+				t.Errorf("%d starts: %v", api.begun, err)
+			}
+		}
+	})
+}
+
+// blank is a host that takes every file.
+type blank struct{ Machine }
+
+func (blank) WriteFile(context.Context, string, string) error { return nil }
+
+// A directory that a probe is not heard about is not known: the cell counts as one whose probe is lost, so that no run passes without it.
+func TestSeesItsOwn_AProbeThatIsNotHeard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nodes := roster{planNode("arm-1", "arm64"), planNode("x86-1", "amd64")}
+		d := &directoryTrier{asker: asker{draft: &draft{roster: nodes}}, hosts: newHosts(map[string]Machine{"arm-1": blank{}})}
+		a := agentOf(t, &execs{endsAt: []string{probe.OpRead}})
+		if o := d.seesItsOwn(t.Context(), Cell{Src: "arm-1", Dst: "x86-1"}, a); o.verdict != report.Blocked || !o.lost {
+			t.Errorf("%s (%s), lost: %t", o.verdict, o.reason, o.lost)
+		}
+	})
 }

@@ -69,3 +69,31 @@ func TestRun_APodThatIsNotAsItWasAskedFor(t *testing.T) {
 		})
 	}
 }
+
+// The same holds for the pods that a volume's cell makes: neither what they did with it, nor that one stays out, is proven by another pod.
+func TestRun_AVolumesPodThatIsNotAsItWasAskedFor(t *testing.T) {
+	for _, which := range []string{"writer", "reader", "first", "second", "writer-1", "user"} {
+		t.Run(which, func(t *testing.T) {
+			c := newFake(t, amd64, arm64)
+			c.alters = func(m *manifest) {
+				if strings.HasPrefix(m.Metadata.Name, "volume-") && strings.HasSuffix(m.Metadata.Name, "-"+which) {
+					m.Spec.HostNetwork = true
+				}
+			}
+			blocked := 0
+			for _, cell := range volumesRun(t, c).Cells {
+				switch {
+				case cell.Verdict == report.Passed:
+				case cell.Verdict != report.Blocked, !strings.HasSuffix(cell.Reason, "-"+which+" is not as it was asked for, which an admission webhook may be the reason of: hostNetwork is set"):
+					t.Errorf("%s: %s: %s", cell.ID(), cell.Verdict, cell.Reason)
+				default:
+					blocked++
+				}
+			}
+			if blocked == 0 {
+				t.Error("no cell is blocked")
+			}
+			c.wantNothingLeft(t)
+		})
+	}
+}

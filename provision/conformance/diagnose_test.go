@@ -131,3 +131,16 @@ func TestRedact(t *testing.T) {
 		t.Errorf("ordinary text becomes %q", got)
 	}
 }
+
+// A cell whose probe was not there saw nothing of the network, whatever the others did.
+func TestDiagnose_ACellThatSawNothing(t *testing.T) {
+	all := acrossPair(func(string, int) bool { return true })
+	lost := all[0]
+	lost.lost = true
+	if cause, hint := diagnose(lost, all, ""); cause != "" || hint != "" {
+		t.Errorf("%s (%s)", cause, hint)
+	}
+	if cause, _ := diagnose(all[0], all, ""); cause == "" {
+		t.Error("one that saw it has no cause either")
+	}
+}

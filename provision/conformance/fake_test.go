@@ -52,6 +52,7 @@ type fake struct {
 	dnsTarget string                                                      // what their Service says of it; empty = 53
 	onExec    func(pod, container string) error
 	onApply   func(kind, name string)
+	onLookup  func(p *fakePod)       // is told who asks for a name
 	lingers   string                 // Service that answers on although it has no endpoint or is gone, through that pod
 	wordless  bool                   // a foreign program's end is only in its log
 	flashes   bool                   // a foreign program's pod is Ready until someone wants something of it
@@ -65,6 +66,8 @@ type fake struct {
 	denies    func(m manifest) error // admission, of objects that are made
 	alters    func(m *manifest)      // the same, of pods
 	unwanted  map[string]bool        // nodes that no DaemonSet wants
+	lacks     string                 // a DaemonSet that is not there
+	noLeases  func(look int) error   // why leases cannot be read
 	anywhere  bool                   // every node answers for a Service with the policy Local
 	behind    time.Duration          // how long after a Service is made its node port answers
 	cached    bool                   // nodes have the private image, and do not ask for it

@@ -446,6 +446,11 @@ func (c *fake) NodeLeases(context.Context) (map[string]time.Time, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.beats++
+	if c.noLeases != nil {
+		if err := c.noLeases(c.beats); err != nil {
+			return nil, err
+		}
+	}
 	out := map[string]time.Time{}
 	for _, n := range c.nodes {
 		if out[n.name] = time.Unix(1000, 0); !n.dead && !n.gone {
@@ -456,7 +461,7 @@ func (c *fake) NodeLeases(context.Context) (map[string]time.Time, error) {
 }
 
 func (c *fake) WaitDaemonSets(ctx context.Context, nodes []string, o kube.WaitOptions) error {
-	if c.unwanted[nodes[0]] && len(o.DaemonSets) > 0 || slices.Contains(o.DaemonSets, "kube-system/hybridctl-self-test") {
+	if c.unwanted[nodes[0]] && len(o.DaemonSets) > 0 || slices.Contains(o.DaemonSets, "kube-system/hybridctl-self-test") || c.lacks != "" && slices.Contains(o.DaemonSets, c.lacks) {
 		return &kube.NotReadyError{What: "DaemonSet pods", Missing: []kube.Missing{{Object: "daemonset " + o.DaemonSets[0] + " on " + nodes[0], Node: nodes[0], Reason: "it wants no pod there"}}, Cause: context.DeadlineExceeded}
 	}
 	return c.WaitNodesReady(ctx, nodes, o)

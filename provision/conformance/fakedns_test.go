@@ -11,6 +11,16 @@ import (
 	"github.com/hybridctl/hybridctl/provision/kube"
 )
 
+// lookupFrom is what a pod asks.
+func (c *fake) lookupFrom(p *fakePod) func(ctx context.Context, server, name string) ([]string, error) {
+	return func(ctx context.Context, server, name string) ([]string, error) {
+		if c.onLookup != nil {
+			c.onLookup(p)
+		}
+		return c.lookup(ctx, server, name)
+	}
+}
+
 func (c *fake) lookup(_ context.Context, server, name string) ([]string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

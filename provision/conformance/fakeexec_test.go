@@ -44,7 +44,7 @@ func (c *fake) Exec(ctx context.Context, o kube.ExecOptions) error {
 	c.mu.Unlock()
 	who := p.who
 	who.Container = inContainer
-	agent := probe.Agent{Who: who, Secret: secret, Dialer: podDialer{p, c}, Lookup: c.lookup, Root: p.root, Space: func(string) (int64, int, error) { return c.space(p) }}
+	agent := probe.Agent{Who: who, Secret: secret, Dialer: podDialer{p, c}, Lookup: c.lookupFrom(p), Root: p.root, Space: func(string) (int64, int, error) { return c.space(p) }}
 	ended := make(chan error, 1)
 	go func() { ended <- agent.Run(life, o.Stdin, podWriter{life, p, c, o.Stdout}) }()
 	select {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
@@ -51,6 +52,24 @@ func TestFaults_EachHasCellsToTurnRed(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A fault is made only of what the run has.
+func TestExtras(t *testing.T) {
+	for name, c := range map[string]struct {
+		o    Options
+		want Extras
+	}{
+		"nothing":                           {Options{}, Extras{}},
+		"a registry with a login":           {Options{Registry: &Registry{}}, Extras{Registry: true}},
+		"a registry whose login nodes know": {Options{Registry: &Registry{NodesKnow: true}}, Extras{}},
+		"devices":                           {Options{Storage: cephClasses}, Extras{Devices: true}},
+		"volumes of which none is a device": {Options{Storage: cephClasses[1:]}, Extras{}},
+	} {
+		if got := c.o.extras(); got != c.want {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
 	}
 }
 
@@ -102,6 +121,9 @@ func TestCompare(t *testing.T) {
 	}
 	if s := compare(f, planned, document(), errors.New("a\nb")); s.OK() || s.Error != "a; b" {
 		t.Errorf("with an error: %+v", s)
+	}
+	if s := compare(f, planned, document(), hint.With(errors.New("a"), "do b")); s.Hint != "do b" {
+		t.Errorf("with a hint: %+v", s)
 	}
 	if s := compare(f, nil, document(), nil); s.OK() || s.Error == "" {
 		t.Errorf("without cells: %+v", s)

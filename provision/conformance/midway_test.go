@@ -350,3 +350,24 @@ func TestStartPods_AFewAtATime(t *testing.T) {
 		t.Errorf("interrupted: %v", err)
 	}
 }
+
+// What passes although its node went away meanwhile is no proof of it.
+func TestTryOne_PassesWhileItsNodeGoesAway(t *testing.T) {
+	const passes kind = "passes"
+	var r *run
+	kinds[passes] = traits{load: loadsNothing, needs: nodesAsTheyAre, try: func(_ *triers, ctx context.Context, c Cell) outcome {
+		r.here.see(c.Dst, false, time.Now(), 0)
+		<-ctx.Done()
+		return passed()
+	}}
+	t.Cleanup(func() { delete(kinds, passes) })
+	c := newFake(t, arm64)
+	cell := Cell{Check: "S4", Name: "passes", Dst: "arm-1", kind: passes}
+	r = &run{Options: c.options(), nodes: roster{planNode("arm-1", "arm64")}, matrix: Matrix{Cells: []Cell{cell}}, results: make([]report.CellResult, 1)}
+	r.equip(t.Context())
+	r.vigil.begin(1)
+	r.tryOne(t.Context(), 0, cell, newPlaces(r.nodes))
+	if got := r.results[0]; got.Verdict != report.Failing || !strings.Contains(got.Reason, "node arm-1 "+wentAway) {
+		t.Errorf("%s: %s", got.Verdict, got.Reason)
+	}
+}

@@ -2,8 +2,11 @@ package conformance
 
 import (
 	"context"
+	"errors"
 	"net"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -209,6 +212,45 @@ func TestRun_SomethingTakesEveryConnection(t *testing.T) {
 	}
 	for _, cell := range d.Cells {
 		if !strings.Contains(cell.Reason, "takes every connection, also to ports 1 and 47") {
+			t.Errorf("%s: %s: %s", cell.ID(), cell.Verdict, cell.Reason)
+		}
+	}
+}
+
+// departing is a vantage point that is lost at a moment.
+type departing struct {
+	outside
+	gone *atomic.Bool
+}
+
+func (v departing) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	if v.gone.Load() {
+		return nil, errors.New("the connection was lost")
+	}
+	return v.outside.DialContext(ctx, network, addr)
+}
+
+// A vantage point that is lost while the port has to be open says nothing of it.
+func TestRun_AVantageThatIsLostWhileAPortIsOpen(t *testing.T) {
+	c := newFake(t, amd64, arm64)
+	o := c.options()
+	var gone atomic.Bool
+	o.pace.rulesLag, o.Checks, o.Vantages[0].Dial = 50*time.Millisecond, []string{"S7"}, departing{outside{c}, &gone}
+	var mu sync.Mutex
+	made := map[string]int{}
+	c.onApply = func(kind, name string) {
+		mu.Lock()
+		defer mu.Unlock()
+		if made[name]++; kind == "Service" && strings.HasPrefix(name, svcGone) && made[name] == 2 { // the first was for a free port
+			gone.Store(true)
+		}
+	}
+	d, err := fullRun(t, o)
+	if err != nil || !gone.Load() {
+		t.Errorf("%v, lost: %t", err, gone.Load())
+	}
+	for _, cell := range d.Cells {
+		if cell.Name == "tcp/nodePort/closed-before-and-after" && (cell.Verdict != report.Blocked || !strings.Contains(cell.Reason, "the connection was lost")) {
 			t.Errorf("%s: %s: %s", cell.ID(), cell.Verdict, cell.Reason)
 		}
 	}

@@ -70,6 +70,27 @@ func TestShut(t *testing.T) {
 	}
 }
 
+// A probe that is not heard any more says nothing of what has to be shut, nor of what is beside it, whatever is made of other silence.
+func TestShut_AProbeThatIsNotHeard(t *testing.T) {
+	lost := func(context.Context, string) (probe.Attempt, error) {
+		return probe.Attempt{}, &unheardError{"a-0/probe", errKubelet}
+	}
+	for name, s := range map[string]shut{
+		"what has to be shut": {try: lost, control: endings(probe.Answered)},
+		"what is beside it":   {try: endings(probe.Silent), control: lost},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s.unseen = failed
+			r := rules{time.Now, usual}
+			for _, o := range []outcome{r.closes(t.Context(), s), r.stays(t.Context(), s)} {
+				if o.verdict != report.Blocked || !o.lost || !strings.Contains(o.reason, "the probe in a-0/probe is not heard any more") {
+					t.Errorf("%s: %s (%s), lost: %t", name, o.verdict, o.reason, o.lost)
+				}
+			}
+		})
+	}
+}
+
 // The time of the rules is counted from the endpoint: a Service that is dead later has no grace, and one that came late does not pass.
 func TestSettle(t *testing.T) {
 	for _, c := range []struct {
@@ -133,6 +154,9 @@ func TestRun_AVantageThatIsLost(t *testing.T) {
 				t.Error(err)
 			}
 			for _, cell := range d.Cells {
+				if cell.Name == "tcp/nodePort/policy-Local-refuses" && cell.Verdict != report.Blocked { // as the backend's own node is not heard, or the dialled one
+					t.Errorf("%s: %s: %s", cell.ID(), cell.Verdict, cell.Reason)
+				}
 				if strings.HasSuffix(cell.Src.Where, "arm-1") && cell.Verdict == report.Passed {
 					t.Errorf("%s passed", cell.ID())
 				}
@@ -162,6 +186,14 @@ func TestRun_AnotherCause(t *testing.T) {
 		{"no DaemonSet wants the node", "daemonsets", []string{"N1"}, func(c *fake, o *Options) { c.unwanted = map[string]bool{"arm-1": true, "x86-1": true} }, report.Failing},
 		{"the kubelet is dead", "ready", []string{"N1"}, func(c *fake, o *Options) {
 			c.node("arm-1").dead, c.node("x86-1").dead, o.pace.lease = true, true, 50*time.Millisecond
+		}, report.Failing},
+		{"a DaemonSet that is named is missing", "daemonsets", []string{"N1"}, func(c *fake, o *Options) {
+			c.lacks = "kube-flannel/kube-flannel-ds"
+			o.DaemonSets = []string{"kube-system/kube-proxy", c.lacks}
+		}, report.Failing},
+		{"leases cannot be read", "ready", []string{"N1"}, func(c *fake, _ *Options) { c.noLeases = func(int) error { return errUnreachable } }, report.Failing},
+		{"leases cannot be read any more", "ready", []string{"N1"}, func(c *fake, _ *Options) {
+			c.noLeases = func(look int) error { return map[bool]error{true: errUnreachable}[look > 1] }
 		}, report.Failing},
 		{"a mount fails for another reason", "missing-directory-fails", []string{"S8"}, func(c *fake, _ *Options) { c.mountSays = "timed out waiting for the condition" }, report.Failing},
 		{"no node has room", "unsatisfiable-stays-pending", []string{"D"}, func(c *fake, _ *Options) { c.nowhere = "0/2 nodes are available: 2 Insufficient memory." }, report.Failing},
