@@ -2,11 +2,15 @@ package proof
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/hybridctl/hybridctl/provision/bundle"
 	"github.com/hybridctl/hybridctl/provision/conformance"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/kube"
@@ -39,6 +43,67 @@ func TestWithoutProbe_NodesThatAreNotManagedAndLackTheImage(t *testing.T) {
 	has["host-2"] = make([][]string, maxReportedImages)
 	if without := o.withoutProbe(context.Background(), ref); len(without) != 0 {
 		t.Errorf("a node that does not report all its images: %v", without)
+	}
+}
+
+// empty is an API server with a node that is not Ready, on which nothing can be tried.
+type empty struct{ API }
+
+func (empty) NodeImages(context.Context) (map[string][][]string, error) { return nil, nil }
+func (empty) Namespaces(context.Context, string) ([]string, error)      { return nil, nil }
+func (empty) Services(context.Context, string) ([]kube.Service, error)  { return nil, nil }
+func (empty) DeleteNamespace(context.Context, string) error             { return nil }
+func (empty) Nodes(context.Context) ([]kube.Node, error) {
+	return []kube.Node{{Name: "host-1", Arch: "arm64"}}, nil
+}
+func (empty) Apply(context.Context, []byte, kube.ApplyOptions) ([]kube.ObjectChange, error) {
+	return nil, nil
+}
+func (empty) Volumes(context.Context, []string) ([]kube.Volume, error) { return nil, nil }
+func (empty) WaitNoVolumes(context.Context, string, string, kube.WaitOptions) error {
+	return nil
+}
+func (empty) WaitPods(ctx context.Context, _ string, _ func([]kube.Pod, []kube.Event) []kube.Missing, _ kube.WaitOptions) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// What a run came to is its error: one of which nothing could be tried is no pass. Its report is written even so.
+func TestRun_NothingCouldBeTried(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "report")
+	dir, err := report.OpenDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bundle.Bundle{Manifest: bundle.Manifest{Images: []bundle.Image{{Component: bundle.Probe, Ref: "registry.example/probe:1"}}}}
+	o := Options{Wish: Wish{Checks: []string{"S9"}}, API: empty{}, Cluster: &inventory.Cluster{}, Bundle: b, Event: func(report.Event) {}}
+	run, err := Run(t.Context(), o, dir)
+	if !errors.Is(err, conformance.ErrUnproven) || len(run.Cells) == 0 || run.Error != "" {
+		t.Errorf("error %v, %+v", err, run)
+	}
+	if written, err := os.ReadDir(path); err != nil || len(written) == 0 {
+		t.Errorf("%v, %v", written, err)
+	}
+}
+
+// The DaemonSets that every node has to have are named where hybridctl made them: one that is missing is no pass.
+func TestDaemonSets_ByName(t *testing.T) {
+	const proxy, flannel = "kube-system/kube-proxy", "kube-flannel/kube-flannel-ds"
+	no := false
+	for name, c := range map[string]struct {
+		cni   string
+		first inventory.Host
+		want  []string
+	}{
+		"flannel":           {inventory.CNIFlannel, inventory.Host{}, []string{proxy, flannel}},
+		"another's network": {inventory.CNINone, inventory.Host{}, []string{proxy}},
+		"adopted":           {inventory.CNIFlannel, inventory.Host{Managed: &no}, nil},
+	} {
+		c.first.Role = inventory.ControlPlane
+		got := daemonSets(&inventory.Cluster{Spec: inventory.Spec{CNI: inventory.CNI{Provider: c.cni}, Hosts: []inventory.Host{c.first}}})
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
 	}
 }
 
