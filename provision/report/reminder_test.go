@@ -152,6 +152,48 @@ func TestReminder_SaysThatAWaitIsOver(t *testing.T) {
 	}
 }
 
+// What ends a silence may be the end of a step as well.
+func TestReminder_SaysThatAWaitIsOverAlsoWithAnEnd(t *testing.T) {
+	var sink heard
+	r := newReminder(&sink)
+	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	defer r.wait("the registry to answer", begin, true)()
+	r.look(begin.Add(15 * time.Second))
+	r.Event(Event{Kind: Done, Host: "pause", Step: "push"})
+	if got := sink.said(); !slices.Equal(got, []string{"wait: waiting for the registry to answer, 15s so far", "over  wait:", "pause push:"}) {
+		t.Errorf("got %q", got)
+	}
+}
+
+// A wait that was told of with another is as much told of as that one: it keeps its own pauses, and of two for the same the longer is said.
+func TestReminder_EachWaitKeepsItsTime(t *testing.T) {
+	var sink heard
+	r := newReminder(&sink)
+	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	at := func(s int) time.Time { return begin.Add(time.Duration(s) * time.Second) }
+	hears := func(when int, want ...string) {
+		t.Helper()
+		r.now = func() time.Time { return at(when) }
+		r.look(at(when))
+		if got := sink.said(); !slices.Equal(got, want) {
+			t.Errorf("after %d s: %q, want %q", when, got, want)
+		}
+	}
+	a, b := r.wait("a", at(0), false), r.wait("b", at(3), false)
+	hears(15, "wait: waiting for a, 15s so far; for b, 12s so far")
+	hears(29)
+	hears(30, "wait: waiting for a, 30s so far; for b, 27s so far")
+	a()
+	b()
+	sink.said()
+
+	first := r.wait("c", at(100), false)
+	r.wait("c", at(105), false)
+	first()
+	r.wait("c", at(109), false) // which has the first one's place
+	hears(120, "wait: waiting for c, 15s so far")
+}
+
 // A view shows one word about waits at a time, and of two that come soon after one another the first: so each names them all.
 func TestReminder_TellsOfAllWaitsTogether(t *testing.T) {
 	var sink heard

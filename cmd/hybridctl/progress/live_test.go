@@ -221,6 +221,9 @@ func TestLive_NotesStandAboveTheRows(t *testing.T) {
 	v.Event(report.Event{Time: at(0), Kind: report.Note, Host: "x86-1", Step: "static pods", Message: note})
 	v.pump.Suspend(func() {}) // wait for a write under way
 	v.Close()
+	if h := v.fleet.host("x86-1"); len(h.running) > 0 {
+		t.Errorf("it is a step of the host, too: %+v", h.running)
+	}
 	if got := v.screen.screen(); got != "12:00:00 x86-1 static pods  "+note+"\n" {
 		t.Errorf("left on the terminal: %q", got)
 	}
