@@ -90,6 +90,7 @@ func TestBundle_PushFetchAndGC(t *testing.T) {
 	r := newRun(t)
 	i := newInternet(t, r)
 	r.want("bundle push --plain-http --bundle "+arg(i.bundle)+" "+i.registry.Host()+"/k8s", 0)
+	r.waitedFor("the registry of " + i.registry.Host() + "/k8s")
 	contains(t, "stdout", r.stdout.String(), i.registry.Host()+"/k8s/etcd:3.6.8-0", "4 sent, 0 mounted", "images in place")
 	r.want("bundle push --plain-http --bundle "+arg(i.bundle)+" "+i.registry.Host()+"/k8s -o json", 0)
 	var out pushed

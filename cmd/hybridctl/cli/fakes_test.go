@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -162,6 +163,14 @@ func (r *run) waiting(what string) (over func()) {
 	r.waited = append(r.waited, what)
 	r.waits[what]++
 	return func() { r.waits[what]-- }
+}
+
+// waitedFor checks that the last verb said that it may wait for something.
+func (r *run) waitedFor(what string) {
+	r.t.Helper()
+	if !slices.Contains(r.waited, what) {
+		r.t.Errorf("waits for %q, and not for %s", r.waited, what)
+	}
 }
 
 func (r *run) want(line string, code int) {

@@ -40,6 +40,7 @@ func TestImageAssemble(t *testing.T) {
 		t.Errorf("a dry run sent: %q", s.Asked())
 	}
 	r.want(command, 0)
+	r.waitedFor("the images of " + s.Host() + "/team/app:1.5 to be read and sent")
 	contains(t, "stdout", r.stdout.String(), "linux/amd64", "4 blobs mounted, 0 blobs sent", "note: signatures: the images keep their digests")
 	r.want(command+" -q", 0)
 	digest := strings.TrimSpace(r.stdout.String())
@@ -73,6 +74,7 @@ func TestImageInspect(t *testing.T) {
 	wrong := imagetest.Image(platform.ARM64, v1.ConfigFile{Config: v1.Config{Entrypoint: []string{"/app"}}}, imagetest.Layer(imagetest.File{Name: "app", Body: imagetest.ELF(platform.AMD64)}))
 	imagetest.Layout(t, dir, map[string]v1.ImageIndex{"registry.test/app:1": imagetest.Index(map[platform.Arch]v1.Image{platform.ARM64: wrong})})
 	r.want("image inspect "+arg(dir), 6)
+	r.waitedFor("the contents of " + dir)
 	contains(t, "stdout", r.stdout.String(), "wrong", "error: its program /app is an executable for amd64, not arm64")
 	r.want("image inspect --fail-on never "+arg(dir), 0)
 	r.want("image inspect -o json "+arg(dir), 6)
@@ -111,6 +113,9 @@ func TestImageAudit_RegistriesOfACluster(t *testing.T) {
 	r := newRun(t)
 	name := s.Host() + "/build/app-linux-amd64:1.5"
 	r.front.ClusterImages = func(context.Context, []byte, []platform.Arch) ([]image.Wanted, []string, error) {
+		if r.waits["the API server to say what runs, and in which images"] != 1 {
+			t.Errorf("waits for %v", r.waits)
+		}
 		return []image.Wanted{{Image: name, Archs: []platform.Arch{platform.AMD64}, Place: image.Place{Object: "Pod tenant/web"}}}, nil, nil
 	}
 	r.front.Kubeconfig = func(context.Context, provision.Options) ([]byte, error) { return []byte("kubeconfig"), nil }

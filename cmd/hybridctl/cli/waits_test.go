@@ -1,14 +1,17 @@
 package cli
 
 import (
+	"bytes"
 	"context"
-	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/hybridctl/hybridctl/cmd/hybridctl/progress"
 	"github.com/hybridctl/hybridctl/provision/bundle/bundletest"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/podimages"
@@ -33,6 +36,34 @@ func TestSilence_EventsHaveAName(t *testing.T) {
 	}
 }
 
+// What takes long is told of on stderr, in its own name.
+func TestWaits_ReachTheUser(t *testing.T) {
+	const what = "the contents of x"
+	for name, wait := range map[string]func(a *app) (over func()){
+		"a verb without progress": func(a *app) func() { return a.waits("images", what) },
+		"a verb with progress": func(a *app) func() {
+			view := progress.New(progress.Options{Out: a.Stderr})
+			_, over := a.silence(view, "images", what)
+			return func() {
+				over()
+				view.Close()
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var stderr bytes.Buffer
+				over := wait(&app{Deps: Deps{Stderr: &stderr}})
+				time.Sleep(report.Patience + time.Second)
+				over()
+				if got := stderr.String(); !strings.Contains(got, " images wait  waiting for "+what+", 15s so far\n") {
+					t.Errorf("said %q", got)
+				}
+			})
+		})
+	}
+}
+
 // A slow disk, a credential helper that asks someone, a pipe that no one ends: each verb says what it waits for.
 func TestWaits_AreSaid(t *testing.T) {
 	r := withBundle(t)
@@ -47,6 +78,7 @@ func TestWaits_AreSaid(t *testing.T) {
 	}{
 		{"bundle export one.tar made", files},
 		{"bundle import one.tar new", files},
+		{"bundle verify new", "its files to be read"},
 		{"bundle create -f " + source + " created", files},
 		{"bundle gc", "what no bundle uses to be found and deleted"},
 		{"workload lint --images images.json -f -", "standard input to end"},
@@ -54,9 +86,7 @@ func TestWaits_AreSaid(t *testing.T) {
 		{"image audit --cache none --arch amd64 --registry registry.test -f -", "docker's credentials for the images"},
 	} {
 		r.want(c.line, 0)
-		if !slices.Contains(r.waited, c.want) {
-			t.Errorf("%s waits for %q, and not for %s", c.line, r.waited, c.want)
-		}
+		r.waitedFor(c.want)
 	}
 }
 
@@ -64,10 +94,16 @@ func TestWaits_AreSaid(t *testing.T) {
 func TestWaits_ForWhatContainersStart(t *testing.T) {
 	r := workloadRun(t)
 	r.front.WorkloadsOf = func(context.Context, []byte, workload.ReadOptions) (podimages.Running, error) {
+		if r.waits["the API server to say what runs"] != 1 {
+			t.Errorf("waits for %v", r.waits)
+		}
 		node := corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "x86-1", Labels: map[string]string{"kubernetes.io/arch": platform.AMD64.String()}}}
 		return podimages.Running{Set: &workload.Set{}, Archs: platform.All(), World: workload.World{Nodes: []corev1.Node{node}}}, nil
 	}
 	r.front.KnownImages = func(context.Context, *workload.Set, podimages.KnownOptions) (workload.Known, error) {
+		if r.waits["what images are made for"] != 1 {
+			t.Errorf("waits for %v", r.waits)
+		}
 		return func(string) workload.ImageFacts { return workload.ImageFacts{Archs: platform.All()} }, nil
 	}
 	looked := false
