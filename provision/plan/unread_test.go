@@ -29,6 +29,16 @@ func TestBuild_RegistriesWhoseMarkerCannotBeRead(t *testing.T) {
 	}
 }
 
+// A host whose mark of a member cannot be read, and that is not the machine that its node knows, joins again: for that reason, and no other.
+func TestBuild_AMemberWhoseMarkerCannotBeRead(t *testing.T) {
+	in := finished(t)
+	unreadable(&in, 0, "join")
+	in.Hosts[0].MachineID = "other"
+	if s, _ := mustBuild(t, in).Step("x86-1/join"); s.Action != Create || s.Reason != "its marker cannot be read (/var/lib/hybridctl/steps/join), and it is not known to be a node" {
+		t.Errorf("%s: %s", s.Action, s.Reason)
+	}
+}
+
 // A host may be a node whose mark of that cannot be read: what restarts something there waits for its turn.
 func TestWorks_AMarkThatCannotBeRead(t *testing.T) {
 	for step, want := range map[Kind]bool{Init: true, Join: true, Images: false} {

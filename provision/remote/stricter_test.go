@@ -322,6 +322,15 @@ func TestKeyThatOthersMayRead(t *testing.T) {
 			t.Errorf("%04o with a passphrase: %d keys, %q, %q", mode, len(l.signers), l.tried, l.mend)
 		}
 	}
+	if os.Getuid() == 0 { // as ssh does, it is asked of the user's own files
+		anothers := privateKey(t, filepath.Join(t.TempDir(), "key"), 0o644)
+		if err := os.Chown(anothers, 12345, -1); err != nil {
+			t.Fatal(err)
+		}
+		if l := newKeyring(nil, slog.New(slog.DiscardHandler)).login(&endpoint{identities: []string{anothers}}, func() func() { return func() {} }); len(l.signers) != 1 {
+			t.Errorf("another's key: %q", l.tried)
+		}
+	}
 	// what is no private key may be read by all
 	public := filepath.Join(t.TempDir(), "key.pub")
 	if err := os.WriteFile(public, ssh.MarshalAuthorizedKey(newPublic(t)), 0o644); err != nil {
