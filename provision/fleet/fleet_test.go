@@ -136,6 +136,27 @@ func TestDial_WayIsFoundAgain(t *testing.T) {
 	}
 }
 
+// A connection that is made for the way alone may take long, and is said.
+func TestDial_SaysForWhatItWaits(t *testing.T) {
+	f, hosts := newFleet(t, 3)
+	f.Only("host-3")
+	var said []string
+	lasts := 0
+	f.Waiting = func(what string) func() {
+		said = append(said, what)
+		lasts++
+		return func() { lasts-- }
+	}
+	conn, err := f.Dial(context.Background(), "tcp", hosts.Hosts[2].Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	if !slices.Equal(said, []string{"a connection to host-1"}) || lasts != 0 {
+		t.Errorf("%q was said, and %d are not over", said, lasts)
+	}
+}
+
 func TestDial_RunOfSomeTakesTheFirstWayThatCanBeMade(t *testing.T) {
 	f, hosts := newFleet(t, 4)
 	f.Only("host-4")

@@ -38,6 +38,7 @@ func TestMayReset_UnknownIsNotOurs(t *testing.T) {
 		"its mark cannot be read":                          {Authority{Hashes: []string{"sha256:a"}}, marked("", ""), "w-3 has a mark that cannot be read"},
 		"its authority was replaced since it was marked":   {Authority{Hashes: []string{"sha256:b"}}, renewed, ""},
 		"its authority cannot be read, and it has no mark": {Authority{Hashes: []string{"sha256:a"}}, unread, "w-3 has a node's files, and no cluster CA that can be read"},
+		"nor can its marker":                               {Authority{Hashes: []string{"sha256:a"}}, facts.Host{Name: "w-3", BadMarkers: []string{"join"}, Kubeadm: facts.Kubeadm{KubeletConf: true}}, "w-3 has a node's files, and no cluster CA that can be read"},
 		"it cannot, and no one knows":                      {Authority{Unknown: lost}, unread, "is not known: no kubeconfig is kept"},
 		"etcd's data of nobody knows whom":                 {Authority{Unknown: lost}, data, "is not known: no kubeconfig is kept"},
 		"a node of nothing":                                {Authority{Unknown: lost}, clean, ""},
