@@ -338,6 +338,23 @@ func packDir(t *testing.T, dir string) string {
 	return file
 }
 
+// A directory is no file to import, whatever it is: what to do about it is said.
+func TestImport_OfADirectory(t *testing.T) {
+	odd := t.TempDir()
+	if err := os.Mkdir(filepath.Join(odd, bundle.ManifestFile), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for dir, want := range map[string]string{bundletest.Make(t).Dir: "use it as it is: ", odd: "make it readable for the user who runs hybridctl"} {
+		into := filepath.Join(t.TempDir(), "bundle")
+		if _, err := bundle.Import(t.Context(), dir, into, bundle.CreateOptions{}); !errors.Is(err, bundle.ErrNotBundle) || !strings.HasPrefix(hint.Text(err), want) {
+			t.Errorf("%v, hint %q", err, hint.Text(err))
+		}
+		if _, err := os.Lstat(into); err == nil {
+			t.Error("it wrote something")
+		}
+	}
+}
+
 func TestImport(t *testing.T) {
 	b := bundletest.Make(t)
 	file := export(t, b.Dir)

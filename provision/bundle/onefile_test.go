@@ -105,6 +105,8 @@ func TestFiles_RefuseWhatNoBundleHolds(t *testing.T) {
 		{"nothing", nil, nil, ErrNotBundle, `is not a bundle in one file: it is empty`},
 		{"no tar", []entry{json}, text("hello, this is no tar"), ErrNotBundle, `is not a bundle in one file: it is no tar archive`},
 		{"compressed", []entry{json}, text("\x1f\x8b\x08\x00"), ErrNotBundle, `is not a bundle in one file: it is compressed`},
+		{"cut off before bundle.json", []entry{regular("x", strings.Repeat("x", 1000)), json}, cutTo(512 + 600), ErrNotBundle,
+			`is not a bundle in one file: it is cut off: x has 1000 bytes, and 600 are there`},
 		{"cut off in a file", []entry{json, regular("bin/x", strings.Repeat("x", 2000))}, func(t *testing.T, file string) {
 			if err := os.Truncate(file, 512*2+512+1000); err != nil {
 				t.Fatal(err)
@@ -143,6 +145,9 @@ func TestFiles_RefuseWhatNoBundleHolds(t *testing.T) {
 			}
 			if c.kind == ErrNotBundle && hint.Text(err) == "" {
 				t.Errorf("%v: no hint", err)
+			}
+			if packed := c.name == "compressed"; packed != (hint.Text(err) == "unpack it to a plain .tar first") {
+				t.Errorf("%v: hint %q", err, hint.Text(err))
 			}
 			into := filepath.Join(t.TempDir(), "bundle")
 			if _, err := Import(t.Context(), file, into, CreateOptions{}); !errors.Is(err, c.kind) {
