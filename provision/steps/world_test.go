@@ -321,7 +321,7 @@ func (h *fakeHost) carryOut(what string, args []string, in []byte, session *remo
 		}
 		say("kubeadm %s", args[0])
 		if len(args) > 3 {
-			h.belongs = fmt.Sprintf("ca %s\nname %s\n", args[3], args[4])
+			h.belongs = fmt.Sprintf("name %s\nca %s\n", args[4], args[3])
 		}
 		h.markers[args[1]] = fmt.Sprintf("state done\ndigest %s\n", args[2])
 		h.member = true
