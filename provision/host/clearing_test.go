@@ -295,7 +295,7 @@ func TestKubeadm_ClearsUpAnEarlierAttempt(t *testing.T) {
 		files                              string // that are there when kubeadm runs
 	}{
 		{"init again on a disk of its own", "init", "x: y\n", "state started\n", "mount -t tmpfs etcd /var/lib/etcd; mkdir -p /var/lib/etcd/member /var/lib/etcd/lost+found; echo 1 >/var/lib/etcd/member/db", 0, "", ""},
-		{"init again, which came as far as its kubelet", "init", "x: y\n", "state started\n", "touch /etc/kubernetes/admin.conf /etc/kubernetes/kubelet.conf", 0, "", ""},
+		{"init again, which came as far as its kubelet", "init", "x: y\n", "state started\n", "touch /etc/kubernetes/admin.conf /etc/kubernetes/kubelet.conf /var/lib/hybridctl/kubeadm-init.log", 0, "", ""},
 		{"a worker of another cluster since", "init", "x: y\n", "state started\n", "touch /etc/kubernetes/kubelet.conf", 74,
 			"kubeadm: this host is a worker of another cluster, and nothing was done: it has a kubelet.conf, and no admin.conf, which kubeadm init makes first\n", ""},
 		{"init on a new disk", "init", "x: y\n", "", "mount -t tmpfs etcd /var/lib/etcd; mkdir /var/lib/etcd/lost+found", 0, "", "/etc/kubernetes/pki/ca.key\n"},
