@@ -354,7 +354,7 @@ func (h *simHost) lockScript(args []string, out io.Writer) {
 	switch verb, token := args[0], args[1]; {
 	case verb == "give" && h.lock[0] == "":
 		said = "gone"
-	case verb == "give" && (h.lock[0] == token || len(args) > 2 && (args[2] == "break" || args[2] == "leased" && h.lockKind == "up" && strings.HasPrefix(h.markers["init"], "state done"))):
+	case verb == "give" && (h.lock[0] == token || len(args) > 2 && (args[2] == "break" || args[2] == "leased" && h.lockKind == "up" && strings.Contains(h.markers["init"], "state done\n"))):
 		said, h.lock = "given", [2]string{}
 	case verb == "take" && h.lock[0] == token:
 		said = "again"

@@ -52,7 +52,7 @@ func hasNode(w *world, name string) bool { _, there := w.api.AllNodes[name]; ret
 func fails(call string) func(*world) { return func(w *world) { w.api.Failing[call] = errAway } }
 
 func marked(host, step string) func(*world) bool {
-	return func(w *world) bool { return strings.HasPrefix(w.hosts[host].markers[step], "state done\n") }
+	return func(w *world) bool { return strings.Contains(w.hosts[host].markers[step], "state done\n") }
 }
 
 func isMember(host string) func(*world) bool {
