@@ -134,7 +134,7 @@ while read -r word a b c d; do
 		begin*) before='' ;; # it was cut off
 		esac
 		[ ! -e "$markers/$step" ] || [ -n "$before" ] || unread=y
-		[ ! -e "$markers/$step" ] || [ "$before" = done ] || before=started # one that cannot be read tells of no end
+		[ ! -e "$markers/$step" ] || [ "$before" = 'done' ] || before=started # one that cannot be read tells of no end
 		{
 			printf 'begin\nstate started\n'
 			sed -n '/^file /p' "$markers/$step" 2>/dev/null || : # of an earlier time

@@ -151,6 +151,7 @@ if grep -qs '^state started$' "$marker" || { [ "$verb" = join ] && [ -e "$marker
 		exit 74
 	fi
 	# The last line of its log is younger than all that an init of ours made.
+	# shellcheck disable=SC3013 # dash, bash and busybox know -nt
 	if [ "$verb" = init ] && [ -e /etc/kubernetes/admin.conf ] && { [ ! -e "$log" ] || { [ /etc/kubernetes/pki/ca.crt -nt "$log" ] && [ /etc/kubernetes/admin.conf -nt "$log" ]; }; }; then
 		rm -rf $run/kubeadm.yaml $run/pki
 		say "another than hybridctl has made a cluster here since it tried to, and nothing was done: where that is not needed, run \"kubeadm reset\" on this host, and the same command again"

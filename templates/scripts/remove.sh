@@ -126,7 +126,7 @@ others() { # PIN...: says so when this host is of a cluster whose pin is none of
 # Whoever came later may have its containers in this containerd too, as docker has: they would end, and what they hold would be deleted.
 if [ "$step" = runtime ] && [ -x /usr/local/bin/ctr ] && systemctl is-active -q containerd.service; then
 	for n in $(timeout 20 /usr/local/bin/ctr namespaces ls -q 2>/dev/null); do
-		[ "$n" != k8s.io ] && [ -n "$(timeout 20 /usr/local/bin/ctr -n "$n" containers ls -q 2>/dev/null)" ] || continue
+		if [ "$n" = k8s.io ] || [ -z "$(timeout 20 /usr/local/bin/ctr -n "$n" containers ls -q 2>/dev/null)" ]; then continue; fi
 		say "containerd has containers of somebody in its namespace $n (docker's is moby): nothing was done; take them away, and run the same command again"
 		exit 1
 	done
