@@ -174,6 +174,7 @@ func TestRefuseForgotten(t *testing.T) {
 		ceph    bool
 		state   plan.ID
 		silent  bool
+		lost    bool
 		volumes []kube.Volume
 		want    error
 	}{
@@ -186,10 +187,15 @@ func TestRefuseForgotten(t *testing.T) {
 		"it does not answer, and had Ceph":     {api: unknown, state: plan.ClusterID(plan.CSI), want: ending.ErrVolumes},
 		"it never was, and had Ceph":           {api: none, state: plan.ClusterID(plan.CSI)},
 		"it does not say which there are":      {api: found, ceph: true, silent: true, want: ending.ErrVolumes},
+		"its etcd lost its data":               {api: found, ceph: true, lost: true, want: ending.ErrVolumes},
+		"it lost its data, and has no Ceph":    {api: found, lost: true},
 		"of a driver that is not Ceph's alone": {api: found, ceph: true, volumes: []kube.Volume{{Name: "pvc-1", Driver: "other.example"}}},
 	} {
 		d, api := newDesk(t)
 		api.AllVolumes = c.volumes
+		if api.Config.Endpoint = "host-1:6443"; c.lost {
+			api.Config.Endpoint = ""
+		}
 		d.API, d.State = api, remembered{has: c.state}
 		if c.silent {
 			d.API = noVolumesTold{api}

@@ -134,7 +134,7 @@ func (d destruction) refuseForgotten(ctx context.Context, seen survey.Seen) erro
 	const goes = "the cluster is deleted"
 	_, there, err := seen.API.Get()
 	may := len(d.Cluster.Spec.Storage.Ceph) > 0 || d.State != nil && d.State.Has(plan.ClusterID(plan.CSI))
-	if there && may { // one whose etcd began anew, as the disk of its data was not mounted, knows of no volume and of nothing else
+	if there && may { // one whose etcd began again with nothing, as the disk of its data was not mounted, knows of no volume and of nothing else
 		_, err = d.API.ClusterConfiguration(ctx)
 	}
 	switch {

@@ -44,7 +44,7 @@ func (d *Desk) Storage(ctx context.Context, force bool) ([]kube.Object, plan.Pla
 	return going, p, err
 }
 
-// withoutStrangers leaves out the namespaces in which somebody keeps what is not ceph-csi's: all of it would go with them, and with claims their data.
+// withoutStrangers leaves out the namespaces in which someone keeps what is not ceph-csi's: all of it would go with them, and with claims their data.
 func (d *Desk) withoutStrangers(ctx context.Context, objects, known []kube.Object) (going, strangers []kube.Object, err error) {
 	of := func(namespace string) func(kube.Object) bool {
 		return func(o kube.Object) bool { return o.Namespace == namespace }

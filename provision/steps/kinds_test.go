@@ -58,7 +58,7 @@ func marked(host, step string) func(*world) bool {
 func isMember(host string) func(*world) bool {
 	return func(w *world) bool {
 		h := w.hosts[host]
-		if h.member != (h.belongs == "ca "+ownCA+"\nname lab\n") {
+		if h.member != (h.belongs == "name lab\nca "+ownCA+"\n") {
 			w.t.Errorf("%s: member %t, and its mark is %q", host, h.member, h.belongs)
 		}
 		return h.member

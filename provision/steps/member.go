@@ -93,7 +93,7 @@ func (x *Steps) applyJoin(ctx context.Context, s plan.Step, h *host.Host) (strin
 	if err != nil {
 		return "", err
 	}
-	// Before anything is reset: an API server whose etcd began anew knows no node any more, and takes none, as it has no cluster-info.
+	// Before anything is reset: an API server whose etcd began again with nothing knows no node any more, and takes none, as it has no cluster-info.
 	j, err := beginJoining(ctx, x, api, s, h)
 	if err != nil {
 		return "", err

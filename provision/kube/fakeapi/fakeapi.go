@@ -20,7 +20,7 @@ type API struct {
 	AllNodes      map[string]kube.Node
 	CNI           bool
 	CSI           string               // the objects of ceph-csi that were applied last
-	Strangers     []kube.Object        // objects that are nobody's of hybridctl, and bear no label of its
+	Strangers     []kube.Object        // objects that hybridctl did not make, without its labels
 	OwnedObjects  map[kube.Object]bool // those of ceph-csi that are there; false = hybridctl did not apply it
 	AllVolumes    []kube.Volume
 	Waited        []string // for which nodes and drivers
