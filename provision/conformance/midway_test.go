@@ -100,7 +100,7 @@ func TestRun_ANodeGoesAway(t *testing.T) {
 func TestRun_SilenceOfTheClientIsNotSilenceOfTheService(t *testing.T) {
 	c := newFake(t, amd64, arm64)
 	o := c.options()
-	o.pace.attempt, o.pace.rulesLag, o.pace.answer = 200*time.Millisecond, 200*time.Millisecond, 200*time.Millisecond
+	o.pace.attempt, o.pace.rulesLag, o.pace.answer, o.pace.start = 200*time.Millisecond, 200*time.Millisecond, 200*time.Millisecond, time.Second
 	o.Checks = []string{"S6"}
 	c.onApply = func(kind, name string) {
 		c.mu.Lock()
