@@ -42,11 +42,6 @@ func through(t testing.TB, shell, line string) []string {
 	return words[:len(words)-1]
 }
 
-func checkWord(t testing.TB, shells []string, w string) {
-	t.Helper()
-	checkWords(t, shells, []string{w, "-", w + w, ""})
-}
-
 func checkWords(t testing.TB, shells []string, words []string) {
 	t.Helper()
 	l, err := newLine(Command{Argv: append([]string{"printf", `%s\0`}, words...)}, asLogin)
