@@ -47,9 +47,9 @@ func group(name string) string {
 
 // A group of which the API server does not say what it has is not one that has nothing.
 func TestMapping_AGroupThatDoesNotAnswerIsNotOneThatIsNotThere(t *testing.T) {
-	class := Kind{"storage.k8s.io/v1", "StorageClass"}
+	class := Kind{APIVersion: "storage.k8s.io/v1", Kind: "StorageClass"}
 	object := Object{APIVersion: class.APIVersion, Kind: class.Kind, Name: "fast"}
-	snapshots := Kind{"snapshot.storage.k8s.io/v1", "VolumeSnapshotClass"}
+	snapshots := Kind{APIVersion: "snapshot.storage.k8s.io/v1", Kind: "VolumeSnapshotClass"}
 	for name, c := range map[string]struct {
 		besides map[string]any
 		want    string // in every error; "" = there is none

@@ -52,8 +52,8 @@ func Objects(manifests []byte) ([]Object, error) {
 	return out, nil
 }
 
-// Kind is a kind of objects.
-type Kind struct{ APIVersion, Kind string }
+// Kind is a kind of objects, of one namespace alone where that is named.
+type Kind struct{ APIVersion, Kind, Namespace string }
 
 // Owned lists the objects of those kinds that fit the selector of labels and that FieldManager applied, whoever else has changed them since: in the order of
 // the kinds, then by namespace and name. others fit it as well, and are not known to be its own: another made or applied them, or they were restored from a backup.
@@ -78,7 +78,7 @@ func (c *Client) ownedOf(ctx context.Context, kind Kind, selector string, starte
 		return nil, nil, err
 	}
 	err = c.do(ctx, "list what there is of "+kind.Kind, func(ctx context.Context) error {
-		list, err := c.dynamic.Resource(mapping.Resource).List(ctx, metav1.ListOptions{LabelSelector: selector})
+		list, err := c.dynamic.Resource(mapping.Resource).Namespace(kind.Namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
 		if err != nil {
 			return err
 		}

@@ -34,7 +34,7 @@ func TestOwned(t *testing.T) {
 	if _, err := c.Apply(ctx, []byte("{apiVersion: v1, kind: Namespace, metadata: {name: "+ns+"-theirs, labels: {app: "+label+"}}}"), ApplyOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	kinds := []Kind{{"v1", "Namespace"}, {"v1", "ConfigMap"}, {"snapshot.storage.k8s.io/v1", "NoSuchKind"}}
+	kinds := []Kind{{APIVersion: "v1", Kind: "Namespace"}, {APIVersion: "v1", Kind: "ConfigMap"}, {APIVersion: "snapshot.storage.k8s.io/v1", Kind: "NoSuchKind"}}
 	got, others, err := c.Owned(ctx, kinds, "app="+label)
 	want := []Object{{"v1", "Namespace", "", ns}, {"v1", "ConfigMap", ns, "a"}, {"v1", "ConfigMap", ns, "b"}}
 	if err != nil || !slices.Equal(got, want) {
@@ -42,6 +42,12 @@ func TestOwned(t *testing.T) {
 	}
 	if want := []Object{{"v1", "Namespace", "", ns + "-theirs"}, {"v1", "ConfigMap", ns, "theirs"}}; !slices.Equal(others, want) {
 		t.Errorf("others %v, want %v", others, want)
+	}
+	if in, _, err := c.Owned(ctx, []Kind{{APIVersion: "v1", Kind: "ConfigMap", Namespace: ns}}, ""); err != nil || !slices.Equal(in, want[1:]) {
+		t.Errorf("of a namespace alone: %v, %v", in, err)
+	}
+	if in, _, err := c.Owned(ctx, []Kind{{APIVersion: "v1", Kind: "ConfigMap", Namespace: ns + "-theirs"}}, ""); err != nil || len(in) > 0 {
+		t.Errorf("of another namespace: %v, %v", in, err)
 	}
 	if _, err := c.DeleteObjects(ctx, got[1:]); err != nil {
 		t.Fatal(err)

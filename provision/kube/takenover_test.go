@@ -96,7 +96,7 @@ func TestOwned_WhatWasTakenOverIsAnothers(t *testing.T) {
 		if _, err := c.core.Secrets(ns).Patch(ctx, "edited", types.MergePatchType, edit, metav1.PatchOptions{FieldManager: "kubectl-edit"}); err != nil {
 			t.Fatal(err)
 		}
-		got, others, err := c.Owned(ctx, []Kind{{"v1", "ConfigMap"}, {"v1", "Secret"}}, "app="+label)
+		got, others, err := c.Owned(ctx, []Kind{{APIVersion: "v1", Kind: "ConfigMap"}, {APIVersion: "v1", Kind: "Secret"}}, "app="+label)
 		if want := []Object{{"v1", "ConfigMap", ns, "edited"}, {"v1", "Secret", ns, "edited"}}; err != nil || !slices.Equal(got, want) {
 			t.Errorf("%v, %v, want %v", err, got, want)
 		}

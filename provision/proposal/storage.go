@@ -44,28 +44,31 @@ func (d *Desk) Storage(ctx context.Context, force bool) ([]kube.Object, plan.Pla
 	return going, p, err
 }
 
-// withoutStrangers leaves out the namespaces in which someone keeps what is not ceph-csi's: all of it would go with them, and with claims their data.
+// withoutStrangers leaves out the namespaces in which someone keeps what is not ceph-csi's: all of it would go with them, and with claims their
+// data. Nothing of other namespaces is read, least of all their secrets.
 func (d *Desk) withoutStrangers(ctx context.Context, objects, known []kube.Object) (going, strangers []kube.Object, err error) {
-	of := func(namespace string) func(kube.Object) bool {
-		return func(o kube.Object) bool { return o.Namespace == namespace }
-	}
-	isNamespace := func(o kube.Object) bool { return o.Kind == "Namespace" }
-	if !slices.ContainsFunc(objects, isNamespace) {
-		return objects, nil, nil
-	}
-	_, there, err := d.API.Owned(ctx, []kube.Kind{{APIVersion: "v1", Kind: "PersistentVolumeClaim"}, {APIVersion: "v1", Kind: "Secret"}, {APIVersion: "apps/v1", Kind: "Deployment"},
-		{APIVersion: "apps/v1", Kind: "StatefulSet"}, {APIVersion: "apps/v1", Kind: "DaemonSet"}, {APIVersion: "batch/v1", Kind: "CronJob"}}, "")
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, o := range there {
-		in := slices.ContainsFunc(objects, func(n kube.Object) bool { return isNamespace(n) && n.Name == o.Namespace })
-		if in && !slices.Contains(objects, o) && !slices.Contains(known, o) {
-			strangers = append(strangers, o)
+	for _, o := range objects {
+		if o.Kind == "Namespace" {
+			_, kept, err := d.API.Owned(ctx, keptIn(o.Name), "")
+			if err != nil {
+				return nil, nil, err
+			}
+			kept = slices.DeleteFunc(kept, func(k kube.Object) bool { return slices.Contains(objects, k) || slices.Contains(known, k) })
+			if strangers = append(strangers, kept...); len(kept) > 0 {
+				continue
+			}
 		}
+		going = append(going, o)
 	}
-	going = slices.DeleteFunc(slices.Clone(objects), func(o kube.Object) bool { return isNamespace(o) && slices.ContainsFunc(strangers, of(o.Name)) })
 	return going, strangers, nil
+}
+
+// keptIn are the kinds of what someone keeps in a namespace, or makes the rest of it.
+func keptIn(namespace string) (kinds []kube.Kind) {
+	for _, k := range [][2]string{{"v1", "PersistentVolumeClaim"}, {"v1", "Secret"}, {"apps/v1", "Deployment"}, {"apps/v1", "StatefulSet"}, {"apps/v1", "DaemonSet"}, {"batch/v1", "CronJob"}} {
+		kinds = append(kinds, kube.Kind{APIVersion: k[0], Kind: k[1], Namespace: namespace})
+	}
+	return kinds
 }
 
 func storagePlan(cluster string, objects, others []kube.Object) plan.Plan {

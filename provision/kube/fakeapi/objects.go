@@ -182,7 +182,7 @@ func (a *API) Owned(_ context.Context, kinds []kube.Kind, selector string) (owne
 			}
 		}
 		for _, o := range a.Strangers {
-			if o.Kind == kind.Kind && selector == "" {
+			if o.Kind == kind.Kind && o.Namespace == kind.Namespace && selector == "" {
 				others = append(others, o)
 			}
 		}
