@@ -7,7 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
+
+	"github.com/hybridctl/hybridctl/provision/filelock"
 )
 
 // aside is a directory beside the one it will become. It has a fixed name and is locked while it is in use, so that what a killed
@@ -66,11 +67,8 @@ func (a *aside) acquire() error {
 // lock is not taken when another run has the file or directory, or had it when f was opened and has renamed it since. An error is the file
 // system's, as of one that has no locks.
 func lock(f *os.File, path string) (taken bool, err error) {
-	switch err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
-	case errors.Is(err, syscall.EWOULDBLOCK):
-		return false, nil
-	case err != nil:
-		return false, fmt.Errorf("lock %s: %w", path, err)
+	if taken, err = filelock.Try(f, filelock.Exclusive); !taken {
+		return false, err
 	}
 	locked, errLocked := f.Stat()
 	there, errThere := os.Stat(path)

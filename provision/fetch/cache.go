@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"hash"
 	"io"
 	"io/fs"
@@ -18,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/hybridctl/hybridctl/provision/filelock"
 	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/image"
 )
@@ -219,7 +219,7 @@ func (c cache) locked(ctx context.Context, digest string, pause func(context.Con
 		if err != nil {
 			return nil, err
 		}
-		taken, err := lock(f, syscall.LOCK_EX)
+		taken, err := filelock.Try(f, filelock.Exclusive)
 		if err != nil {
 			return nil, errors.Join(err, f.Close())
 		}
@@ -245,23 +245,10 @@ func (c cache) locked(ctx context.Context, digest string, pause func(context.Con
 // lockPause is how often a lock is asked for that another process has.
 const lockPause = 200 * time.Millisecond
 
-// lock locks an open file, which ends with its closing. It is not taken while another process has a lock of it; an error is the file system's, as
-// of one that has no locks.
-func lock(f *os.File, how int) (taken bool, err error) {
-	switch err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB); {
-	case err == nil:
-		return true, nil
-	case errors.Is(err, syscall.EWOULDBLOCK), errors.Is(err, syscall.EINTR):
-		return false, nil
-	default:
-		return false, fmt.Errorf("lock %s: %w", f.Name(), err)
-	}
-}
-
 // await locks an open file as soon as no other process has it locked; while one does, waiting is called once.
-func await(ctx context.Context, f *os.File, how int, pause func(context.Context, time.Duration) error, waiting func()) error {
+func await(ctx context.Context, f *os.File, mode filelock.Mode, pause func(context.Context, time.Duration) error, waiting func()) error {
 	for first := true; ; first = false {
-		if taken, err := lock(f, how); taken || err != nil {
+		if taken, err := filelock.Try(f, mode); taken || err != nil {
 			return err
 		}
 		if first {
@@ -286,7 +273,7 @@ func (c cache) use(ctx context.Context, pause func(context.Context, time.Duratio
 	if err != nil {
 		return nil, err
 	}
-	if err := await(ctx, f, syscall.LOCK_SH, pause, waiting); err != nil {
+	if err := await(ctx, f, filelock.Shared, pause, waiting); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
@@ -299,7 +286,7 @@ func (c cache) alone(ctx context.Context, name string, pause func(context.Contex
 		return err
 	}
 	defer f.Close() // gives the lock back
-	if err := await(ctx, f, syscall.LOCK_EX, pause, waiting); err != nil {
+	if err := await(ctx, f, filelock.Exclusive, pause, waiting); err != nil {
 		return err
 	}
 	return fn()

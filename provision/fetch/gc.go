@@ -9,10 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/filelock"
 )
 
 // Freed is one thing that GC deleted, or would delete.
@@ -51,7 +51,7 @@ func GC(ctx context.Context, o GCOptions) ([]Freed, error) {
 		return nil, cmp.Or(writing("the cache", dir, progress{0, -1}, err), err)
 	}
 	defer f.Close()
-	taken, err := lock(f, syscall.LOCK_EX)
+	taken, err := filelock.Try(f, filelock.Exclusive)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/hybridctl/hybridctl/provision/filelock"
 )
 
 // A lock of the cache that another run has is waited for, and that is said once.
@@ -61,7 +63,7 @@ func TestAwait_WhatCannotBeLocked(t *testing.T) {
 		pauses++
 		return errors.New("it is waited for")
 	}
-	err = await(t.Context(), f, syscall.LOCK_SH, pause, func() { t.Error("another run is at work") })
+	err = await(t.Context(), f, filelock.Shared, pause, func() { t.Error("another run is at work") })
 	if !errors.Is(err, syscall.EBADF) || !strings.HasPrefix(err.Error(), "lock "+f.Name()+": ") || pauses > 0 {
 		t.Errorf("error %v, %d pauses", err, pauses)
 	}

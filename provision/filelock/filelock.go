@@ -19,15 +19,36 @@ const Patience = 10 * time.Second
 // pause is how often it is asked for.
 const pause = 50 * time.Millisecond
 
+// Mode is what others may have of a file that is locked.
+type Mode int
+
+const (
+	Exclusive Mode = syscall.LOCK_EX // no lock
+	Shared    Mode = syscall.LOCK_SH // a shared one
+)
+
+// Try locks an open file or directory, which ends with its closing. It is not taken while another process has a lock that stands against it. An
+// error is the file system's, as of one that has no locks.
+func Try(f *os.File, mode Mode) (taken bool, err error) {
+	for {
+		switch err := syscall.Flock(int(f.Fd()), int(mode)|syscall.LOCK_NB); {
+		case err == nil:
+			return true, nil
+		case errors.Is(err, syscall.EWOULDBLOCK):
+			return false, nil
+		case !errors.Is(err, syscall.EINTR):
+			return false, fmt.Errorf("lock %s: %w", f.Name(), err)
+		}
+	}
+}
+
 // Take locks an open file or directory, which ends with its closing. Errors: ErrKept, or the file system's.
 func Take(f *os.File, patience time.Duration) error {
 	for end := time.Now().Add(patience); ; time.Sleep(pause) {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		taken, err := Try(f, Exclusive)
 		switch {
-		case err == nil:
-			return nil
-		case !errors.Is(err, syscall.EWOULDBLOCK):
-			return fmt.Errorf("lock %s: %w", f.Name(), err)
+		case taken || err != nil:
+			return err
 		case !time.Now().Before(end):
 			return &kept{f.Name(), patience}
 		}

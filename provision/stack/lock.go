@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"syscall"
+
+	"github.com/hybridctl/hybridctl/provision/filelock"
 )
 
 // ErrLocked: another process works with the state directory; its pid and host are in the message. The user waits for it to end.
@@ -20,13 +21,13 @@ func lock(path string) (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if errors.Is(err, syscall.EWOULDBLOCK) {
+		taken, err := filelock.Try(f, filelock.Exclusive)
+		if err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		if !taken {
 			defer f.Close()
 			return nil, lockedBy(f)
-		}
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
 		}
 		if !sameFile(f, path) { // the directory was removed, and perhaps made again, between open and lock
 			f.Close()
