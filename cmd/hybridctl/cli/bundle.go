@@ -18,12 +18,10 @@ import (
 )
 
 func newBundle(a *app) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:         "bundle",
-		Short:       "Make, check, compare and carry bundles: the files that a cluster is built from",
-		RunE:        runGroup,
-		Annotations: isGroup(),
-	}
+	cmd := asGroup(&cobra.Command{
+		Use:   "bundle",
+		Short: "Make, check, compare and carry bundles: the files that a cluster is built from",
+	})
 	cmd.AddCommand(newBundleCatalogue(a), newBundleCreate(a), newBundleVerify(a), newBundleList(a), newBundleDiff(a), newBundleExport(a), newBundleImport(a))
 	cmd.AddCommand(newBundleFetch(a), newBundlePush(a), newBundleGC(a))
 	return cmd

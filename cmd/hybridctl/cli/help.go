@@ -16,8 +16,11 @@ import (
 // group is the annotation of commands that do nothing by themselves.
 const group = "group"
 
-// isGroup is the annotations of such a command.
-func isGroup() map[string]string { return map[string]string{group: "yes"} }
+// asGroup makes such a command of one.
+func asGroup(cmd *cobra.Command) *cobra.Command {
+	cmd.RunE, cmd.Annotations = runGroup, map[string]string{group: "yes"}
+	return cmd
+}
 
 // alone is how pflag writes a flag that has a value or stands alone: --force HOST,...[=true].
 var alone = regexp.MustCompile(`--([a-z-]+) (\S+?)\[=(?:"[^"\n]*"|\*|true)\]`)
@@ -49,14 +52,14 @@ func newHelp() *cobra.Command {
 		Use:   "help [COMMAND...]",
 		Short: "Show the help of a command",
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-			at, rest := find(cmd.Root(), args)
+			at, rest, _ := cmd.Root().Find(args) // the error is of the words that are left
 			if len(rest) > 0 {
 				return nil, cobra.ShellCompDirectiveNoFileComp
 			}
 			return subcommands(at), cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			at, rest := find(cmd.Root(), args)
+			at, rest, _ := cmd.Root().Find(args) // the error is of the words that are left
 			switch {
 			case len(rest) == 0:
 				at.InitDefaultHelpFlag()
@@ -67,21 +70,4 @@ func newHelp() *cobra.Command {
 			return unknown(at, rest[0])
 		},
 	}
-}
-
-// find goes from a command to the one that the words name, and returns the words that name none.
-func find(at *cobra.Command, words []string) (*cobra.Command, []string) {
-	for len(words) > 0 {
-		next := at
-		for _, sub := range at.Commands() {
-			if sub.Name() == words[0] {
-				next = sub
-			}
-		}
-		if next == at {
-			break
-		}
-		at, words = next, words[1:]
-	}
-	return at, words
 }

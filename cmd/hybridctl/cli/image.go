@@ -14,12 +14,10 @@ import (
 )
 
 func newImage(a *app) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:         "image",
-		Short:       "Assemble images of several architectures, look into them, and ask for which they are made",
-		RunE:        runGroup,
-		Annotations: isGroup(),
-	}
+	cmd := asGroup(&cobra.Command{
+		Use:   "image",
+		Short: "Assemble images of several architectures, look into them, and ask for which they are made",
+	})
 	cmd.AddCommand(newImageAssemble(a), newImageInspect(a), newImageAudit(a))
 	return cmd
 }

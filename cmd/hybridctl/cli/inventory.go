@@ -12,12 +12,10 @@ import (
 )
 
 func newInventory(a *app) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:         "inventory",
-		Short:       "Show, check and edit inventories",
-		RunE:        runGroup,
-		Annotations: isGroup(),
-	}
+	cmd := asGroup(&cobra.Command{
+		Use:   "inventory",
+		Short: "Show, check and edit inventories",
+	})
 	cmd.AddCommand(
 		newInventoryShow(a), newInventoryLs(a), newInventorySchema(a), newInventoryValidate(a), newInventoryImport(a),
 		newInventoryAdd(a), newInventoryRm(a), newInventoryRename(a), newInventorySet(a), newInventoryUnset(a), newInventoryFmt(a),

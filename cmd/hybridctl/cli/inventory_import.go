@@ -56,7 +56,10 @@ without a bundle the newest of hybridctl's catalogue.`,
 	flags.StringVar(&f.out, "out", "", "the file to write, which must not be there yet (default stdout)")
 	flags.StringVar(&f.name, "name", "", "the cluster's name (default the file's, or what it says)")
 	flags.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
-		return pflag.NormalizedName(strings.Replace(name, "kubernetes-version", "kubernetes", 1)) // as it was called once
+		if name == "kubernetes-version" { // as it was called once
+			name = "kubernetes"
+		}
+		return pflag.NormalizedName(name)
 	})
 	flags.StringVar(&f.version, "kubernetes", "", "the version of Kubernetes (default what the file says, else the bundle's, else the newest of hybridctl's catalogue)")
 	flags.StringVar(&f.bundle, "bundle", "", bundleUsage)

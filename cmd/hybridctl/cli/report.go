@@ -10,14 +10,12 @@ import (
 )
 
 func newReport(a *app) *cobra.Command {
-	cmd := &cobra.Command{
+	cmd := asGroup(&cobra.Command{
 		Use:   "report",
 		Short: "Show and compare the reports of conformance runs",
 		Long: `report reads the directories that conformance runs wrote. It connects nowhere and judges nothing: a report that can
 be read is exit code 0, whatever it says; one that cannot is 2.`,
-		RunE:        runGroup,
-		Annotations: isGroup(),
-	}
+	})
 	cmd.AddCommand(newReportShow(a), newReportDiff(a))
 	return cmd
 }

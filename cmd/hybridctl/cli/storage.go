@@ -14,12 +14,10 @@ import (
 )
 
 func newStorage(a *app) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:         "storage",
-		Short:       "Take ceph-csi out of the running cluster",
-		RunE:        runGroup,
-		Annotations: isGroup(),
-	}
+	cmd := asGroup(&cobra.Command{
+		Use:   "storage",
+		Short: "Take ceph-csi out of the running cluster",
+	})
 	cmd.AddCommand(newStorageRemove(a))
 	return cmd
 }

@@ -20,13 +20,11 @@ import (
 )
 
 func newWorkload(a *app) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:         "workload",
-		Short:       "Steer workloads to the architectures that their images are made for",
-		Args:        cobra.ArbitraryArgs,
-		RunE:        runGroup,
-		Annotations: isGroup(),
-	}
+	cmd := asGroup(&cobra.Command{
+		Use:   "workload",
+		Short: "Steer workloads to the architectures that their images are made for",
+		Args:  cobra.ArbitraryArgs,
+	})
 	cmd.AddCommand(newWorkloadLint(a), newWorkloadPatch(a), newWorkloadExplain(a))
 	return cmd
 }
