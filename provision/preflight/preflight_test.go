@@ -479,7 +479,6 @@ func TestRun_SortedAndWithoutBundle(t *testing.T) {
 	}
 }
 
-// TestAsk: what the checks look up is what hosts are asked.
 // Of a bundle that no one looked at, as the run was stopped before, nothing is said.
 func TestRunSeen_StoppedBeforeTheBundle(t *testing.T) {
 	f := fit().withCeph()
@@ -490,6 +489,7 @@ func TestRunSeen_StoppedBeforeTheBundle(t *testing.T) {
 	}
 }
 
+// What the checks look up is what hosts are asked.
 func TestAsk(t *testing.T) {
 	c := fit().cluster
 	a := Ask(c)

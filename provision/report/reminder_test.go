@@ -34,12 +34,12 @@ func (h *heard) said() []string {
 	return out
 }
 
-func TestReminder(t *testing.T) {
-	var sink heard
-	r := newReminder(&sink)
+// reminding returns a reminder, the time so many seconds after it began, and what checks that this is heard by then and nothing else.
+func reminding(t *testing.T, sink *heard) (r *Reminder, at func(int) time.Time, hears func(when int, want ...string)) {
+	r = newReminder(sink)
 	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	at := func(s int) time.Time { return begin.Add(time.Duration(s) * time.Second) }
-	hears := func(when int, want ...string) {
+	at = func(s int) time.Time { return begin.Add(time.Duration(s) * time.Second) }
+	return r, at, func(when int, want ...string) {
 		t.Helper()
 		r.now = func() time.Time { return at(when) }
 		r.look(at(when))
@@ -47,6 +47,11 @@ func TestReminder(t *testing.T) {
 			t.Errorf("after %d s: %q, want %q", when, got, want)
 		}
 	}
+}
+
+func TestReminder(t *testing.T) {
+	var sink heard
+	r, at, hears := reminding(t, &sink)
 	r.note(Event{Kind: Started, Host: "x86-1", Step: "init"}, at(0))
 	r.note(Event{Kind: Progress, Host: "x86-1", Step: "evidence", Message: "in passing"}, at(0)) // nothing began
 	hears(14)
@@ -105,19 +110,9 @@ func TestReminder_Silence(t *testing.T) {
 // A wait that is for another thing again and again is not silent for longer than one for a single thing.
 func TestReminder_WaitingForWhatChanges(t *testing.T) {
 	var sink heard
-	r := newReminder(&sink)
-	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	at := func(s int) time.Time { return begin.Add(time.Duration(s) * time.Second) }
-	hears := func(when int, want ...string) {
-		t.Helper()
-		r.now = func() time.Time { return at(when) }
-		r.look(at(when))
-		if got := sink.said(); !slices.Equal(got, want) {
-			t.Errorf("after %d s: %q, want %q", when, got, want)
-		}
-	}
+	r, at, hears := reminding(t, &sink)
 	what := "node a"
-	r.now = func() time.Time { return begin }
+	r.now = func() time.Time { return at(0) }
 	over := r.WaitingFor(func() string { return what })
 	what = "node b"
 	hears(14)
@@ -168,17 +163,7 @@ func TestReminder_SaysThatAWaitIsOverAlsoWithAnEnd(t *testing.T) {
 // A wait that was told of with another is as much told of as that one: it keeps its own pauses, and of two for the same the longer is said.
 func TestReminder_EachWaitKeepsItsTime(t *testing.T) {
 	var sink heard
-	r := newReminder(&sink)
-	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	at := func(s int) time.Time { return begin.Add(time.Duration(s) * time.Second) }
-	hears := func(when int, want ...string) {
-		t.Helper()
-		r.now = func() time.Time { return at(when) }
-		r.look(at(when))
-		if got := sink.said(); !slices.Equal(got, want) {
-			t.Errorf("after %d s: %q, want %q", when, got, want)
-		}
-	}
+	r, at, hears := reminding(t, &sink)
 	a, b := r.wait("a", at(0), false), r.wait("b", at(3), false)
 	hears(15, "wait: waiting for a, 15s so far; for b, 12s so far")
 	hears(29)
@@ -197,17 +182,7 @@ func TestReminder_EachWaitKeepsItsTime(t *testing.T) {
 // A view shows one word about waits at a time, and of two that come soon after one another the first: so each names them all.
 func TestReminder_TellsOfAllWaitsTogether(t *testing.T) {
 	var sink heard
-	r := newReminder(&sink)
-	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	at := func(s int) time.Time { return begin.Add(time.Duration(s) * time.Second) }
-	hears := func(when int, want ...string) {
-		t.Helper()
-		r.now = func() time.Time { return at(when) }
-		r.look(at(when))
-		if got := sink.said(); !slices.Equal(got, want) {
-			t.Errorf("after %d s: %q, want %q", when, got, want)
-		}
-	}
+	r, at, hears := reminding(t, &sink)
 	first := r.wait("the API server", at(0), false)
 	second := r.wait("what registries say", at(3), false)
 	hears(14)
