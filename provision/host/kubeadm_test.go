@@ -53,6 +53,28 @@ func TestKubeadm_MarkerThatCannotBeWritten(t *testing.T) {
 	}
 }
 
+// The unit that runs kubeadm is new, and gone afterwards: systemd reads its units again only where it does not find it.
+func TestKubeadm_ReloadsWhereItMust(t *testing.T) {
+	for shown, reload := range map[string]bool{"LoadState=loaded\nNeedDaemonReload=no": false, "LoadState=not-found\nNeedDaemonReload=no": true,
+		"LoadState=loaded\nNeedDaemonReload=yes": true, "": true} {
+		s := newSandbox(t)
+		s.put("etc/systemd/system/", "local-bin/", "run/systemd/system/", "var-lib/hybridctl/")
+		s.tool("stat", "echo tmpfs")
+		s.tool("systemctl", `echo "systemctl $*" >>/opt/calls; case $* in show*) printf '%s\n' '`+shown+`' ;; "start hybridctl-kubeadm.service") sh /run/hybridctl/kubeadm.sh ;; esac`)
+		s.tool("../local-bin/kubeadm", "exit 0")
+		code, _, errs := s.run("kubeadm", []byte("x: y\n"), "init", "init", "sha256:2")
+		if code != 0 {
+			t.Errorf("%q: exit %d: %s", shown, code, errs)
+		}
+		if calls := s.read("opt", "calls"); strings.Contains(calls, "daemon-reload") != reload {
+			t.Errorf("%q: read again: %v, want %v:\n%s", shown, !reload, reload, calls)
+		}
+		if _, err := os.Stat(s.path("run/systemd/system/hybridctl-kubeadm.service")); err == nil {
+			t.Errorf("%q: the unit stays", shown)
+		}
+	}
+}
+
 // A CRI that is still starting is waited for; what else kubeadm says ends it.
 func TestKubeadm_WaitsForTheCRI(t *testing.T) {
 	const starting = `[ERROR CRI]: could not connect to the container runtime: rpc error: code = Unknown desc = server is not initialized yet`

@@ -80,6 +80,9 @@ func TestApplyScript_LandsACopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer open.Close()
+	if err := os.Chown(s.path("var-lib", "hybridctl", "upload", "runtime"), 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
 	if status, _, errs := s.run("apply", runtimeFiles(sha).directives(), staging); status != 0 {
 		t.Fatalf("exit %d: %s", status, errs)
 	}
@@ -93,9 +96,68 @@ func TestApplyScript_LandsACopy(t *testing.T) {
 	}
 }
 
+// Bytes are written once: an upload into a directory of root's is moved, and another path for the same bytes is a second name of what has landed.
+func TestApplyScript_WritesBytesOnce(t *testing.T) {
+	s := newSandbox(t)
+	sha := s.stage("runtime", "binary")
+	s.tool("cp", `case $3 in */.hybridctl.quiet) exec /bin/cp "$@" ;; esac; echo "cp $*" >&2; exit 1`)
+	f := runtimeFiles(sha)
+	f.Binaries = append(f.Binaries, Binary{Path: "/opt/bin/quiet", Mode: "0700", SHA256: sha})
+	if status, _, errs := s.run("apply", f.directives(), staging); status != 0 {
+		t.Fatalf("exit %d: %s", status, errs)
+	}
+	first, err := os.Stat(s.path("opt", "bin", "a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		same bool
+		mode os.FileMode
+	}{"a": {true, 0o755}, "same": {true, 0o755}, "quiet": {false, 0o700}} {
+		landed, err := os.Stat(s.path("opt", "bin", name))
+		if err != nil || os.SameFile(first, landed) != c.same || landed.Mode() != c.mode || s.read("opt", "bin", name) != "binary" {
+			t.Errorf("%s: %v %v, want the file that was uploaded (%v) of mode %o", name, landed, err, c.same, c.mode)
+		}
+	}
+}
+
+// What is looked at stays where it is: the upload goes on from there.
+func TestApplyScript_AnInterruptedMoveKeepsTheUpload(t *testing.T) {
+	s := newSandbox(t)
+	sha := s.stage("runtime", "binary")
+	s.tool("sha256sum", "kill $PPID; sleep 1")
+	if status, _, _ := s.run("apply", runtimeFiles(sha).directives(), staging); status == 0 {
+		t.Error("ended well")
+	}
+	if got := s.read("var-lib", "hybridctl", "upload", "runtime", sha); got != "binary" {
+		t.Errorf("the upload is %q", got)
+	}
+}
+
+// What another login user uploaded he may still have open.
+func TestProbeFilesScript_AnotherUsersUploadIsDeleted(t *testing.T) {
+	s := newSandbox(t)
+	sha := s.stage("runtime", "binary")
+	upload := s.path("var-lib", "hybridctl", "upload", "runtime")
+	for _, p := range []string{upload, filepath.Join(upload, sha)} {
+		if err := os.Chown(p, 65534, 65534); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if code, out, errs := s.run("probe-files", []byte(sha+" 6 /opt/none\n"), staging); code != 0 || out != "need "+sha+"\n" {
+		t.Errorf("exit %d, printed %q, %s", code, out, errs)
+	}
+	if _, err := os.Stat(filepath.Join(upload, sha)); err == nil {
+		t.Error("the other user's upload is there")
+	}
+}
+
 func TestApplyScript_NoSpaceIsNoDamage(t *testing.T) {
 	s := newSandbox(t)
 	sha := s.stage("runtime", "binary")
+	if err := os.Chown(s.path("var-lib", "hybridctl", "upload", "runtime"), 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
 	s.tool("cp", "echo 'cp: error writing: No space left on device' >&2; exit 1")
 	status, _, errs := s.run("apply", runtimeFiles(sha).directives(), staging)
 	if status == 71 || status == 0 || !strings.Contains(errs, "No space left on device") {
@@ -115,5 +177,37 @@ func TestProbeFilesScript_AMarkIsNoFile(t *testing.T) {
 	}
 	if _, out, _ := s.run("probe-files", []byte(sha+" 6 /opt/none\n"), staging); out != "need "+sha+"\n" {
 		t.Errorf("printed %q", out)
+	}
+}
+
+// systemd reads its units again only where it has not read ours as they are now. What it does not say is no reason to believe that it has.
+func TestApplyScript_ReloadsWhereItMust(t *testing.T) {
+	for name, c := range map[string]struct {
+		shown  string
+		reload bool
+	}{
+		"a systemd that finds new units": {"LoadState=loaded\nNeedDaemonReload=no", false},
+		"one that answers in its order":  {"NeedDaemonReload=no\nLoadState=loaded", false},
+		"a unit that was changed":        {"LoadState=loaded\nNeedDaemonReload=yes", true},
+		"an old systemd, a new unit":     {"LoadState=not-found\nNeedDaemonReload=no", true},
+		"no answer":                      {"", true},
+	} {
+		for _, kind := range []string{"started", "enabled"} {
+			t.Run(name+", "+kind, func(t *testing.T) {
+				s := newSandbox(t)
+				s.tool("systemctl", `echo "systemctl $*" >>/opt/calls; case $1 in is-active | is-enabled) false ;; show) printf '%s\n' '`+c.shown+`' ;; esac`)
+				f := runtimeFiles(s.stage("runtime", "binary"))
+				if kind == "enabled" {
+					f.Units, f.Enable = nil, f.Units
+				}
+				if code, _, errs := s.run("apply", f.directives(), staging); code != 0 {
+					t.Fatalf("exit %d: %s", code, errs)
+				}
+				calls := s.read("opt", "calls")
+				if got := strings.Contains(calls, "daemon-reload"); got != c.reload || !strings.Contains(calls, "enable -q x.service") {
+					t.Errorf("read again: %v, want %v:\n%s", got, c.reload, calls)
+				}
+			})
+		}
 	}
 }

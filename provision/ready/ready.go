@@ -3,6 +3,7 @@
 package ready
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,14 +80,23 @@ func Wait(ctx context.Context, o Options) error {
 
 func (o Options) nodes(ctx context.Context, window time.Duration) error {
 	w := kube.WaitOptions{Window: window, Progress: o.missing}
-	if err := o.API.WaitNodesReady(ctx, o.Nodes, w); err != nil {
-		return err
-	}
-	if err := o.API.WaitDaemonSets(ctx, o.Nodes, w); err != nil {
-		return err
-	}
 	if window == 0 {
-		return nil
+		if err := o.API.WaitNodesReady(ctx, o.Nodes, w); err != nil {
+			return err
+		}
+		return o.API.WaitDaemonSets(ctx, o.Nodes, w)
+	}
+	// Their windows pass together. The nodes' error tells more than that of their pods.
+	both, stop := context.WithCancel(ctx)
+	defer stop()
+	daemons := make(chan error, 1)
+	go func() { daemons <- o.API.WaitDaemonSets(both, o.Nodes, w) }()
+	err := o.API.WaitNodesReady(ctx, o.Nodes, w)
+	if err != nil {
+		stop()
+	}
+	if err = cmp.Or(err, <-daemons); err != nil {
+		return err
 	}
 	w.Window = 0
 	if err := o.API.WaitDeployment(ctx, "kube-system", "coredns", w); err != nil {

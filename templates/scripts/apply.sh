@@ -34,26 +34,38 @@ cat >&3
 [ "$(tail -n 1 "$in")" = end ] || { echo "apply: the input was cut off; nothing was done" >&2; exit 70; }
 
 step='' digest='' changed='' units='' enables='' before='' unread='' processes='' restarts='' prune='' touched=''
-files='' rest=''
+files='' rest='' noted='' landed='' selinux=''
+nl='
+'
+if command -v selinuxenabled >/dev/null && selinuxenabled; then selinux=y; fi
 
-digest_of() { sha256sum "$1" | cut -d' ' -f1; }
+# is SHA PATH: a file, and no link, with this sha256
+is() {
+	[ -f "$2" ] && [ ! -L "$2" ] || return 1
+	sum=$(sha256sum <"$2") && [ "${sum%% *}" = "$1" ]
+}
 
-# land SHA MODE SOURCE PATH [BASE64]: a copy of SOURCE becomes PATH by rename within PATH's own directory. SOURCE may be another user's, who may still have
-# it open: only the copy, which is root's, is looked at. A link, or what is no file, is copied as what it is, and not landed. Fails on another sha256.
-# Without a SOURCE it is the text that BASE64 stands for.
+# land SHA MODE SOURCE PATH [BASE64]: what SOURCE holds becomes PATH by rename within PATH's own directory. SOURCE may be another user's, who may still have
+# it open: then only a copy, which is root's, is looked at. Where the staging directory is root's, nobody else was ever in it, and SOURCE itself is moved.
+# A link, or what is no file, is copied as what it is, and not landed. Fails on another sha256. Without a SOURCE it is the text that BASE64 stands for.
 land() {
-	mkdir -p "$(dirname "$4")"
-	beside="$(dirname "$4")/.hybridctl.$(basename "$4")"
-	rm -rf "$beside"
+	[ -d "${4%/*}" ] || mkdir -p "${4%/*}"
+	beside="${4%/*}/.hybridctl.${4##*/}"
+	if [ -e "$beside" ] || [ -L "$beside" ]; then rm -rf "$beside"; fi
+	checked=''
 	if [ -z "$3" ]; then
 		umask 077
 		printf %s "$5" | base64 -d >"$beside" || exit 1 # no space, say: it has told
 		umask 022
+	elif [ -n "$twin" ] && ln "$3" "$beside" 2>/dev/null; then
+		: # a second name of what has just landed: its bytes are written once
+	elif [ "$3" = "$staging/$1" ] && [ -O "$staging" ] && [ -O "$3" ] && is "$1" "$3" && mv -f "$3" "$beside"; then
+		checked=y
 	else
 		[ -e "$3" ] || [ -L "$3" ] || return 1
 		cp -RP "$3" "$beside" || exit 1
 	fi
-	if [ -L "$beside" ] || [ ! -f "$beside" ] || [ "$(digest_of "$beside")" != "$1" ]; then
+	if [ -z "$checked" ] && ! is "$1" "$beside"; then
 		rm -rf "$beside"
 		return 1
 	fi
@@ -61,9 +73,19 @@ land() {
 	{ chown 0:0 "$beside" && chmod "$2" "$beside" && note "$1" "$2" "$4" && mv -f "$beside" "$4"; } || exit 1
 	beside=''
 	# a file may keep the label of where it came from, under which systemd starts nothing
-	if selinuxenabled 2>/dev/null; then restorecon -F "$4" || true; fi
+	if [ -n "$selinux" ]; then restorecon -F "$4" || true; fi
 	echo "changed $4"
-	changed=y touched="$touched $4"
+	changed=y touched="$touched $4" landed="$landed$1 $2 $4$nl"
+}
+
+# source_of SHA MODE: into source, where the bytes of a binary are: in the upload, or where they have landed, of which twin says that it has this mode
+source_of() {
+	source=$staging/$1 twin=''
+	case $nl$landed in
+	*"$nl$1 $2 "*) twin=y source=${landed##*"$1 $2 "} ;;
+	*"$nl$1 "*) source=${landed##*"$1 "} source=/${source#*/} ;;
+	esac
+	source=${source%%"$nl"*}
 }
 
 # spare PATH: others keep logins where the kubelet reads ours; theirs are not written over. Where the marker cannot be read it may be ours.
@@ -74,15 +96,15 @@ spare() {
 	exit 74
 }
 
-note() { # note SHA MODE PATH: in the marker of the step that has begun
-	if ! grep -qxF "file $1 0 $2 0 $3" "$markers/$step"; then
-		{
-			sed '$d' "$markers/$step" # its end
-			echo "file $1 0 $2 0 $3"
-			echo end
-		} >"$markers/$step.new"
-		mv -f "$markers/$step.new" "$markers/$step"
-	fi
+begun() { # the marker of a step that has begun
+	printf 'begin\nstate started\n%send\n' "$noted" >"$markers/$step.new"
+	mv -f "$markers/$step.new" "$markers/$step"
+}
+
+note() { # note SHA MODE PATH: in that marker
+	case $nl$noted in *"${nl}file $1 0 $2 0 $3$nl"*) return 0 ;; esac
+	noted="${noted}file $1 0 $2 0 $3$nl"
+	begun
 }
 
 # pid_of NAME: the process of that name in a pod of this host's own network; another, or one of a cluster within a container, is none of ours.
@@ -119,8 +141,7 @@ again() { # again NAME PORT: ends the process, and waits until another of its na
 }
 
 own() { # own SHA PATH: for the marker
-	files="$files$1 $2
-"
+	files="$files$1 $2$nl"
 }
 
 # shellcheck disable=SC2094 # it is only read
@@ -135,31 +156,28 @@ while read -r word a b c d; do
 		esac
 		[ ! -e "$markers/$step" ] || [ -n "$before" ] || unread=y
 		[ ! -e "$markers/$step" ] || [ "$before" = 'done' ] || before=started # one that cannot be read tells of no end
-		{
-			printf 'begin\nstate started\n'
-			sed -n '/^file /p' "$markers/$step" 2>/dev/null || : # of an earlier time
-			echo end
-		} >"$markers/$step.new"
-		mv -f "$markers/$step.new" "$markers/$step"
+		noted=$(sed -n '/^file /p' "$markers/$step" 2>/dev/null || :) # of an earlier time
+		noted=${noted:+$noted$nl}
+		begun
 		;;
 	digest) digest=$a ;;
 	binary)
-		if [ -f "$c" ] && [ ! -L "$c" ] && [ "$(digest_of "$c")" = "$a" ]; then
+		if is "$a" "$c"; then
 			[ "$(stat -c %a "$c")" = "${b#0}" ] || { chmod "$b" "$c"; echo "changed $c"; }
 		else
-			land "$a" "$b" "$staging/$a" "$c" || {
+			source_of "$a" "$b"
+			land "$a" "$b" "$source" "$c" || {
 				rm -rf "${staging:?}/$a"
 				echo "apply: $c: the upload is damaged (sha256 differs); it was removed" >&2
 				exit 71
 			}
-			# the space is wanted, unless another path takes the same bytes
-			# shellcheck disable=SC2094 # it is only read
-			[ "$(grep -c "^binary $a " "$in")" != 1 ] || rm -f "$staging/$a"
+			# the space is wanted, and another path takes the same bytes from this one
+			if [ -e "$staging/$a" ]; then rm -f "$staging/$a"; fi
 		fi
 		own "$a" "$c"
 		;;
 	text)
-		if [ -f "$c" ] && [ ! -L "$c" ] && [ "$(digest_of "$c")" = "$a" ]; then
+		if is "$a" "$c"; then
 			[ "$(stat -c %a "$c")" = "${b#0}" ] || { chmod "$b" "$c"; echo "changed $c"; }
 		else
 			spare "$c"
@@ -215,9 +233,16 @@ if [ -n "$prune" ]; then
 	done
 fi
 
-[ -z "$units$enables" ] || [ -z "$changed" ] || systemctl daemon-reload
+# systemd reads all its units again at a reload, which takes a small host seconds: only where it has not read this one as it is now.
+reload() {
+	case $(systemctl show -p LoadState -p NeedDaemonReload "$1" 2>/dev/null || :) in
+	*LoadState=loaded*NeedDaemonReload=no* | *NeedDaemonReload=no*LoadState=loaded*) ;;
+	*) systemctl daemon-reload ;;
+	esac
+}
 for u in $units; do
-	systemctl is-enabled -q "$u" 2>/dev/null || systemctl enable -q "$u"
+	systemctl is-enabled -q "$u" 2>/dev/null || systemctl --no-reload enable -q "$u"
+	[ -z "$changed" ] || reload "$u"
 	if ! systemctl is-active -q "$u"; then
 		systemctl reset-failed "$u" 2>/dev/null || true
 		systemctl start "$u"
@@ -230,7 +255,8 @@ for u in $units; do
 "
 done
 for u in $enables; do
-	systemctl is-enabled -q "$u" 2>/dev/null || systemctl enable -q "$u"
+	systemctl is-enabled -q "$u" 2>/dev/null || systemctl --no-reload enable -q "$u"
+	[ -z "$changed" ] || reload "$u"
 	if [ -n "$changed" ] && systemctl is-active -q "$u"; then
 		systemctl restart "$u"
 		echo "restarted $u"
@@ -253,8 +279,9 @@ done
 m=$markers/$step.new
 printf 'begin\nstate done\ndigest %s\n' "$digest" >"$m"
 printf %s "$files" | while read -r sha path; do
-	# %.9Y is the time of the last change with nanoseconds
-	stat -c "file $sha %s %a %.9Y $path" "$path" | sed 's/^\(file [^ ]* [^ ]* [^ ]* [0-9]*\)\.\([0-9]*\) /\1\2 /'
+	# %.9Y is the time of the last change, in seconds with nine places
+	when=$(stat -c '%s %a %.9Y' "$path")
+	echo "file $sha ${when%.*}${when##*.} $path"
 done >>"$m"
 printf '%send\n' "$rest" >>"$m"
 sync -f "$m" /usr/local /etc 2>/dev/null || sync

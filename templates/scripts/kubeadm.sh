@@ -245,9 +245,13 @@ StandardError=inherit
 TimeoutStartSec=infinity
 KillMode=mixed
 X
-systemctl daemon-reload
 systemctl reset-failed $unit 2>/dev/null || true
+# A reload takes a small host seconds, and a systemd of today finds a new unit without.
+case $(systemctl show -p LoadState -p NeedDaemonReload $unit 2>/dev/null || :) in
+*LoadState=loaded*NeedDaemonReload=no* | *NeedDaemonReload=no*LoadState=loaded*) ;;
+*) systemctl daemon-reload ;;
+esac
 trap - HUP INT PIPE TERM
 systemctl start $unit || true
-finished && { rm -f /run/systemd/system/$unit $run/kubeadm.sh; systemctl daemon-reload; exit 0; }
+finished && { rm -f /run/systemd/system/$unit $run/kubeadm.sh; exit 0; }
 failed
