@@ -1,18 +1,24 @@
 #!/bin/bash
-# plain.sh MACHINE: a cluster of one machine of the lab, made with kubeadm and kubectl by hand, as its owner would who does not know hybridctl.
-# The binaries and images are those of the lab's bundle, since there are no others here. Prints the kubeconfig of its administrator.
+# plain.sh MACHINE [WORKER…]: a cluster of machines of the lab, made with kubeadm and kubectl by hand, as its owner would who does not know hybridctl:
+# the control plane, its network, then one worker after the other. The binaries and images are those of the lab's bundle, since there are no others
+# here. Prints the kubeconfig of its administrator.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-machine=$1
 bundle=$(readlink -f bin/lab-bundle)
-case $machine in
-  x86-*) arch=amd64 address=10.99.0.1${machine#x86-} ;;
-  arm-*) arch=arm64 address=10.99.0.2${machine#arm-} ;;
-esac
+# this_is MACHINE: the one that on means
+this_is() {
+  machine=$1
+  case $machine in
+    x86-*) arch=amd64 address=10.99.0.1${machine#x86-} ;;
+    arm-*) arch=arm64 address=10.99.0.2${machine#arm-} ;;
+  esac
+}
 on() { e2e/lab/lab root "$machine" "$@"; }
 # ref COMPONENT: the image of the bundle
 ref() { grep -o "\"lab.test/kube/$1:[^\"]*\"" "$bundle/bundle.json" | head -1 | tr -d '"'; }
 
+# prepare: the programs, the container runtime and the images
+prepare() {
 tar -C "$bundle/bin/$arch" -cf - containerd kubernetes | on 'tar -C /usr/local/bin --strip-components=1 -xf -' >&2
 tar -C "$bundle/bin/$arch" -cf - runc | on 'tar -C /usr/local/sbin --strip-components=1 -xf -' >&2
 tar -C "$bundle/bin/$arch" -cf - cni-plugins | on 'mkdir -p /opt/cni/bin && tar -C /opt/cni/bin --strip-components=1 -xf -' >&2
@@ -67,6 +73,11 @@ SETUP
 on 'bash /root/prepare.sh' >&2
 # What a site has on its machines beforehand where there is no registry: all images, the probe's among them.
 tar -C "$bundle/oci" -cf - . | on "cat >/root/images.tar && ctr -n k8s.io images import --local --platform linux/$arch /root/images.tar && rm /root/images.tar" >&2
+}
+
+first=$1
+this_is "$first"
+prepare
 
 dns=$(ref coredns) etcd=$(ref etcd) api=$(ref kube-apiserver)
 on "cat >/root/kubeadm.yaml" <<CONFIG
@@ -178,5 +189,4 @@ spec:
       - {name: cfg, configMap: {name: kube-flannel-cfg}}
       - {name: lock, hostPath: {path: /run/xtables.lock, type: FileOrCreate}}
 FLANNEL
-on "KUBECONFIG=/etc/kubernetes/admin.conf kubectl wait node/$machine --for=condition=Ready --timeout=10m" >&2
 on 'cat /etc/kubernetes/admin.conf'
