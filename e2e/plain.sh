@@ -189,4 +189,28 @@ spec:
       - {name: cfg, configMap: {name: kube-flannel-cfg}}
       - {name: lock, hostPath: {path: /run/xtables.lock, type: FileOrCreate}}
 FLANNEL
+
+for worker in "${@:2}"; do
+  this_is "$first"
+  token=$(on 'KUBECONFIG=/etc/kubernetes/admin.conf kubeadm token create --ttl 1h')
+  authority=$(on "openssl x509 -pubkey -noout -in /etc/kubernetes/pki/ca.crt | openssl pkey -pubin -outform der | sha256sum | cut -d' ' -f1")
+  endpoint=$address:6443
+  this_is "$worker"
+  prepare
+  on 'cat >/root/kubeadm.yaml' <<CONFIG
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: JoinConfiguration
+discovery:
+  bootstrapToken: {token: $token, apiServerEndpoint: "$endpoint", caCertHashes: ["sha256:$authority"]}
+nodeRegistration:
+  name: $worker
+  criSocket: unix:///run/containerd/containerd.sock
+  kubeletExtraArgs: [{name: node-ip, value: $address}]
+patches: {directory: /etc/kubernetes/patches}
+timeouts: {kubernetesAPICall: 10m, kubeletHealthCheck: 10m, tlsBootstrap: 15m, discovery: 15m}
+CONFIG
+  on 'kubeadm join --config /root/kubeadm.yaml --ignore-preflight-errors=NumCPU,Mem,SystemVerification' >&2
+done
+this_is "$first"
+on 'KUBECONFIG=/etc/kubernetes/admin.conf kubectl wait nodes --all --for=condition=Ready --timeout=10m' >&2
 on 'cat /etc/kubernetes/admin.conf'
