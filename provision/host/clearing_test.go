@@ -294,8 +294,8 @@ func TestKubeadm_ClearsUpAnEarlierAttempt(t *testing.T) {
 		says                               string
 		files                              string // that are there when kubeadm runs
 	}{
-		{"init again on a disk of its own", "init", "x: y\n", "state started\n", "mount -t tmpfs etcd /var/lib/etcd; mkdir -p /var/lib/etcd/member /var/lib/etcd/lost+found; echo 1 >/var/lib/etcd/member/db", 0, "", ""},
-		{"init again, which came as far as its kubelet", "init", "x: y\n", "state started\n", "touch /etc/kubernetes/admin.conf /etc/kubernetes/kubelet.conf /var/lib/hybridctl/kubeadm-init.log", 0, "", ""},
+		{"init again on a disk of its own", "init", "x: y\n", "state started\n", "mount -t tmpfs etcd /var/lib/etcd; mkdir -p /var/lib/etcd/member /var/lib/etcd/lost+found; echo 1 >/var/lib/etcd/member/db", 0, "", "/etc/kubernetes/pki/ca.key\n"},
+		{"init again, which came as far as its kubelet", "init", "x: y\n", "state started\n", "touch /etc/kubernetes/admin.conf /etc/kubernetes/kubelet.conf; sha256sum /etc/kubernetes/admin.conf >>/var/lib/hybridctl/kubeadm-init.made", 0, "", "/etc/kubernetes/pki/ca.key\n"},
 		{"a worker of another cluster since", "init", "x: y\n", "state started\n", "touch /etc/kubernetes/kubelet.conf", 74,
 			"kubeadm: this host is a worker of another cluster, and nothing was done: it has a kubelet.conf, and no admin.conf, which kubeadm init makes first\n", ""},
 		{"init on a new disk", "init", "x: y\n", "", "mount -t tmpfs etcd /var/lib/etcd; mkdir /var/lib/etcd/lost+found", 0, "", "/etc/kubernetes/pki/ca.key\n"},
@@ -307,7 +307,7 @@ func TestKubeadm_ClearsUpAnEarlierAttempt(t *testing.T) {
 			"kubeadm: /etc/kubernetes/pki/my keys is mounted below /etc/kubernetes, and nothing was deleted there: unmount it, and run the same command again\n", ""},
 		{"its certificates are a mount", "join", "discovery: x\n", "state started\n", "mount --bind /opt/volume /etc/kubernetes/pki", 74,
 			"kubeadm: /etc/kubernetes/pki is mounted below /etc/kubernetes, and nothing was deleted there: unmount it, and run the same command again\n", ""},
-		{"a file that is a mount", "init", "x: y\n", "state started\n", "mkdir /etc/kubernetes/manifests; touch /etc/kubernetes/manifests/x.yaml; mount --bind /opt/volume/data /etc/kubernetes/manifests/x.yaml", 74,
+		{"a file that is a mount", "init", "x: y\n", "state started\n", "mkdir /etc/kubernetes/manifests; touch /etc/kubernetes/manifests/x.yaml; mount --bind /opt/volume/data /etc/kubernetes/manifests/x.yaml; sha256sum /etc/kubernetes/manifests/x.yaml >>/var/lib/hybridctl/kubeadm-init.made", 74,
 			"kubeadm: /etc/kubernetes/manifests/x.yaml is mounted below /etc/kubernetes, and nothing was deleted there: unmount it, and run the same command again\n", ""},
 		{"a control plane, and a mount for its certificates", "join", "discovery: x\ncontrolPlane:\n  localAPIEndpoint: {}\n", "", keys + "; mount -t tmpfs pki /etc/kubernetes/pki; mkdir /etc/kubernetes/pki/lost+found", 0, "", "/etc/kubernetes/pki/new.key\n"},
 		{"a control plane, and another's mount", "join", "discovery: x\ncontrolPlane:\n  localAPIEndpoint: {}\n", "", keys + "; mount --bind /opt/volume /etc/kubernetes/pki", 74,
@@ -329,7 +329,9 @@ func TestKubeadm_ClearsUpAnEarlierAttempt(t *testing.T) {
 			}
 			s.tool("stat", "echo tmpfs")
 			s.tool("systemctl", `case $* in "start hybridctl-kubeadm.service") sh /run/hybridctl/kubeadm.sh >/var/lib/hybridctl/kubeadm-`+c.verb+`.log 2>&1 ;; esac`)
-			s.tool("../local-bin/kubeadm", `echo "kubeadm $*" >>/opt/calls; case $1 in reset) exit 1 ;; esac; { find /var/lib/etcd /run/hybridctl/pki -mindepth 1; find /etc/kubernetes -name '*.key'; } >/opt/there`)
+			s.noted("etc/kubernetes/pki/ca.key", "etc/kubernetes/manifests/etcd.yaml", "end")
+			s.tool("../local-bin/kubeadm", `echo "kubeadm $*" >>/opt/calls; case $1 in reset) exit 1 ;; esac
+				case $3 in certs) mkdir /run/hybridctl/ca; echo new | tee /run/hybridctl/ca/ca.crt >/run/hybridctl/ca/ca.key; exit ;; esac; { find /var/lib/etcd /run/hybridctl/pki -mindepth 1; find /etc/kubernetes -name '*.key'; } >/opt/there`)
 			s.before = c.before
 			code, _, errs := s.run("kubeadm", []byte(c.config), c.verb, c.verb, "sha256:2")
 			if code != c.exit || errs != c.says {

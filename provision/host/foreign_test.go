@@ -1,6 +1,8 @@
 package host
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -9,6 +11,7 @@ import (
 // kubeadmReset is a kubeadm that empties etcd's directory, as the real one's phase remove-etcd-member does wherever it runs, whoever's the data is.
 const kubeadmReset = `echo "kubeadm $*" >>/opt/calls
 case $* in reset*--skip-phases*remove-etcd-member*) exit 0 ;; reset*) rm -rf /var/lib/etcd/* ; exit 0 ;; esac
+case $* in "init phase certs ca --config /run/hybridctl/ca.yaml") mkdir /run/hybridctl/ca; echo certificate >/run/hybridctl/ca/ca.crt; echo key >/run/hybridctl/ca/ca.key; exit ;; esac
 echo "init or join" >>/opt/ran`
 
 // attempt is a sandbox in which kubeadm.sh runs to its end, or is told why not.
@@ -64,38 +67,147 @@ func TestKubeadm_AtWorkOrNotIsNotKnown(t *testing.T) {
 
 // A node that hybridctl did not set up is not begun with: the marker of a join that fails there would have the next run reset it.
 func TestKubeadm_BeginsNoNodeOfSomebody(t *testing.T) {
-	for _, c := range []struct{ verb, there string }{{"join", "kubelet.conf"}, {"init", "kubelet.conf"}, {"join", "manifests/kube-apiserver.yaml"}} {
+	for _, c := range []struct{ verb, there string }{{"join", "kubelet.conf"}, {"init", "kubelet.conf"}, {"join", "manifests/kube-apiserver.yaml"}, {"init", "pki/ca.crt"}, {"join", "pki/ca.crt"}} {
 		s := attempt(t, c.verb, "")
 		s.put("etc/kubernetes/"+c.there, "var-lib/etcd/member/wal")
 		s.refused(c.verb, "discovery: x\n", "/etc/kubernetes/"+c.there+" is there, and hybridctl did not make this host a node: nothing was done")
 	}
 }
 
-// An init that failed is cleared up, but not a cluster that was made there by hand since.
+// noted has these files of /etc/kubernetes in the note of what an init of ours made. They are as put writes them; "end" stands for itself.
+func (s sandbox) noted(files ...string) {
+	s.t.Helper()
+	var note strings.Builder
+	for _, f := range files {
+		if f == "end" {
+			note.WriteString("end\n")
+			continue
+		}
+		fmt.Fprintf(&note, "%x  /%s\n", sha256.Sum256([]byte(f)), f)
+	}
+	s.put("var-lib/hybridctl/")
+	if err := os.WriteFile(s.path("var-lib/hybridctl/kubeadm-init.made"), []byte(note.String()), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// An init that failed is cleared up, but not a cluster that was made there by hand since. What was ours was noted; times tell nothing.
 func TestKubeadm_ClusterMadeByHandSinceAnInitFailed(t *testing.T) {
-	const made = "/etc/kubernetes/pki/ca.crt /etc/kubernetes/admin.conf"
+	const (
+		ca, key, admin = "etc/kubernetes/pki/ca.crt", "etc/kubernetes/pki/ca.key", "etc/kubernetes/admin.conf"
+		etcd, api, wal = "etc/kubernetes/manifests/etcd.yaml", "etc/kubernetes/manifests/kube-apiserver.yaml", "var-lib/etcd/member/wal"
+		older, younger = "touch -d '1 minute ago' /var/lib/hybridctl/kubeadm-init.log", "touch -d '1 minute' /var/lib/hybridctl/kubeadm-init.log"
+	)
+	whole := []string{ca, key, admin, etcd, api, wal}
 	for name, c := range map[string]struct {
-		before  string
-		refused bool
+		there, noted []string
+		before, says string
 	}{
-		"its own":                  {before: "touch -d '1 minute ago' " + made},
-		"its own, ended by force":  {before: "touch -d '1 minute ago' /etc/kubernetes/pki/ca.crt"},
-		"made by hand":             {before: "touch -d '1 minute ago' /var/lib/hybridctl/kubeadm-init.log", refused: true},
-		"made by hand, and no log": {before: "rm /var/lib/hybridctl/kubeadm-init.log", refused: true},
+		"its own, and kubeadm was killed":      {there: whole, noted: []string{ca, key}, before: younger},
+		"its own, and it ended":                {there: whole, noted: []string{ca, key, admin, etcd, api, "end"}, before: older},
+		"its own, and it ended before etcd":    {there: []string{ca, key}, noted: []string{ca, key, "end"}},
+		"its own, cleared up in part":          {there: []string{admin, wal}, noted: []string{ca, key, admin, etcd, api, "end"}, before: older},
+		"its own, before there is a CA":        {noted: []string{ca, key}},
+		"its own, before there is all of a CA": {there: []string{key}, noted: []string{ca, key}},
+		"made by hand, with another CA":        {there: whole, noted: []string{"the CA of ours"}, before: younger, says: "/" + ca + " is not known to be of the init that hybridctl tried here: another may have made a cluster since, and nothing was done"},
+		"made by hand, and nothing noted":      {there: whole, before: younger, says: "/" + ca + " is not known to be"},
+		"made by hand, without a CA":           {there: []string{api, wal}, noted: []string{ca, key}, before: younger, says: "/" + api + " is not known to be"},
+		"made by hand, with the CA of ours":    {there: whole, noted: []string{ca, key, "end"}, before: younger, says: "/" + etcd + " is not known to be"},
+		"the same, and ours was killed":        {there: whole, noted: []string{ca, key}, before: older, says: "/" + admin + " is not known to be"},
+		"what another made its manifest of":    {there: whole, noted: []string{ca, key, admin, etcd, "end"}, before: younger, says: "/" + api + " is not known to be"},
+		"keys of somebody":                     {there: []string{ca, key, "etc/kubernetes/pki/etcd/ca.crt"}, noted: []string{ca, key, "end"}, before: younger, says: "/etc/kubernetes/pki/etcd/ca.crt is not known to be"},
+		"another's etcd, and none of ours":     {there: []string{ca, wal}, noted: []string{ca, key, "end"}, says: "/var/lib/etcd/member is there, and the init that hybridctl tried here made no etcd: nothing was done"},
+		"the same, and ours was killed early":  {there: []string{ca, wal}, noted: []string{ca, key}, says: "/var/lib/etcd/member is there, and the init"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := attempt(t, "init", "state started\n")
-			s.put("var-lib/hybridctl/kubeadm-init.log", "etc/kubernetes/pki/ca.crt", "etc/kubernetes/admin.conf", "etc/kubernetes/kubelet.conf", "var-lib/etcd/member/wal")
+			s.put("var-lib/hybridctl/kubeadm-init.log")
+			s.put(c.there...)
+			if c.noted != nil {
+				s.noted(c.noted...)
+			}
 			s.before = c.before
-			if c.refused {
-				s.refused("init", "x: y\n", "another than hybridctl has made a cluster here since it tried to, and nothing was done")
-				if s.read("var-lib/etcd/member/wal") != "var-lib/etcd/member/wal" {
-					t.Error("its data is gone")
+			if c.says != "" {
+				s.refused("init", "x: y\n", c.says)
+				for _, f := range c.there {
+					if s.read(f) != f {
+						t.Errorf("%s is gone", f)
+					}
 				}
 				return
 			}
 			if code, _, errs := s.run("kubeadm", []byte("x: y\n"), "init", "init", "sha256:2"); code != 0 || s.read("opt/ran") != "init or join\n" {
 				t.Errorf("exit %d, %q", code, errs)
+			}
+			for _, f := range []string{wal, admin, api, "var-lib/hybridctl/kubeadm-init.made"} {
+				if _, err := os.Stat(s.path(f)); !os.IsNotExist(err) {
+					t.Errorf("%s stays: %v", f, err)
+				}
+			}
+		})
+	}
+}
+
+// However an init ends, the next one knows what was its own: its authority is noted before it is in its place, and what kubeadm made when it has ended.
+func TestKubeadm_NotesWhatItMakes(t *testing.T) {
+	const makes = `case $1 in reset) rm -rf /etc/kubernetes/* /var/lib/etcd/*; exit ;; esac
+case $* in "init phase certs ca --config /run/hybridctl/ca.yaml") /bin/cp /run/hybridctl/ca.yaml /opt/; mkdir /run/hybridctl/ca; echo certificate >/run/hybridctl/ca/ca.crt; echo key >/run/hybridctl/ca/ca.key; exit ;; esac
+cat /etc/kubernetes/pki/ca.crt >>/opt/took
+`
+	const making = `echo conf >/etc/kubernetes/admin.conf; echo pod >/etc/kubernetes/manifests/etcd.yaml; mkdir -p /var/lib/etcd/member; echo wal >/var/lib/etcd/member/wal
+`
+	for name, c := range map[string]struct {
+		kubeadm, tool, does string // of the first try
+		since               string // what was done on the host before the next
+		says                string
+	}{
+		"it fails at its end":                 {kubeadm: making + "exit 1"},
+		"it fails before it made anything":    {kubeadm: "exit 1"},
+		"it is killed, and all else with it":  {kubeadm: making + "kill -9 $PPID; exit 1"},
+		"it is killed before it made a thing": {kubeadm: "kill -9 $PPID; exit 1"},
+		"the CA does not come into its place": {tool: "cp", does: "exit 1"},
+		"it is killed before the CA is whole": {tool: "cp", does: `/bin/cp "$@"; case $* in *ca.crt*) kill -9 $PPID ;; esac`},
+		"it is killed when the CA is there":   {tool: "mv", does: `/bin/mv "$@"; case $* in */pki/ca.crt) kill -9 $PPID ;; esac`},
+		"it fails, and another makes a cluster with its CA": {kubeadm: "exit 1", since: making, says: "/etc/kubernetes/manifests/etcd.yaml is not known to be of the init"},
+		"it fails, and another makes a manifest anew":       {kubeadm: making + "exit 1", since: "echo other >/etc/kubernetes/manifests/etcd.yaml", says: "/etc/kubernetes/manifests/etcd.yaml is not known to be of the init"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := attempt(t, "init", "")
+			s.tool("../local-bin/kubeadm", makes+c.kubeadm)
+			if c.tool != "" {
+				s.tool("../local-bin/"+c.tool, c.does)
+			}
+			const config = "kind: InitConfiguration\n---\nkind: ClusterConfiguration\nclusterName: lab\n"
+			if code, _, errs := s.run("kubeadm", []byte(config), "init", "init", "sha256:2"); code != 75 {
+				t.Fatalf("it did not fail: exit %d, %q", code, errs)
+			}
+			if got, want := s.read("opt/ca.yaml"), "kind: InitConfiguration\n---\ncertificatesDir: /run/hybridctl/ca\nkind: ClusterConfiguration\nclusterName: lab\n"; got != want {
+				t.Errorf("the authority was made of %q", got)
+			}
+			s.tool("../local-bin/kubeadm", makes)
+			if c.tool != "" {
+				if err := os.Remove(s.path("local-bin", c.tool)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.before = c.since
+			code, _, errs := s.run("kubeadm", []byte(config), "init", "init", "sha256:2")
+			if c.says != "" {
+				if code != 74 || !strings.HasPrefix(errs, "kubeadm: "+c.says) || s.read("etc/kubernetes/pki/ca.crt") != "certificate\n" {
+					t.Errorf("exit %d, %q", code, errs)
+				}
+				return
+			}
+			if code != 0 || !strings.HasSuffix(s.read("opt/took"), "certificate\n") {
+				t.Errorf("exit %d, %q, kubeadm took %q", code, errs, s.read("opt/took"))
+			}
+			for _, f := range []string{"var-lib/hybridctl/kubeadm-init.made", "run/hybridctl/ca", "run/hybridctl/ca.yaml", "run/hybridctl/kubeadm.yaml"} {
+				if _, err := os.Stat(s.path(f)); !os.IsNotExist(err) {
+					t.Errorf("%s stays: %v", f, err)
+				}
+			}
+			if at, err := os.Stat(s.path("etc/kubernetes/pki/ca.key")); err != nil || at.Mode().Perm() != 0o600 {
+				t.Errorf("the key: %v, %v", at, err)
 			}
 		})
 	}

@@ -43,7 +43,7 @@ func TestKubeadm_MarkerThatCannotBeWritten(t *testing.T) {
 	s.put("etc/systemd/system/", "local-bin/", "run/systemd/system/", "var-lib/hybridctl/")
 	s.tool("stat", "echo tmpfs")
 	s.tool("systemctl", `case $* in "start hybridctl-kubeadm.service") sh /run/hybridctl/kubeadm.sh >/var/lib/hybridctl/kubeadm-init.log 2>&1 ;; esac`)
-	s.tool("../local-bin/kubeadm", "ln -s /nowhere/x /var/lib/hybridctl/steps/init.new") // stands for a full disk
+	s.tool("../local-bin/kubeadm", kubeadmReset+"; ln -s /nowhere/x /var/lib/hybridctl/steps/init.new") // stands for a full disk
 	code, _, errs := s.run("kubeadm", []byte("token: s3cret\n"), "init", "init", "sha256:2")
 	if code != 75 || !strings.Contains(errs, "error: kubeadm init ended well, and /var/lib/hybridctl/steps/init cannot be written: is the disk full?") {
 		t.Errorf("exit %d: %s", code, errs)

@@ -10,6 +10,7 @@ verb=$1 step=$2 digest=$3
 marker=/var/lib/hybridctl/steps/$step
 run=/run/hybridctl
 log=/var/lib/hybridctl/kubeadm-$verb.log
+made=/var/lib/hybridctl/kubeadm-init.made
 unit=hybridctl-kubeadm.service
 umask 077
 mkdir -p $run
@@ -103,6 +104,25 @@ busy() { # whether kubeadm is at work already. Where systemd does not say so, no
 	case $state in activating | active | reloading | deactivating) true ;; *) false ;; esac
 }
 finished() { grep -qs '^state done$' "$marker"; }
+# What an init of ours made: its authority is noted in $made before it is in its place; what there is else, and "end", when kubeadm has ended, or is
+# cleared up. Whatever is there and is not noted may be another's; no time tells whose it is.
+# shellcheck disable=SC2016 # it is for what kubeadm runs under, too
+control_plane='control_plane() {
+	for f in /etc/kubernetes/pki/* /etc/kubernetes/pki/etcd/* /etc/kubernetes/manifests/* /etc/kubernetes/admin.conf; do
+		[ ! -f "$f" ] || sha256sum -- "$f" || echo "?  $f"
+	done
+}'
+eval "$control_plane"
+foreign() { # whether there is something of a control plane that is not known to be of our init: sets $f to it
+	all=$(control_plane)
+	if ! grep -qsx end $made && [ -e /etc/kubernetes/pki/ca.crt ]; then # kubeadm was at work when it ended: what it made by then is not known
+		all=$(printf '%s\n' "$all" | grep -E '  /etc/kubernetes/pki/ca\.(crt|key)$') || all='  /etc/kubernetes/pki/ca.crt' # which cannot be read
+	fi
+	[ ! -e $made ] || all=$(printf '%s\n' "$all" | grep -vxF -f $made) || [ $? -eq 1 ] || all="  $made"
+	f=${all%%"$nl"*}
+	f=${f#*  }
+	[ -n "$f" ]
+}
 # failed tells what kubeadm says of the cause, without the phases that went well.
 failed() {
 	said=$(sed -n 'H; /^hybridctl: once more$/ { s/.*//; x; }; $ { x; p; }' "$log" 2>/dev/null || true) # at its last try
@@ -150,21 +170,33 @@ if grep -qs '^state started$' "$marker" || { [ "$verb" = join ] && [ -e "$marker
 		say "this host is a worker of another cluster, and nothing was done: it has a kubelet.conf, and no admin.conf, which kubeadm init makes first"
 		exit 74
 	fi
-	# The last line of its log is younger than all that an init of ours made.
-	# shellcheck disable=SC3013 # dash, bash and busybox know -nt
-	if [ "$verb" = init ] && [ -e /etc/kubernetes/admin.conf ] && { [ ! -e "$log" ] || { [ /etc/kubernetes/pki/ca.crt -nt "$log" ] && [ /etc/kubernetes/admin.conf -nt "$log" ]; }; }; then
-		rm -rf $run/kubeadm.yaml $run/pki
-		say "another than hybridctl has made a cluster here since it tried to, and nothing was done: where that is not needed, run \"kubeadm reset\" on this host, and the same command again"
-		exit 74
+	# A join that comes here has made no etcd, and an init perhaps none: /var/lib/etcd is somebody's then, and kubeadm's reset empties it unless it is told.
+	etcd='' phases='--skip-phases remove-etcd-member'
+	if [ "$verb" = init ]; then
+		# shellcheck disable=SC3013 # dash, bash and busybox know -nt
+		if foreign || { ! grep -qsx end $made && f=/etc/kubernetes/admin.conf && [ "$f" -nt "$log" ] && [ /etc/kubernetes/manifests/kube-apiserver.yaml -nt "$log" ]; }; then
+			rm -rf $run/kubeadm.yaml $run/pki
+			say "$f is not known to be of the init that hybridctl tried here: another may have made a cluster since, and nothing was done: where that is not needed, run \"kubeadm reset\" on this host, and the same command again"
+			exit 74
+		fi
+		if grep -qs ' /etc/kubernetes/manifests/etcd\.yaml$' $made || [ -e /etc/kubernetes/manifests/etcd.yaml ]; then etcd=/var/lib/etcd phases=''; fi
+		for e in /var/lib/etcd/* /var/lib/etcd/.[!.]*; do
+			if [ -n "$etcd" ] || [ ! -e "$e" ] || [ "$e" = /var/lib/etcd/lost+found ]; then continue; fi
+			rm -rf $run/kubeadm.yaml $run/pki
+			say "$e is there, and the init that hybridctl tried here made no etcd: nothing was done: where it is not needed, delete it, and run the same command again"
+			exit 74
+		done
 	fi
-	# A join that comes here has made no etcd: /var/lib/etcd is somebody's, and kubeadm's reset empties it unless it is told.
-	etcd=/var/lib/etcd phases=''
-	[ "$verb" != join ] || { etcd='' phases='--skip-phases remove-etcd-member'; }
 	systemctl stop kubelet.service 2>/dev/null || true
 	let_go /var/lib/kubelet || true
 	if ! unmounted /var/lib/kubelet || { [ -n "$etcd" ] && ! unmounted "$etcd"; } || ! unmounted /etc/kubernetes; then # kubeadm would delete through it
 		rm -rf $run/kubeadm.yaml $run/pki
 		exit 74
+	fi
+	if [ "$verb" = init ] && ! grep -qsx end $made; then # an end in the middle of what comes leaves what is known then
+		{ control_plane | grep -v '^?' || true; echo end; } >$made.new
+		sync -f $made.new 2>/dev/null || sync
+		mv -f $made.new $made
 	fi
 	if [ -e /etc/kubernetes ]; then
 		# shellcheck disable=SC2086 # two words, or none
@@ -177,10 +209,11 @@ if grep -qs '^state started$' "$marker" || { [ "$verb" = join ] && [ -e "$marker
 		say "etcd would go on with the data of the earlier attempt: delete /var/lib/etcd/member, and run the same command again"
 		exit 74
 	fi
+	[ "$verb" != init ] || [ -e /etc/kubernetes/pki/ca.crt ] || rm -f $made
 fi
 # What has no marker of ours was not begun by us: begun now, in vain, it would be cleared up the next time.
 if [ ! -e "$marker" ]; then
-	for f in /etc/kubernetes/kubelet.conf /etc/kubernetes/manifests/kube-apiserver.yaml; do
+	for f in /etc/kubernetes/kubelet.conf /etc/kubernetes/manifests/kube-apiserver.yaml /etc/kubernetes/pki/ca.crt; do
 		[ -e "$f" ] || continue
 		rm -rf $run/kubeadm.yaml $run/pki
 		say "$f is there, and hybridctl did not make this host a node: nothing was done; where it is to be one of this cluster, run \"kubeadm reset\" on it first"
@@ -211,18 +244,47 @@ fi
 # A disk of its own for etcd has this when it is new, and kubeadm wants the directory empty.
 rmdir /var/lib/etcd/lost+found 2>/dev/null || true
 
-flags=''
-[ "$verb" != init ] || flags='--skip-token-print --skip-certificate-key-print'
+flags='' first=''
+if [ "$verb" = init ]; then
+	flags='--skip-token-print --skip-certificate-key-print'
+	first="authority || { echo 'error: the authority of the cluster could not be made, and noted in $made'; exit 1; }"
+fi
 cat >$run/kubeadm.sh <<X
 #!/bin/sh
 grep -qs '^state done\$' $marker && exit 0
-trap 'rm -f $run/kubeadm.yaml' EXIT
+trap 'rm -rf $run/kubeadm.yaml $run/ca $run/ca.yaml' EXIT
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 install -d -m 755 /etc/kubernetes /etc/kubernetes/manifests # a worker's kubelet complains every second without
+$control_plane
+note() { # what it is given is what an init of ours made
+	(umask 077 && cat >$made.new) || return
+	sync -f $made.new 2>/dev/null || sync
+	mv -f $made.new $made
+}
+authority() { # the cluster's, which kubeadm init takes
+	[ ! -e /etc/kubernetes/pki/ca.crt ] || return 0
+	rm -rf $run/ca
+	(umask 077 && sed 's|^kind: ClusterConfiguration\$|certificatesDir: $run/ca\n&|' $run/kubeadm.yaml >$run/ca.yaml) || return
+	/usr/local/bin/kubeadm init phase certs ca --config $run/ca.yaml && rm -f $run/ca.yaml || return
+	sums=\$(cd $run/ca && sha256sum ca.crt ca.key) || return
+	echo "\$sums" | sed 's|  |  /etc/kubernetes/pki/|' | note || return
+	install -d -m 755 /etc/kubernetes/pki || return
+	for f in ca.key ca.crt; do # whole, or not at all
+		cp $run/ca/\$f /etc/kubernetes/pki/.\$f.new || return
+		sync -f /etc/kubernetes/pki/.\$f.new 2>/dev/null || sync
+		mv -f /etc/kubernetes/pki/.\$f.new /etc/kubernetes/pki/\$f || return
+	done
+	rm -rf $run/ca
+}
+ended() { # in vain
+	[ ! -e $made ] || { control_plane | grep -v '^?'; echo end; } | note
+	exit 1
+}
+$first
 try=1 from=1
 until /usr/local/bin/kubeadm $verb --config $run/kubeadm.yaml $flags; do
 	# containerd was started a moment ago, and kubeadm has touched nothing yet
-	tail -n +\$from $log | grep -q '\[ERROR CRI\]: could not connect to the container runtime' && [ \$try -lt 30 ] || exit 1
+	tail -n +\$from $log | grep -q '\[ERROR CRI\]: could not connect to the container runtime' && [ \$try -lt 30 ] || ended
 	echo 'hybridctl: once more'
 	try=\$((try + 1)) from=\$((\$(wc -l <$log) + 1))
 	sleep 2
@@ -233,6 +295,7 @@ if ! printf 'begin\nstate done\ndigest %s\nunit kubelet.service\nend\n' '$digest
 fi
 sync -f $marker.new 2>/dev/null
 mv -f $marker.new $marker
+rm -f $made
 X
 cat >/run/systemd/system/$unit <<X
 [Unit]
