@@ -131,7 +131,9 @@ func TestResetScript_EtcdOfSomebody(t *testing.T) {
 		"laid out as every etcd is":  {there: []string{"var-lib/etcd/member/wal"}, want: "/var/lib/etcd/member/wal\n"},
 		"on a disk of its own":       {there: []string{"var-lib/etcd/"}, before: "mkdir /var/lib/etcd/site; mount -t tmpfs site /var/lib/etcd/site; echo 1 >/var/lib/etcd/site/db", want: "/var/lib/etcd/site/db\n/var/lib/etcd/site\n"},
 		"kubeadm's":                  {there: []string{"etc/kubernetes/pki/etcd/ca.crt", "var-lib/etcd/member/wal", "var-lib/etcd/x"}},
-		"kubeadm's, of an init":      {there: []string{"var-lib/hybridctl/steps/init", "var-lib/etcd/member/wal"}},
+		"kubeadm's, of an init":      {there: []string{"var-lib/etcd/member/wal"}, before: "mkdir -p /var/lib/hybridctl/steps; echo state done >/var/lib/hybridctl/steps/init"},
+		"kubeadm's, of one in vain":  {there: []string{"var-lib/etcd/member/wal"}, before: "echo 'aa  /etc/kubernetes/manifests/etcd.yaml' >/var/lib/hybridctl/kubeadm-init.made"},
+		"of an init that made none":  {there: []string{"var-lib/etcd/member/wal"}, before: "mkdir -p /var/lib/hybridctl/steps; echo state started >/var/lib/hybridctl/steps/init", want: "/var/lib/etcd/member/wal\n"},
 		"kubeadm's, half deleted":    {there: []string{"var-lib/hybridctl/etcd-goes", "var-lib/etcd/member/wal"}},
 		"kubeadm's, before it began": {there: []string{"etc/kubernetes/manifests/etcd.yaml", "var-lib/etcd/x"}},
 		"none":                       {there: []string{"var-lib/etcd/"}},
@@ -205,7 +207,7 @@ func TestResetScript_MountsThatDoNotAnswer(t *testing.T) {
 	s := newSandbox(t)
 	s.quiet()
 	s.put("opt/volume/data", "var-lib/kubelet/a/", "var-lib/kubelet/b/")
-	s.tool("../local-bin/timeout", `case $* in *" ctr "*) exit ;; esac; echo "$*" >>/opt/timeouts; case $* in *"umount -l"*) shift 3; exec "$@" ;; *umount*) exit 124 ;; esac`)
+	s.tool("../local-bin/timeout", `case $* in *" ctr "* | *-save | *" nft "*) exit ;; esac; echo "$*" >>/opt/timeouts; case $* in *"umount -l"*) shift 3; exec "$@" ;; *umount*) exit 124 ;; esac`)
 	s.before = "for p in a b; do mount --bind /opt/volume /var/lib/kubelet/$p; done"
 	s.after = seen
 	status, _, errs := s.run("reset", nil)
@@ -413,7 +415,7 @@ COMMIT
 			t.Fatal(err)
 		}
 		s.tool("../local-bin/"+name, `printf %s "`+name+`" >>/opt/commands; for a; do printf ' [%s]' "$a" >>/opt/commands; done; echo >>/opt/commands; rm -f /opt/`+name)
-		s.tool("../local-bin/"+name+"-save", `cat /opt/`+name+` 2>/dev/null`)
+		s.tool("../local-bin/"+name+"-save", `cat /opt/`+name+` 2>/dev/null || :`)
 	}
 	status, _, errs := s.run("reset", nil)
 	if status != 0 || errs != "" {

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"os"
@@ -161,13 +162,13 @@ cat /etc/kubernetes/pki/ca.crt >>/opt/took
 		since               string // what was done on the host before the next
 		says                string
 	}{
-		"it fails at its end":                 {kubeadm: making + "exit 1"},
-		"it fails before it made anything":    {kubeadm: "exit 1"},
-		"it is killed, and all else with it":  {kubeadm: making + "kill -9 $PPID; exit 1"},
-		"it is killed before it made a thing": {kubeadm: "kill -9 $PPID; exit 1"},
-		"the CA does not come into its place": {tool: "cp", does: "exit 1"},
-		"it is killed before the CA is whole": {tool: "cp", does: `/bin/cp "$@"; case $* in *ca.crt*) kill -9 $PPID ;; esac`},
-		"it is killed when the CA is there":   {tool: "mv", does: `/bin/mv "$@"; case $* in */pki/ca.crt) kill -9 $PPID ;; esac`},
+		"it fails at its end":                               {kubeadm: making + "exit 1"},
+		"it fails before it made anything":                  {kubeadm: "exit 1"},
+		"it is killed, and all else with it":                {kubeadm: making + "kill -9 $PPID; exit 1"},
+		"it is killed before it made a thing":               {kubeadm: "kill -9 $PPID; exit 1"},
+		"the CA does not come into its place":               {tool: "cp", does: "exit 1"},
+		"it is killed before the CA is whole":               {tool: "cp", does: `/bin/cp "$@"; case $* in *ca.crt*) kill -9 $PPID ;; esac`},
+		"it is killed when the CA is there":                 {tool: "mv", does: `/bin/mv "$@"; case $* in */pki/ca.crt) kill -9 $PPID ;; esac`},
 		"it fails, and another makes a cluster with its CA": {kubeadm: "exit 1", since: making, says: "/etc/kubernetes/manifests/etcd.yaml is not known to be of the init"},
 		"it fails, and another makes a manifest anew":       {kubeadm: making + "exit 1", since: "echo other >/etc/kubernetes/manifests/etcd.yaml", says: "/etc/kubernetes/manifests/etcd.yaml is not known to be of the init"},
 	} {
@@ -272,13 +273,23 @@ func TestRemoveScript_ShimsOfSomebody(t *testing.T) {
 
 // A host that was given to another kind of Kubernetes since has its pods where ours had theirs, and no authority that would tell.
 func TestResetScript_AnotherKindOfKubernetes(t *testing.T) {
-	for name, c := range map[string]struct{ systemctl, says string }{
-		"it runs":      {`case $1 in list-units) echo "k3s-agent.service loaded active running Lightweight Kubernetes" ;; esac`, "reset: k3s-agent.service runs here, another Kubernetes: nothing was done"},
-		"no one knows": {`case $1 in list-units) exit 1 ;; esac`, "reset: systemd does not say whether another Kubernetes runs here: nothing was done"},
+	for name, c := range map[string]struct{ systemctl, enabled, says string }{
+		"it runs":         {`case $1 in list-units) echo "k3s-agent.service loaded active running Lightweight Kubernetes" ;; esac`, "", "reset: k3s-agent.service runs here, another Kubernetes: nothing was done"},
+		"no one knows":    {`case $1 in list-units) exit 1 ;; esac`, "", "reset: systemd does not say whether another Kubernetes runs here: nothing was done"},
+		"it failed":       {`case "$*" in "list-units "*failed*kubesolo.service*) echo kubesolo.service loaded failed failed KubeSolo ;; esac`, "", "reset: kubesolo.service runs here, another Kubernetes"},
+		"k0s is stopped":  {"", "k0sworker.service", "reset: k0sworker.service is enabled here, another Kubernetes: nothing was done; where it is not needed, systemctl disable --now k0sworker.service,"},
+		"rke2 is stopped": {"", "rke2-server.service", "reset: rke2-server.service is enabled here"},
+		"MicroK8s is":     {"", "snap.microk8s.daemon-kubelite.service", "reset: snap.microk8s.daemon-kubelite.service is enabled here"},
 	} {
 		s := newSandbox(t)
 		s.quiet()
 		s.tool("../local-bin/systemctl", `echo "systemctl $*" >>/opt/calls; `+c.systemctl)
+		if c.enabled != "" {
+			s.put("units/multi-user.target.wants/")
+			if err := os.Symlink("../"+c.enabled, s.path("units/multi-user.target.wants", c.enabled)); err != nil {
+				t.Fatal(err)
+			}
+		}
 		s.put("var-lib/kubelet/pods/1/data", "var-lib/hybridctl/steps/join")
 		code, _, errs := s.run("reset", nil)
 		if code != 1 || !strings.HasPrefix(errs, c.says) || s.read("var-lib/kubelet/pods/1/data") != "var-lib/kubelet/pods/1/data" || strings.Contains(s.read("opt/calls"), "stop") {
@@ -333,5 +344,70 @@ func TestResetScript_ContainerdDoesNotAnswer(t *testing.T) {
 		if code, _, errs := s.run("reset", nil); code != 1 || !strings.HasPrefix(errs, "reset: containerd does not answer") || s.read("var-lib/kubelet/pods/1/data") != "var-lib/kubelet/pods/1/data" {
 			t.Errorf("%s: exit %d, %q", name, code, errs)
 		}
+	}
+}
+
+// A program that cannot tell the rules has not said that there are none: that is told, unless the kernel has none of its kind.
+func TestResetScript_RulesThatCannotBeRead(t *testing.T) {
+	const (
+		nft    = "mkdir /sys/module/nf_tables"
+		none   = "echo 'ffff T do_one_thing' >/proc/kallsyms"
+		six    = "; echo >/proc/net/if_inet6"
+		legacy = "; echo filter >/proc/net/ip_tables_names; echo filter >/proc/net/ip6_tables_names"
+		fails  = "echo cannot fetch rules >&2; exit 1"
+		table  = "table ip kube-proxy"
+	)
+	may := func(program, command string) string {
+		return "reset: rules of ours may stay in " + program + ", as " + command + " failed (cannot fetch rules): see to it, and run the same command again\n"
+	}
+	for name, c := range map[string]struct {
+		kernel string
+		tools  map[string]string
+		says   string
+	}{
+		"all answer":                        {nft + six + legacy, map[string]string{"iptables-nft-save": "", "iptables-legacy-save": "", "ip6tables-save": "", "nft": ""}, ""},
+		"no program is there":               {nft + six + legacy, nil, ""},
+		"nftables":                          {nft, map[string]string{"iptables-nft-save": fails}, may("iptables-nft", "iptables-nft-save")},
+		"nftables, built in":                {"echo 'ffff t nft_do_chain' >/proc/kallsyms", map[string]string{"iptables-nft-save": fails}, may("iptables-nft", "iptables-nft-save")},
+		"nftables, and no one knows":        {":", map[string]string{"iptables-nft-save": fails}, may("iptables-nft", "iptables-nft-save")},
+		"a kernel without nftables":         {none + legacy, map[string]string{"iptables-nft-save": fails, "nft": fails}, ""},
+		"legacy":                            {none + legacy, map[string]string{"iptables-legacy-save": fails}, may("iptables-legacy", "iptables-legacy-save")},
+		"legacy, of which there is nothing": {nft, map[string]string{"iptables-legacy-save": fails}, ""},
+		"legacy, without any table":         {nft + "; : >/proc/net/ip_tables_names", map[string]string{"iptables-legacy-save": fails}, ""},
+		"either, with nftables":             {nft, map[string]string{"iptables-save": fails}, may("iptables", "iptables-save")},
+		"either, with legacy":               {none + legacy, map[string]string{"iptables-save": fails}, may("iptables", "iptables-save")},
+		"either, and none of both":          {none, map[string]string{"iptables-save": fails}, ""},
+		"of IPv6":                           {nft + six, map[string]string{"ip6tables-nft-save": fails}, may("ip6tables-nft", "ip6tables-nft-save")},
+		"of IPv6, legacy":                   {none + six + legacy, map[string]string{"ip6tables-legacy-save": fails}, may("ip6tables-legacy", "ip6tables-legacy-save")},
+		"a kernel without IPv6":             {nft + legacy, map[string]string{"ip6tables-nft-save": fails}, ""},
+		"nft":                               {nft, map[string]string{"nft": fails}, may("nft", "nft list tables")},
+		"nft, and a table of ours stays":    {nft, map[string]string{"nft": "case $1 in list) echo " + table + "; echo table ip kube-proxy-of-mine ;; esac; [ $1 != delete ]"}, "reset: the table ip kube-proxy stays: nft list tables shows it\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSandbox(t)
+			s.quiet()
+			for _, tool := range []string{"nft", "iptables-nft-save", "iptables-legacy-save", "ip6tables-nft-save", "ip6tables-legacy-save", "iptables-save", "ip6tables-save"} {
+				if body, there := c.tools[tool]; there {
+					s.tool("../local-bin/"+tool, body)
+					s.tool("../local-bin/"+strings.TrimSuffix(tool, "-save"), cmp.Or(body, ":")) // nft is both
+				} else if err := os.Remove(s.path("local-bin", tool)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.put("var-lib/hybridctl/steps/join")
+			s.tool("../local-bin/uname", "echo no-such-kernel")
+			s.before = "mount -t tmpfs module /sys/module; mount -t tmpfs proc /proc; mkdir /proc/self /proc/net; : >/proc/self/mountinfo; " + c.kernel
+			want := 0
+			if c.says != "" {
+				want = 1
+			}
+			code, _, errs := s.run("reset", nil)
+			if code != want || errs != c.says {
+				t.Errorf("exit %d, %q; want %d, %q", code, errs, want, c.says)
+			}
+			if _, err := os.Stat(s.path("var-lib/hybridctl/steps/join")); (err == nil) != (want == 1) {
+				t.Errorf("the marker: %v", err)
+			}
+		})
 	}
 }

@@ -126,21 +126,29 @@ if command -v flock >/dev/null && ! flock -n 9; then
 	say 'an earlier reset of this host is at work still, and nothing was done: wait for its end, or restart the host'
 	exit 1
 fi
-# A Kubernetes of another kind has no authority there, and has its pods, links and rules where ours had them.
-runs=$(systemctl list-units --plain --no-legend --state=active,activating,reloading 'k3s*.service' 'rke2-*.service' 'k0s*.service' 'snap.microk8s.daemon-kubelite.service') || {
+# A Kubernetes of another kind has no authority there, and has its pods, links and rules where ours had them, also while it does not run.
+runs=$(systemctl list-units --plain --no-legend --state=active,activating,reloading,deactivating,failed 'k3s*.service' 'rke2-*.service' 'k0s*.service' \
+	'snap.microk8s.daemon-*.service' 'snap.k8s.*.service' kubesolo.service microshift.service) || {
 	say 'systemd does not say whether another Kubernetes runs here: nothing was done'
 	exit 1
 }
-if [ -n "$runs" ]; then
-	say "${runs%%[[:space:]]*} runs here, another Kubernetes: nothing was done; where it is not needed, systemctl disable --now ${runs%%[[:space:]]*}, and run the same command again"
+other=${runs%%[[:space:]]*} how=runs
+at=/etc/systemd/system/multi-user.target.wants
+for u in "$at"/k3s*.service "$at"/rke2-*.service "$at"/k0s*.service "$at"/snap.microk8s.daemon-*.service "$at"/snap.k8s.*.service "$at"/kubesolo.service "$at"/microshift.service; do
+	[ -n "$other" ] || [ ! -L "$u" ] || other=${u##*/} how='is enabled'
+done
+if [ -n "$other" ]; then
+	say "$other $how here, another Kubernetes: nothing was done; where it is not needed, systemctl disable --now $other, and run the same command again"
 	exit 1
 fi
 
-# A worker may have an etcd of somebody's, laid out as every etcd is: only what kubeadm put beside its own tells that the data is of that one. While
-# a reset lasts, ours does.
+# A host may have an etcd of somebody's, laid out as every etcd is: only what kubeadm put beside its own tells that the data is of that one, an init
+# that ended well, or the note of what one made. While a reset lasts, ours does.
 etcd=''
 goes=/var/lib/hybridctl/etcd-goes
-for f in /etc/kubernetes/manifests/etcd.yaml /etc/kubernetes/pki/etcd /var/lib/hybridctl/steps/init $goes; do [ ! -e "$f" ] || etcd=/var/lib/etcd; done
+for f in /etc/kubernetes/manifests/etcd.yaml /etc/kubernetes/pki/etcd $goes; do [ ! -e "$f" ] || etcd=/var/lib/etcd; done
+! grep -qs '^state done$' /var/lib/hybridctl/steps/init || etcd=/var/lib/etcd
+! grep -qs ' /etc/kubernetes/manifests/etcd\.yaml$' /var/lib/hybridctl/kubeadm-init.made || etcd=/var/lib/etcd
 # Nothing of ours mounts below etcd's directory: that is somebody's, and kubeadm would delete through it.
 [ -z "$etcd" ] || unmounted /var/lib/etcd || exit 1
 [ -z "$etcd" ] || { mkdir -p /var/lib/hybridctl && : >$goes; } || exit 1
@@ -276,11 +284,47 @@ rules() {
 		}
 	'
 }
+# Where a program cannot tell the rules, some of ours may stay, unless the kernel is known to have none of its kind.
+has_nf_tables() { # whether nf_tables is loaded or built in, by the list of what is, or by the kernel's own symbols; 2 = neither can be read
+	[ ! -d /sys/module/nf_tables ] || return 0
+	builtin=/lib/modules/$(uname -r)/modules.builtin
+	if [ -r "$builtin" ]; then grep -q '/nf_tables\.ko' "$builtin"; else grep -qs ' nft_do_chain$' /proc/kallsyms; fi
+}
+ruleless() { # PROGRAM: whether there is nothing that it could tell
+	tables=/proc/net/ip_tables_names
+	case $1 in ip6*)
+		[ -e /proc/net/if_inet6 ] || return 0
+		tables=/proc/net/ip6_tables_names
+		;;
+	esac
+	case $1 in *-legacy) ;; *) # iptables itself is the one or the other
+		has_nf_tables
+		[ $? -eq 1 ] || return 1
+		;;
+	esac
+	case $1 in *-nft | nft) ;; *)
+		[ ! -e "$tables" ] || ! read -r _ <"$tables"
+		;;
+	esac
+}
+untold() { # PROGRAM COMMAND...: says that what the PROGRAM has is not known, as the COMMAND failed, and why
+	ruleless "$1" && return
+	why=$(shift && timeout 60 "$@" 2>&1 >/dev/null | tail -n 1)
+	program=$1
+	shift
+	say "rules of ours may stay in $program, as $* failed${why:+ ($why)}: see to it, and run the same command again"
+}
+saved() { # PROGRAM: sets $commands to what takes ours away
+	text=$(timeout 60 "$1-save" 2>/dev/null)
+	told=$?
+	commands=$(printf '%s\n' "$text" | rules)
+	return $told
+}
 sep=$(printf '\001')
 for s in iptables-nft iptables-legacy ip6tables-nft ip6tables-legacy iptables ip6tables; do
 	if ! command -v "$s" >/dev/null || ! command -v "$s-save" >/dev/null; then continue; fi
 	for _ in 1 2; do # one rule at a time, so that what others write meanwhile stays; a second look, as others write
-		commands=$("$s-save" 2>/dev/null | rules)
+		saved "$s"
 		[ -n "$commands" ] || break
 		while IFS= read -r command; do
 			set -f
@@ -294,12 +338,18 @@ for s in iptables-nft iptables-legacy ip6tables-nft ip6tables-legacy iptables ip
 $commands
 X
 	done
-	[ -z "$("$s-save" 2>/dev/null | rules)" ] || say "rules of ours stay in $s: iptables-save shows them"
+	saved "$s" || untold "$s" "$s-save"
+	[ -z "$commands" ] || say "rules of ours stay in $s: iptables-save shows them"
 done
 if command -v nft >/dev/null; then
-	for t in 'ip kube-proxy' 'ip6 kube-proxy' 'ip flannel-ipv4' 'ip6 flannel-ipv6'; do
+	set -- 'ip kube-proxy' 'ip6 kube-proxy' 'ip flannel-ipv4' 'ip6 flannel-ipv6'
+	for t; do
 		# shellcheck disable=SC2086 # family and name are two words
 		nft delete table $t 2>/dev/null
+	done
+	text=$(timeout 60 nft list tables 2>/dev/null) || untold nft nft list tables
+	for t; do
+		case $nl$text$nl in *"${nl}table $t$nl"*) say "the table $t stays: nft list tables shows it" ;; esac
 	done
 fi
 
