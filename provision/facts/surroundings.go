@@ -20,6 +20,7 @@ func readSurroundings(d document) Surroundings {
 	s.RulesUnread = keptAll(slices.Collect(d.lines("rules-unread")))
 	s.RulesRead = d.has("rules-unread") && len(s.RulesUnread) == 0
 	s.PackageTool = d.word("package-tool")
+	s.Installed = keptAll(slices.Collect(d.lines("installed")))
 	s.Mounts, s.ReadOnly = mounts(d)
 	s.Links = keptAll(slices.Collect(d.lines("links")))
 	enabled, _ := strings.CutPrefix(d.word("ufw"), "ENABLED=")

@@ -93,7 +93,8 @@ type Surroundings struct {
 	BootFiles []string // files that the kernel's command line is made of, those there are
 	Cmdline   []string // words of the kernel's command line that are about control groups
 
-	PackageTool string // that installs packages here: apt-get, dnf, yum, zypper or apk; "" = none of these
+	PackageTool string   // that installs packages here: apt-get, dnf, yum, zypper or apk; "" = none of these
+	Installed   []string // units of those asked about that have a file, whether they run or not, and /var/lib/minikube where it is there
 
 	Mounts         []string // at which of the directories that hybridctl writes to, or above, something is mounted
 	Links          []string // of the same directories, those that are links: they may lead to another file system

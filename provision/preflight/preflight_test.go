@@ -250,6 +250,16 @@ var cases = []one{
 		delete(f.host("x86-1").Units, "docker.service")
 		f.host("x86-1").Units["k3s.service"] = "active"
 	}, host: "x86-1", check: "existing-runtime", status: report.Fail, message: "k3s.service"},
+	{name: "k0s that does not run", change: func(f *fixture) {
+		f.host("x86-1").Units["k0sworker.service"] = "failed"
+		f.host("x86-1").Surroundings.Installed = []string{"docker.service", "k0scontroller.service", "k0sworker.service"}
+	}, host: "x86-1", check: "existing-runtime", status: report.Fail, message: "not brought by hybridctl: k0scontroller.service (inactive), k0sworker.service (failed)"},
+	{name: "a kubesolo that runs", change: func(f *fixture) { f.host("x86-1").Units["kubesolo.service"] = "active" },
+		host: "x86-1", check: "existing-runtime", status: report.Fail, message: "not brought by hybridctl: kubesolo.service"},
+	{name: "minikube", change: func(f *fixture) { f.host("x86-1").Surroundings.Installed = []string{"/var/lib/minikube"} },
+		host: "x86-1", check: "existing-runtime", status: report.Fail, message: "not brought by hybridctl: /var/lib/minikube"},
+	{name: "docker that does not run", change: func(f *fixture) { f.host("x86-1").Surroundings.Installed = []string{"docker.service"} },
+		host: "x86-1", check: "existing-runtime", status: report.Pass, message: "none but ours"},
 	{name: "docker", change: func(f *fixture) { f.host("x86-1").Units["docker.service"] = "active" },
 		host: "x86-1", check: "existing-runtime", status: report.Fail, message: "docker.service"},
 	{name: "firewalld", change: func(f *fixture) { f.host("x86-1").Units["firewalld.service"] = "active" },

@@ -114,14 +114,22 @@ func install(f facts.Host) string {
 	return "install what Debian calls"
 }
 
-// foreigners are units that bring a container runtime, or a whole Kubernetes.
-var foreigners = []string{"docker.service", "crio.service", "k3s.service", "k3s-agent.service", "rke2-server.service", "rke2-agent.service",
-	"snap.microk8s.daemon-kubelite.service"}
+// runtimes are units that bring a container runtime.
+var runtimes = []string{"docker.service", "crio.service"}
+
+// distributions are units that bring a whole Kubernetes of another kind: where one is installed, it starts with the host, if not before, and its
+// pods go on without it.
+var distributions = []string{"k3s.service", "k3s-agent.service", "rke2-server.service", "rke2-agent.service", "k0scontroller.service", "k0sworker.service",
+	"snap.microk8s.daemon-kubelite.service", "snap.microk8s.daemon-containerd.service", "snap.k8s.kubelet.service", "snap.k8s.containerd.service",
+	"kubesolo.service", "microshift.service"}
+
+// minikube is where minikube has its own files on a host that it runs on without a machine of its own.
+const minikube = "/var/lib/minikube"
 
 const firewalld = "firewalld.service"
 
 func foreignUnits() []string {
-	return append(slices.Clone(foreigners), firewalld, networkManager, resolved)
+	return append(slices.Concat(runtimes, distributions), firewalld, networkManager, resolved)
 }
 
 func checkRuntime(v view) verdict {
@@ -132,16 +140,22 @@ func checkRuntime(v view) verdict {
 	if k := v.facts.Kubelet; k.Path != "" && !k.Ours {
 		found = append(found, k.Path)
 	}
-	for _, u := range foreigners {
-		if v.facts.Units[u] == "active" {
+	for _, u := range slices.Concat(runtimes, distributions) {
+		switch installed := slices.Contains(v.facts.Surroundings.Installed, u); {
+		case v.facts.Units[u] == "active":
 			found = append(found, u)
+		case installed && slices.Contains(distributions, u):
+			found = append(found, u+" ("+cmp.Or(v.facts.Units[u], "state unknown")+")")
 		}
+	}
+	if slices.Contains(v.facts.Surroundings.Installed, minikube) {
+		found = append(found, minikube)
 	}
 	if len(found) > 0 {
 		return fail("not brought by hybridctl: %s", list(found)).
 			hinted("remove what it belongs to (for instance %s containerd.io docker-ce kubelet); two runtimes on one host take each other's pods and packet filter rules away", purge(v.facts))
 	}
-	if unasked := v.unasked(foreigners...); unasked != "" {
+	if unasked := v.unasked(slices.Concat(runtimes, distributions)...); unasked != "" {
 		return unknown("not known: systemd did not say whether %s is active", unasked)
 	}
 	return pass("none but ours")

@@ -132,9 +132,7 @@ rules() {
 		fi
 	fi
 	[ -z "$programs" ] || say iptables-rules
-	for t in $programs; do
-		timeout 10 "$t" -S || unread="$unread$t failed$nl"
-	done
+	for t in $programs; do timeout 10 "$t" -S || unread="$unread$t failed$nl"; done
 	say rules-unread
 	printf '%s' "$unread"
 }
@@ -182,18 +180,19 @@ find_tool() { # NAME: sets $found to its path below the root, or to nothing
 
 software() {
 	say tools
-	for t in $tools; do
-		if find_tool "$t"; then printf '%s /%s\n' "$t" "$found"; fi
-	done
-	for t in apt-get dnf yum zypper apk; do
-		if find_tool "$t"; then say package-tool && echo "$t" && break; fi
-	done
+	for t in $tools; do ! find_tool "$t" || printf '%s /%s\n' "$t" "$found"; done
+	for t in apt-get dnf yum zypper apk; do ! find_tool "$t" || { say package-tool && echo "$t" && break; }; done
 	find_tool iptables && say iptables && iptables --version
 	# shellcheck disable=SC2086 # lists of words
 	{
 		states=$(systemctl is-active containerd.service $units)
 		say units && printf '%s\n' containerd.service $units
 		say states && printf '%s\n' "$states"
+		say installed # of the units those that have a file, whether they run or not; minikube has none where it runs without machines of its own
+		for u in $units; do
+			for d in etc run usr/local/lib usr/lib lib; do [ ! -f "$d/systemd/system/$u" ] || { echo "$u" && break; }; done
+		done
+		[ ! -d var/lib/minikube ] || echo /var/lib/minikube
 	}
 	# ctr waits long for a containerd that is not there
 	case $states in active*) ;; *) return ;; esac
@@ -259,9 +258,7 @@ kubernetes() {
 	for f in var/lib/etcd/*; do # a disk of its own has lost+found
 		[ ! -e "$f" ] || [ "$f" = var/lib/etcd/lost+found ] || { say etcd && break; }
 	done
-	for f in var/lib/kubelet/pods/* etc/cni/net.d/*; do
-		[ ! -e "$f" ] || { say pods && break; }
-	done
+	for f in var/lib/kubelet/pods/* etc/cni/net.d/*; do [ ! -e "$f" ] || { say pods && break; }; done
 }
 
 # milliseconds TIME: of the last 100 seconds, with a one in front that keeps the shell from reading an octal number
@@ -398,15 +395,11 @@ without_awk() {
 		break
 	done
 	pair os "$text"
-	while read -r word a b c d _; do
-		[ "$word" != Uid: ] || pair self "Uid: $a $b $c $d"
-	done <proc/self/status
+	while read -r word a b c d _; do [ "$word" != Uid: ] || pair self "Uid: $a $b $c $d"; done <proc/self/status
 	pair login "${SUDO_USER:-${DOAS_USER:-${USER:-${LOGNAME:-}}}}"
 	[ ! -d run/systemd/system ] || pair systemd ''
 	text=
-	for t in $tools; do
-		[ "$t" = awk ] || ! find_tool "$t" || text="$text$t /$found$nl"
-	done
+	for t in $tools; do [ "$t" = awk ] || ! find_tool "$t" || text="$text$t /$found$nl"; done
 	pair tools "$text"
 	echo '}'
 }
