@@ -250,7 +250,7 @@ func ControlPlaneAt(where string, ssh inventory.SSH) (*inventory.Cluster, error)
 		h.Name, h.Address, ssh.Port = address, address, n
 	}
 	if h.Address == "" || hasUser && user == "" {
-		return nil, fmt.Errorf("%q: write [USER@]ADDRESS[:PORT]", where)
+		return nil, hint.With(fmt.Errorf("%q is no address of a host", where), "write [USER@]ADDRESS[:PORT]")
 	}
 	if user != "" {
 		ssh.User = user

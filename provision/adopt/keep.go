@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/hybridctl/hybridctl/provision/fleet"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/kube"
 )
 
@@ -21,7 +22,7 @@ func (a Adoption) Keep(dir string) error {
 	}
 	path := filepath.Join(dir, fleet.KubeconfigFile)
 	if old, err := os.ReadFile(path); err == nil && !sameCluster(old, named) {
-		return fmt.Errorf("%w: %s is of another cluster of the same name: choose a name, or another state directory", ErrUnfit, path)
+		return hint.With(fmt.Errorf("%w: %s is of another cluster of the same name", ErrUnfit, path), "choose a name, or another state directory")
 	}
 	if err := kube.WriteKubeconfig(path, named); err != nil {
 		return err

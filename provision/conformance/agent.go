@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/probe"
 )
@@ -81,7 +82,7 @@ func startExec(ctx, life context.Context, api API, namespace, pod, uid, containe
 	}
 	switch a.who = *answer.Who; {
 	case a.who.Version != probe.Version:
-		err = fmt.Errorf("the probe in %s speaks version %d, this hybridctl version %d: make the bundle again", pod, a.who.Version, probe.Version)
+		err = hint.With(fmt.Errorf("the probe in %s speaks version %d, this hybridctl version %d", pod, a.who.Version, probe.Version), "make the bundle again")
 	case a.who.UID != uid || a.who.Container != container:
 		err = fmt.Errorf("another container was asked than %s of pod %s (%s): %s of pod %s (%s) on %s", container, pod, uid, a.who.Container, a.who.Pod, a.who.UID, a.who.Node)
 	}

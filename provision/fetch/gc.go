@@ -13,6 +13,7 @@ import (
 
 	"github.com/hybridctl/hybridctl/provision/bundle"
 	"github.com/hybridctl/hybridctl/provision/filelock"
+	"github.com/hybridctl/hybridctl/provision/hint"
 )
 
 // Freed is one thing that GC deleted, or would delete.
@@ -56,7 +57,7 @@ func GC(ctx context.Context, o GCOptions) ([]Freed, error) {
 		return nil, err
 	}
 	if !taken {
-		return nil, failf(ErrInput, "another run is using the cache %s: run it again when that is done", dir)
+		return nil, hint.With(failf(ErrInput, "another run is using the cache %s", dir), "run it again when that is done")
 	}
 	err = g.bundles(ctx)
 	if err == nil { // else it is not known what is used

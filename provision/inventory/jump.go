@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/hybridctl/hybridctl/provision/hint"
 )
 
 // JumpNone as a host's jump means that it is reached directly, whatever spec.ssh.jump says.
@@ -88,7 +90,7 @@ func (c *Cluster) parseHop(text string) (Hop, error) {
 		}
 	}
 	if _, ok := c.Host(name); ok && name != "" {
-		return Hop{}, fmt.Errorf("%q says how to reach host %s, whose own entry says that: write just %s", text, name, name)
+		return Hop{}, hint.With(fmt.Errorf("%q says how to reach host %s, whose own entry says that", text, name), "write just %s", name)
 	}
 	switch {
 	case text == "":

@@ -1,6 +1,10 @@
 package inventory
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/hybridctl/hybridctl/provision/hint"
+)
 
 func (v *validator) ssh() {
 	s := v.c.Spec.SSH
@@ -37,7 +41,7 @@ func (v *validator) login(path, user string, port int, identityFiles []string, s
 func (v *validator) jumps() {
 	c := v.c
 	if _, err := c.parseJump(c.Spec.SSH.Jump); err != nil {
-		v.fail("spec.ssh.jump", "", "%s", err)
+		v.fail("spec.ssh.jump", hint.Text(err), "%s", err)
 		return // every host's way would be wrong in the same manner
 	}
 	for i, h := range c.Spec.Hosts {
@@ -45,7 +49,7 @@ func (v *validator) jumps() {
 		hops, err := c.jumps(h)
 		switch {
 		case err != nil:
-			v.fail(path, "", "%s", err)
+			v.fail(path, hint.Text(err), "%s", err)
 		case h.Jump == "" || h.Jump == JumpNone:
 		default:
 			for _, hop := range hops {

@@ -14,6 +14,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
+
+	"github.com/hybridctl/hybridctl/provision/hint"
 )
 
 // The sentinels. What to do about them:
@@ -109,8 +111,8 @@ func (c *Client) explain(err error) error {
 	case errors.As(err, &busy):
 		return busy
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return &failure{ErrExpired, "the API server at " + c.server + " has a certificate that is not good at this time, or this machine's clock is wrong (" + invalid.Detail +
-			"): \"kubeadm certs renew apiserver\" on each control plane makes another", err}
+		return hint.With(&failure{ErrExpired, "the API server at " + c.server + " has a certificate that is not good at this time, or this machine's clock is wrong (" + invalid.Detail + ")", err},
+			"\"kubeadm certs renew apiserver\" on each control plane makes another")
 	case foreignServer(err):
 		return &failure{ErrUntrusted, "the server at " + c.server + " is not the kubeconfig's cluster: its certificate is not of the cluster's authority", err}
 	case apierrors.IsUnauthorized(err):

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/kube/kubetest"
 )
 
@@ -129,5 +131,13 @@ func TestDo_TellsWhatIsWaitedFor(t *testing.T) {
 	})
 	if err != nil || open["the API server, to list the nodes"] != 0 {
 		t.Errorf("afterwards %v, %v", open, err)
+	}
+}
+
+// An error is what and why; how it is mended stands on a line of its own.
+func TestExplain_CertificateThatHasEnded(t *testing.T) {
+	err := (&Client{server: "https://192.0.2.1:6443"}).explain(fmt.Errorf("Get: %w", x509.CertificateInvalidError{Reason: x509.Expired, Detail: "it is late"}))
+	if !errors.Is(err, ErrExpired) || !strings.HasSuffix(err.Error(), "(it is late)") || hint.Text(err) != `"kubeadm certs renew apiserver" on each control plane makes another` {
+		t.Errorf("%v: %s", err, hint.Text(err))
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/hybridctl/hybridctl/provision/hint"
 )
 
 // become says how a command gets to be root's here.
@@ -226,12 +228,12 @@ func (c *Conn) sudoFailure(t *sudoTalk, exit *ExitError, secrets *strings.Replac
 	case exit.Status == 127 || has("sudo: not found", "sudo: command not found"):
 		return faultf(ErrSudoMissing, exit, "the host has neither sudo nor doas, and the login user is not root")
 	case t.doas:
-		return faultf(ErrSudoDenied, exit, "doas does not let the login user run commands as root: %s (without a terminal it takes no password: "+
-			"write `permit nopass %s as root` in the host's doas.conf)", orElse(lastLine(string(t.said)), "it says nothing"), c.link.ep.user)
+		return hint.With(faultf(ErrSudoDenied, exit, "doas does not let the login user run commands as root: %s", orElse(lastLine(string(t.said)), "it says nothing")),
+			"write `permit nopass %s as root` in the host's doas.conf: without a terminal doas takes no password", c.link.ep.user)
 	case has("must have a tty"):
-		return faultf(ErrSudoTTY, exit, "sudo wants a terminal: take requiretty out of the host's sudoers")
+		return hint.With(faultf(ErrSudoTTY, exit, "sudo wants a terminal"), "take requiretty out of the host's sudoers")
 	case has("not in the sudoers file", "is not allowed to", "may not run sudo", "I'm afraid I can't do that"):
-		return faultf(ErrSudoDenied, exit, "sudo does not let the login user run commands as root: mend the host's sudoers")
+		return hint.With(faultf(ErrSudoDenied, exit, "sudo does not let the login user run commands as root"), "mend the host's sudoers")
 	case t.asked && has("incorrect password", "try again", "uthentication fail"):
 		c.sudo.mu.Lock()
 		defer c.sudo.mu.Unlock()

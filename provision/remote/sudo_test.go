@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/remote"
 	"github.com/hybridctl/hybridctl/provision/remote/remotetest"
 )
@@ -115,11 +116,11 @@ func TestSudo_Refusals(t *testing.T) {
 		text string
 	}{
 		{"missing", remotetest.Sudo{Missing: true}, remote.ErrSudoMissing, "the host has neither sudo nor doas, and the login user is not root"},
-		{"not in sudoers", remotetest.Sudo{Denied: true}, remote.ErrSudoDenied, "sudo does not let the login user run commands as root: mend the host's sudoers"},
-		{"requiretty", remotetest.Sudo{RequireTTY: true}, remote.ErrSudoTTY, "sudo wants a terminal: take requiretty out of the host's sudoers"},
+		{"not in sudoers", remotetest.Sudo{Denied: true}, remote.ErrSudoDenied, "sudo does not let the login user run commands as root\nhint: mend the host's sudoers"},
+		{"requiretty", remotetest.Sudo{RequireTTY: true}, remote.ErrSudoTTY, "sudo wants a terminal\nhint: take requiretty out of the host's sudoers"},
 		{"doas wants a password", remotetest.Sudo{Missing: true, Doas: "password"}, remote.ErrSudoDenied, "doas does not let the login user run commands as root: " +
-			"doas: Authorization required (without a terminal it takes no password: write `permit nopass ops as root` in the host's doas.conf)"},
-		{"sudo-rs refuses", remotetest.Sudo{Password: "wrong", Denied: true, RS: true}, remote.ErrSudoDenied, "sudo does not let the login user run commands as root: mend the host's sudoers"},
+			"doas: Authorization required\nhint: write `permit nopass ops as root` in the host's doas.conf: without a terminal doas takes no password"},
+		{"sudo-rs refuses", remotetest.Sudo{Password: "wrong", Denied: true, RS: true}, remote.ErrSudoDenied, "sudo does not let the login user run commands as root\nhint: mend the host's sudoers"},
 		{"wrong password for sudo-rs", remotetest.Sudo{Password: "right", RS: true}, remote.ErrSudoPassword, "sudo does not take the password: it is wrong"},
 		{"wrong password", remotetest.Sudo{Password: "right"}, remote.ErrSudoPassword, "sudo does not take the password: it is wrong"},
 	}
@@ -128,8 +129,12 @@ func TestSudo_Refusals(t *testing.T) {
 			h, c, _ := asOps(t, tt.sudo, "wrong")
 			stdin := strings.NewReader("must not be taken for passwords\nsecond\nthird\n")
 			_, err := c.Run(t.Context(), remote.Command{Argv: []string{"cat"}, Stdin: stdin, Sudo: true})
-			if !errors.Is(err, tt.want) || err.Error() != tt.text {
-				t.Errorf("got  %v\nwant %s", err, tt.text)
+			text := err.Error()
+			if mends := hint.Text(err); mends != "" {
+				text += "\nhint: " + mends
+			}
+			if !errors.Is(err, tt.want) || text != tt.text {
+				t.Errorf("got  %v\nwant %s", text, tt.text)
 			}
 			if remote.Transient(err) {
 				t.Error("called transient")

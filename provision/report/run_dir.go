@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+
+	"github.com/hybridctl/hybridctl/provision/hint"
 )
 
 // What a report directory holds. Whatever else lies there is not ours and is left alone.
@@ -100,7 +102,7 @@ func oldEvidence(dir string) (map[string]bool, error) {
 }
 
 func notOurs(dir, name string) error {
-	return fmt.Errorf("%s holds a file %s that is no conformance report; name another report directory", dir, name)
+	return hint.With(fmt.Errorf("%s holds a file %s that is no conformance report", dir, name), "name another report directory")
 }
 
 // Path is the directory's path.

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/hybridctl/hybridctl/provision/hint"
 )
 
 func TestDir_RoundTrip(t *testing.T) {
@@ -87,7 +89,7 @@ func TestReadRun_SaysWhatIsWrong(t *testing.T) {
 		t.Errorf("no directory: %v", err)
 	}
 	write(t, dir, "file", "x")
-	if _, err := ReadRun(dir + "/file"); err == nil || !strings.Contains(err.Error(), "is a file; name the directory") {
+	if _, err := ReadRun(dir + "/file"); err == nil || !strings.HasSuffix(err.Error(), "is a file, and no directory") || hint.Text(err) != "name the directory that holds "+runFile {
 		t.Errorf("a file: %v", err)
 	}
 }
@@ -112,8 +114,8 @@ func TestOpenDir_LeavesForeignFilesAlone(t *testing.T) {
 	} {
 		dir := t.TempDir()
 		write(t, dir, name, "precious")
-		if _, err := OpenDir(dir); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want %q", name, err, want)
+		if _, err := OpenDir(dir); err == nil || !strings.HasSuffix(err.Error(), want) || (hint.Text(err) == "") != (name == "evidence") {
+			t.Errorf("%s: %v, want %q, and what to do: %s", name, err, want, hint.Text(err))
 		}
 		if text, _ := os.ReadFile(filepath.Join(dir, name)); string(text) != "precious" {
 			t.Errorf("%s is now %q", name, text)

@@ -15,6 +15,8 @@ import (
 	"github.com/pulumi/pulumi/pkg/v3/secrets"
 	"github.com/pulumi/pulumi/pkg/v3/secrets/passphrase"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/config"
+
+	"github.com/hybridctl/hybridctl/provision/hint"
 )
 
 // PassphraseEnv names the environment variable with the passphrase that secrets in the state are encrypted with. Without it they
@@ -40,7 +42,7 @@ func (k keyring) OfType(_ context.Context, kind string, state json.RawMessage) (
 		return k.fromFile()
 	case passphrase.Type:
 		if k.phrase == "" {
-			return nil, fmt.Errorf("the state is encrypted with a passphrase: set %s", PassphraseEnv)
+			return nil, hint.With(errors.New("the state is encrypted with a passphrase, and none is given"), "set %s", PassphraseEnv)
 		}
 		var saved struct {
 			Salt string `json:"salt"`

@@ -220,7 +220,6 @@ func (s *Store) snapshot(ctx context.Context) (*deploy.Snapshot, error) {
 }
 
 func damaged(path, dir string, err error) error {
-	return fmt.Errorf("%s cannot be read (%w): it is safe to delete %s and run again, "+
-		"as the truth is on the hosts and the state is rebuilt from there; leave the other files of %s: known_hosts among them holds the hosts' keys",
-		path, err, path, dir)
+	return hint.With(fmt.Errorf("%s cannot be read: %w", path, err), "it is safe to delete %s and run again, "+
+		"as the truth is on the hosts and the state is rebuilt from there; leave the other files of %s: known_hosts among them holds the hosts' keys", path, dir)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/urn"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/plan"
 )
 
@@ -144,10 +145,10 @@ func TestOpenStore_UnreadableState(t *testing.T) {
 			dir := t.TempDir()
 			write(t, c.content, dir, "state.json")
 			_, err := OpenStore(dir)
-			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), dir) {
+			if err == nil || !strings.Contains(err.Error()+"\n"+hint.Text(err), c.want) || !strings.Contains(err.Error(), dir) {
 				t.Fatalf("error is %v, want %q", err, c.want)
 			}
-			if strings.Contains(c.want, "safe to delete") && !strings.HasSuffix(err.Error(), "delete "+filepath.Join(dir, "state.json")+
+			if strings.Contains(c.want, "safe to delete") && !strings.HasSuffix(hint.Text(err), "delete "+filepath.Join(dir, "state.json")+
 				" and run again, as the truth is on the hosts and the state is rebuilt from there; leave the other files of "+dir+": known_hosts among them holds the hosts' keys") {
 				t.Errorf("the advice is another: %v", err)
 			}
@@ -166,7 +167,7 @@ func TestUp_UnreadableState(t *testing.T) {
 	write(t, `{"version":3,"deployment":{"resources":[],"manifest":{"time":"yesterday"}}}`, dir, "state.json")
 	s, w, p := open(t, dir), newWorld(), fleet(1)
 	_, err := up(t, s, w, p)
-	if err == nil || !strings.Contains(err.Error(), "it is safe to delete ") {
+	if err == nil || !strings.Contains(hint.Text(err), "it is safe to delete ") {
 		t.Errorf("error is %v", err)
 	}
 	equal(t, "done", w.done(), nil)
@@ -309,7 +310,7 @@ func TestSecrets_WrongOrLostKeys(t *testing.T) {
 		want         string
 	}{
 		"other passphrase": {"one", "two", nil, "HYBRIDCTL_PASSPHRASE is not the passphrase"},
-		"no passphrase":    {"one", "", nil, "set HYBRIDCTL_PASSPHRASE"},
+		"no passphrase":    {"one", "", nil, "; set HYBRIDCTL_PASSPHRASE"},
 		"lost key": {"", "", func(dir string) error { return os.Remove(filepath.Join(dir, keyFile)) },
 			"it is safe to delete "},
 		"bad key": {"", "", func(dir string) error { return os.WriteFile(filepath.Join(dir, keyFile), []byte("x"), 0o600) },
@@ -324,7 +325,7 @@ func TestSecrets_WrongOrLostKeys(t *testing.T) {
 				ok(t, c.spoil(dir))
 			}
 			_, err := open(t, dir).snapshot(t.Context())
-			if err == nil || !strings.Contains(err.Error(), c.want) {
+			if err == nil || !strings.Contains(err.Error()+"\n"+hint.Text(err), c.want) {
 				t.Errorf("error is %v, want %q", err, c.want)
 			}
 		})

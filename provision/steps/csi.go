@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/plan"
@@ -56,8 +57,8 @@ func keepsVolumes(ctx context.Context, api API, in plan.CSIInputs) error {
 		case id == "":
 			continue
 		case i < 0:
-			return fmt.Errorf("the volume %s (%s) is of the cluster ID %s, which the inventory has no more: write clusterID: %[3]s at its Ceph cluster in spec.storage.ceph, or delete such volumes first",
-				v.Name, v.Claim, id)
+			return hint.With(fmt.Errorf("the volume %s (%s) is of the cluster ID %s, which the inventory has no more", v.Name, v.Claim, id),
+				"write clusterID: %s at its Ceph cluster in spec.storage.ceph, or delete such volumes first", id)
 		case v.Driver != render.CephFS.DriverName():
 			continue
 		}

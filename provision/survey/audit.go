@@ -105,23 +105,23 @@ func (r Reader) provenOn(ran map[string][]string, nodes []kube.Node) map[string]
 
 // madeFor finds out for which architectures images are made. Those that the bundle brings to the new nodes are there; of the others their
 // registry's word holds, and where it has none, what is proven.
-func (r Reader) madeFor(ctx context.Context, images []string, on []workload.Node, proven map[string][]platform.Arch) func(string, platform.Arch) (workload.Made, string) {
+func (r Reader) madeFor(ctx context.Context, images []string, on []workload.Node, proven map[string][]platform.Arch) func(string, platform.Arch) (workload.Made, error) {
 	brought := r.broughtTo(on)
 	ask := slices.DeleteFunc(slices.Clone(images), func(i string) bool {
 		return !slices.ContainsFunc(on, func(n workload.Node) bool { return !brought(i, n.Arch) })
 	})
 	told := r.Registries(ctx, ask)
-	return func(i string, arch platform.Arch) (workload.Made, string) {
+	return func(i string, arch platform.Arch) (workload.Made, error) {
 		archs, _, err := told[i].Get()
 		switch {
 		case brought(i, arch), err == nil && slices.Contains(archs, arch):
-			return workload.Yes, ""
+			return workload.Yes, nil
 		case err == nil:
-			return workload.No, ""
+			return workload.No, nil
 		case slices.Contains(proven[image.FullName(i)], arch):
-			return workload.Yes, ""
+			return workload.Yes, nil
 		}
-		return workload.Unknown, report.OneLine(err.Error())
+		return workload.Unknown, err
 	}
 }
 

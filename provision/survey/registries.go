@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/image"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/platform"
@@ -92,7 +93,7 @@ func (r Reader) asker() func(context.Context, string) ([]platform.Arch, error) {
 		}
 		answer := asker.Ask(ctx, name, nil, platform.All())
 		if errors.Is(answer.Err, registry.ErrNotAsked) {
-			return nil, fmt.Errorf("%w: it is no registry of the inventory, and none that is well known (--audit-registry %s asks it)", answer.Err, remote.Quote(image.RegistryOf(name)))
+			return nil, hint.With(fmt.Errorf("%w: it is no registry of the inventory, and none that is well known", answer.Err), "--audit-registry %s asks it", remote.Quote(image.RegistryOf(name)))
 		}
 		return answer.Archs(), answer.Err
 	}

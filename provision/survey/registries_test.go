@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hybridctl/hybridctl/provision/bundle"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 )
 
@@ -64,14 +65,14 @@ func TestRegistries_WhoIsAsked(t *testing.T) {
 			if asked := rung.Load() > 0; asked != c.asked {
 				t.Errorf("asked %d times: %v", rung.Load(), err)
 			}
-			if says := err != nil && strings.Contains(err.Error(), "was not asked: it is no registry of the inventory, and none that is well known (--audit-registry "+host+" asks it)"); says == c.asked {
+			if says := err != nil && strings.HasSuffix(err.Error(), "was not asked: it is no registry of the inventory, and none that is well known") && hint.Text(err) == "--audit-registry "+host+" asks it"; says == c.asked {
 				t.Errorf("error %v", err)
 			}
 		})
 	}
 	r := Reader{Cluster: &inventory.Cluster{}, Bundle: &bundle.Bundle{}, Patience: 10 * time.Second}
 	const odd = "a.test;reboot/app:1" // what a pod names is no command
-	if _, _, err := r.Registries(t.Context(), []string{odd})[odd].Get(); err == nil || !strings.Contains(err.Error(), "(--audit-registry 'a.test;reboot' asks it)") {
+	if _, _, err := r.Registries(t.Context(), []string{odd})[odd].Get(); err == nil || hint.Text(err) != "--audit-registry 'a.test;reboot' asks it" {
 		t.Errorf("error %v", err)
 	}
 	may := r.mayAsk()

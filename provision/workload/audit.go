@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
@@ -26,13 +27,13 @@ type Finding struct {
 	Image  string
 	Arch   platform.Arch
 	Made   Made     // No or Unknown
-	Why    string   // it is Unknown
+	Why    error    // it is Unknown
 	Nodes  []string // where it would run
 }
 
 // Audit finds the images that workloads would run on these nodes, and that are not known to be made for their architecture; made gives the
 // reason for Unknown. The findings are sorted: those that will fail on every new node first.
-func Audit(all []Workload, nodes []Node, made func(image string, arch platform.Arch) (Made, string)) []Finding {
+func Audit(all []Workload, nodes []Node, made func(image string, arch platform.Arch) (Made, error)) []Finding {
 	var out []Finding
 	for _, w := range all {
 		byArch := map[platform.Arch][]string{}
@@ -81,8 +82,11 @@ const archLabel = "kubernetes.io/arch"
 func (f Finding) Check(block bool, archs []platform.Arch) report.Check {
 	c := report.Check{Name: "images", Status: report.Warn}
 	if f.Made == Unknown {
-		c.Message = fmt.Sprintf("%s: whether the image %s is made for linux/%s is not known: %s", f.Object, f.Image, f.Arch, f.Why)
+		c.Message = fmt.Sprintf("%s: whether the image %s is made for linux/%s is not known: %s", f.Object, f.Image, f.Arch, report.OneLine(f.Why.Error()))
 		c.Hint = "no container of it is Ready on a node of that architecture either: look into the registry before pods fail"
+		if mends := hint.Text(f.Why); mends != "" {
+			c.Hint += "; " + report.OneLine(mends)
+		}
 		return c
 	}
 	c.Message = fmt.Sprintf("%s: the image %s is not made for linux/%s, and would run on %s", f.Object, f.Image, f.Arch, report.Some(f.Nodes, 3))

@@ -1,10 +1,12 @@
 package workload
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
@@ -60,7 +62,9 @@ func TestAudit_UnknownIsNeverFine(t *testing.T) {
 		{Object: "DaemonSet kube-system/odd", Daemon: true, Images: []string{"nobody-knows:1", "nobody-knows:1"}},
 		{Object: "DaemonSet kube-system/good", Daemon: true, Images: []string{"both:1"}},
 	}
-	findings := Audit(all, []Node{arm("arm-1"), arm("arm-2")}, func(i string, _ platform.Arch) (Made, string) { return made[i], "nobody told" })
+	findings := Audit(all, []Node{arm("arm-1"), arm("arm-2")}, func(i string, _ platform.Arch) (Made, error) {
+		return made[i], hint.With(errors.New("nobody told"), "ask again")
+	})
 	var got []string
 	for _, f := range findings {
 		c := f.Check(true, platform.All())
@@ -80,7 +84,7 @@ func TestAudit_UnknownIsNeverFine(t *testing.T) {
 			t.Errorf("%q is not in %+v", part, c)
 		}
 	}
-	if c := findings[2].Check(true, platform.All()); !strings.HasSuffix(c.Message, "linux/arm64 is not known: nobody told") {
+	if c := findings[2].Check(true, platform.All()); !strings.HasSuffix(c.Message, "linux/arm64 is not known: nobody told") || !strings.HasSuffix(c.Hint, "before pods fail; ask again") {
 		t.Errorf("without the reason: %+v", c)
 	}
 	if c := findings[0].Check(false, platform.All()); c.Status != report.Warn {
@@ -93,7 +97,7 @@ func TestAudit_TellsOfAnObjectOnce(t *testing.T) {
 		return Workload{Object: "Rollout.argoproj.io team/web", Images: []string{image}, Selector: selector}
 	}
 	findings := Audit([]Workload{rollout("x:1", nil), rollout("x:2", nil), rollout("x:1", map[string]string{"disk": "ssd"})}, []Node{arm("arm-1")},
-		func(string, platform.Arch) (Made, string) { return No, "" })
+		func(string, platform.Arch) (Made, error) { return No, nil })
 	if len(findings) != 2 || findings[0].Image != "x:1" || findings[1].Image != "x:2" {
 		t.Errorf("%+v", findings)
 	}

@@ -70,9 +70,12 @@ func texts(t *testing.T) (paths []string) {
 var commands = regexp.MustCompile(`\nhint: |\bkubectl [a-z]|\brun it again|` +
 	`\bhybridctl (up|plan|preflight|status|init|adopt|scale-out|remove|destroy|storage|inventory|bundle|image|workload|conformance|report)\b`)
 
+// advice is what the user is to do instead. What names a step of the program's own has the cause behind it ("remove the file: %w").
+var advice = regexp.MustCompile(`[:;,] (run|write|set|give|choose|take|use|see|try|wait|put|add|delete|name|remove|bring|look|start|restart|install|make|unmount|log in) |\((see|try|run|use) `)
+
 // An error says what is wrong, and why. What can be done about it is a hint, on a line of its own and a field in JSON.
 func TestWords_CommandsStandInHints(t *testing.T) {
-	makes := map[string]bool{"Errorf": true, "New": true, "usagef": true, "faultf": true, "sentencef": true}
+	makes := map[string]bool{"Errorf": true, "New": true, "usagef": true, "faultf": true, "sentencef": true, "failf": true}
 	for _, p := range packages(t) {
 		for _, name := range p.GoFiles {
 			set := token.NewFileSet()
@@ -86,7 +89,7 @@ func TestWords_CommandsStandInHints(t *testing.T) {
 					return true
 				}
 				for _, arg := range call.Args {
-					if text := literal(arg); commands.MatchString(text) {
+					if text := literal(arg); commands.MatchString(text) || advice.MatchString(text) && !strings.HasSuffix(text, ": %w") {
 						at := set.Position(arg.Pos())
 						t.Errorf("%s:%d: %q: what is to be run belongs into a hint (package hint)", filepath.Join(p.name(), name), at.Line, text)
 					}

@@ -126,7 +126,7 @@ func (a *app) adoptOptions(f adoptFlags) (o provision.AdoptOptions, err error) {
 	inventory.Default(o.Cluster)
 	if f.sshHost != "" {
 		if o.Cluster, err = provision.ControlPlaneAt(f.sshHost, login); err != nil {
-			return o, usagef("--ssh-host: %v", err)
+			return o, asUsageError(fmt.Errorf("--ssh-host: %w", err))
 		}
 	}
 	o.Cluster.Metadata.Name = f.name

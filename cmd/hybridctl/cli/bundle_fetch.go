@@ -14,6 +14,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/bundle"
 	"github.com/hybridctl/hybridctl/provision/catalogue"
 	"github.com/hybridctl/hybridctl/provision/fetch"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
@@ -36,7 +37,7 @@ func (f sourceFlags) options() (fetch.Options, error) {
 	for _, text := range f.sources {
 		from, to, ok := strings.Cut(text, "=")
 		if !ok || from == "" || to == "" {
-			return o, usagef("--source: write FROM=TO, as https://dl.k8s.io=https://mirror.example/dl.k8s.io or registry.k8s.io=harbor.example/k8s")
+			return o, hint.With(usagef("--source is not FROM=TO"), "write FROM=TO, as https://dl.k8s.io=https://mirror.example/dl.k8s.io or registry.k8s.io=harbor.example/k8s")
 		}
 		if _, twice := o.Sources[from]; twice {
 			return o, usagef("--source: %s stands twice", from)

@@ -81,7 +81,7 @@ func (f imageAssembleFlags) options(target string) (image.AssembleOptions, error
 	for _, text := range f.platforms {
 		name, ref, ok := strings.Cut(text, "=")
 		if !ok || ref == "" {
-			return o, usagef("--platform %q: write OS/ARCH[/VARIANT][:OS.VERSION]=REF", text)
+			return o, hint.With(usagef("--platform %q names no image", text), "write OS/ARCH[/VARIANT][:OS.VERSION]=REF")
 		}
 		p, err := image.ParsePlatform(name)
 		if err != nil {

@@ -135,13 +135,13 @@ func identify(h *inventory.Host, id provision.Identity) error {
 	case h.Arch != "" && h.Arch != id.Arch:
 		return fmt.Errorf("it is %s, and not %s as given", id.Arch, h.Arch)
 	case h.Name == "" && id.Hostname == "":
-		return errors.New("it has no name: give it one with NAME=" + h.Address)
+		return hint.With(errors.New("it has no name"), "NAME=%s gives it one", h.Address)
 	}
 	h.Arch = id.Arch
 	if h.Name == "" {
 		short, _, _ := strings.Cut(id.Hostname, ".")
 		if h.Name = inventory.NodeName(short); h.Name == "" {
-			return fmt.Errorf("no node can have its hostname %s: give it a name with NAME=%s", report.OneLine(id.Hostname), h.Address)
+			return hint.With(fmt.Errorf("no node can have its hostname %s", report.OneLine(id.Hostname)), "NAME=%s gives it a name", h.Address)
 		}
 	}
 	return nil

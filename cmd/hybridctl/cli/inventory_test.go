@@ -64,7 +64,7 @@ func TestInventoryAdd_ProbeMakesAName(t *testing.T) {
 	r = newRun(t)
 	r.front.Identify = identifies(t, []string{"192.0.2.12"}, provision.Identity{Host: "192.0.2.12", Hostname: "___", Arch: "arm64"})
 	r.want("inventory add --probe 192.0.2.12", 1)
-	contains(t, "stderr", r.stderr.String(), "no node can have its hostname ___: give it a name with NAME=192.0.2.12")
+	contains(t, "stderr", r.stderr.String(), "no node can have its hostname ___", "hint: NAME=192.0.2.12 gives it a name")
 }
 
 // The only host cannot be taken out: an inventory has one at least.

@@ -51,7 +51,7 @@ func (a *app) explain(ctx context.Context, f workloadFlags, name, namespace stri
 	ctx, cancel := a.untilStop(ctx)
 	defer cancel()
 	if f.programs && f.images != "" {
-		return usagef("--programs looks into images, and --images asks no registry: give one of them")
+		return hint.With(usagef("--programs looks into images, and --images asks no registry"), "give one of them")
 	}
 	in, err := a.workloads(ctx, f)
 	switch {

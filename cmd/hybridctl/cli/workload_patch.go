@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/platform"
 	"github.com/hybridctl/hybridctl/provision/report"
 	"github.com/hybridctl/hybridctl/provision/workload"
@@ -84,7 +85,7 @@ func (a *app) patch(ctx context.Context, f patchFlags) error {
 	ctx, cancel := a.untilStop(ctx)
 	defer cancel()
 	if f.kubeconfig != "" {
-		return usagef("patch changes files and no running cluster: give -f, and apply the result with kubectl")
+		return hint.With(usagef("patch changes files and no running cluster"), "give -f, and apply the result with kubectl")
 	}
 	fromStdin := len(f.files) == 1 && f.files[0] == "-"
 	if f.write && fromStdin {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/workload"
 )
@@ -38,7 +39,7 @@ func (a *app) clusterOf(ctx context.Context, f workloadFlags) (n given, err erro
 			continue
 		}
 		if n.kubeconfig != nil {
-			return given{}, usagef("%s: a second cluster; name one, by --kubeconfig or by its inventory", file)
+			return given{}, hint.With(usagef("%s: a second cluster", file), "name one, by --kubeconfig or by its inventory")
 		}
 		s, err := a.open(ctx, clusterFlags{inventory: file})
 		if err != nil {

@@ -15,11 +15,12 @@ import (
 	"github.com/rogpeppe/go-internal/diff"
 
 	"github.com/hybridctl/hybridctl/provision/filelock"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 )
 
 // ErrChanged: someone else changed the file since it was read; nothing was written. The user runs the command again.
-var ErrChanged = errors.New("it was changed by another program in the meantime; nothing was written: run the command again")
+var ErrChanged = hint.With(errors.New("it was changed by another program in the meantime, and nothing was written"), "run the command again")
 
 // File is an inventory file that is being edited.
 type File struct {

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 	"github.com/hybridctl/hybridctl/provision/platform"
 )
@@ -23,7 +24,7 @@ func ParseHost(text string) (inventory.Host, error) {
 		name, address = "", first
 	}
 	if address == "" {
-		return inventory.Host{}, fmt.Errorf("%q has no address: write name=address[,role=worker][,label=key=value]…", first)
+		return inventory.Host{}, hint.With(fmt.Errorf("%q has no address", first), "write name=address[,role=worker][,label=key=value]…")
 	}
 	h := inventory.Host{Name: name, Address: address}
 	if !more {
@@ -32,7 +33,7 @@ func ParseHost(text string) (inventory.Host, error) {
 	for part := range strings.SplitSeq(rest, ",") {
 		word, value, ok := strings.Cut(part, "=")
 		if !ok || value == "" {
-			return inventory.Host{}, fmt.Errorf("%q: %q has no value: write word=value, with one of %s", first, word, strings.Join(hostWords, ", "))
+			return inventory.Host{}, hint.With(fmt.Errorf("%q: %q has no value", first, word), "write word=value, with one of %s", strings.Join(hostWords, ", "))
 		}
 		if err := give(&h, word, value); err != nil {
 			return inventory.Host{}, fmt.Errorf("%q: %w", first, err)
@@ -83,7 +84,7 @@ func give(h *inventory.Host, word, value string) error {
 func addLabel(h *inventory.Host, text string) error {
 	key, value, ok := strings.Cut(text, "=")
 	if !ok || key == "" {
-		return fmt.Errorf("the label %q has no value: write label=key=value", text)
+		return hint.With(fmt.Errorf("the label %q has no value", text), "write label=key=value")
 	}
 	if h.Labels == nil {
 		h.Labels = map[string]string{}

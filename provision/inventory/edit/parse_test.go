@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/inventory"
 )
 
@@ -27,22 +28,31 @@ func TestParseHost(t *testing.T) {
 
 func TestParseHost_SaysWhatIsWrong(t *testing.T) {
 	for text, want := range map[string]string{
-		"":                                   `"" has no address: write name=address[,role=worker][,label=key=value]…`,
-		"a=":                                 `"a=" has no address: write name=address[,role=worker][,label=key=value]…`,
+		"":                                   `"" has no address; hint: write name=address[,role=worker][,label=key=value]…`,
+		"a=":                                 `"a=" has no address; hint: write name=address[,role=worker][,label=key=value]…`,
 		"a=b,rolle=worker":                   `"a=b": "rolle" is nothing that a host has; did you mean role?`,
 		"a=b,colour=blue":                    `"a=b": "colour" is nothing that a host has: there are role, arch, user, port, jump, nodeIP, hostKey, identityFile, sudoPasswordFile, sudoPasswordEnv, label, taint`,
-		"a=b,role":                           `"a=b": "role" has no value: write word=value, with one of role, arch, user, port, jump, nodeIP, hostKey, identityFile, sudoPasswordFile, sudoPasswordEnv, label, taint`,
+		"a=b,role":                           `"a=b": "role" has no value; hint: write word=value, with one of role, arch, user, port, jump, nodeIP, hostKey, identityFile, sudoPasswordFile, sudoPasswordEnv, label, taint`,
 		"a=b,port=x":                         `"a=b": "x" is not a port: from 1 to 65535`,
 		"a=b,arch=mips":                      `"a=b": unknown architecture "mips" (supported: amd64, arm64)`,
 		"a=b,sudoPassword=hunter2":           `"a=b": "sudoPassword" is nothing that a host has; did you mean sudoPasswordEnv?`,
 		"a=b,sudoPasswordEnv=hunter2,arch=x": `"a=b": unknown architecture "x" (supported: amd64, arm64)`,
-		"a=b,sudoPasswordEnv=hunter2,user=":  `"a=b": "user" has no value: write word=value, with one of role, arch, user, port, jump, nodeIP, hostKey, identityFile, sudoPasswordFile, sudoPasswordEnv, label, taint`,
-		"a=,sudoPasswordEnv=hunter2":         `"a=" has no address: write name=address[,role=worker][,label=key=value]…`,
-		"a=b,label=x":                        `"a=b": the label "x" has no value: write label=key=value`,
+		"a=b,sudoPasswordEnv=hunter2,user=":  `"a=b": "user" has no value; hint: write word=value, with one of role, arch, user, port, jump, nodeIP, hostKey, identityFile, sudoPasswordFile, sudoPasswordEnv, label, taint`,
+		"a=,sudoPasswordEnv=hunter2":         `"a=" has no address; hint: write name=address[,role=worker][,label=key=value]…`,
+		"a=b,label=x":                        `"a=b": the label "x" has no value; hint: write label=key=value`,
 		"a=b,label=x=1,label=x=2":            `"a=b": the label x is given twice`,
 	} {
-		if _, err := ParseHost(text); err == nil || err.Error() != want {
-			t.Errorf("%s:\ngot  %v\nwant %s", text, err, want)
+		_, err := ParseHost(text)
+		if err == nil {
+			t.Errorf("%s: no error", text)
+			continue
+		}
+		got := err.Error()
+		if h := hint.Text(err); h != "" {
+			got += "; hint: " + h
+		}
+		if got != want {
+			t.Errorf("%s:\ngot  %v\nwant %s", text, got, want)
 		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/hybridctl/hybridctl/provision/hint"
 )
 
 // maxGroupDepth is how deep groups may nest; an alias can stand inside its own anchor.
@@ -76,7 +78,7 @@ func (g *groups) yamlChildren(in *group, part, n *yaml.Node, left *[]Leftover, d
 	}
 	for key, v := range fields(n) {
 		if err := notVariable(key.Value, in.name+".vars"); err != nil {
-			return problem(g.file, key.Line, err.Error(), "")
+			return problem(g.file, key.Line, err.Error(), hint.Text(err))
 		}
 		in.children = append(in.children, key.Value)
 		if err := g.yamlGroup(key, v, left, depth+1); err != nil {
@@ -92,7 +94,7 @@ func (g *groups) yamlHosts(in *group, part, n *yaml.Node) error {
 	}
 	for key, v := range fields(n) {
 		if err := notVariable(key.Value, in.name+".vars"); err != nil {
-			return problem(g.file, key.Line, err.Error(), "")
+			return problem(g.file, key.Line, err.Error(), hint.Text(err))
 		}
 		names, err := expand(key.Value)
 		if err != nil {

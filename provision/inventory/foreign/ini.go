@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/hybridctl/hybridctl/provision/hint"
 )
 
 var (
@@ -44,7 +46,7 @@ func readAnsibleINI(file string, data []byte) (Draft, error) {
 			err = g.iniMembers(in, kind, text, number)
 		}
 		if err != nil {
-			return Draft{}, problem(file, number, err.Error(), "")
+			return Draft{}, problem(file, number, err.Error(), hint.Text(err))
 		}
 	}
 	d, err := g.draft()
@@ -138,7 +140,7 @@ func (g *groups) iniMembers(in *group, kind, text string, number int) error {
 // notVariable refuses a variable where a host or a group is named. What follows the = may be a secret, so it is not repeated.
 func notVariable(text, vars string) error {
 	if name, _, found := strings.Cut(text, "="); found {
-		return fmt.Errorf("%q is a variable, and no host or group: write it under %s", name+"=…", vars)
+		return hint.With(fmt.Errorf("%q is a variable, and no host or group", name+"=…"), "write it under %s", vars)
 	}
 	return nil
 }

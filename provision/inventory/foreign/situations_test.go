@@ -35,7 +35,7 @@ func summary(d Draft, err error) string {
 	return b.String()
 }
 
-const encryptedWhy = "is encrypted with Ansible's vault: write what it holds into the new inventory, if it is no secret"
+const encryptedWhy = "is encrypted with Ansible's vault: what it holds may stand in the new inventory, if it is no secret"
 
 // Files as they are in the field: what each becomes, and what is told of it.
 func TestRead_Situations(t *testing.T) {

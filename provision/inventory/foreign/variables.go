@@ -197,7 +197,7 @@ func isTaken(name string) bool {
 func readable(n *yaml.Node) error {
 	switch {
 	case encrypted(n):
-		return errors.New("is encrypted with Ansible's vault: write what it holds into the new inventory, if it is no secret")
+		return errors.New("is encrypted with Ansible's vault: what it holds may stand in the new inventory, if it is no secret")
 	case template(n):
 		return errors.New("is a template, which only Ansible can fill in")
 	}
