@@ -141,6 +141,19 @@ func TestEtcd_AsksAgainRightBefore(t *testing.T) {
 	}
 }
 
+// Where no control plane stays that could be asked, it is not known that the member is out.
+func TestEtcd_NoOneStaysToBeAsked(t *testing.T) {
+	w := newWorld(t)
+	w.api.Members = members("cp")
+	_, err := w.x.Undo(t.Context(), leaves(plan.Etcd, plan.Delete, plan.EtcdInputs{Node: "cp"})(nil))
+	if err == nil || !strings.Contains(err.Error(), "no control plane stays that could be asked for etcd's members") {
+		t.Errorf("error %v", err)
+	}
+	if got := w.done(); len(got) > 0 {
+		t.Errorf("did %q", got)
+	}
+}
+
 // Two of three leave, one after another; after the first, etcd is choosing a leader when the second asks.
 func TestEtcd_WaitsUntilItIsWellAfterTheRunsOwnChange(t *testing.T) {
 	w := newWorld(t)
