@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"os"
 	"os/signal"
 	"strings"
@@ -200,5 +201,32 @@ func TestLockScript_CannotBeHad(t *testing.T) {
 	}
 	if at, err := os.Stat(s.path("var-lib/hybridctl.lock")); err != nil || at.Mode().Perm() != 0o644 {
 		t.Errorf("the lock: %v, %v", at, err)
+	}
+}
+
+// What a script says goes into an error with a bound; its status tells whether the host is another's, and no other does.
+func TestScriptError(t *testing.T) {
+	said := func(status, lines int) error {
+		return &scriptError{script: "reset", exit: &remote.ExitError{Status: status, Stderr: strings.Repeat("a line\n", lines)}}
+	}
+	for lines, want := range map[int]int{1: 1, maxWords: maxWords, maxWords + 20: maxWords} {
+		if got := strings.Count(said(1, lines).Error(), "a line"); got != want {
+			t.Errorf("%d lines of %d", got, lines)
+		}
+	}
+	for status, others := range map[int]bool{0: false, 1: false, exitHalfJoined: false, exitOthers: true} {
+		if err := ofOthers(said(status, 1)); errors.Is(err, ErrOthers) != others {
+			t.Errorf("%d: %v", status, err)
+		}
+	}
+}
+
+// A line that a host made up is none.
+func TestParseStaticPods_LinesThatAreNone(t *testing.T) {
+	const clock = "2026-01-02T03:04:05Z\n"
+	for line, want := range map[string]int{"etcd-a etcd 2": 1, "etcd-a etcd -2": 0, "etcd-a\x1b[2J etcd 2": 0, "etcd-a etcd many": 0, "etcd-a etcd": 0} {
+		if pods, err := parseStaticPods([]byte(clock + line + "\n")); err != nil || len(pods) != want {
+			t.Errorf("%q: %+v, %v", line, pods, err)
+		}
 	}
 }
