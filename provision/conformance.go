@@ -35,7 +35,7 @@ func Conformance(ctx context.Context, o ConformanceOptions) (report.ConformanceR
 	if err := o.wish().Known(); err != nil {
 		return report.ConformanceRun{}, err
 	}
-	dir, err := o.open(o.Options, true) // before anything is connected
+	dir, err := o.open(o.Options, "", nil, true) // before anything is connected
 	if err != nil {
 		return report.ConformanceRun{}, err
 	}

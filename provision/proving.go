@@ -3,9 +3,9 @@ package provision
 import (
 	"fmt"
 
-	"github.com/hybridctl/hybridctl/provision/bundle"
 	"github.com/hybridctl/hybridctl/provision/conformance"
 	"github.com/hybridctl/hybridctl/provision/ending"
+	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/kube"
 	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/proof"
@@ -35,13 +35,20 @@ func (m ConformanceMode) on() bool { return m != "" && m != ConformanceOff }
 type ProofOptions struct {
 	ReportDir string                         // "" = conformance in the state directory
 	Tool      string                         // hybridctl's version
+	Asked     bool                           // the user asked for it, by name: what cannot prove anything is refused
 	Planned   func(cells []conformance.Cell) // is called with the matrix before anything runs
 }
 
-// open makes sure, before the work, that the report can be written. ErrReportDir: it cannot.
-func (p ProofOptions) open(o Options, wanted bool) (*report.Dir, error) {
-	if !wanted {
+// open makes sure, before the work, that the report can be written. What the bundle lacks for a proof the plan says, and who asked for one is
+// refused. Errors: ErrBundle, ErrReportDir.
+func (p ProofOptions) open(o Options, lacks string, shown *plan.Plan, wanted bool) (*report.Dir, error) {
+	switch {
+	case !wanted:
 		return nil, nil
+	case lacks != "" && p.Asked:
+		return nil, hint.With(fmt.Errorf("%w: %s, so that nothing can be proven", ErrBundle, lacks), "make it again with the probe, or leave --conformance away")
+	case lacks != "" && shown.Changes() > 0:
+		shown.Notes = append(shown.Notes, lacks+": nothing is proven at the end")
 	}
 	dir, err := report.OpenDir(ReportDir(o, p.ReportDir))
 	if err != nil {
@@ -58,10 +65,10 @@ func (p ProofOptions) wish(mode ConformanceMode) proof.Wish {
 // prove ends a run with a scenario. before are the pods of before it began; nil = as they are now.
 func (r *run) prove(w proof.Wish, seen survey.Seen, before []kube.Pod, dir *report.Dir) (ending.Proven, error) {
 	if r.API == nil {
-		return ending.Proven{}, nil
+		return ending.Proven{Not: "the API server is not known, so that nothing was proven"}, conformance.ErrUnproven
 	}
-	if _, ok := r.desk.Reader.Bundle.Image(bundle.Probe); !ok {
-		return ending.Proven{Not: "the bundle has no image of the probe (component \"probe\"), so that nothing was proven"}, nil
+	if lacks := proof.Lacks(r.desk.Reader.Bundle); lacks != "" { // as the plan said
+		return ending.Proven{Not: lacks + ", so that nothing was proven"}, nil
 	}
 	o := r.proofOptions(w, seen)
 	o.PodsBefore = before

@@ -65,8 +65,8 @@ func ScaleOut(ctx context.Context, o ScaleOutOptions) (Result, error) {
 	if err != nil || len(g.Hosts) == 0 {
 		return result, err
 	}
-	dir, err := o.Proof.open(o.Options, o.Conformance.on())
-	if err != nil {
+	dir, err := o.Proof.open(o.Options, proof.Lacks(r.desk.Reader.Bundle), &g.Plan, o.Conformance.on())
+	if result.Plan = g.Plan; err != nil {
 		return result, err
 	}
 	if g.Plan.Changes() > 0 {
@@ -80,7 +80,11 @@ func ScaleOut(ctx context.Context, o ScaleOutOptions) (Result, error) {
 			return result, err
 		}
 	}
-	did, failed, err := r.executor.ScaleOut(ctx, execution.Growth{Seen: g.Seen, Plan: g.Plan, Hosts: g.Hosts, Replaced: g.Replaced, Taint: o.guard()})
+	var taint *render.Taint
+	if o.Guard {
+		taint = &proof.GuardTaint
+	}
+	did, failed, err := r.executor.ScaleOut(ctx, execution.Growth{Seen: g.Seen, Plan: g.Plan, Hosts: g.Hosts, Replaced: g.Replaced, Taint: taint})
 	result.Changes, result.Notes = did.Changes, append(result.Notes, did.Notes...)
 	if did.Changes != nil {
 		result.Hosts = r.resultsOf(g.Hosts, g.Seen.Hosts, did.Changes, o.verb())
@@ -98,9 +102,9 @@ func ScaleOut(ctx context.Context, o ScaleOutOptions) (Result, error) {
 	late, notReady := r.waitReady(g.Seen, g.Plan, did.Changes)
 	result.Changes = append(result.Changes, late...)
 	failed = errors.Join(failed, notReady)
+	var p ending.Proven
 	var unproven error
 	if len(joined) > 0 {
-		var p ending.Proven
 		p, unproven = proveJoined(r, o, g.Seen, joined, before, dir)
 		result = result.With(p)
 		if o.Guard {
@@ -108,21 +112,13 @@ func ScaleOut(ctx context.Context, o ScaleOutOptions) (Result, error) {
 			result.Notes, failed = append(result.Notes, notes...), errors.Join(failed, err)
 		}
 	}
-	if notReady == nil && proof.Ended(unproven) {
+	if notReady == nil && p.Not == "" && proof.Ended(unproven) {
 		failed = errors.Join(failed, proof.NoteUnproven(r.StateDir, joined, false))
 	}
 	if err := ending.Partial(failed, result.Hosts); err != nil {
 		return result, err
 	}
 	return result, unproven
-}
-
-// guard is the taint that joining nodes get besides the inventory's; nil = none.
-func (o ScaleOutOptions) guard() *render.Taint {
-	if !o.Guard {
-		return nil
-	}
-	return &proof.GuardTaint
 }
 
 // growth is what the proposal is made of.
@@ -134,27 +130,21 @@ func (o ScaleOutOptions) growth() proposal.GrowthOptions {
 // verb is the command that goes on, as it was given. Hosts that are replaced have lost their old nodes by then.
 func (o ScaleOutOptions) verb() string {
 	words := []string{"scale-out"}
-	if only := slices.Concat(o.Hosts, o.Replace); len(only) > 0 {
-		words = append(words, "--host "+strings.Join(only, ","))
+	add := func(given bool, word, value string) {
+		if given {
+			words = append(words, word+value)
+		}
 	}
-	if o.Arch != "" {
-		words = append(words, "--arch "+o.Arch.String())
-	}
-	if len(o.Force) > 0 {
-		words = append(words, "--force="+strings.Join(o.Force, ","))
-	}
-	if o.Guard {
-		words = append(words, "--guard")
-	}
-	if o.Audit != "" && o.Audit != AuditBlock {
-		words = append(words, "--audit="+string(o.Audit))
-	}
+	only := slices.Concat(o.Hosts, o.Replace)
+	add(len(only) > 0, "--host ", strings.Join(only, ","))
+	add(o.Arch != "", "--arch ", o.Arch.String())
+	add(len(o.Force) > 0, "--force=", strings.Join(o.Force, ","))
+	add(o.Guard, "--guard", "")
+	add(o.Audit != "" && o.Audit != AuditBlock, "--audit=", string(o.Audit))
 	for _, r := range o.AuditRegistries {
-		words = append(words, "--audit-registry="+r)
+		add(true, "--audit-registry=", r)
 	}
-	if o.Conformance != "" && o.Conformance != ConformanceFull {
-		words = append(words, "--conformance="+string(o.Conformance))
-	}
+	add(o.Proof.Asked || o.Conformance != "" && o.Conformance != ConformanceFull, "--conformance=", string(o.Conformance))
 	return strings.Join(words, " ")
 }
 

@@ -2,10 +2,13 @@ package provision
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/hybridctl/hybridctl/provision/plan"
 	"github.com/hybridctl/hybridctl/provision/proof"
+	"github.com/hybridctl/hybridctl/provision/remote/remotetest"
 	"github.com/hybridctl/hybridctl/provision/report"
 )
 
@@ -87,5 +90,53 @@ func TestScaleOut_GuardStaysWhenItIsInterrupted(t *testing.T) {
 	r, err = s.scaleOut(func(o *ScaleOutOptions) { o.Guard, o.Conformance = true, ConformanceQuick })
 	if err != nil || r.Plan.Changes() > 0 || r.NotProven == "" || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "stays on host-3") || len(s.api.Did) > 0 {
 		t.Errorf("error %v, %d changes, not proven %q, notes %q, done %q", err, r.Plan.Changes(), r.NotProven, r.Notes, s.api.Did)
+	}
+}
+
+// A bundle without the probe proves nothing, which is known beforehand: who asked for a proof by name is refused before anything is done, and
+// who did not is told with the plan.
+func TestProof_BundleWithoutProbe(t *testing.T) {
+	asked := func(o *ProofOptions) { o.Asked = true }
+	up := func(s *sim, change func(*ProofOptions)) (plan.Plan, error) {
+		var shown plan.Plan
+		o := UpOptions{Options: s.options(), Conformance: ConformanceFull}
+		o.Ask = func(p plan.Plan) bool { shown = p; return false }
+		if change != nil {
+			change(&o.Proof)
+		}
+		_, err := Up(t.Context(), o)
+		return shown, err
+	}
+	s := newSim(t, 2, remotetest.Options{})
+	if shown, err := up(s, asked); !errors.Is(err, ErrBundle) || !strings.Contains(err.Error(), `no image of the probe (component "probe")`) || shown.Steps != nil || s.changed() != 0 {
+		t.Errorf("up: %v, asked about %d steps", err, len(shown.Steps))
+	}
+	if shown, err := up(s, nil); !errors.Is(err, ErrDeclined) || !slices.ContainsFunc(shown.Notes, func(n string) bool { return strings.Contains(n, "nothing is proven") }) {
+		t.Errorf("up that was not told: %v, notes %q", err, shown.Notes)
+	}
+	s = grown(t, 3, 2)
+	r, err := s.scaleOut(func(o *ScaleOutOptions) { o.Conformance, o.Proof.Asked = ConformanceQuick, true })
+	if !errors.Is(err, ErrBundle) || s.hosts["host-3"].member || s.changed() != 0 || len(r.Changes) > 0 {
+		t.Errorf("scale-out: %v, %+v", err, r.Changes)
+	}
+	if r, err := s.scaleOut(func(o *ScaleOutOptions) { o.Conformance, o.Proof.Asked = ConformanceOff, true }); err != nil || r.NotProven != "" {
+		t.Errorf("no proof is wanted: %v, %q", err, r.NotProven)
+	}
+}
+
+// Hosts that nobody has proven stay those that are to be proven, until a run proves them or is told not to.
+func TestScaleOut_WithoutProbeNoHostIsProven(t *testing.T) {
+	s := grown(t, 3, 2)
+	for range 2 {
+		r, err := s.scaleOut(func(o *ScaleOutOptions) { o.Conformance = ConformanceFull })
+		if left, uerr := proof.Unproven(s.state); err != nil || r.Nothing != "" || r.NotProven == "" || uerr != nil || !slices.Equal(left, []string{"host-3"}) {
+			t.Errorf("%v, nothing to do: %q, not proven: %q, to be proven: %q, %v", err, r.Nothing, r.NotProven, left, uerr)
+		}
+	}
+	if _, err := s.scaleOut(func(o *ScaleOutOptions) { o.Conformance = ConformanceOff }); err != nil {
+		t.Error(err)
+	}
+	if left, err := proof.Unproven(s.state); err != nil || len(left) > 0 {
+		t.Errorf("still to be proven: %q, %v", left, err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/hybridctl/hybridctl/provision/ending"
+	"github.com/hybridctl/hybridctl/provision/proof"
 	"github.com/hybridctl/hybridctl/provision/steps"
 )
 
@@ -42,8 +43,8 @@ func Up(ctx context.Context, o UpOptions) (Result, error) {
 		return result, r.watcher.Explain(err)
 	}
 	proves := o.Conformance.on() && p.Changes() > 0
-	dir, err := o.Proof.open(o.Options, proves)
-	if err != nil {
+	dir, err := o.Proof.open(o.Options, proof.Lacks(r.desk.Reader.Bundle), &p, proves)
+	if result.Plan = p; err != nil {
 		return result, err
 	}
 	if p.Changes() > 0 {
@@ -76,6 +77,6 @@ func Up(ctx context.Context, o UpOptions) (Result, error) {
 	if !proves {
 		return result, nil
 	}
-	proof, err := r.prove(o.Proof.wish(o.Conformance), seen, nil, dir)
-	return result.With(proof), err
+	proven, err := r.prove(o.Proof.wish(o.Conformance), seen, nil, dir)
+	return result.With(proven), err
 }

@@ -55,6 +55,14 @@ func (w Wish) Known() error {
 	return conformance.KnownNodes(scenario, w.Nodes)
 }
 
+// Lacks is what a bundle has not, without which nothing is proven; "" = it has what it takes.
+func Lacks(b *bundle.Bundle) string {
+	if _, ok := b.Image(bundle.Probe); ok {
+		return ""
+	}
+	return "the bundle has no image of the probe (component \"probe\")"
+}
+
 // PodsBefore are the pods of the cluster before anything joins; none is not the same as not known. Errors: the API server's.
 func PodsBefore(ctx context.Context, api API) ([]kube.Pod, error) {
 	pods, err := api.Pods(ctx, "", "")

@@ -32,6 +32,7 @@ type scaleOutFlags struct {
 	auditRegistries []string
 
 	conformance string
+	asked       bool // --conformance is given
 	reportDir   string
 }
 
@@ -44,10 +45,14 @@ func newScaleOut(a *app) *cobra.Command {
 comes from the API server, directly or, where its endpoint does not answer, through one control-plane host.
 An image that a DaemonSet would run on the new nodes and that is not made for their architecture stops it (--audit). It warns of other
 workloads' images, and of those that neither their registry nor a pod vouches for. It shows the plan, asks, does it, and ends with the scale-out
-scenario of "hybridctl conformance" on the new nodes: the pods on the old ones have to be what they were.
+scenario of "hybridctl conformance" on the new nodes: the pods on the old ones have to be what they were. A bundle without the probe proves
+nothing: the plan says so, the next scale-out goes on with these hosts, and where --conformance asks for a proof, nothing is done.
 When some hosts fail, the others are joined anyway; running it again finishes them.`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.scaleOut(cmd.Context(), f) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f.asked = cmd.Flags().Changed("conformance")
+			return a.scaleOut(cmd.Context(), f)
+		},
 	}
 	f.register(cmd)
 	f.registerCatalogue(cmd)
@@ -113,7 +118,7 @@ func (a *app) scaleOut(ctx context.Context, f scaleOutFlags) error {
 	defer s.close()
 	o.Options = s.options
 	o.AuditRegistries = f.auditRegistries
-	o.Proof = provision.ProofOptions{ReportDir: f.reportDir, Tool: a.Version.Version, Planned: s.planned}
+	o.Proof = provision.ProofOptions{ReportDir: f.reportDir, Tool: a.Version.Version, Asked: f.asked, Planned: s.planned}
 	o.Ask = func(p plan.Plan) bool { return s.confirm(ctx, p, f.yes) }
 	done := s.announceStop()
 	result, err := a.Front.ScaleOut(ctx, o)

@@ -23,6 +23,7 @@ type upFlags struct {
 	yes             bool
 	mergeKubeconfig string
 	conformance     string
+	asked           bool // --conformance is given
 	reportDir       string
 }
 
@@ -36,9 +37,13 @@ func newUp(a *app) *cobra.Command {
 		Short: "Make the cluster what the inventory says",
 		Long: `up connects to every host, looks at it, shows what is to be done, asks, and does it. It is safe to re-run: what is in place stays
 as it is, and what an earlier run left undone is finished. A run that changed something ends with the new-deployment scenario of
-"hybridctl conformance", which proves that the cluster works.`,
+"hybridctl conformance", which proves that the cluster works. A bundle without the probe proves nothing: the plan says so, and where
+--conformance asks for a proof, nothing is done.`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.up(cmd.Context(), f) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f.asked = cmd.Flags().Changed("conformance")
+			return a.up(cmd.Context(), f)
+		},
 	}
 	f.register(cmd)
 	f.registerCatalogue(cmd)
@@ -69,7 +74,7 @@ func (a *app) up(ctx context.Context, f upFlags) error {
 	defer s.close()
 
 	o := provision.UpOptions{Options: s.options, MergeKubeconfig: merge, Conformance: provision.ConformanceMode(f.conformance)}
-	o.Proof = provision.ProofOptions{ReportDir: f.reportDir, Tool: a.Version.Version, Planned: s.planned}
+	o.Proof = provision.ProofOptions{ReportDir: f.reportDir, Tool: a.Version.Version, Asked: f.asked, Planned: s.planned}
 	o.Ask = func(p plan.Plan) bool { return s.confirm(ctx, p, f.yes) }
 	done := s.announceStop()
 	result, err := a.Front.Up(ctx, o)

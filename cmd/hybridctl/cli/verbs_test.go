@@ -62,6 +62,25 @@ func TestUp_YesShowsThePlanAndDoesNotAsk(t *testing.T) {
 	}
 }
 
+// A proof that is asked for by name is no default: what cannot be proven then is refused.
+func TestUp_ConformanceAskedFor(t *testing.T) {
+	for args, asked := range map[string]bool{"": false, " --conformance full": true, " --conformance=quick": true} {
+		r := newRun(t)
+		var up provision.UpOptions
+		var grow provision.ScaleOutOptions
+		r.front.Up = askingUp(&up)
+		r.front.ScaleOut = func(_ context.Context, o provision.ScaleOutOptions) (provision.Result, error) {
+			grow = o
+			return goodResult(), nil
+		}
+		r.want("up --yes"+args, 0)
+		r.want("scale-out --yes"+args, 0)
+		if up.Proof.Asked != asked || grow.Proof.Asked != asked {
+			t.Errorf("%q: asked %t, %t", args, up.Proof.Asked, grow.Proof.Asked)
+		}
+	}
+}
+
 func TestUp_NoTerminalNoYes(t *testing.T) {
 	r := newRun(t)
 	r.want("up", 2)
