@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -93,15 +95,9 @@ func (g *collector) bundles(ctx context.Context) error {
 			continue // one that is being made
 		}
 		path, record := g.cache.path("bundles", e.Name()), g.cache.path("records", e.Name()+".json")
-		b, err := bundle.Open(path)
-		why := ""
-		switch _, there := os.Stat(filepath.Join(path, bundle.ManifestFile)); {
-		case errors.Is(err, bundle.ErrNotBundle) && there == nil: // a newer hybridctl's, or another user's
+		b, why, err := g.look(path, record)
+		if err != nil {
 			return failf(ErrInput, "%v: it is left alone, and what it uses is not known", err)
-		case err != nil:
-			why = "is no whole bundle"
-		case g.o.Unused > 0 && g.unused(record):
-			why = "is a bundle that no one has used since"
 		}
 		if why != "" {
 			if err := g.free(path, why); err != nil {
@@ -116,10 +112,62 @@ func (g *collector) bundles(ctx context.Context) error {
 	return nil
 }
 
-// unused looks at the record, which every use of a bundle touches.
-func (g *collector) unused(record string) bool {
+// look opens a bundle, or says why it goes. The error is of one that could not be looked at: that it is of no use is not known.
+func (g *collector) look(path, record string) (b *bundle.Bundle, why string, err error) {
+	b, err = bundle.Open(path)
+	if err != nil {
+		_, there := os.Stat(filepath.Join(path, bundle.ManifestFile))
+		if errors.Is(err, bundle.ErrNotBundle) && there == nil { // a newer hybridctl's, or another user's
+			return nil, "", err
+		}
+		if err := readable(path); err != nil {
+			return nil, "", err
+		}
+		return nil, "is no whole bundle", nil
+	}
+	if g.o.Unused > 0 {
+		used, err := lastUse(path, record)
+		if err != nil {
+			return nil, "", fmt.Errorf("when the bundle %s was used is not known: %w", path, err)
+		}
+		if g.o.Now().Sub(used) > g.o.Unused {
+			return nil, "is a bundle that no one has used since", nil
+		}
+	}
+	return b, "", nil
+}
+
+// readable is nil when everything below a path can be read: what is missing there is missing.
+func readable(path string) error {
+	return filepath.WalkDir(path, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		f, err := os.Open(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && e.Type()&fs.ModeSymlink != 0: // a disk that is not mounted, perhaps
+			return fmt.Errorf("%s is a link to what is not there", path)
+		case err != nil:
+			return err
+		}
+		defer f.Close()
+		if _, err := f.Read(make([]byte, 1)); e.Type().IsRegular() && err != io.EOF {
+			return err
+		}
+		return nil
+	})
+}
+
+// lastUse is when a bundle was used: every use touches its record, and one without a record was used when it was made.
+func lastUse(path, record string) (time.Time, error) {
 	info, err := os.Stat(record)
-	return err != nil || g.o.Now().Sub(info.ModTime()) > g.o.Unused
+	if errors.Is(err, fs.ErrNotExist) {
+		info, err = os.Stat(path)
+	}
+	if err != nil {
+		return time.Time{}, err
+	}
+	return info.ModTime(), nil
 }
 
 func (g *collector) uses(b *bundle.Bundle, file string) error {
