@@ -173,7 +173,7 @@ func TestResetScript_LeavesTheHostOfAnotherCluster(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newSandbox(t)
 			s.quiet()
-			s.put("etc/kubernetes/pki/", "var-lib/hybridctl/steps/join", "opt/bin/file")
+			s.put("etc/kubernetes/pki/", "var-lib/hybridctl/steps/join", "var-lib/hybridctl/steps/runtime", "local-bin/file")
 			for path, text := range map[string]string{"etc/kubernetes/pki/ca.crt": c.ca, "var-lib/hybridctl/cluster": c.mark, "etc/kubernetes/kubelet.conf": map[bool]string{true: "server"}[c.node]} {
 				if text == "" {
 					continue
@@ -185,9 +185,9 @@ func TestResetScript_LeavesTheHostOfAnotherCluster(t *testing.T) {
 			for _, script := range []string{"remove", "reset"} {
 				args := c.pins
 				if script == "remove" {
-					args = []string{"runtime", "", "/opt/bin/file", "", strings.Join(c.pins, " ")}
+					args = []string{"runtime", "", "/usr/local/bin/file", "", strings.Join(c.pins, " ")}
 				}
-				there := map[string]string{"remove": "opt/bin/file", "reset": "var-lib/hybridctl/steps/join"}[script]
+				there := map[string]string{"remove": "local-bin/file", "reset": "var-lib/hybridctl/steps/join"}[script]
 				code, _, errs := s.run(script, nil, args...)
 				_, err := os.Stat(s.path(there))
 				if want := map[bool]int{true: exitOthers}[c.says != ""]; code != want || errs != c.says || (err == nil) != (want != 0) {

@@ -227,7 +227,7 @@ func TestRemoveScript_DisksOfTheirOwnAndMounts(t *testing.T) {
 	s := newSandbox(t)
 	s.put("var-lib/containerd/", "var-lib/containerd-data/x/", "run/containerd/io/a b/", "opt/volume/data", "opt/cni/bin/bridge", "opt/cni/bin/flannel", "opt/cni/bin/of-podman",
 		"opt/containerd/lib/", "var-lib/hybridctl/steps/")
-	if err := os.WriteFile(s.path("var-lib/hybridctl/steps/runtime"), []byte("state started\nfile aa 0 0755 0 /opt/cni/bin/bridge\n"), 0o600); err != nil {
+	if err := os.WriteFile(s.path("var-lib/hybridctl/steps/runtime"), []byte("state started\nfile aa 1 755 1 /opt/cni/bin/bridge\n"+unitOfRuntime), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s.before = `mount -t tmpfs disk /var/lib/containerd; mkdir /var/lib/containerd/lost+found; echo 1 >/var/lib/containerd/.x

@@ -3,6 +3,7 @@ package host
 import (
 	"cmp"
 	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"os"
 	"strings"
@@ -260,6 +261,7 @@ func TestRemoveScript_ShimsOfSomebody(t *testing.T) {
 	if err := os.WriteFile(s.path("local-bin/containerd-shim-runc-v2"), sleep, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	s.write("var-lib/hybridctl/steps/runtime", "state done\n"+unitOfRuntime)
 	const shim = "/usr/local/bin/containerd-shim-runc-v2 60 </dev/null >/dev/null 2>&1 & echo $! >/opt/"
 	s.before = shim + "ours; unshare -m " + shim + "others; sleep 0.3"
 	s.after = `for p in ours others; do if readlink "/proc/$(cat /opt/$p)/exe" >/dev/null; then echo "$p ran"; kill -9 "$(cat /opt/$p)"; fi; done`
@@ -306,6 +308,7 @@ func TestRemoveScript_ContainersOfSomebody(t *testing.T) {
 	}{"of docker": {"moby", 1}, "of the cluster alone": {"k8s.io", 0}} {
 		s := newSandbox(t)
 		s.put("local-bin/", "opt/active", "var-lib/containerd/image", "var-lib/hybridctl/steps/")
+		s.write("var-lib/hybridctl/steps/runtime", "state done\n"+unitOfRuntime)
 		s.tool("systemctl", `echo "systemctl $*" >>/opt/calls; case "$1 $2 $3" in "is-active -q containerd.service") [ ! -e /opt/stopped ] ;; "disable -q --now") touch /opt/stopped ;; esac`)
 		s.tool("../local-bin/ctr", `case $* in "namespaces ls -q") printf 'k8s.io\nmoby\n' ;; "-n `+c.in+` containers ls -q") echo one ;; esac`)
 		code, _, errs := s.run("remove", nil, "runtime", "containerd.service", "", "/var/lib/containerd")
@@ -407,6 +410,56 @@ func TestResetScript_RulesThatCannotBeRead(t *testing.T) {
 			}
 			if _, err := os.Stat(s.path("var-lib/hybridctl/steps/join")); (err == nil) != (want == 1) {
 				t.Errorf("the marker: %v", err)
+			}
+		})
+	}
+}
+
+// unitOfRuntime says in a marker that containerd's unit is of the step, and so all that containerd keeps.
+const unitOfRuntime = "file aa 1 644 1 /etc/systemd/system/containerd.service\n"
+
+// A file, a unit or a directory that was there before a step came to it is somebody's: a marker that only began does not make it ours.
+func TestRemoveScript_WhatWasThereBefore(t *testing.T) {
+	const kubectl, unit = "/usr/local/bin/kubectl", "/etc/systemd/system/kubelet.service"
+	noted := func(text, path string) string {
+		sum := sha256.Sum256([]byte(text))
+		return "file " + hex.EncodeToString(sum[:]) + " 0 0755 0 " + path + "\n"
+	}
+	for name, c := range map[string]struct {
+		marker string // "" = there is none
+		theirs bool
+	}{
+		"no marker":               {"", true},
+		"it only began":           {"begin\nstate started\nend\n", true},
+		"an earlier one began":    {"state started\n", true},
+		"it was about to":         {"begin\nstate started\n" + noted("new", kubectl) + noted("new", unit) + "end\n", true},
+		"it had brought them":     {"begin\nstate started\n" + noted("local-bin/kubectl", kubectl) + noted("units/kubelet.service", unit) + "end\n", false},
+		"it brought them earlier": {"begin\nstate started\nfile aa 1 755 1 " + kubectl + "\nfile aa 1 644 1 " + unit + "\n" + noted("new", kubectl) + "end\n", false},
+		"it is done":              {"begin\nstate done\nfile aa 1 755 1 " + kubectl + "\nfile aa 1 644 1 " + unit + "\nend\n", false},
+		"it cannot be read":       {"\x00\x00", false},
+		"it is empty":             {"\n", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSandbox(t)
+			s.put("local-bin/kubectl", "local-bin/.hybridctl.kubectl", "local-bin/kubelet-mine", "units/kubelet.service", "var-lib/kubelet/theirs", "var-lib/hybridctl/steps/", "var-lib/hybridctl/patches/x")
+			if c.marker != "" {
+				s.write("var-lib/hybridctl/steps/kubernetes", c.marker)
+			}
+			code, out, errs := s.run("remove", nil, "kubernetes", "kubelet.service", unit+" "+kubectl, "/var/lib/kubelet /var/lib/hybridctl/patches")
+			if code != 0 || errs != "" {
+				t.Fatalf("exit %d: %s", code, errs)
+			}
+			for path, there := range map[string]bool{"local-bin/kubectl": c.theirs, "units/kubelet.service": c.theirs, "var-lib/kubelet/theirs": c.theirs, "local-bin/kubelet-mine": true,
+				"local-bin/.hybridctl.kubectl": false, "var-lib/hybridctl/patches": false, "var-lib/hybridctl/steps/kubernetes": false} {
+				if _, err := os.Stat(s.path(path)); (err == nil) != there {
+					t.Errorf("%s is there: %t", path, err == nil)
+				}
+			}
+			if told := strings.Contains(out, "left "+kubectl+"\n") && strings.Contains(out, "left "+unit+"\n"); told != c.theirs {
+				t.Errorf("said %q", out)
+			}
+			if calls := s.read("opt/calls"); strings.Contains(calls, "disable") == c.theirs {
+				t.Errorf("called %q", calls)
 			}
 		})
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/hybridctl/hybridctl/provision/remote"
@@ -82,14 +83,20 @@ func (h *Host) Reset(ctx context.Context, pins []string) error {
 	return nil
 }
 
-// Remove takes away what a step put there: its units, the files of its marker and those given, and whole directories. pins and errors are as
-// Reset's.
-func (h *Host) Remove(ctx context.Context, step string, units, files, directories, pins []string) error {
-	_, err := h.script(ctx, "remove", nil, step, strings.Join(units, " "), strings.Join(files, " "), strings.Join(directories, " "), strings.Join(pins, " "))
+// Remove takes away what a step put there: its units, the files of its marker and, where that cannot be read, those given, and whole directories.
+// left are the given files that stay, as the step did not put them there. pins and errors are as Reset's.
+func (h *Host) Remove(ctx context.Context, step string, units, files, directories, pins []string) (left []string, err error) {
+	out, err := h.script(ctx, "remove", nil, step, strings.Join(units, " "), strings.Join(files, " "), strings.Join(directories, " "), strings.Join(pins, " "))
 	if err != nil {
-		return fmt.Errorf("remove %s: %w", step, ofOthers(err))
+		return nil, fmt.Errorf("remove %s: %w", step, ofOthers(err))
 	}
-	return nil
+	for line := range strings.Lines(string(out.Stdout)) {
+		path, is := strings.CutPrefix(strings.TrimSpace(line), "left ")
+		if is && slices.Contains(files, path) && !slices.Contains(left, path) {
+			left = append(left, path)
+		}
+	}
+	return left, nil
 }
 
 func ofOthers(err error) error {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hybridctl/hybridctl/provision/host"
 	"github.com/hybridctl/hybridctl/provision/plan"
+	"github.com/hybridctl/hybridctl/provision/report"
 )
 
 // binaryMode is the mode of every binary from the bundle.
@@ -94,8 +95,8 @@ func (x *Steps) applyRegistries(ctx context.Context, s plan.Step, h *host.Host) 
 	return detail, err
 }
 
-// leavings are what a step's programs make on a host, and where its files land, beside the files its marker names: a step that never
-// finished has no such marker.
+// leavings are what a step's programs make on a host, and where its files land: its marker names those that it brought, and all count as brought
+// where the marker cannot be read.
 var leavings = map[plan.Kind]struct{ units, files, directories []string }{
 	plan.OS: {
 		files: []string{"/etc/modules-load.d/hybridctl.conf", "/etc/sysctl.d/90-hybridctl.conf"},
@@ -119,10 +120,21 @@ var leavings = map[plan.Kind]struct{ units, files, directories []string }{
 
 // undoPlaneFiles forgets the files that control planes have: a kube-apiserver that mounts one does not start without it. They go with a reset.
 func (x *Steps) undoPlaneFiles(ctx context.Context, s plan.Step, h *host.Host) (string, error) {
-	return "the files stay until the host is reset", lookAgain(h.Remove(ctx, string(s.Kind), nil, nil, nil, mayBeOf(x.env.Facts(s.Host), true, own(ctx, x.env))), s.Host)
+	_, err := remove(ctx, x, s, h)
+	return "the files stay until the host is reset", err
 }
 
+// undoFiles takes away what the step brought. What was there before, it says and leaves.
 func (x *Steps) undoFiles(ctx context.Context, s plan.Step, h *host.Host) (string, error) {
+	left, err := remove(ctx, x, s, h)
+	if len(left) == 0 || err != nil {
+		return "", err
+	}
+	return "left what this step did not bring: " + report.Some(left, 10), nil
+}
+
+func remove(ctx context.Context, x *Steps, s plan.Step, h *host.Host) ([]string, error) {
 	l := leavings[s.Kind]
-	return "", lookAgain(h.Remove(ctx, string(s.Kind), l.units, l.files, l.directories, mayBeOf(x.env.Facts(s.Host), true, own(ctx, x.env))), s.Host)
+	left, err := h.Remove(ctx, string(s.Kind), l.units, l.files, l.directories, mayBeOf(x.env.Facts(s.Host), true, own(ctx, x.env)))
+	return left, lookAgain(err, s.Host)
 }

@@ -1,7 +1,8 @@
 #!/bin/sh
 # remove.sh STEP UNITS FILES DIRECTORIES PINS: takes away what the step STEP put here: its units are stopped, the files its marker
-# names and the FILES given are deleted, then the DIRECTORIES; one that is a mount point is emptied. The last four are lists of words.
-# Nothing there is fine. The PINS are of the authorities that this host may be of: one of another cluster is left alone, and the exit status says so.
+# names are deleted, then the DIRECTORIES; one that is a mount point is emptied. The FILES are what it may have put here, where the marker cannot be
+# read. A unit, a file or a directory that was here before the step came to it is somebody's, and stays. The last four are lists of words.
+# Prints "left PATH" of a file that stays. Nothing there is fine. The PINS are of the authorities that this host may be of: one of another cluster is left alone, and the exit status says so.
 set -u
 step=$1 units=$2 more=$3 directories=$4 pins=${5-}
 marker=/var/lib/hybridctl/steps/$step
@@ -132,11 +133,27 @@ if [ "$step" = runtime ] && [ -x /usr/local/bin/ctr ] && systemctl is-active -q 
 	done
 fi
 
+# ours PATH: the step put it here. What a step that was interrupted had noted is ours when it has those bytes: else it had not come to it.
+ours() {
+	[ -e "$marker" ] || return 1
+	case $(sed -n '1p;$p' "$marker") in
+	begin*end | state*) ;; # an earlier hybridctl's begin with the state
+	*) return 0 ;; # it cannot be read, and the user has said that this host goes
+	esac
+	grep -q "^file [^ ]* [^ ]* [^ ]* [1-9][0-9]* $1\$" "$marker" 2>/dev/null && return 0
+	[ -f "$1" ] && [ ! -L "$1" ] && grep -q "^file $(sha256sum <"$1" | cut -d' ' -f1) [^ ]* [^ ]* 0 $1\$" "$marker" 2>/dev/null
+}
+
+foreign='' # a unit is not ours, and so is what its program keeps
 for u in $units; do
+	if ! ours "/etc/systemd/system/$u"; then
+		foreign=y
+		continue
+	fi
 	systemctl disable -q --now "$u" 2>/dev/null || true
 	systemctl is-active -q "$u" && say "the unit $u still runs"
 done
-if [ "$step" = runtime ]; then
+if [ "$step" = runtime ] && [ -z "$foreign" ]; then
 	rm -f "${marker%/*}/images" # they go with containerd's store
 	# Shims outlive containerd on purpose; without it nobody ends them. The path is the process's own: within somebody's container it is another file.
 	for e in /proc/[0-9]*/exe; do
@@ -150,16 +167,28 @@ if [ "$step" = runtime ]; then
 	let_go /var/lib/containerd
 fi
 # only what is under a directory of ours-to-write: a marker is a text file that somebody may have edited
-sed -n 's/^file [^ ]* [^ ]* [^ ]* [^ ]* \(\/.*\)/\1/p' "$marker" 2>/dev/null | while read -r f; do
+for f in $(sed -n 's/^file [^ ]* [^ ]* [^ ]* [^ ]* \(\/.*\)/\1/p' "$marker" 2>/dev/null) $more; do
 	case $f in
-	*/../* | */..) ;;
-	/usr/local/bin/* | /usr/local/sbin/* | /opt/cni/bin/* | /etc/containerd/* | /etc/systemd/system/* | /etc/modules-load.d/* | /etc/sysctl.d/* | /var/lib/kubelet/config.json) rm -f "$f" ;;
+	*/../* | */..) continue ;;
+	/usr/local/bin/* | /usr/local/sbin/* | /opt/cni/bin/* | /etc/containerd/* | /etc/systemd/system/* | /etc/modules-load.d/* | /etc/sysctl.d/* | /var/lib/kubelet/config.json) ;;
+	*) continue ;;
+	esac
+	rm -f "${f%/*}/.hybridctl.${f##*/}" # one that was on its way
+	if ours "$f"; then
+		rm -f "$f" || say "$f could not be removed"
+	elif [ -e "$f" ] || [ -L "$f" ]; then
+		echo "left $f"
+	fi
+done
+for d in $directories; do
+	case $foreign$d in
+	y/var/lib/hybridctl/*) delete "$d" ;;
+	y*) rmdir "$d" 2>/dev/null ;;
+	*) delete "$d" ;;
 	esac
 done
-for f in $more; do rm -f "$f" || say "$f could not be removed"; done
-for d in $directories; do delete "$d"; done
 rmdir /etc/containerd/certs.d/* /etc/containerd/certs.d /etc/containerd/conf.d /etc/containerd /etc/systemd/system/kubelet.service.d 2>/dev/null
-if [ "$step" = runtime ]; then
+if [ "$step" = runtime ] && [ -z "$foreign" ]; then
 	rm -f /opt/cni/bin/flannel # flannel's own pod puts it there
 	# containerd makes these; others may have put something there
 	rmdir /opt/cni/bin /opt/cni /etc/cni/net.d /etc/cni /opt/containerd/bin /opt/containerd/lib /opt/containerd 2>/dev/null
