@@ -97,7 +97,7 @@ func (x *Executor) env(seen survey.Seen) steps.Env {
 	}
 	if x.Cluster.Spec.Kubernetes.ServerTLSBootstrap {
 		owners := &steps.Owners{Cluster: x.Cluster, Hosts: seen.Hosts, Nodes: seen.Nodes}
-		env.Serving = owners.Of
+		env.Serving = owners.May
 	}
 	return env
 }

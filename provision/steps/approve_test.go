@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/hybridctl/hybridctl/provision/facts"
@@ -80,12 +81,76 @@ func TestOwners_OfHostsThatAreNames(t *testing.T) {
 	if got := o.Of("w"); !slices.Equal(got, []string{"192.0.2.10"}) {
 		t.Errorf("w alone: %q", got)
 	}
-	for name, o := range map[string]*Owners{
-		"it is not found": {Cluster: c, Hosts: hosts, Lookup: func(context.Context, string) ([]string, error) { return nil, errors.New("no such host") }},
-		"there is none":   {Cluster: &inventory.Cluster{Spec: inventory.Spec{Hosts: c.Spec.Hosts}}, Hosts: hosts},
+	none := &Owners{Cluster: &inventory.Cluster{Spec: inventory.Spec{Hosts: c.Spec.Hosts}}, Hosts: hosts}
+	if got := none.Of("w"); !slices.Equal(got, []string{"192.0.2.10"}) {
+		t.Errorf("there is none: %q", got)
+	}
+}
+
+// Where it is not known which addresses the API server has, a worker that says that one is its own may have taken it: what the inventory says of
+// the worker is left.
+func TestOwners_AnotherIsNotKnown(t *testing.T) {
+	found := func(_ context.Context, host string) ([]string, error) { return []string{"192.0.2.100"}, nil }
+	for name, c := range map[string]struct {
+		endpoint string
+		lookup   func(context.Context, string) ([]string, error)
+		change   func(*Owners)
+		all      bool // that w says it has is its own
+		says     string
+	}{
+		"all is known":                    {"api.example:6443", found, func(*Owners) {}, true, ""},
+		"the endpoint is not found":       {"api.example:6443", func(context.Context, string) ([]string, error) { return nil, errors.New("no such host") }, func(*Owners) {}, false, "the API server's name api.example is not found from here"},
+		"it has no address":               {"api.example:6443", func(context.Context, string) ([]string, error) { return nil, nil }, func(*Owners) {}, false, "api.example is not found"},
+		"it has no port":                  {"api.example", func(context.Context, string) ([]string, error) { return nil, errors.New("no such host") }, func(*Owners) {}, false, "api.example is not found"},
+		"it is a control plane's":         {"cp.example:6443", nil, func(*Owners) {}, true, ""},
+		"a control plane does not answer": {"cp.example:6443", nil, func(o *Owners) { delete(o.Hosts, "cp") }, false, "the addresses of the control plane cp are not known"},
+		"it is a node": {"cp.example:6443", nil, func(o *Owners) {
+			delete(o.Hosts, "cp")
+			o.Nodes = []kube.Node{{Name: "cp", InternalIPs: []string{"192.0.2.1"}}}
+		}, true, ""},
 	} {
-		if got := o.Of("w"); !slices.Equal(got, []string{"192.0.2.10"}) {
-			t.Errorf("%s: %q", name, got)
+		t.Run(name, func(t *testing.T) {
+			cluster := &inventory.Cluster{}
+			cluster.Spec.Kubernetes.Endpoint = c.endpoint
+			cluster.Spec.Hosts = []inventory.Host{{Name: "cp", Address: "cp.example", Role: inventory.ControlPlane}, {Name: "w", Address: "192.0.2.10", Role: inventory.Worker},
+				{Name: "named", Address: "named.example", Role: inventory.Worker}, {Name: "given", Address: "given.example", NodeIP: "192.0.2.30", Role: inventory.Worker}}
+			o := &Owners{Cluster: cluster, Lookup: c.lookup, Hosts: map[string]facts.Host{"cp": {Addresses: []string{"192.0.2.1"}}, "w": {Addresses: []string{"192.0.2.10", "192.0.2.50"}},
+				"named": {Addresses: []string{"192.0.2.20"}}, "given": {Addresses: []string{"192.0.2.30", "192.0.2.31"}}}}
+			c.change(o)
+			want := map[string][]string{"w": {"192.0.2.10"}, "named": nil, "given": {"192.0.2.30"}}
+			if c.all {
+				want["w"], want["named"] = []string{"192.0.2.10", "192.0.2.50"}, []string{"192.0.2.20"}
+			}
+			for host, addresses := range want {
+				if got := slices.Compact(o.Of(host)); !slices.Equal(got, addresses) {
+					t.Errorf("%s: %q, want %q", host, got, addresses)
+				}
+			}
+			err := o.May(kube.ServingRequestOf(kubetest.KubeletRequest("csr", "named", []string{"192.0.2.20"}, nil)))
+			if (err == nil) != c.all || err != nil && (!strings.Contains(err.Error(), c.says) || !strings.HasSuffix(err.Error(), "nodeIP in the inventory says what is named's")) {
+				t.Errorf("named: %v", err)
+			}
+			if err := o.May(kube.ServingRequestOf(kubetest.KubeletRequest("csr", "given", []string{"192.0.2.30"}, nil))); err != nil {
+				t.Errorf("given: %v", err)
+			}
+		})
+	}
+}
+
+// A worker's name that is the API server's too is no name of the worker alone, whatever addresses it asks for.
+func TestOwners_NamesOfOthers(t *testing.T) {
+	c := &inventory.Cluster{}
+	c.Spec.Kubernetes = inventory.Kubernetes{Endpoint: "api.example:6443", DNSDomain: "cluster.local"}
+	refused := []string{"api.example", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "localhost", "cp.example"}
+	for _, name := range append(refused, "w") {
+		c.Spec.Hosts = append(c.Spec.Hosts, inventory.Host{Name: name, Address: "192.0.2.9", NodeIP: "192.0.2.9", Role: inventory.Worker})
+	}
+	c.Spec.Hosts = append(c.Spec.Hosts, inventory.Host{Name: "cp", Address: "cp.example", Role: inventory.ControlPlane})
+	o := &Owners{Cluster: c}
+	for _, h := range c.Spec.Hosts {
+		err := o.May(kube.ServingRequestOf(kubetest.KubeletRequest("csr", h.Name, nil, nil)))
+		if slices.Contains(refused, h.Name) != (err != nil) {
+			t.Errorf("%s: %v", h.Name, err)
 		}
 	}
 }

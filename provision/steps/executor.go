@@ -34,8 +34,8 @@ type Env struct {
 	// JoinTaint is a taint that joining nodes register with besides the inventory's; nil = none. It is of the run and not of the step: it
 	// goes when the run has proven the node.
 	JoinTaint *render.Taint
-	// Serving returns the addresses for which a host's kubelet may have its serving certificate; nil = kubelets ask for none.
-	Serving func(host string) []string
+	// Serving says why a kubelet's request for its serving certificate must not be approved; nil = kubelets ask for none.
+	Serving func(kube.ServingRequest) error
 	// Bootstrap is the control plane that gives certificates to further ones, and on which etcd is asked.
 	Bootstrap string
 	// Cluster is the cluster's name in the inventory: it stands in the marks of its hosts.

@@ -94,7 +94,7 @@ func TestJoin_ServingCertificate(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.env.Serving = func(string) []string { return []string{"192.0.2.3"} }
+			w.env.Serving = func(q kube.ServingRequest) error { return q.Fits("worker", []string{"192.0.2.3"}) }
 			w.begin()
 			w.api.Serving = slices.Clone(c.asked)
 			did, err := w.x.Apply(t.Context(), w.step("worker/join"))
@@ -107,14 +107,14 @@ func TestJoin_ServingCertificate(t *testing.T) {
 		})
 	}
 	other := newWorld(t) // another approves, too
-	other.env.Serving = func(string) []string { return []string{"192.0.2.3"} }
+	other.env.Serving = func(q kube.ServingRequest) error { return q.Fits("worker", []string{"192.0.2.3"}) }
 	other.begin()
 	other.api.Serving, other.api.Failing["ApproveServing"] = []kube.ServingRequest{right}, kube.ErrConflict
 	if did, err := other.x.Apply(t.Context(), other.step("worker/join")); err != nil || !strings.Contains(did.Detail, "csr-right for a serving certificate was changed") {
 		t.Errorf("%v: %q", err, did.Detail)
 	}
 	w := newWorld(t) // with time, it is awaited
-	w.env.Serving = func(string) []string { return []string{"192.0.2.3"} }
+	w.env.Serving = func(q kube.ServingRequest) error { return q.Fits("worker", []string{"192.0.2.3"}) }
 	w.begin()
 	w.x.servingWithin, w.api.Serving = time.Minute, []kube.ServingRequest{right}
 	if did, err := w.x.Apply(t.Context(), w.step("worker/join")); err != nil || did.Detail != "joined; serving certificate issued" {

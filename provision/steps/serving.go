@@ -73,7 +73,7 @@ func (x *Steps) approve(ctx context.Context, api API, node string, old map[strin
 		case r.Decided:
 			told, done = "its serving certificate is approved and not yet issued", false
 		default:
-			if why := r.Fits(node, x.env.Serving(node)); why != nil {
+			if why := x.env.Serving(r); why != nil {
 				told, done = fmt.Sprintf("the request %s for a serving certificate is not approved: %v", r.Name, why), true
 				continue
 			}
