@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -18,12 +19,25 @@ import (
 // ErrInput marks references that are none, and places that are not there. The user corrects the command.
 var ErrInput = errors.New("wrong reference")
 
-type inputError struct{ text string }
+type inputError struct {
+	text  string
+	cause error // nil = the reference itself
+}
 
-func inputf(format string, args ...any) error { return &inputError{fmt.Sprintf(format, args...)} }
+func inputf(format string, args ...any) error { return &inputError{text: fmt.Sprintf(format, args...)} }
 
 func (e *inputError) Error() string        { return e.text }
 func (e *inputError) Is(target error) bool { return target == ErrInput }
+func (e *inputError) Unwrap() error        { return e.cause }
+
+// inPlace marks what is wrong with a file or folder that the user named, unless the system did not give it, or the run was to end.
+func inPlace(ctx context.Context, err error) error {
+	var system syscall.Errno
+	if err == nil || ctx.Err() != nil || errors.As(err, &system) && system != syscall.ENOENT {
+		return err
+	}
+	return &inputError{err.Error(), err}
+}
 
 // Places opens references: to files and folders here, and to registries.
 type Places struct {
@@ -53,14 +67,15 @@ func (p *Places) keys(ctx context.Context, r name.Repository) ([]registry.Creden
 
 // Open reads what a reference leads to: the name of an image in a registry, an OCI layout, an OCI archive or an archive of docker save. Of the
 // last three, each image is a set of its own, unless the reference names one: PATH:NAME or PATH@sha256:…. Of an index's entries only those
-// are read whose platform is wanted, or not told; want may be nil.
+// are read whose platform is wanted, or not told; want may be nil. Errors: ErrInput, also where a file or folder holds no such image; a registry's.
 func (p *Places) Open(ctx context.Context, ref string, want func(*v1.Platform) bool) ([]*Set, error) {
 	at, selected, isPath, err := splitPath(ref)
 	if err != nil {
 		return nil, err
 	}
 	if isPath {
-		return p.openPath(ctx, ref, at, selected, want)
+		sets, err := p.openPath(ctx, ref, at, selected, want)
+		return sets, inPlace(ctx, err)
 	}
 	named, err := ParseName(ref)
 	if err != nil {

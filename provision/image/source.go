@@ -58,6 +58,9 @@ func Open(path string) (*Source, error) {
 		}
 		return &Source{path, entries, func() error { return nil }}, nil
 	}
+	if !info.Mode().IsRegular() { // a pipe is no archive: what lies behind is looked for first
+		return nil, fmt.Errorf("%s is neither a folder nor a regular file", path)
+	}
 	a, err := openArchive(path)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)

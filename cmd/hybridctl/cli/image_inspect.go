@@ -27,7 +27,8 @@ func newImageInspect(a *app) *cobra.Command {
 docker save (PATH:NAME or PATH@sha256:... picks one of its images). Of each platform it says what the image starts, for which machine that is,
 through which loader, and on which sizes of memory pages it starts; and it finds programs and libraries of another machine wherever they lie.
 
-An error is what keeps an image from running on the platform that it says it is for. The exit code is 6 when one is found (--fail-on).`,
+An error is what keeps an image from running on the platform that it says it is for. The exit code is 6 when one is
+found (--fail-on), and 2 when a reference is none, or a file or folder that it names holds no such image.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usagef("%s needs a reference: the name of an image, a layout or an archive", cmd.CommandPath())

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -83,6 +84,37 @@ func TestImageInspect(t *testing.T) {
 	}
 	r.want("image inspect", 2)
 	r.want("image inspect ./none", 2)
+}
+
+// What the user named and is no image is a mistake in the command, wherever it is noticed. What a registry does not give is not.
+func TestImageInspect_WhatIsNoImage(t *testing.T) {
+	r := newRun(t)
+	dir := filepath.Join(t.TempDir(), "layout")
+	imagetest.Layout(t, dir, map[string]v1.ImageIndex{"registry.test/app:1": imagetest.Index(map[platform.Arch]v1.Image{platform.ARM64: imagetest.Image(platform.ARM64, v1.ConfigFile{})})})
+	folder := t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(folder, name)
+		imagetest.WriteFile(t, path, []byte(text), 0o644)
+		return path
+	}
+	pipe := filepath.Join(folder, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for ref, want := range map[string]string{
+		dir + ":2":                             "holds no image 2",
+		dir + "@sha256:0000":                   "holds no image @sha256:0000",
+		folder:                                 "is not an OCI image layout",
+		file("notes.txt", "hello"):             "not a whole tar archive",
+		file("packed.tar", "\x1f\x8b\x08\x00"): "the archive is compressed",
+		file("empty.tar", ""):                  "neither an OCI archive nor a docker archive",
+		pipe:                                   "is neither a folder nor a regular file",
+		"Wrong/Name":                           "is no name of an image",
+	} {
+		r.want("image inspect "+arg(ref), 2)
+		contains(t, ref, r.stderr.String(), want)
+	}
+	r.want("image inspect --plain-http "+twoImages(t).Host()+"/none:1", 1)
 }
 
 func TestImageAudit(t *testing.T) {
