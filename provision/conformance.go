@@ -51,14 +51,14 @@ func Conformance(ctx context.Context, o ConformanceOptions) (report.ConformanceR
 	return run, r.watcher.Explain(err)
 }
 
-// ConformanceClean removes what earlier runs left in the cluster and on the hosts, and returns their IDs.
+// ConformanceClean removes what earlier runs left in the cluster and on the hosts, and returns their IDs. What is at work is left, unless BreakLock.
 func ConformanceClean(ctx context.Context, o Options) ([]string, error) {
 	r, seen, err := lookAtRunning(ctx, o.withDefaults())
 	if err != nil {
 		return nil, err
 	}
 	defer r.end()
-	return proof.Clean(r.reading, r.proofOptions(proof.Wish{}, seen))
+	return proof.Clean(r.reading, r.proofOptions(proof.Wish{}, seen), o.BreakLock)
 }
 
 // ConformanceSelfTest makes faults and reports whether exactly the right cells turned red. ErrConformance when not; ErrUsage.

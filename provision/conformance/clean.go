@@ -61,19 +61,11 @@ func (l Leftovers) on(id string, machines map[string]Machine) map[string]Machine
 // FindLeftovers looks for what runs have left in the cluster and on hosts. It is complete but for what the error is about.
 func FindLeftovers(ctx context.Context, api API, machines map[string]Machine) (Leftovers, error) {
 	left := Leftovers{Hosts: map[string][]string{}}
-	names, err := api.Namespaces(ctx, RunLabel)
-	if err != nil {
+	if _, err := api.Namespaces(ctx, RunLabel); err != nil { // without its word nothing can be cleaned up
 		return left, err
 	}
 	var mu sync.Mutex
 	var errs []error
-	for _, n := range names {
-		if id, ok := strings.CutPrefix(n, namespacePrefix); ok && runIDs.MatchString(id) {
-			left.Cluster = append(left.Cluster, id)
-		} else {
-			errs = append(errs, fmt.Errorf("namespace %s has the label %s and is of no run: it is left alone", report.OneLine(n), RunLabel))
-		}
-	}
 	var open sync.WaitGroup
 	for name, m := range machines {
 		open.Go(func() {
@@ -91,6 +83,17 @@ func FindLeftovers(ctx context.Context, api API, machines map[string]Machine) (L
 		})
 	}
 	open.Wait()
+	names, err := api.Namespaces(ctx, RunLabel) // once more: what a host has of a run that begins now has a namespace
+	if err != nil {
+		return Leftovers{}, errors.Join(append(errs, err)...) // a run on a host may be at work
+	}
+	for _, n := range names {
+		if id, ok := strings.CutPrefix(n, namespacePrefix); ok && runIDs.MatchString(id) {
+			left.Cluster = append(left.Cluster, id)
+		} else {
+			errs = append(errs, fmt.Errorf("namespace %s has the label %s and is of no run: it is left alone", report.OneLine(n), RunLabel))
+		}
+	}
 	return left, errors.Join(errs...)
 }
 
@@ -124,17 +127,24 @@ func idsOf(host string, names []string) (ids []string, err error) {
 	return ids, errors.Join(errs...)
 }
 
-// CleanAll removes what all runs have left, and returns their IDs. It goes on after errors and returns all of them. event is told of it.
-func CleanAll(ctx context.Context, api API, machines map[string]Machine, event func(report.Event)) (ids []string, err error) {
+// CleanAll removes what runs have left, and returns their IDs. A run that is at work is left alone, and the error says whose it is, unless breaks.
+// It goes on after errors and returns all of them. event is told of it.
+func CleanAll(ctx context.Context, api API, machines map[string]Machine, breaks bool, event func(report.Event)) (ids []string, err error) {
 	err = told(event, func() error {
 		left, err := FindLeftovers(ctx, api, machines)
 		errs := []error{err}
-		ids = left.IDs()
-		for _, id := range ids {
+		for _, id := range left.IDs() {
 			var cluster API // a host's word is none about namespaces
 			if slices.Contains(left.Cluster, id) {
+				release, err := takeOver(ctx, api, id, breaks)
+				if err != nil {
+					errs = append(errs, err)
+					continue
+				}
+				defer release(ctx)
 				cluster = api
 			}
+			ids = append(ids, id)
 			errs = append(errs, clean(ctx, cluster, left.on(id, machines), id))
 		}
 		return errors.Join(errs...)

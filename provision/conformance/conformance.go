@@ -49,6 +49,7 @@ func Verdict(run report.ConformanceRun) error {
 
 // API is what a run wants of the API server; *kube.Client is it.
 type API interface {
+	kube.LeaseAPI
 	Nodes(ctx context.Context) ([]kube.Node, error)
 	Namespaces(ctx context.Context, label string) ([]string, error)
 	Apply(ctx context.Context, manifests []byte, o kube.ApplyOptions) ([]kube.ObjectChange, error)

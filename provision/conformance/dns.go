@@ -23,7 +23,7 @@ func (t *serviceTrier) tryDNS(ctx context.Context, c Cell) outcome {
 		return wrong(err)
 	}
 	service, servers := t.services.all[name], []string{""}
-	o := outcome{first: true}
+	o, guessed := outcome{first: true}, false
 	var last, dead string
 	if c.kind == kindEachDNS {
 		pods, err := t.api.Pods(ctx, "kube-system", "k8s-app=kube-dns")
@@ -34,7 +34,10 @@ func (t *serviceTrier) tryDNS(ctx context.Context, c Cell) outcome {
 		if err != nil {
 			return failed("%v", err)
 		}
-		if servers, dead = dnsServers(pods, dnsTarget(services)); dead != "" {
+		target, known := dnsTarget(services)
+		servers, dead = dnsServers(pods, target)
+		guessed = !known && dead == ""
+		if dead != "" {
 			o.planned, o.first = o.planned+1, false
 		}
 		if len(servers) == 0 && dead == "" {
@@ -66,6 +69,8 @@ func (t *serviceTrier) tryDNS(ctx context.Context, c Cell) outcome {
 	switch {
 	case o.ok == o.planned:
 		o.verdict = report.Passed
+	case guessed: // servers that listen elsewhere are well
+		return blocked("where the DNS servers listen is not known, as kube-system has no Service kube-dns with the port %d of UDP: %s", dnsPort, cmp.Or(dead, last))
 	case dead != "": // others that answer do not make up for it
 		o.fail("%s", dead)
 	default:
@@ -95,16 +100,17 @@ func dnsServers(pods []kube.Pod, target string) (servers []string, dead string) 
 // dnsPort is where resolvers ask.
 const dnsPort = 53
 
-// dnsTarget is the port of the cluster's DNS servers, to which their Service leads: a number, or what their containers call it.
-func dnsTarget(services []kube.Service) string {
+// dnsTarget is the port of the cluster's DNS servers, to which their Service leads: a number, or what their containers call it. Where there is no
+// such Service it is a guess.
+func dnsTarget(services []kube.Service) (target string, known bool) {
 	for _, s := range services {
 		for _, p := range s.Ports {
 			if s.Name == "kube-dns" && p.Protocol == "UDP" && p.Port == dnsPort {
-				return p.Target
+				return p.Target, true
 			}
 		}
 	}
-	return strconv.Itoa(dnsPort)
+	return strconv.Itoa(dnsPort), false
 }
 
 // portOf is the port of a pod that a Service leads to; 0 = it has none of that name.

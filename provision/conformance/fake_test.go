@@ -26,6 +26,7 @@ type fake struct {
 	mu       sync.Mutex
 	changed  chan struct{}
 	spaces   map[string]bool
+	leases   map[string]string   // who holds them; "" = no one any more
 	accounts map[string]bool     // namespaces whose pods have a service account
 	pods     map[string]*fakePod // by name, of the run's namespace
 	svcs     map[string]*fakeService
@@ -41,37 +42,38 @@ type fake struct {
 	disks    fakeDisks
 
 	// What can be wrong with it.
-	forbidden map[string]error                                            // by kind: Apply fails
-	ports     map[int]bool                                                // node ports that another namespace has
-	lie       func(w *probe.Who)                                          // what servers say of themselves
-	intercept func(from, to *fakePod, network string) error               // of a connection between pods
-	tamper    func(from *fakePod, network string, conn net.Conn) net.Conn // with its bytes
-	masks     bool                                                        // pods are seen with their node's address
-	deadDNS   string                                                      // address of a DNS server that does not answer
-	dnsPort   string                                                      // where DNS servers listen, and
-	dnsTarget string                                                      // what their Service says of it; empty = 53
-	onExec    func(pod, container string) error
-	onApply   func(kind, name string)
-	onLookup  func(p *fakePod)       // is told who asks for a name
-	lingers   string                 // Service that answers on although it has no endpoint or is gone, through that pod
-	wordless  bool                   // a foreign program's end is only in its log
-	flashes   bool                   // a foreign program's pod is Ready until someone wants something of it
-	leaky     bool                   // the registry gives the image to everybody
-	closes    bool                   // the registry lets no one in
-	refusal   string                 // what is said of an image that may not be pulled; empty = as a registry does
-	mountSays string                 // why a directory is not mounted; empty = it is not there
-	nowhere   string                 // why a pod finds no node; empty = none matches
-	ownDirs   bool                   // pods get directories of their own instead of their host's
-	hides     bool                   // the policy Local does not keep who asks
-	denies    func(m manifest) error // admission, of objects that are made
-	alters    func(m *manifest)      // the same, of pods
-	unwanted  map[string]bool        // nodes that no DaemonSet wants
-	lacks     string                 // a DaemonSet that is not there
-	noLeases  func(look int) error   // why leases cannot be read
-	anywhere  bool                   // every node answers for a Service with the policy Local
-	behind    time.Duration          // how long after a Service is made its node port answers
-	cached    bool                   // nodes have the private image, and do not ask for it
-	also      []string               // addresses that DNS answers with too
+	forbidden  map[string]error                                            // by kind: Apply fails
+	ports      map[int]bool                                                // node ports that another namespace has
+	lie        func(w *probe.Who)                                          // what servers say of themselves
+	intercept  func(from, to *fakePod, network string) error               // of a connection between pods
+	tamper     func(from *fakePod, network string, conn net.Conn) net.Conn // with its bytes
+	masks      bool                                                        // pods are seen with their node's address
+	deadDNS    string                                                      // address of a DNS server that does not answer
+	dnsPort    string                                                      // where DNS servers listen, and
+	dnsTarget  string                                                      // what their Service says of it; empty = 53
+	dnsService string                                                      // its name; empty = kube-dns
+	onExec     func(pod, container string) error
+	onApply    func(kind, name string)
+	onLookup   func(p *fakePod)       // is told who asks for a name
+	lingers    string                 // Service that answers on although it has no endpoint or is gone, through that pod
+	wordless   bool                   // a foreign program's end is only in its log
+	flashes    bool                   // a foreign program's pod is Ready until someone wants something of it
+	leaky      bool                   // the registry gives the image to everybody
+	closes     bool                   // the registry lets no one in
+	refusal    string                 // what is said of an image that may not be pulled; empty = as a registry does
+	mountSays  string                 // why a directory is not mounted; empty = it is not there
+	nowhere    string                 // why a pod finds no node; empty = none matches
+	ownDirs    bool                   // pods get directories of their own instead of their host's
+	hides      bool                   // the policy Local does not keep who asks
+	denies     func(m manifest) error // admission, of objects that are made
+	alters     func(m *manifest)      // the same, of pods
+	unwanted   map[string]bool        // nodes that no DaemonSet wants
+	lacks      string                 // a DaemonSet that is not there
+	noLeases   func(look int) error   // why leases cannot be read
+	anywhere   bool                   // every node answers for a Service with the policy Local
+	behind     time.Duration          // how long after a Service is made its node port answers
+	cached     bool                   // nodes have the private image, and do not ask for it
+	also       []string               // addresses that DNS answers with too
 	// strays is where the kubelet runs what is to run in a container; nil = there.
 	strays func(pod, container string) (string, string)
 }
@@ -133,7 +135,7 @@ const (
 func newFake(t *testing.T, archs ...platform.Arch) *fake {
 	t.Helper()
 	c := &fake{
-		t: t, dir: t.TempDir(), changed: make(chan struct{}), spaces: map[string]bool{}, accounts: map[string]bool{}, pods: map[string]*fakePod{}, svcs: map[string]*fakeService{},
+		t: t, dir: t.TempDir(), changed: make(chan struct{}), spaces: map[string]bool{}, leases: map[string]string{}, accounts: map[string]bool{}, pods: map[string]*fakePod{}, svcs: map[string]*fakeService{},
 		secrets: map[string]string{}, slices: map[string]string{}, drops: map[[2]string]string{}, disks: fakeDisks{claims: map[string]*fakeClaim{}}, forbidden: map[string]error{}, ports: map[int]bool{},
 	}
 	// No one else on this machine uses the same part of 127.0.0.0/8 at the same time.

@@ -363,6 +363,7 @@ func (c *fake) DeleteNamespace(ctx context.Context, name string) error {
 		return nil
 	}
 	delete(c.spaces, name)
+	delete(c.leases, name+"/"+atWork)
 	for _, p := range c.pods {
 		p.stop()
 	}
@@ -421,7 +422,7 @@ func (c *fake) Services(_ context.Context, namespace string) ([]kube.Service, er
 	if namespace == "kube-system" {
 		return []kube.Service{
 			{Name: "other", Ports: []kube.ServicePort{{Protocol: "UDP", Port: 53, Target: "5353"}}},
-			{Name: "kube-dns", Ports: []kube.ServicePort{{Protocol: "TCP", Port: 53, Target: "5300"}, {Protocol: "UDP", Port: 9153, Target: "9153"}, {Protocol: "UDP", Port: 53, Target: cmp.Or(c.dnsTarget, "53")}}},
+			{Name: cmp.Or(c.dnsService, "kube-dns"), Ports: []kube.ServicePort{{Protocol: "TCP", Port: 53, Target: "5300"}, {Protocol: "UDP", Port: 9153, Target: "9153"}, {Protocol: "UDP", Port: 53, Target: cmp.Or(c.dnsTarget, "53")}}},
 		}, nil
 	}
 	for name, s := range c.svcs {

@@ -370,7 +370,7 @@ func TestCleanAll_AHostsWordIsItsOwn(t *testing.T) {
 	for name, dirs := range map[string][]string{"evil": {"../../../../etc", "aaaaaaaa", "aaaaaaaa/../..", "bbbbbbbb-1"}, "good": {"cccccccc"}} {
 		machines[name] = &wordMachine{name: name, dirs: dirs, removed: removed}
 	}
-	ids, err := CleanAll(t.Context(), namedRuns{names: []string{"hybridctl-conformance-dddddddd", "hybridctl-conformance-../x", "kube-system"}}, machines, func(report.Event) {})
+	ids, err := CleanAll(t.Context(), namedRuns{names: []string{"hybridctl-conformance-dddddddd", "hybridctl-conformance-../x", "kube-system"}}, machines, false, func(report.Event) {})
 	if !slices.Equal(ids, []string{"aaaaaaaa", "bbbbbbbb-1", "cccccccc", "dddddddd"}) {
 		t.Errorf("%v", ids)
 	}
@@ -400,6 +400,8 @@ type namedRuns struct {
 	API
 	names []string
 }
+
+func (namedRuns) LeaseMark(context.Context, string) (string, error) { return kube.NoLease, nil }
 
 func (namedRuns) DeleteNamespace(context.Context, string) error { return nil }
 
@@ -433,7 +435,7 @@ func TestCleanAll_ASelfTestThatWasKilled(t *testing.T) {
 	if err := c.node("arm-1").DropUDP(t.Context(), testRun+"-1", c.node("x86-1").address, overlayPort); err != nil {
 		t.Fatal(err)
 	}
-	ids, err := CleanAll(t.Context(), c, c.options().Machines, func(report.Event) {})
+	ids, err := CleanAll(t.Context(), c, c.options().Machines, false, func(report.Event) {})
 	if err != nil || !slices.Equal(ids, []string{testRun + "-1"}) {
 		t.Errorf("%v, %v", ids, err)
 	}

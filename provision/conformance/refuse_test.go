@@ -36,7 +36,7 @@ func TestRun_Leftovers(t *testing.T) {
 	if err := c.node("arm-1").MakeDir(t.Context(), hostDirs+"00000002-3"); err != nil { // of a run whose namespace is gone
 		t.Fatal(err)
 	}
-	ids, err := CleanAll(t.Context(), c, o.Machines, o.Event)
+	ids, err := CleanAll(t.Context(), c, o.Machines, false, o.Event)
 	if err != nil || !slices.Equal(ids, []string{"00000001", "00000002-3"}) {
 		t.Errorf("%v, %v", ids, err)
 	}

@@ -38,6 +38,8 @@ type run struct {
 	vigil    *vigil
 	follow   func()                        // has view and here look at the cluster from now on
 	undo     []func(context.Context) error // takes faults away again
+	lose     func(error)                   // ends the run, as what it made is another's
+	release  func(context.Context)         // tells that the run is not at work any more; nil = it was not
 
 	mu      sync.Mutex
 	results []report.CellResult
@@ -153,6 +155,8 @@ func (r *run) all(ctx context.Context) (err error) {
 	if r.Image == "" {
 		return hint.With(fmt.Errorf("%w: the bundle has no image of the probe (component \"probe\")", ErrSetup), "make the bundle again, with it")
 	}
+	ctx, r.lose = context.WithCancelCause(ctx)
+	defer r.lose(nil)
 	life, stop := context.WithCancel(ctx)
 	r.equip(life)
 	var watch sync.WaitGroup
@@ -165,6 +169,9 @@ func (r *run) all(ctx context.Context) (err error) {
 		watch.Wait()
 		r.agents.close()
 		start := r.Now()
+		if r.release != nil {
+			r.release(ctx)
+		}
 		err = errors.Join(err, r.clean(context.WithoutCancel(ctx)))
 		r.phase("clean up", start)
 	}()

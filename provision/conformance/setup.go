@@ -28,6 +28,9 @@ func (r *run) setUp(ctx context.Context) (err error) {
 	if err := r.makeSpace(ctx); err != nil {
 		return err
 	}
+	if r.release, err = attend(ctx, r.API, r.RunID, r.pace.atWork, r.lose); err != nil {
+		return err
+	}
 	r.follow()
 	r.hosts.makeDirs(ctx, r.draft)
 	fault := saboteur{draft: r.draft, api: r.API, machines: r.Machines, view: r.view, overlayPort: r.OverlayPort}

@@ -31,6 +31,7 @@ type pace struct {
 	away       time.Duration // see Away
 	lease      time.Duration // within which a kubelet renews its lease
 	silence    time.Duration // how long nothing is said while no cell ends
+	atWork     time.Duration // how long the run is believed to be at work without renewing its lease; 0 = atWorkFor
 }
 
 // nodeLease is the kubelet's nodeLeaseDurationSeconds; it renews four times as often.

@@ -85,7 +85,7 @@ func TestFindLeftovers_AHostThatNamesNoEnd(t *testing.T) {
 	}
 	m := &wordMachine{name: "evil", dirs: dirs, removed: map[string][]string{}}
 	api := &countedRuns{}
-	ids, err := CleanAll(t.Context(), api, map[string]Machine{"evil": m}, func(report.Event) {})
+	ids, err := CleanAll(t.Context(), api, map[string]Machine{"evil": m}, false, func(report.Event) {})
 	if len(ids) != mostLeftovers || len(m.removed["evil"]) != mostLeftovers {
 		t.Errorf("%d runs, %d directories", len(ids), len(m.removed["evil"]))
 	}

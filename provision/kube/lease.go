@@ -25,9 +25,10 @@ var ErrStale = errors.New("another run was at work meanwhile")
 // ErrLapsed: the holder could not renew the lease for as long as it holds, so that another may have it by now. The run starts nothing more.
 var ErrLapsed = errors.New("the lease could not be renewed in time")
 
-// LeaseOptions describe a lock of the whole cluster: a Lease in kube-system. It stays when no run holds it.
+// LeaseOptions describe a lock of the whole cluster: a Lease in kube-system, or of a part of it: one in another namespace. It stays when no run
+// holds it.
 type LeaseOptions struct {
-	Name   string
+	Name   string           // in kube-system, or NAMESPACE/NAME
 	Holder string           // who takes it; see NewHolder
 	TTL    time.Duration    // a holder that has not renewed for so long has lost it; renewed four times as often
 	Break  bool             // take it from any holder, whatever its mark
@@ -259,30 +260,48 @@ func (c *Client) ReleaseLease(ctx context.Context, o LeaseOptions) error {
 
 type lease struct{ *coordinationv1.Lease }
 
+// leasePlace is where the lease of a name is.
+func leasePlace(name string) (namespace, in string) {
+	if namespace, in, other := strings.Cut(name, "/"); other {
+		return namespace, in
+	}
+	return metav1.NamespaceSystem, name
+}
+
+// name is the lease's, as LeaseOptions have it.
+func (l lease) name() string {
+	if l.Namespace == metav1.NamespaceSystem {
+		return l.Name
+	}
+	return l.Namespace + "/" + l.Name
+}
+
 func (c *Client) lease(ctx context.Context, name string) (l lease, err error) {
+	namespace, in := leasePlace(name)
 	err = c.do(ctx, "read lease "+name, func(ctx context.Context) (err error) {
-		l.Lease, err = c.coordination.Leases(metav1.NamespaceSystem).Get(ctx, name, metav1.GetOptions{})
+		l.Lease, err = c.coordination.Leases(namespace).Get(ctx, in, metav1.GetOptions{})
 		return err
 	})
 	return l, err
 }
 
 func (c *Client) createLease(ctx context.Context, o LeaseOptions) error {
-	made := lease{&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: o.Name, Namespace: metav1.NamespaceSystem}}}
+	namespace, in := leasePlace(o.Name)
+	made := lease{&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: in, Namespace: namespace}}}
 	made.sign(o, time.Now())
 	err := c.do(ctx, "take lease "+o.Name, func(ctx context.Context) error {
-		_, err := c.coordination.Leases(metav1.NamespaceSystem).Create(ctx, made.Lease, metav1.CreateOptions{FieldManager: FieldManager})
+		_, err := c.coordination.Leases(namespace).Create(ctx, made.Lease, metav1.CreateOptions{FieldManager: FieldManager})
 		return err
 	})
 	return c.settle(ctx, o.Name, o.Holder, err)
 }
 
 func (c *Client) updateLease(ctx context.Context, verb string, l lease) error {
-	err := c.do(ctx, verb+" lease "+l.Name, func(ctx context.Context) error {
-		_, err := c.coordination.Leases(metav1.NamespaceSystem).Update(ctx, l.Lease, metav1.UpdateOptions{FieldManager: FieldManager})
+	err := c.do(ctx, verb+" lease "+l.name(), func(ctx context.Context) error {
+		_, err := c.coordination.Leases(l.Namespace).Update(ctx, l.Lease, metav1.UpdateOptions{FieldManager: FieldManager})
 		return err
 	})
-	return c.settle(ctx, l.Name, l.holder(), err)
+	return c.settle(ctx, l.name(), l.holder(), err)
 }
 
 // settle tells who was faster when two wrote at once; a write of ours whose answer was lost counts as ours.

@@ -49,6 +49,28 @@ func TestLease_OneHolderAtATime(t *testing.T) {
 	}
 }
 
+// A lease of another namespace is another's than that of the same name in kube-system.
+func TestLease_InANamespace(t *testing.T) {
+	c, ctx := sharedClient(t), testContext(t)
+	o := LeaseOptions{Name: fresh("lease"), Holder: "ann@here/1/a", TTL: time.Minute}
+	other := LeaseOptions{Name: "default/" + o.Name, Holder: "bob@there/2/b", TTL: time.Minute}
+	if err := errors.Join(c.TakeLease(ctx, o), c.TakeLease(ctx, other), c.RenewLease(ctx, other)); err != nil {
+		t.Fatal(err)
+	}
+	if l, err := c.lease(ctx, other.Name); err != nil || l.Namespace != "default" || l.name() != other.Name || l.holder() != other.Holder {
+		t.Errorf("%+v, %v", l, err)
+	}
+	if err := c.TakeLease(ctx, LeaseOptions{Name: other.Name, Holder: o.Holder}); !errors.Is(err, ErrHeld) || !strings.Contains(err.Error(), "bob@there") {
+		t.Errorf("it is bob's: %v", err)
+	}
+	if err := c.ReleaseLease(ctx, other); err != nil {
+		t.Error(err)
+	}
+	if mark, err := c.LeaseMark(ctx, "kube-public/"+o.Name); err != nil || mark != NoLease {
+		t.Errorf("nobody took it there: %q, %v", mark, err)
+	}
+}
+
 func TestLease_WhoHadItSinceIsSeen(t *testing.T) {
 	c, ctx := sharedClient(t), testContext(t)
 	o := LeaseOptions{Name: fresh("lease"), Holder: "ann@here/1/a", TTL: time.Minute}

@@ -120,10 +120,11 @@ func TestSelf(ctx context.Context, o Options, done func(conformance.SelfTest)) (
 	return all, err
 }
 
-// Clean removes what earlier runs left in the cluster and on the hosts, and returns their IDs. The error is also of hosts that were not looked at.
-func Clean(ctx context.Context, o Options) ([]string, error) {
+// Clean removes what earlier runs left in the cluster and on the hosts, and returns their IDs. The error is also of hosts that were not looked at,
+// and of runs that are at work, which are left alone unless breaks.
+func Clean(ctx context.Context, o Options, breaks bool) ([]string, error) {
 	machines, not := o.machines()
-	ids, err := conformance.CleanAll(ctx, o.API, machines, o.Event)
+	ids, err := conformance.CleanAll(ctx, o.API, machines, breaks, o.Event)
 	errs := []error{err}
 	for _, h := range o.Cluster.Managed() {
 		if why := not[h.Name]; why != "" {

@@ -49,6 +49,8 @@ func TestWithoutProbe_NodesThatAreNotManagedAndLackTheImage(t *testing.T) {
 // empty is an API server with a node that is not Ready, on which nothing can be tried.
 type empty struct{ API }
 
+func (empty) TakeLease(context.Context, kube.LeaseOptions) error        { return nil }
+func (empty) ReleaseLease(context.Context, kube.LeaseOptions) error     { return nil }
 func (empty) NodeImages(context.Context) (map[string][][]string, error) { return nil, nil }
 func (empty) Namespaces(context.Context, string) ([]string, error)      { return nil, nil }
 func (empty) Services(context.Context, string) ([]kube.Service, error)  { return nil, nil }

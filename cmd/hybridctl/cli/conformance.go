@@ -208,7 +208,9 @@ func newConformanceClean(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "clean",
 		Short: "Remove what conformance runs left in the cluster and on the hosts",
-		Args:  noArgs,
+		Long: `clean removes what conformance runs left that were killed, or told to leave it. A run that is at work is left alone, and whose it is
+is told: it has a lease in its namespace, which lapses two minutes after the run is gone. --break-lock does not wait for that.`,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.open(cmd.Context(), f)
 			if err != nil {
@@ -234,5 +236,6 @@ func newConformanceClean(a *app) *cobra.Command {
 		},
 	}
 	f.register(cmd)
+	f.registerBreakLock(cmd)
 	return cmd
 }
