@@ -15,7 +15,7 @@ import (
 	"github.com/hybridctl/hybridctl/provision/steps"
 )
 
-// Cluster asks the API server about everything that the inventory wants of it. s gains the nodes as they are now.
+// Cluster asks the API server about everything that the inventory wants of it. s gains the nodes as they are now, and its version.
 func Cluster(ctx context.Context, api API, s *Seen) Known[facts.Cluster] {
 	c, err := observe(ctx, api, s)
 	if err != nil {
@@ -26,6 +26,9 @@ func Cluster(ctx context.Context, api API, s *Seen) Known[facts.Cluster] {
 
 func observe(ctx context.Context, api API, s *Seen) (c facts.Cluster, err error) {
 	if s.Nodes, err = api.Nodes(ctx); err != nil {
+		return c, err
+	}
+	if s.Version, err = api.Version(ctx); err != nil {
 		return c, err
 	}
 	if c, err = Members(ctx, api, s, s.Nodes); err != nil {

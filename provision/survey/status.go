@@ -2,6 +2,7 @@ package survey
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/hybridctl/hybridctl/provision/facts"
 	"github.com/hybridctl/hybridctl/provision/inventory"
@@ -11,8 +12,9 @@ import (
 // Status is what there is of a cluster, for people: its hosts with their nodes, and what differs from the inventory.
 type Status struct {
 	Cluster string       `json:"cluster"`
-	API     string       `json:"api"` // "answers", or why not
-	Version string       `json:"version,omitempty"`
+	API     string       `json:"api"`               // "answers", or why not
+	Version string       `json:"version,omitempty"` // of the API server, as it says; "" = it did not
+	Wanted  string       `json:"wanted,omitempty"`  // the version that the inventory says
 	Hosts   []HostStatus `json:"hosts"`
 	Notes   []string     `json:"notes,omitempty"` // what differs from the inventory
 }
@@ -22,7 +24,7 @@ type HostStatus struct {
 	Name    string   `json:"name"`
 	Address string   `json:"address"`
 	Role    string   `json:"role"`
-	Arch    string   `json:"arch"`
+	Arch    string   `json:"arch"` // as the host says, or its node; "unknown" = neither did
 	OS      string   `json:"os,omitempty"`
 	Kernel  string   `json:"kernel,omitempty"`
 	Page    int      `json:"pageSize,omitempty"` // bytes
@@ -34,12 +36,15 @@ type HostStatus struct {
 
 // StatusOf tells what was seen, beside what a plan would do about it.
 func StatusOf(s Seen, p plan.Plan) Status {
-	out := Status{Cluster: s.Cluster.Metadata.Name, Version: s.Cluster.Spec.Kubernetes.Version, Notes: p.Notes}
+	out := Status{Cluster: s.Cluster.Metadata.Name, Wanted: s.Cluster.Spec.Kubernetes.Version, Notes: p.Notes}
 	switch _, there, err := s.API.Get(); {
 	case err != nil:
 		out.API = err.Error()
 	case there:
-		out.API = "answers"
+		out.API, out.Version = "answers", s.Version
+		if s.Version != out.Wanted {
+			out.Notes = append(slices.Clone(out.Notes), fmt.Sprintf("the API server is %s, and the inventory says %s", s.Version, out.Wanted))
+		}
 	default:
 		out.API = "no cluster yet"
 	}
@@ -54,9 +59,9 @@ func hostStatus(h inventory.Host, f facts.Host, api facts.Cluster, p plan.Plan) 
 		Page: f.PageSize, Host: "reachable", Node: "unknown"}
 	switch {
 	case !h.IsManaged():
-		st.Host, st.Arch = "not managed", string(h.Arch)
+		st.Host = "not managed"
 	case f.Err != nil:
-		st.Host, st.Arch = f.Err.Error(), string(h.Arch)
+		st.Host = f.Err.Error()
 	}
 	if api.Observed || api.Err == nil {
 		st.Node = "not joined"
@@ -66,6 +71,9 @@ func hostStatus(h inventory.Host, f facts.Host, api facts.Cluster, p plan.Plan) 
 			continue
 		}
 		st.Node, st.Kubelet = "NotReady", n.KubeletVersion
+		if f.Arch == "" && n.Arch != "" {
+			st.Arch = n.Arch
+		}
 		if n.Ready {
 			st.Node = "Ready"
 		}

@@ -48,6 +48,8 @@ func writeStatus(w io.Writer, r provision.StatusReport, color bool) error {
 	fmt.Fprintf(&b, "cluster %s  API: %s", r.Cluster, report.OneLine(r.API))
 	if r.Version != "" {
 		fmt.Fprintf(&b, "  version: %s", r.Version)
+	} else if r.Wanted != "" {
+		fmt.Fprintf(&b, "  version in the inventory: %s", r.Wanted)
 	}
 	b.WriteString("\n\n")
 	t := report.NewTable("HOST", "ADDRESS", "ROLE", "ARCH", "NODE", "KUBELET", "OS", "KERNEL", "PAGE")
