@@ -25,6 +25,9 @@ func Removal(c *inventory.Cluster, hosts []facts.Host) Plan {
 		if h.Name != first {
 			r.host(&p, byName[h.Name], Join, HostID(first, member))
 		}
+		if f, seen := byName[h.Name]; seen && f.Err == nil && !f.AnyMarker() && !f.Belongs.Marked {
+			p.Notes = append(p.Notes, h.Name+": nothing of the cluster is there, and nothing is done: it never was a part of it, or was reinstalled")
+		}
 	}
 	return p
 }

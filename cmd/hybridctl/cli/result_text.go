@@ -55,6 +55,9 @@ func writeDestroy(w io.Writer, r provision.Result, done bool, color bool) error 
 	if done {
 		fmt.Fprintf(&b, "\ncluster %s is gone from %s\n", r.Cluster, report.Count(len(r.Hosts), "host"))
 	}
+	if len(r.Plan.Steps) == 0 {
+		writeNotes(&b, r.Plan.Notes) // no one was asked, and shown the plan
+	}
 	_, err := w.Write(b.Bytes())
 	return err
 }
