@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -75,40 +76,75 @@ func lock(f *os.File, path string) (taken bool, err error) {
 	return errLocked == nil && errThere == nil && os.SameFile(locked, there), nil
 }
 
-// recover ends a replacement that was killed between its two renames.
+// recover ends a replacement that was killed between its two renames. What is there under the name of the one before, and is no bundle, is
+// somebody's; and while it is not known whether the one after is there, the one before may be all that there is.
 func (a *aside) recover() error {
-	if _, err := os.Stat(a.old); err != nil {
+	switch _, err := os.Lstat(a.old); {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil
+	case err != nil:
+		return err
 	}
-	if _, err := os.Stat(a.target); errors.Is(err, fs.ErrNotExist) {
+	if _, err := looksLikeOne(a.old); err != nil { // it has no manifest any more when its deletion was cut off
+		return err
+	}
+	switch _, err := os.Stat(a.target); {
+	case errors.Is(err, fs.ErrNotExist):
 		return os.Rename(a.old, a.target)
+	case err != nil:
+		return inTheWay(sentencef(ErrNotBundle, "%s is in the way: %v", a.target, errors.Unwrap(err)))
 	}
 	return os.RemoveAll(a.old)
 }
 
 // Replaceable returns nil when a bundle may be made at dir: nothing is there, or an empty directory, or a bundle. Errors: ErrNotBundle.
 func Replaceable(dir string) error {
+	manifest, err := looksLikeOne(dir)
+	if err != nil || manifest {
+		return err
+	}
+	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
+		return inTheWay(sentencef(ErrNotBundle, "%s is not replaced: it is not a bundle, as it has no %s", dir, ManifestFile))
+	}
+	return nil
+}
+
+// looksLikeOne refuses a directory that holds what is no part of a bundle, also a bundle.json of somebody's; manifest says that it has one of a
+// bundle. Nothing there is no error.
+func looksLikeOne(dir string) (manifest bool, err error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return inTheWay(sentencef(ErrNotBundle, "%s is in the way: %v", dir, errors.Unwrap(err)))
+		return false, inTheWay(sentencef(ErrNotBundle, "%s is in the way: %v", dir, errors.Unwrap(err)))
 	}
 	known := []string{ManifestFile, LayoutDir, "bin"}
 	for _, e := range entries {
 		if !slices.Contains(known, e.Name()) {
-			return inTheWay(sentencef(ErrNotBundle, "%s is not replaced: it holds %s, which is no part of a bundle", dir, e.Name()))
+			return false, inTheWay(sentencef(ErrNotBundle, "%s is not replaced: it holds %s, which is no part of a bundle", dir, e.Name()))
 		}
 	}
-	if len(entries) == 0 {
-		return nil
+	f, err := os.Open(filepath.Join(dir, ManifestFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
 	}
-	_, err = os.Stat(filepath.Join(dir, ManifestFile))
 	if err != nil {
-		return inTheWay(sentencef(ErrNotBundle, "%s is not replaced: it is not a bundle, as it has no %s", dir, ManifestFile))
+		return false, inTheWay(sentencef(ErrNotBundle, "%s is not replaced: its %s cannot be read: %v", dir, ManifestFile, errors.Unwrap(err)))
 	}
-	return nil
+	defer f.Close()
+	if !isManifest(f) && !isCutOff(dir) {
+		return false, inTheWay(sentencef(ErrNotBundle, "%s is not replaced: its %s is not that of a bundle", dir, ManifestFile))
+	}
+	return true, nil
+}
+
+// isCutOff reports whether the bundle.json of a directory is no JSON document, as one that a power cut left, beside a layout of images: then it is
+// a bundle's. Another's bundle.json is a document.
+func isCutOff(dir string) bool {
+	text, err := os.ReadFile(filepath.Join(dir, ManifestFile))
+	_, layout := os.Stat(filepath.Join(dir, LayoutDir, "oci-layout"))
+	return err == nil && !json.Valid(text) && layout == nil
 }
 
 // empty clears what a killed run left.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -14,7 +15,7 @@ func TestAside_TheNextRunKeepsItsDirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(first.path, ManifestFile), nil, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(first.path, ManifestFile), []byte(`{"apiVersion": "`+APIVersion+`", "kind": "`+Kind+`"}`), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if err := first.commit(); err != nil {
@@ -35,6 +36,41 @@ func TestAside_TheNextRunKeepsItsDirectory(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, ManifestFile)); err != nil {
 		t.Errorf("the bundle is gone: %v", err)
+	}
+}
+
+// The bundle of before stays while it is not known whether another took its place, and so does what has its name and is none.
+func TestAside_TheOneBeforeIsKept(t *testing.T) {
+	const manifest = `{"apiVersion": "` + APIVersion + `", "kind": "` + Kind + `"}`
+	for name, c := range map[string]struct {
+		old  string // its bundle.json; "" = its deletion was cut off
+		make func(dir string) error
+		want string // "" = it goes
+	}{
+		"another is there":         {manifest, func(dir string) error { return os.Mkdir(dir, 0o755) }, ""},
+		"and half of it is gone":   {"", func(dir string) error { return os.Mkdir(dir, 0o755) }, ""},
+		"it is not known":          {manifest, func(dir string) error { return os.Symlink(filepath.Base(dir), dir) }, "is in the way: too many levels"},
+		"what was there is no one": {"{}", func(dir string) error { return os.Mkdir(dir, 0o755) }, "is not that of a bundle"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "bundle")
+			old := filepath.Join(filepath.Dir(dir), ".bundle.old")
+			err := errors.Join(os.MkdirAll(filepath.Join(old, "bin"), 0o755), c.make(dir))
+			if c.old != "" {
+				err = errors.Join(err, os.WriteFile(filepath.Join(old, ManifestFile), []byte(c.old), 0o644))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, err := buildAside(dir)
+			if err == nil {
+				err = a.discard()
+			}
+			_, there := os.Stat(old)
+			if c.want == "" && (err != nil || there == nil) || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) || there != nil) {
+				t.Errorf("%v; the one before: %v", err, there)
+			}
+		})
 	}
 }
 

@@ -95,6 +95,14 @@ func readManifest(fsys fs.FS, dir string) (Manifest, error) {
 	return m, nil
 }
 
+// isManifest reports whether a bundle.json is of a bundle of any hybridctl's: others have files of that name too.
+func isManifest(r io.Reader) bool {
+	var id struct{ APIVersion, Kind string }
+	err := json.NewDecoder(io.LimitReader(r, maxTarDocument)).Decode(&id)
+	group, _, _ := strings.Cut(APIVersion, "/")
+	return err == nil && strings.HasPrefix(id.APIVersion, group+"/") && id.Kind == Kind
+}
+
 func parseManifest(raw []byte) (Manifest, error) {
 	var id struct{ APIVersion, Kind string }
 	if err := json.Unmarshal(raw, &id); err != nil {

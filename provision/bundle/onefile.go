@@ -44,14 +44,19 @@ func files(place string) (fs.FS, error) {
 	if err != nil || info.IsDir() {
 		return os.DirFS(place), nil // readManifest says what is wrong with it
 	}
+	if !info.Mode().IsRegular() { // to open a pipe would wait for who writes to it
+		return nil, notBundle(sentencef(ErrNotBundle, "%s is not a bundle: it is neither a directory nor a regular file", place))
+	}
 	f, err := os.Open(place)
 	if err != nil {
 		return nil, unreadable(place, errors.Unwrap(err))
 	}
 	t := &oneFile{f: f, files: map[string]tarFile{}, dirs: map[string][]fs.DirEntry{".": nil}}
 	if err := t.scan(); err != nil {
+		manifest, has := t.files[ManifestFile] // it comes first
+		has = has && isManifest(io.NewSectionReader(f, manifest.offset, manifest.size))
 		err = errors.Join(err, f.Close())
-		if _, has := t.files[ManifestFile]; has { // it comes first
+		if has {
 			return nil, copyAgain(sentencef(ErrDamaged, "bundle %s is damaged: %v", place, err), err)
 		}
 		switch sentence := sentencef(ErrNotBundle, "%s is not a bundle in one file: %v", place, err); {
@@ -83,9 +88,6 @@ func (t *oneFile) scan() error {
 	info, err := t.f.Stat()
 	if err != nil {
 		return err
-	}
-	if !info.Mode().IsRegular() {
-		return errors.New("it is neither a directory nor a regular file")
 	}
 	magic := make([]byte, 4)
 	if n, _ := t.f.ReadAt(magic, 0); n == 4 && (bytes.HasPrefix(magic, []byte{0x1f, 0x8b}) || bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd})) {

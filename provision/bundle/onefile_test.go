@@ -79,7 +79,7 @@ func TestFiles_OfATarAreAFileSystem(t *testing.T) {
 
 // What no bundle holds is refused before anything is read of it, and with bundle.json in it the bundle is called damaged.
 func TestFiles_RefuseWhatNoBundleHolds(t *testing.T) {
-	json := regular(ManifestFile, "{}")
+	json := regular(ManifestFile, `{"apiVersion": "`+APIVersion+`", "kind": "`+Kind+`"}`)
 	odd := func(kind byte, name, target string) entry {
 		return entry{tar.Header{Typeflag: kind, Name: name, Linkname: target, Mode: 0o644}, ""}
 	}
