@@ -127,7 +127,7 @@ func idsOf(host string, names []string) (ids []string, err error) {
 	return ids, errors.Join(errs...)
 }
 
-// CleanAll removes what runs have left, and returns their IDs. A run that is at work is left alone, and the error says whose it is, unless breaks.
+// CleanAll removes what runs have left, and returns the IDs of those of which all is gone. A run that is at work is left alone, and the error says whose it is, unless breaks.
 // It goes on after errors and returns all of them. event is told of it.
 func CleanAll(ctx context.Context, api API, machines map[string]Machine, breaks bool, event func(report.Event)) (ids []string, err error) {
 	err = told(event, func() error {
@@ -144,8 +144,11 @@ func CleanAll(ctx context.Context, api API, machines map[string]Machine, breaks 
 				defer release(ctx)
 				cluster = api
 			}
+			if err := clean(ctx, cluster, left.on(id, machines), id); err != nil {
+				errs = append(errs, err)
+				continue
+			}
 			ids = append(ids, id)
-			errs = append(errs, clean(ctx, cluster, left.on(id, machines), id))
 		}
 		return errors.Join(errs...)
 	})

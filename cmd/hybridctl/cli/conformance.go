@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -219,13 +220,13 @@ is told: it has a lease in its namespace, which lapses two minutes after the run
 			defer s.close()
 			ids, err := a.Front.ConformanceClean(cmd.Context(), s.options)
 			s.close()
-			if err != nil {
+			if err != nil && len(ids) == 0 {
 				return err
 			}
 			if ids == nil {
 				ids = []string{}
 			}
-			return a.write(ids, func(w io.Writer) error {
+			werr := a.write(ids, func(w io.Writer) error {
 				if len(ids) == 0 {
 					_, err := fmt.Fprintln(w, "nothing was left")
 					return err
@@ -233,6 +234,7 @@ is told: it has a lease in its namespace, which lapses two minutes after the run
 				_, err := fmt.Fprintf(w, "removed: %s\n", strings.Join(ids, ", "))
 				return err
 			})
+			return cmp.Or(err, werr)
 		},
 	}
 	f.register(cmd)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -94,6 +95,22 @@ func TestConformance_Clean(t *testing.T) {
 		r.front.ConformanceClean = func(context.Context, provision.Options) ([]string, error) { return c.ids, nil }
 		r.want("conformance clean", 0)
 		contains(t, "stdout", r.stdout.String(), c.says)
+	}
+}
+
+// What was removed is told also when a run was left alone, and whose it is after that.
+func TestConformance_CleanLeavesARunAlone(t *testing.T) {
+	r := newRun(t)
+	breaks := false
+	r.front.ConformanceClean = func(_ context.Context, o provision.Options) ([]string, error) {
+		breaks = o.BreakLock
+		return []string{"c0ffee"}, errors.New("run decade is at work, and is left alone: held by ann@there")
+	}
+	r.want("conformance clean", 1)
+	contains(t, "stdout", r.stdout.String(), "removed: c0ffee")
+	contains(t, "stderr", r.stderr.String(), "held by ann@there")
+	if r.want("conformance clean --break-lock", 1); !breaks {
+		t.Error("the lock is not broken")
 	}
 }
 

@@ -81,6 +81,28 @@ func TestUp_ConformanceAskedFor(t *testing.T) {
 	}
 }
 
+// The version of a cluster is told when its API server tells it; else only the inventory's is known.
+func TestStatus_VersionThatIsNotKnown(t *testing.T) {
+	r := newRun(t)
+	st := someStatus()
+	st.API, st.Version, st.Wanted = "no way to it", "", "v1.36.3"
+	r.front.Status = func(context.Context, provision.Options) (provision.StatusReport, error) { return st, nil }
+	r.want("status", 0)
+	contains(t, "stdout", r.stdout.String(), "API: no way to it  version in the inventory: v1.36.3\n")
+}
+
+// Where nothing is left to destroy, no one is asked and shown the plan: what it notes is told with the result.
+func TestDestroy_TellsWhatWasNotThere(t *testing.T) {
+	r := newRun(t)
+	r.front.Destroy = func(context.Context, provision.DestroyOptions) (provision.Result, error) {
+		result := goodResult()
+		result.Plan = plan.Plan{Notes: []string{"x86-1: nothing of the cluster is there"}}
+		return result, nil
+	}
+	r.want("destroy --yes", 0)
+	contains(t, "stdout", r.stdout.String(), "note: x86-1: nothing of the cluster is there\n")
+}
+
 func TestUp_NoTerminalNoYes(t *testing.T) {
 	r := newRun(t)
 	r.want("up", 2)
