@@ -77,7 +77,7 @@ func lock(f *os.File, path string) (taken bool, err error) {
 }
 
 // recover ends a replacement that was killed between its two renames. What is there under the name of the one before, and is no bundle, is
-// somebody's; and while it is not known whether the one after is there, the one before may be all that there is.
+// another's; and while it is not known whether the one after is there, the one before may be all that there is.
 func (a *aside) recover() error {
 	switch _, err := os.Lstat(a.old); {
 	case errors.Is(err, fs.ErrNotExist):
@@ -109,7 +109,7 @@ func Replaceable(dir string) error {
 	return nil
 }
 
-// looksLikeOne refuses a directory that holds what is no part of a bundle, also a bundle.json of somebody's; manifest says that it has one of a
+// looksLikeOne refuses a directory that holds what is no part of a bundle, also a bundle.json of another's; manifest says that it has one of a
 // bundle. Nothing there is no error.
 func looksLikeOne(dir string) (manifest bool, err error) {
 	entries, err := os.ReadDir(dir)
