@@ -61,7 +61,7 @@ func TestKubeadm_ReloadsWhereItMust(t *testing.T) {
 		s.put("etc/systemd/system/", "local-bin/", "run/systemd/system/", "var-lib/hybridctl/")
 		s.tool("stat", "echo tmpfs")
 		s.tool("systemctl", `echo "systemctl $*" >>/opt/calls; case $* in show*) printf '%s\n' '`+shown+`' ;; "start hybridctl-kubeadm.service") sh /run/hybridctl/kubeadm.sh ;; esac`)
-		s.tool("../local-bin/kubeadm", "exit 0")
+		s.tool("../local-bin/kubeadm", kubeadmReset)
 		code, _, errs := s.run("kubeadm", []byte("x: y\n"), "init", "init", "sha256:2")
 		if code != 0 {
 			t.Errorf("%q: exit %d: %s", shown, code, errs)

@@ -10,8 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-
-	"github.com/hybridctl/hybridctl/provision/hint"
 )
 
 // What a report directory holds. Whatever else lies there is not ours and is left alone.
@@ -102,8 +100,16 @@ func oldEvidence(dir string) (map[string]bool, error) {
 }
 
 func notOurs(dir, name string) error {
-	return hint.With(fmt.Errorf("%s holds a file %s that is no conformance report", dir, name), "name another report directory")
+	return wrongPlace{fmt.Sprintf("%s holds a file %s that is no conformance report", dir, name), "name another report directory"}
 }
+
+// wrongPlace is a directory that the user named and that is of no use, and what to do about it.
+type wrongPlace struct{ what, hint string }
+
+func (w wrongPlace) Error() string { return w.what }
+
+// Hint says which directory to name.
+func (w wrongPlace) Hint() string { return w.hint }
 
 // Path is the directory's path.
 func (d *Dir) Path() string { return d.path }

@@ -8,8 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-
-	"github.com/hybridctl/hybridctl/provision/hint"
 )
 
 // MarshalJSON writes the run with its verdict, which follows from the rest, and with empty lists rather than null.
@@ -54,7 +52,7 @@ func whyUnreadable(dir, path string, err error) error {
 	case errors.Is(statErr, fs.ErrNotExist):
 		return fmt.Errorf("there is no directory %s", dir)
 	case statErr == nil && !info.IsDir():
-		return hint.With(fmt.Errorf("%s is a file, and no directory", dir), "name the directory that holds %s", runFile)
+		return wrongPlace{dir + " is a file, and no directory", "name the directory that holds " + runFile}
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%s holds no %s, so it is not the directory of a report", dir, runFile)
 	default:
