@@ -40,6 +40,7 @@ func FuzzAnswer(f *testing.F) {
 // FuzzSecrets: pull secrets are anybody's. An error does not show what one holds.
 func FuzzSecrets(f *testing.F) {
 	f.Add([]byte(`{"auths":{"https://index.docker.io/v1/":{"auth":"YTpi"},"*.example:5000/team":{"username":"u","password":"hunter2"}}}`), "registry.example:5000/team/app")
+	f.Add([]byte(`{"auths":{"https://u:hunter2@index.docker.io/v1/":{"auth":"!"}}}`), "b/c")
 	f.Add([]byte(`{"a[":{"auth":"!"},"b":null}`), "b/c")
 	f.Fuzz(func(t *testing.T, content []byte, repository string) {
 		var s Secrets

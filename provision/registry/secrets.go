@@ -45,7 +45,7 @@ func (s *Secrets) Add(from string, content []byte) error {
 		if a.Auth != "" {
 			user, password, err := decodeAuth(a.Auth)
 			if err != nil {
-				return fmt.Errorf("%s: its auth for %s %w", from, words(key), err)
+				return fmt.Errorf("%s: the auth of one of its %d registries %w", from, len(auths), err) // the name of one may hold a login
 			}
 			c.Username, c.Password = user, password
 		}
