@@ -180,6 +180,21 @@ func TestProbeFilesScript_AMarkIsNoFile(t *testing.T) {
 	}
 }
 
+// A marker can be read, and tells when a file was written, also where stat knows no more than whole seconds.
+func TestApplyScript_WholeSeconds(t *testing.T) {
+	s := newSandbox(t)
+	s.tool("stat", `case $2 in *%.9Y*) exec /usr/bin/stat -c "${2%%.9Y*}Y${2#*.9Y}" "$3" ;; *) exec /usr/bin/stat "$@" ;; esac`)
+	if code, _, errs := s.run("apply", runtimeFiles(s.stage("runtime", "binary")).directives(), staging); code != 0 {
+		t.Fatalf("exit %d: %s", code, errs)
+	}
+	text := s.read("var-lib", "hybridctl", "steps", "runtime")
+	m, err := ParseMarker("runtime", []byte(text))
+	info, there := os.Stat(s.path("opt", "etc", "conf"))
+	if err != nil || there != nil || len(m.Files) != 3 || m.Files[2].ModTime != info.ModTime().Unix()*1e9 || m.Files[2].Path != "/opt/etc/conf" {
+		t.Errorf("%v, %v: the marker is %q", err, there, text)
+	}
+}
+
 // systemd reads its units again only where it has not read ours as they are now. What it does not say is no reason to believe that it has.
 func TestApplyScript_ReloadsWhereItMust(t *testing.T) {
 	for name, c := range map[string]struct {

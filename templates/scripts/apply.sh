@@ -281,6 +281,7 @@ printf 'begin\nstate done\ndigest %s\n' "$digest" >"$m"
 printf %s "$files" | while read -r sha path; do
 	# %.9Y is the time of the last change, in seconds with nine places
 	when=$(stat -c '%s %a %.9Y' "$path")
+	case $when in *.*) ;; *) when=$when.000000000 ;; esac # not every stat knows more than whole seconds
 	echo "file $sha ${when%.*}${when##*.} $path"
 done >>"$m"
 printf '%send\n' "$rest" >>"$m"
