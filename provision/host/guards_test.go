@@ -1,7 +1,9 @@
 package host
 
 import (
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"strings"
@@ -68,8 +70,8 @@ func TestRemoveScript_WhatStays(t *testing.T) {
 		files  string
 		says   string
 	}{
-		"a unit that does not stop":  {active: true, says: "remove: the unit x.service still runs\n"},
-		"a file that does not go":    {files: "/opt/folder", says: "remove: /opt/folder could not be removed\n"},
+		"a unit that does not stop":  {active: true, marker: "file aa 1 644 1 /etc/systemd/system/x.service\n", says: "remove: the unit x.service still runs\n"},
+		"a file that does not go":    {marker: "file aa 1 755 1 /opt/cni/bin/folder\n", says: "remove: /opt/cni/bin/folder could not be removed\n"},
 		"a path out of ours":         {marker: "file aa 1 755 1 /opt/cni/bin/../../mine\n"},
 		"a path that ends above":     {marker: "file aa 1 755 1 /opt/cni/bin/..\n"},
 		"a path that is not for us":  {marker: "file aa 1 755 1 /opt/mine\n"},
@@ -79,7 +81,7 @@ func TestRemoveScript_WhatStays(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSandbox(t)
-			s.put("opt/folder/x", "opt/mine", "opt/cni/bin/bridge", "var-lib/hybridctl/steps/")
+			s.put("opt/cni/bin/folder/x", "opt/mine", "opt/cni/bin/bridge", "var-lib/hybridctl/steps/")
 			if c.active {
 				s.put("opt/active")
 			}
@@ -97,8 +99,43 @@ func TestRemoveScript_WhatStays(t *testing.T) {
 			if _, err := os.Stat(s.path("var-lib/hybridctl/steps/runtime")); (err == nil) != (want == 1) {
 				t.Errorf("the marker: %v", err)
 			}
-			if s.read("opt/mine") != "opt/mine" || s.read("opt/folder/x") != "opt/folder/x" {
+			if s.read("opt/mine") != "opt/mine" || s.read("opt/cni/bin/folder/x") != "opt/cni/bin/folder/x" {
 				t.Error("what is not ours is gone")
+			}
+		})
+	}
+}
+
+// A remove that was ended in its middle, or found something in its way, is gone on with: what the units of a step that only began kept is still
+// known to be ours.
+func TestRemoveScript_IsGoneOnWith(t *testing.T) {
+	const unit = "/etc/systemd/system/containerd.service"
+	for name, rm := range map[string]string{
+		"it was ended":                   "kill -9 $PPID; sleep 1",
+		"something could not be deleted": "exit 1",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSandbox(t)
+			s.put("units/containerd.service", "var-lib/containerd/image", "opt/cni/bin/flannel", "var-lib/hybridctl/steps/")
+			s.write("var-lib/hybridctl/steps/runtime", fmt.Sprintf("begin\nstate started\nfile %x 0 0644 0 %s\nend\n", sha256.Sum256([]byte("units/containerd.service")), unit))
+			remove := func() int {
+				code, _, _ := s.run("remove", nil, "runtime", "containerd.service", unit, "/var/lib/containerd")
+				return code
+			}
+			s.tool("rm", "case $* in *one-file-system*) "+rm+` ;; *) exec /bin/rm "$@" ;; esac`)
+			if remove() == 0 {
+				t.Fatal("it ended well")
+			}
+			if err := os.Remove(s.path("bin/rm")); err != nil {
+				t.Fatal(err)
+			}
+			if code := remove(); code != 0 {
+				t.Errorf("exit %d", code)
+			}
+			for _, path := range []string{"var-lib/containerd", "units/containerd.service", "opt/cni/bin/flannel", "var-lib/hybridctl/steps/runtime"} {
+				if _, err := os.Stat(s.path(path)); !os.IsNotExist(err) {
+					t.Errorf("%s stays: %v", path, err)
+				}
 			}
 		})
 	}

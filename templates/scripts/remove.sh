@@ -166,20 +166,29 @@ if [ "$step" = runtime ] && [ -z "$foreign" ]; then
 	let_go /run/containerd
 	let_go /var/lib/containerd
 fi
-# only what is under a directory of ours-to-write: a marker is a text file that somebody may have edited
-for f in $(sed -n 's/^file [^ ]* [^ ]* [^ ]* [^ ]* \(\/.*\)/\1/p' "$marker" 2>/dev/null) $more; do
-	case $f in
-	*/../* | */..) continue ;;
+# take PATH: deletes it where it is ours, and only under a directory of ours-to-write: a marker is a text file that somebody may have edited
+take() {
+	case $1 in
+	*/../* | */..) return ;;
 	/usr/local/bin/* | /usr/local/sbin/* | /opt/cni/bin/* | /etc/containerd/* | /etc/systemd/system/* | /etc/modules-load.d/* | /etc/sysctl.d/* | /var/lib/kubelet/config.json) ;;
-	*) continue ;;
+	*) return ;;
 	esac
-	rm -f "${f%/*}/.hybridctl.${f##*/}" # one that was on its way
-	if ours "$f"; then
-		rm -f "$f" || say "$f could not be removed"
-	elif [ -e "$f" ] || [ -L "$f" ]; then
-		echo "left $f"
+	rm -f "${1%/*}/.hybridctl.${1##*/}" # one that was on its way
+	if ours "$1"; then
+		rm -f "$1" || say "$1 could not be removed"
+	elif [ -e "$1" ] || [ -L "$1" ]; then
+		echo "left $1"
 	fi
+}
+last='' # the units' own files: as long as they are there, it is known that what their programs keep is ours
+set -f
+for f in $(sed -n 's/^file [^ ]* [^ ]* [^ ]* [^ ]* \(\/.*\)/\1/p' "$marker" 2>/dev/null) $more; do
+	case " $units " in
+	*" ${f#/etc/systemd/system/} "*) last="$last $f" ;;
+	*) take "$f" ;;
+	esac
 done
+set +f
 for d in $directories; do
 	case $foreign$d in
 	y/var/lib/hybridctl/*) delete "$d" ;;
@@ -193,6 +202,8 @@ if [ "$step" = runtime ] && [ -z "$foreign" ]; then
 	# containerd makes these; others may have put something there
 	rmdir /opt/cni/bin /opt/cni /etc/cni/net.d /etc/cni /opt/containerd/bin /opt/containerd/lib /opt/containerd 2>/dev/null
 fi
+[ -z "$failed" ] || exit 1 # the marker and the units tell that what is left is ours
+for f in $last; do take "$f"; done
 [ -z "$units" ] || systemctl daemon-reload
 [ -z "$units" ] || systemctl reset-failed 2>/dev/null
 [ -z "$failed" ] || exit 1 # the marker tells that what is left is ours
