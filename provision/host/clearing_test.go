@@ -300,7 +300,7 @@ func TestKubeadm_ClearsUpAnEarlierAttempt(t *testing.T) {
 		{"init again, which came as far as its kubelet", "init", "x: y\n", "state started\n", "touch /etc/kubernetes/admin.conf /etc/kubernetes/kubelet.conf; sha256sum /etc/kubernetes/admin.conf >>/var/lib/hybridctl/kubeadm-init.made", 0, "", "/etc/kubernetes/pki/ca.key\n"},
 		{"a worker of another cluster since", "init", "x: y\n", "state started\n", "touch /etc/kubernetes/kubelet.conf", 74,
 			"kubeadm: this host is a worker of another cluster, and nothing was done: it has a kubelet.conf, and no admin.conf, which kubeadm init makes first\n", ""},
-		{"init on a new disk", "init", "x: y\n", "", "mount -t tmpfs etcd /var/lib/etcd; mkdir /var/lib/etcd/lost+found", 0, "", "/etc/kubernetes/pki/ca.key\n"},
+		{"init on a new disk", "init", "x: y\n", "", "rm /etc/kubernetes/pki/ca.key; mount -t tmpfs etcd /var/lib/etcd; mkdir /var/lib/etcd/lost+found", 0, "", "/etc/kubernetes/pki/ca.key\n"},
 		{"a mount below etcd", "init", "x: y\n", "state started\n", "mkdir '/var/lib/etcd/back up'; mount --bind /opt/volume '/var/lib/etcd/back up'", 74,
 			"kubeadm: /var/lib/etcd/back up is mounted below /var/lib/etcd, and nothing was deleted there: unmount it, and run the same command again\n", ""},
 		{"data of etcd that cannot be deleted", "init", "x: y\n", "state started\n", "mount -t tmpfs etcd /var/lib/etcd; mkdir /var/lib/etcd/member; mount -o remount,ro /var/lib/etcd", 74,
@@ -314,12 +314,12 @@ func TestKubeadm_ClearsUpAnEarlierAttempt(t *testing.T) {
 		{"a control plane, and a mount for its certificates", "join", "discovery: x\ncontrolPlane:\n  localAPIEndpoint: {}\n", "", keys + "; mount -t tmpfs pki /etc/kubernetes/pki; mkdir /etc/kubernetes/pki/lost+found", 0, "", "/etc/kubernetes/pki/new.key\n"},
 		{"a control plane, and another's mount", "join", "discovery: x\ncontrolPlane:\n  localAPIEndpoint: {}\n", "", keys + "; mount --bind /opt/volume /etc/kubernetes/pki", 74,
 			"kubeadm: /etc/kubernetes/pki is a mount point, and what is on it would be replaced: empty it, or unmount it, and run the same command again\n", ""},
-		{"a control plane, and a mount below", "join", "discovery: x\ncontrolPlane:\n  localAPIEndpoint: {}\n", "", keys + "; mkdir /etc/kubernetes/pki/etcd; mount --bind /opt/volume /etc/kubernetes/pki/etcd", 74,
+		{"a control plane, and a mount below", "join", "discovery: x\ncontrolPlane:\n  localAPIEndpoint: {}\n", "", keys + "; rm /etc/kubernetes/pki/ca.key; mkdir /etc/kubernetes/pki/etcd; mount --bind /opt/volume /etc/kubernetes/pki/etcd", 74,
 			"kubeadm: /etc/kubernetes/pki/etcd is mounted below /etc/kubernetes/pki, and nothing was deleted there: unmount it, and run the same command again\n", ""},
 		{"a worker where a control plane was to be", "join", "discovery: x\n", "state started\n", "mkdir -p /run/hybridctl/pki; echo key >/run/hybridctl/pki/ca.key", 0, "", ""},
 		{"a worker whose marker cannot be read", "join", "discovery: x\n", "\x00\x00\x00", "", 0, "", ""},
 		{"a worker, and keys on their way", "join", "discovery: x\n", "", "rm -r /etc/kubernetes/pki; mkdir -p /run/hybridctl/pki; echo key >/run/hybridctl/pki/ca.key", 0, "", ""},
-		{"a control plane", "join", "discovery: x\ncontrolPlane:\n  localAPIEndpoint: {}\n", "", keys, 0, "", "/etc/kubernetes/pki/new.key\n"},
+		{"a control plane", "join", "discovery: x\ncontrolPlane:\n  localAPIEndpoint: {}\n", "", keys + "; mv /etc/kubernetes/pki/ca.key /etc/kubernetes/pki/old.key", 0, "", "/etc/kubernetes/pki/new.key\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newSandbox(t)

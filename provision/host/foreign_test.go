@@ -69,7 +69,8 @@ func TestKubeadm_AtWorkOrNotIsNotKnown(t *testing.T) {
 
 // A node that hybridctl did not set up is not begun with: the marker of a join that fails there would have the next run reset it.
 func TestKubeadm_BeginsNoNodeOfSomebody(t *testing.T) {
-	for _, c := range []struct{ verb, there string }{{"join", "kubelet.conf"}, {"init", "kubelet.conf"}, {"join", "manifests/kube-apiserver.yaml"}, {"init", "pki/ca.crt"}, {"join", "pki/ca.crt"}} {
+	for _, c := range []struct{ verb, there string }{{"join", "kubelet.conf"}, {"init", "kubelet.conf"}, {"join", "manifests/kube-apiserver.yaml"}, {"init", "pki/ca.crt"}, {"join", "pki/ca.crt"},
+		{"init", "pki/ca.key"}, {"join", "pki/ca.key"}, {"init", "manifests/etcd.yaml"}, {"join", "manifests/etcd.yaml"}} {
 		s := attempt(t, c.verb, "")
 		s.put("etc/kubernetes/"+c.there, "var-lib/etcd/member/wal")
 		s.refused(c.verb, "discovery: x\n", "/etc/kubernetes/"+c.there+" is there, and hybridctl did not make this host a node: nothing was done")

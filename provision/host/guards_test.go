@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -201,6 +202,62 @@ func TestKubeadm_EndedBeforeItBegins(t *testing.T) {
 				t.Errorf("%s: %s stays: %v", how, path, err)
 			}
 		}
+	}
+}
+
+// What somebody had in /etc/kubernetes before the first attempt is there whenever kubeadm is at work, and stays. What kubeadm made goes.
+func TestKubeadm_KeepsWhatWasThereBeforeIt(t *testing.T) {
+	const pod, ca = "etc/kubernetes/manifests/balancer.yaml", "etc/kubernetes/pki/login.crt"
+	const resets = `case $1 in reset) rm -rf /etc/kubernetes/manifests/* /etc/kubernetes/pki/* ; `
+	const works = ` exit ;; esac
+case $* in "init phase certs ca --config /run/hybridctl/ca.yaml") mkdir /run/hybridctl/ca; echo certificate >/run/hybridctl/ca/ca.crt; echo key >/run/hybridctl/ca/ca.key; exit ;; esac
+ls /etc/kubernetes/manifests >/opt/there
+`
+	for name, c := range map[string]struct {
+		verb, since string
+		ended       bool   // the second attempt, when it has cleared up by half
+		is          string // what the pod's file is afterwards; "" = as it was
+	}{
+		"an init":                             {verb: "init"},
+		"a join":                              {verb: "join"},
+		"a second attempt is ended":           {verb: "init", ended: true},
+		"its owner has deleted it since":      {verb: "init", since: "rm /" + pod, is: "-"},
+		"its owner has written another since": {verb: "join", since: "printf other >/" + pod, is: "other"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := attempt(t, c.verb, "")
+			s.put(pod, ca)
+			again := func(kubeadm string) int {
+				s.tool("../local-bin/kubeadm", kubeadm)
+				code, _, _ := s.run("kubeadm", []byte("x: y\n"), c.verb, c.verb, "sha256:2", pin, "lab")
+				return code
+			}
+			if code := again(resets + works + "touch /etc/kubernetes/manifests/kube-scheduler.yaml; exit 1"); code != 75 {
+				t.Fatalf("it did not fail: exit %d", code)
+			}
+			s.before = c.since
+			if c.ended {
+				if code := again(resets + "kill -9 $PPID; sleep 1;" + works); code == 0 {
+					t.Fatal("it was not ended")
+				}
+				if s.read(pod) == pod {
+					t.Fatal("it had not begun to clear up")
+				}
+			}
+			want, is := "balancer.yaml\n", cmp.Or(c.is, pod)
+			if is == "-" {
+				want = ""
+			}
+			if code := again(resets + works); code != 0 || s.read("opt/there") != want {
+				t.Errorf("exit %d, when kubeadm ran there was %q", code, s.read("opt/there"))
+			}
+			if got := s.read(pod); got != is && (is != "-" || !strings.Contains(got, "no such file")) || s.read(ca) != ca {
+				t.Errorf("afterwards there is %q, %q", s.read(pod), s.read(ca))
+			}
+			if _, err := os.Stat(s.path("var-lib/hybridctl/kubeadm-theirs")); !os.IsNotExist(err) {
+				t.Errorf("the copies stay: %v", err)
+			}
+		})
 	}
 }
 

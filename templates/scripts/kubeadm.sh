@@ -11,6 +11,7 @@ marker=/var/lib/hybridctl/steps/$step
 run=/run/hybridctl
 log=/var/lib/hybridctl/kubeadm-$verb.log
 made=/var/lib/hybridctl/kubeadm-init.made
+theirs=/var/lib/hybridctl/kubeadm-theirs
 unit=hybridctl-kubeadm.service
 umask 077
 mkdir -p $run
@@ -109,10 +110,32 @@ finished() { grep -qs '^state done$' "$marker"; }
 # shellcheck disable=SC2016 # it is for what kubeadm runs under, too
 control_plane='control_plane() {
 	for f in /etc/kubernetes/pki/* /etc/kubernetes/pki/etcd/* /etc/kubernetes/manifests/* /etc/kubernetes/admin.conf; do
-		[ ! -f "$f" ] || sha256sum -- "$f" || echo "?  $f"
+		[ ! -f "$f" ] || another "$f" || sha256sum -- "$f" || echo "?  $f"
 	done
-}'
+}
+another() { [ -f "/var/lib/hybridctl/kubeadm-theirs$1" ]; } # PATH: somebody had it there before the first attempt'
 eval "$control_plane"
+# Static pods of somebody, as a balancer that the API server has, and files beside the certificates, may be there before the first attempt. kubeadm goes
+# on beside them, and clears them away with its own: $theirs has copies of them, which come back then.
+keep() { # before the first attempt
+	rm -rf $theirs $theirs.new
+	for f in /etc/kubernetes/manifests/* /etc/kubernetes/pki/* /etc/kubernetes/pki/etcd/*; do
+		[ -f "$f" ] || continue
+		mkdir -p "$theirs.new${f%/*}" && cp -p "$f" "$theirs.new$f" || return 1
+	done
+	[ -d $theirs.new ] || return 0
+	sync -f $theirs.new 2>/dev/null || sync
+	mv $theirs.new $theirs
+}
+copies() { # COMMAND: with each path of which there is a copy
+	for copy in $theirs/etc/kubernetes/manifests/* $theirs/etc/kubernetes/pki/* $theirs/etc/kubernetes/pki/etcd/*; do
+		[ ! -f "$copy" ] || "$1" "${copy#"$theirs"}" || return 1
+	done
+}
+still() { # what is gone by now does not come back
+	if [ -f "$1" ]; then cp -p "$1" "$theirs/new" && mv -f "$theirs/new" "$theirs$1"; else rm -f "$theirs$1"; fi
+}
+put_back() { mkdir -p "${1%/*}" && cp -p "$theirs$1" "${1%/*}/.hybridctl.${1##*/}" && mv -f "${1%/*}/.hybridctl.${1##*/}" "$1"; }
 foreign() { # whether there is something of a control plane that is not known to be of our init: sets $f to it
 	all=$(control_plane)
 	if ! grep -qsx end $made && [ -e /etc/kubernetes/pki/ca.crt ]; then # kubeadm was at work when it ended: what it made by then is not known
@@ -179,7 +202,7 @@ if grep -qs '^state started$' "$marker" || { [ "$verb" = join ] && [ -e "$marker
 			say "$f is not known to be of the init that hybridctl tried here: another may have made a cluster since, and nothing was done: where that is not needed, run \"kubeadm reset\" on this host, and the same command again"
 			exit 74
 		fi
-		if grep -qs ' /etc/kubernetes/manifests/etcd\.yaml$' $made || [ -e /etc/kubernetes/manifests/etcd.yaml ]; then etcd=/var/lib/etcd phases=''; fi
+		if grep -qs ' /etc/kubernetes/manifests/etcd\.yaml$' $made || { [ -e /etc/kubernetes/manifests/etcd.yaml ] && ! another /etc/kubernetes/manifests/etcd.yaml; }; then etcd=/var/lib/etcd phases=''; fi
 		for e in /var/lib/etcd/* /var/lib/etcd/.[!.]*; do
 			if [ -n "$etcd" ] || [ ! -e "$e" ] || [ "$e" = /var/lib/etcd/lost+found ]; then continue; fi
 			rm -rf $run/kubeadm.yaml $run/pki
@@ -198,12 +221,25 @@ if grep -qs '^state started$' "$marker" || { [ "$verb" = join ] && [ -e "$marker
 		sync -f $made.new 2>/dev/null || sync
 		mv -f $made.new $made
 	fi
+	if [ -d $theirs ] && [ ! -e $theirs/goes ]; then # an end in the middle of what comes leaves the copies alone
+		if ! copies still || ! echo >$theirs/goes; then
+			rm -rf $run/kubeadm.yaml $run/pki
+			say "what somebody has in /etc/kubernetes could not be kept, and nothing was done"
+			exit 74
+		fi
+	fi
 	if [ -e /etc/kubernetes ]; then
 		# shellcheck disable=SC2086 # two words, or none
 		/usr/local/bin/kubeadm reset -f --cri-socket unix:///run/containerd/containerd.sock $phases >"$log.reset" 2>&1 || true
 		rm -f /etc/kubernetes/*.conf
 	fi
 	for d in /etc/kubernetes/manifests /etc/kubernetes/pki $etcd; do delete "$d"; done
+	if ! copies put_back; then
+		rm -rf $run/kubeadm.yaml $run/pki
+		say "what was in /etc/kubernetes before hybridctl came could not be put back: $theirs has it"
+		exit 74
+	fi
+	rm -f $theirs/goes
 	if [ -n "$etcd" ] && [ -d /var/lib/etcd/member ]; then
 		rm -rf $run/kubeadm.yaml $run/pki
 		say "etcd would go on with the data of the earlier attempt: delete /var/lib/etcd/member, and run the same command again"
@@ -213,7 +249,7 @@ if grep -qs '^state started$' "$marker" || { [ "$verb" = join ] && [ -e "$marker
 fi
 # What has no marker of ours was not begun by us: begun now, in vain, it would be cleared up the next time.
 if [ ! -e "$marker" ]; then
-	for f in /etc/kubernetes/kubelet.conf /etc/kubernetes/manifests/kube-apiserver.yaml /etc/kubernetes/pki/ca.crt; do
+	for f in /etc/kubernetes/kubelet.conf /etc/kubernetes/manifests/kube-apiserver.yaml /etc/kubernetes/manifests/etcd.yaml /etc/kubernetes/pki/ca.crt /etc/kubernetes/pki/ca.key; do
 		[ -e "$f" ] || continue
 		rm -rf $run/kubeadm.yaml $run/pki
 		say "$f is there, and hybridctl did not make this host a node: nothing was done; where it is to be one of this cluster, run \"kubeadm reset\" on it first"
@@ -225,6 +261,11 @@ if [ -d $run/pki ] && { ! unmounted /etc/kubernetes/pki || ! spare /etc/kubernet
 	exit 74
 fi
 mkdir -p /var/lib/hybridctl/steps
+if [ ! -e "$marker" ] && ! keep; then
+	rm -rf $run/kubeadm.yaml $run/pki
+	say "what somebody has in /etc/kubernetes could not be kept, and nothing was done"
+	exit 74
+fi
 if [ $# -ge 5 ]; then
 	printf 'name %s\nca %s\n' "$5" "$4" >/var/lib/hybridctl/cluster.new
 	chmod 644 /var/lib/hybridctl/cluster.new
@@ -295,7 +336,7 @@ if ! printf 'begin\nstate done\ndigest %s\nunit kubelet.service\nend\n' '$digest
 fi
 sync -f $marker.new 2>/dev/null
 mv -f $marker.new $marker
-rm -f $made
+rm -rf $made $theirs
 X
 cat >/run/systemd/system/$unit <<X
 [Unit]

@@ -359,6 +359,6 @@ rmdir /var/lib/etcd 2>/dev/null # an empty one
 for f in /var/lib/cni/flannel /var/lib/cni/networks/cbr0 /var/lib/cni/results/cbr0-* /var/lib/cni/results/cni-loopback-* /var/lib/cni/cache/results/cbr0-*; do delete "$f"; done
 rmdir /var/lib/cni/networks /var/lib/cni/results /var/lib/cni/cache/results /var/lib/cni/cache /var/lib/cni 2>/dev/null
 [ -z "$failed" ] || exit 1 # the markers tell that what is left is ours
-rm -f /var/lib/hybridctl/steps/init /var/lib/hybridctl/steps/join /var/lib/hybridctl/kubeadm-* $goes
+rm -rf /var/lib/hybridctl/steps/init /var/lib/hybridctl/steps/join /var/lib/hybridctl/kubeadm-* $goes
 rm -f /var/lib/hybridctl/cluster # at last: until here this host is that cluster's
 rm -f /run/hybridctl-reset.lock
