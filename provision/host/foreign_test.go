@@ -279,7 +279,7 @@ func TestResetScript_AnotherKindOfKubernetes(t *testing.T) {
 	for name, c := range map[string]struct{ systemctl, enabled, says string }{
 		"it runs":         {`case $1 in list-units) echo "k3s-agent.service loaded active running Lightweight Kubernetes" ;; esac`, "", "reset: k3s-agent.service runs here, another Kubernetes: nothing was done"},
 		"no one knows":    {`case $1 in list-units) exit 1 ;; esac`, "", "reset: systemd does not say whether another Kubernetes runs here: nothing was done"},
-		"it failed":       {`case "$*" in "list-units "*failed*kubesolo.service*) echo kubesolo.service loaded failed failed KubeSolo ;; esac`, "", "reset: kubesolo.service runs here, another Kubernetes"},
+		"it failed":       {`case "$*" in "list-units "*failed*kubesolo.service*) echo kubesolo.service loaded failed failed KubeSolo ;; esac`, "", "reset: kubesolo.service failed here, another Kubernetes: nothing was done; where it is not needed, systemctl disable --now kubesolo.service; systemctl reset-failed kubesolo.service, and run"},
 		"k0s is stopped":  {"", "k0sworker.service", "reset: k0sworker.service is enabled here, another Kubernetes: nothing was done; where it is not needed, systemctl disable --now k0sworker.service,"},
 		"rke2 is stopped": {"", "rke2-server.service", "reset: rke2-server.service is enabled here"},
 		"MicroK8s is":     {"", "snap.microk8s.daemon-kubelite.service", "reset: snap.microk8s.daemon-kubelite.service is enabled here"},

@@ -128,13 +128,15 @@ keep() { # before the first attempt
 	mv $theirs.new $theirs
 }
 copies() { # COMMAND: with each path of which there is a copy
-	for copy in $theirs/etc/kubernetes/manifests/* $theirs/etc/kubernetes/pki/* $theirs/etc/kubernetes/pki/etcd/*; do
+	for copy in "$theirs"/etc/kubernetes/manifests/* "$theirs"/etc/kubernetes/pki/* "$theirs"/etc/kubernetes/pki/etcd/*; do
 		[ ! -f "$copy" ] || "$1" "${copy#"$theirs"}" || return 1
 	done
 }
+# shellcheck disable=SC2317 # copies calls it
 still() { # what is gone by now does not come back
 	if [ -f "$1" ]; then cp -p "$1" "$theirs/new" && mv -f "$theirs/new" "$theirs$1"; else rm -f "$theirs$1"; fi
 }
+# shellcheck disable=SC2317 # copies calls it
 put_back() { mkdir -p "${1%/*}" && cp -p "$theirs$1" "${1%/*}/.hybridctl.${1##*/}" && mv -f "${1%/*}/.hybridctl.${1##*/}" "$1"; }
 foreign() { # whether there is something of a control plane that is not known to be of our init: sets $f to it
 	all=$(control_plane)

@@ -132,13 +132,16 @@ runs=$(systemctl list-units --plain --no-legend --state=active,activating,reload
 	say 'systemd does not say whether another Kubernetes runs here: nothing was done'
 	exit 1
 }
-other=${runs%%[[:space:]]*} how=runs
+other=${runs%%[[:space:]]*} how=runs still=''
+case ${runs%%"$nl"*} in
+"$other"[[:space:]]*[[:space:]]failed[[:space:]]*) how=failed still="; systemctl reset-failed $other" ;; # which a stop does not end
+esac
 at=/etc/systemd/system/multi-user.target.wants
 for u in "$at"/k3s*.service "$at"/rke2-*.service "$at"/k0s*.service "$at"/snap.microk8s.daemon-*.service "$at"/snap.k8s.*.service "$at"/kubesolo.service "$at"/microshift.service; do
 	[ -n "$other" ] || [ ! -L "$u" ] || other=${u##*/} how='is enabled'
 done
 if [ -n "$other" ]; then
-	say "$other $how here, another Kubernetes: nothing was done; where it is not needed, systemctl disable --now $other, and run the same command again"
+	say "$other $how here, another Kubernetes: nothing was done; where it is not needed, systemctl disable --now $other$still, and run the same command again"
 	exit 1
 fi
 
