@@ -319,7 +319,7 @@ func TestKubeadm_ClearsUpAnEarlierAttempt(t *testing.T) {
 		{"a worker where a control plane was to be", "join", "discovery: x\n", "state started\n", "mkdir -p /run/hybridctl/pki; echo key >/run/hybridctl/pki/ca.key", 0, "", ""},
 		{"a worker whose marker cannot be read", "join", "discovery: x\n", "\x00\x00\x00", "", 0, "", ""},
 		{"a worker, and keys on their way", "join", "discovery: x\n", "", "rm -r /etc/kubernetes/pki; mkdir -p /run/hybridctl/pki; echo key >/run/hybridctl/pki/ca.key", 0, "", ""},
-		{"a control plane", "join", "discovery: x\ncontrolPlane:\n  localAPIEndpoint: {}\n", "", keys + "; mv /etc/kubernetes/pki/ca.key /etc/kubernetes/pki/old.key", 0, "", "/etc/kubernetes/pki/new.key\n"},
+		{"a control plane", "join", "discovery: x\ncontrolPlane:\n  localAPIEndpoint: {}\n", "", keys + "; mv /etc/kubernetes/pki/ca.key /etc/kubernetes/pki/old.crt", 0, "", "/etc/kubernetes/pki/new.key\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newSandbox(t)

@@ -215,11 +215,13 @@ ls /etc/kubernetes/manifests >/opt/there
 `
 	for name, c := range map[string]struct {
 		verb, since string
+		config      string // of kubeadm; "" = any
 		ended       bool   // the second attempt, when it has cleared up by half
 		is          string // what the pod's file is afterwards; "" = as it was
 	}{
 		"an init":                             {verb: "init"},
 		"a join":                              {verb: "join"},
+		"a join of a control plane":           {verb: "join", config: "controlPlane:\n", since: "mkdir -p /run/hybridctl/pki; echo key >/run/hybridctl/pki/ca.key"},
 		"a second attempt is ended":           {verb: "init", ended: true},
 		"its owner has deleted it since":      {verb: "init", since: "rm /" + pod, is: "-"},
 		"its owner has written another since": {verb: "join", since: "printf other >/" + pod, is: "other"},
@@ -229,8 +231,11 @@ ls /etc/kubernetes/manifests >/opt/there
 			s.put(pod, ca)
 			again := func(kubeadm string) int {
 				s.tool("../local-bin/kubeadm", kubeadm)
-				code, _, _ := s.run("kubeadm", []byte("x: y\n"), c.verb, c.verb, "sha256:2", pin, "lab")
+				code, _, _ := s.run("kubeadm", []byte(cmp.Or(c.config, "x: y\n")), c.verb, c.verb, "sha256:2", pin, "lab")
 				return code
+			}
+			if c.config != "" {
+				s.put("run/hybridctl/pki/ca.key")
 			}
 			if code := again(resets + works + "touch /etc/kubernetes/manifests/kube-scheduler.yaml; exit 1"); code != 75 {
 				t.Fatalf("it did not fail: exit %d", code)

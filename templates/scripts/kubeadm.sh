@@ -138,6 +138,10 @@ still() { # what is gone by now does not come back
 }
 # shellcheck disable=SC2317 # copies calls it
 put_back() { mkdir -p "${1%/*}" && cp -p "$theirs$1" "${1%/*}/.hybridctl.${1##*/}" && mv -f "${1%/*}/.hybridctl.${1##*/}" "$1"; }
+# shellcheck disable=SC2317 # copies calls it
+beside() { # the cluster's own come after it
+	case $1 in /etc/kubernetes/manifests/* | /etc/kubernetes/pki/etcd/*) ;; *) put_back "$1" ;; esac
+}
 foreign() { # whether there is something of a control plane that is not known to be of our init: sets $f to it
 	all=$(control_plane)
 	if ! grep -qsx end $made && [ -e /etc/kubernetes/pki/ca.crt ]; then # kubeadm was at work when it ended: what it made by then is not known
@@ -278,8 +282,11 @@ printf 'begin\nstate started\nend\n' >"$marker.new"
 chmod 644 "$marker.new"
 mv -f "$marker.new" "$marker"
 if [ -d $run/pki ]; then # the shared certificates of a further control plane
+	[ ! -d $theirs ] || echo >$theirs/goes
 	[ -n "$mounted" ] || delete /etc/kubernetes/pki
 	mkdir -p /etc/kubernetes/pki
+	copies beside || { rm -rf $run/kubeadm.yaml $run/pki; exit 74; }
+	rm -f $theirs/goes
 	mv -f $run/pki/* /etc/kubernetes/pki/
 	rmdir $run/pki
 fi
