@@ -201,9 +201,10 @@ func TestApplyScript_ReloadsWhereItMust(t *testing.T) {
 		shown  string
 		reload bool
 	}{
-		"a systemd that finds new units": {"LoadState=loaded\nNeedDaemonReload=no", false},
-		"one that answers in its order":  {"NeedDaemonReload=no\nLoadState=loaded", false},
-		"a unit that was changed":        {"LoadState=loaded\nNeedDaemonReload=yes", true},
+		"a systemd that finds new units": {"LoadState=loaded\nNeedDaemonReload=no\nFragmentPath=/etc/systemd/system/x.service", false},
+		"one that answers in its order":  {"FragmentPath=/etc/systemd/system/x.service\nNeedDaemonReload=no\nLoadState=loaded", false},
+		"another's unit of the name":     {"LoadState=loaded\nNeedDaemonReload=no\nFragmentPath=/usr/lib/systemd/system/x.service", true},
+		"a unit that was changed":        {"LoadState=loaded\nNeedDaemonReload=yes\nFragmentPath=/etc/systemd/system/x.service", true},
 		"an old systemd, a new unit":     {"LoadState=not-found\nNeedDaemonReload=no", true},
 		"no answer":                      {"", true},
 	} {

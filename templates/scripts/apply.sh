@@ -233,12 +233,19 @@ if [ -n "$prune" ]; then
 	done
 fi
 
-# systemd reads all its units again at a reload, which takes a small host seconds: only where it has not read this one as it is now.
+# systemd reads all its units again at a reload, which takes a small host seconds: only where it has not read this one as it is now, or has another of
+# its name, which it had before ours came.
 reload() {
-	case $(systemctl show -p LoadState -p NeedDaemonReload "$1" 2>/dev/null || :) in
-	*LoadState=loaded*NeedDaemonReload=no* | *NeedDaemonReload=no*LoadState=loaded*) ;;
-	*) systemctl daemon-reload ;;
-	esac
+	shown=$(systemctl show -p LoadState -p NeedDaemonReload -p FragmentPath "$1" 2>/dev/null || :)
+	for want in LoadState=loaded NeedDaemonReload=no "FragmentPath=/etc/systemd/system/$1"; do
+		case $nl$shown$nl in
+		*"$nl$want$nl"*) ;;
+		*)
+			systemctl daemon-reload
+			return
+			;;
+		esac
+	done
 }
 for u in $units; do
 	systemctl is-enabled -q "$u" 2>/dev/null || systemctl --no-reload enable -q "$u"
