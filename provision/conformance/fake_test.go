@@ -71,7 +71,7 @@ type fake struct {
 	lacks      string                 // a DaemonSet that is not there
 	noLeases   func(look int) error   // why leases cannot be read
 	anywhere   bool                   // every node answers for a Service with the policy Local
-	behind     time.Duration          // how long after a Service is made its node port answers
+	behind     time.Duration          // how long after a Service is made, or changed, the nodes' rules follow
 	cached     bool                   // nodes have the private image, and do not ask for it
 	also       []string               // addresses that DNS answers with too
 	// strays is where the kubelet runs what is to run in a container; nil = there.
@@ -122,6 +122,9 @@ type fakeService struct {
 	policy   string
 	port     int // node port, of both protocols
 	made     time.Time
+
+	was     *fakeService // before it was changed
+	changed time.Time
 }
 
 const (

@@ -124,6 +124,8 @@ func (c *fake) applyService(m manifest) error {
 	s := c.svcs[m.Metadata.Name]
 	if s == nil {
 		s = &fakeService{ip: c.ip(fmt.Sprintf("210.%d", c.next())), made: time.Now()}
+	} else {
+		s.was, s.changed = &fakeService{selector: s.selector, policy: s.policy}, time.Now()
 	}
 	s.selector, s.policy = m.Spec.Selector, m.Spec.ExternalTrafficPolicy
 	if m.Spec.Type == "NodePort" {

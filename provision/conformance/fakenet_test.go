@@ -70,15 +70,24 @@ func (d podDialer) DialContext(ctx context.Context, network, addr string) (net.C
 	return d.c.connect(ctx, d.p, to, d.p.node, local, network)
 }
 
+// ruled are the selector and the policy that the nodes' rules know of a Service; c.mu is held.
+func (c *fake) ruled(s *fakeService) (selector map[string]string, policy string) {
+	if s.was != nil && time.Since(s.changed) < c.behind {
+		s = s.was
+	}
+	return s.selector, s.policy
+}
+
 // backend is the pod behind a Service; c.mu is held.
 func (c *fake) backend(s *fakeService) *fakePod {
+	selector, _ := c.ruled(s)
 	for _, name := range slices.Sorted(maps.Keys(c.pods)) {
 		p := c.pods[name]
 		if !p.Ready {
 			continue
 		}
-		fits := len(s.selector) > 0
-		for key, value := range s.selector {
+		fits := len(selector) > 0
+		for key, value := range selector {
 			fits = fits && p.Labels[key] == value
 		}
 		byHand := false
@@ -146,7 +155,7 @@ func (o outside) DialContext(ctx context.Context, network, addr string) (net.Con
 			continue
 		}
 		to = o.c.backend(s)
-		if s.policy == "Local" {
+		if _, policy := o.c.ruled(s); policy == "Local" {
 			if !o.c.hides {
 				local = o.c.ip(outsideHost)
 			}

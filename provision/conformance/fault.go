@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hybridctl/hybridctl/provision/hint"
 	"github.com/hybridctl/hybridctl/provision/kube"
@@ -123,6 +124,7 @@ type saboteur struct {
 	machines    map[string]Machine
 	view        *view
 	overlayPort int // of Options
+	rulesLag    time.Duration
 }
 
 // beforehand makes a fault that has to be there before the cells' objects.
@@ -163,11 +165,19 @@ func (s saboteur) sabotage(ctx context.Context) (undo []func(context.Context) er
 	return undo, err
 }
 
-// lead has a Service lead to another probe.
+// lead has a Service lead to another probe, and waits as long as the nodes' rules may take to follow: until then they lead where they led, and cells
+// would be right to say so.
 func (s saboteur) lead(ctx context.Context, service, probe string) error {
 	changed := s.service(service, map[string]string{slotLabel: probe}, "Cluster", 0)
-	_, err := s.api.Apply(ctx, manifests(changed), kube.ApplyOptions{Force: true})
-	return err
+	if _, err := s.api.Apply(ctx, manifests(changed), kube.ApplyOptions{Force: true}); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(s.rulesLag):
+		return nil
+	}
 }
 
 // leaveEndpoint gives the Service that is to lose its endpoint another one, which no selector takes away.

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"testing"
@@ -197,10 +198,11 @@ func TestTestSelf_RulesThatAreSlow(t *testing.T) {
 	c.behind = 400 * time.Millisecond
 	o := c.options()
 	o.pace.rulesLag = 2 * time.Second
-	for _, name := range []FaultName{faultNone, faultPortOpen} {
-		f := Fault{Name: name, Node: "arm-1"}
+	for _, f := range []Fault{{Name: faultNone}, {Name: faultPortOpen}, {Name: faultMovedPort}, {Name: faultNotLocal}, {Name: faultWrongPod, Checks: []string{"S6"}},
+		{Name: faultEndpoint, Checks: []string{"S6"}}} {
+		f.Node, f.Other = "arm-1", "x86-1"
 		var planned []Cell
-		o.Fault, o.Checks, o.Planned = &f, []string{"S7"}, func(cells []Cell) { planned = cells }
+		o.Fault, o.Checks, o.Planned = &f, []string{cmp.Or(strings.Join(f.Checks, ""), "S7")}, func(cells []Cell) { planned = cells }
 		d, err := Run(t.Context(), o)
 		if s := compare(f, planned, d, err); !s.OK() {
 			t.Errorf("%+v", s)

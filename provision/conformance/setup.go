@@ -33,7 +33,7 @@ func (r *run) setUp(ctx context.Context) (err error) {
 	}
 	r.follow()
 	r.hosts.makeDirs(ctx, r.draft)
-	fault := saboteur{draft: r.draft, api: r.API, machines: r.Machines, view: r.view, overlayPort: r.OverlayPort}
+	fault := saboteur{draft: r.draft, api: r.API, machines: r.Machines, view: r.view, overlayPort: r.OverlayPort, rulesLag: r.pace.rulesLag}
 	if err := fault.beforehand(ctx); err != nil {
 		return err
 	}
