@@ -66,7 +66,8 @@ func ScaleOut(ctx context.Context, o ScaleOutOptions) (Result, error) {
 		return result, err
 	}
 	dir, err := o.Proof.open(o.Options, proof.Lacks(r.desk.Reader.Bundle), &g.Plan, o.Conformance.on())
-	if result.Plan = g.Plan; err != nil {
+	result.Plan = g.Plan
+	if err != nil {
 		return result, err
 	}
 	if g.Plan.Changes() > 0 {

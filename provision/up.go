@@ -44,7 +44,8 @@ func Up(ctx context.Context, o UpOptions) (Result, error) {
 	}
 	proves := o.Conformance.on() && p.Changes() > 0
 	dir, err := o.Proof.open(o.Options, proof.Lacks(r.desk.Reader.Bundle), &p, proves)
-	if result.Plan = p; err != nil {
+	result.Plan = p // with what opening has noted
+	if err != nil {
 		return result, err
 	}
 	if p.Changes() > 0 {
